@@ -1,0 +1,43 @@
+# Python 3.10-3.13 and make are all it takes: uv is used where it is, else fetched into .venv, else pip does it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHELL := /bin/bash
+
+.PHONY: help env demo demo-ui test test-all lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v < (3, 14) else f"Python 3.10-3.13 is needed, {sys.executable} is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	@echo "== installing into $(VENV) (a minute or two the first time)"
+	@if command -v uv >/dev/null 2>&1; then uv venv -q --allow-existing --python $(PYTHON) $(VENV) && uv pip install -q --python $(BIN)/python -e '.[dev]'; \
+	else $(PYTHON) -m venv $(VENV) && { $(BIN)/python -m pip install -q --disable-pip-version-check uv && $(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' || $(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'; }; fi
+	@touch $@
+
+env: $(VENV)/.installed ## make .venv with everything in it
+
+demo: env ## the whole story on this machine, without an AWS account
+	@$(BIN)/airflow-spot demo
+
+demo-ui: env ## the same, and Airflow stays open in the browser
+	@$(BIN)/airflow-spot demo --ui
+
+test: env ## the bounded suite: at most 10 minutes on 2 cores
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: env ## also the slow ones
+	@$(BIN)/python -m pytest
+
+lint: env ## ruff, mypy --strict, the import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: env ## the benchmarks against the stock operator
+	@$(BIN)/python bench/import_cost.py
+
+clean: ## remove what these targets made
+	rm -rf $(VENV) .demo dist build *.egg-info
