@@ -1,0 +1,163 @@
+"""What has happened to a run so far, as SageMaker tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from airflow_spot.core.identity import JobName
+from airflow_spot.core.marks import ENV_FINGERPRINT, ENV_TRY, TAG_DELIVERED, TAG_STOP, StopMark, TryMark
+from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
+from airflow_spot.core.savings import savings_percent
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Where an attempt may run: the instances, and on which market."""
+
+    instance_type: str
+    instance_count: int = 1
+    spot: bool = True
+
+    def __str__(self) -> str:
+        count = f"{self.instance_count} x " if self.instance_count != 1 else ""
+        return f"{count}{self.instance_type} {'spot' if self.spot else 'on-demand'}"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One training job of a run."""
+
+    name: JobName
+    job_name: str
+    rung: Rung
+    status: str
+    secondary_status: str
+    outcome: Outcome | None
+    interruptions: int = 0
+    training_seconds: int = 0
+    billable_seconds: int = 0
+    created: datetime | None = None
+    ended: datetime | None = None
+    failure_reason: str = ""
+    stop: StopMark | None = None
+    delivered: TryMark | None = None
+    begun: TryMark | None = None
+    fingerprint: str = ""
+    checkpoint_s3_uri: str = ""
+
+    @property
+    def number(self) -> int:
+        """Its place in the run: 1, 2, ..."""
+        return self.name.attempt
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still train or write checkpoints."""
+        return self.outcome is None
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any], tags: Mapping[str, str]) -> Attempt:
+        """
+        Read an attempt from what SageMaker says of its job.
+
+        :param description: what DescribeTrainingJob returned.
+        :param tags: its tags; empty where they may not be read.
+        :raises ValueError: the job's name is not one of ours.
+        """
+        job_name = str(description["TrainingJobName"])
+        name = JobName.parse(job_name)
+        if name is None:
+            raise ValueError(f"{job_name} is not the name of a job of airflow_spot")
+        stop = StopMark.parse(tags.get(TAG_STOP))
+        resources = description.get("ResourceConfig") or {}
+        environment = description.get("Environment") or {}
+        return cls(
+            name=name,
+            job_name=job_name,
+            rung=Rung(
+                str(resources.get("InstanceType") or resources.get("SelectedInstanceType") or "unknown"),
+                int(resources.get("InstanceCount") or 1),
+                bool(description.get("EnableManagedSpotTraining")),
+            ),
+            status=str(description.get("TrainingJobStatus")),
+            secondary_status=str(description.get("SecondaryStatus")),
+            outcome=classify(description, stopped_by_us=stop is not None),
+            interruptions=count_interruptions(description.get("SecondaryStatusTransitions") or ()),
+            training_seconds=int(description.get("TrainingTimeInSeconds") or 0),
+            billable_seconds=int(description.get("BillableTimeInSeconds") or 0),
+            created=description.get("CreationTime"),
+            ended=description.get("TrainingEndTime") or description.get("LastModifiedTime"),
+            failure_reason=str(description.get("FailureReason") or ""),
+            stop=stop,
+            delivered=TryMark.parse(tags.get(TAG_DELIVERED)),
+            begun=TryMark.parse(environment.get(ENV_TRY)),
+            fingerprint=str(environment.get(ENV_FINGERPRINT) or ""),
+            checkpoint_s3_uri=str((description.get("CheckpointConfig") or {}).get("S3Uri") or ""),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Give what a task's result says of the attempt."""
+        return {
+            "job_name": self.job_name,
+            "instance_type": self.rung.instance_type,
+            "instance_count": self.rung.instance_count,
+            "spot": self.rung.spot,
+            "outcome": str(self.outcome) if self.outcome else "in progress",
+            "interruptions": self.interruptions,
+            "training_seconds": self.training_seconds,
+            "billable_seconds": self.billable_seconds,
+            "savings_percent": savings_percent(self.training_seconds, self.billable_seconds),
+        }
+
+
+@dataclass(frozen=True)
+class History:
+    """
+    The attempts of one generation of a run, oldest first.
+
+    :param first_of_try: the number of the first attempt that counts for this Airflow try. What ended before is
+        closed: neither its failure nor its budgets are this try's.
+    """
+
+    generation: int
+    attempts: tuple[Attempt, ...] = field(default=())
+    first_of_try: int = 1
+
+    @property
+    def last(self) -> Attempt | None:
+        """The newest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def of_this_try(self) -> tuple[Attempt, ...]:
+        """The attempts that count for this try."""
+        return tuple(attempt for attempt in self.attempts if attempt.number >= self.first_of_try)
+
+
+def begin_try(attempts: tuple[Attempt, ...], this_try: TryMark, *, resume: bool = True) -> History:
+    """
+    Decide which generation a new try works on, and from which attempt on it answers for.
+
+    A new generation begins if and only if the last attempt completed, its result was delivered, and a person
+    started the task over since. A completed attempt that was not delivered lost its result in a crash: it is
+    adopted. With ``resume=False``, a person's starting over is enough.
+
+    :param attempts: every attempt of the run, of all generations, in any order.
+    :param this_try: the try that begins.
+    """
+    newest = max((attempt.name.generation for attempt in attempts), default=1)
+    ours = tuple(sorted((a for a in attempts if a.name.generation == newest), key=lambda a: a.number))
+    if not ours:
+        return History(newest)
+    last = ours[-1]
+    if last.live:
+        return History(newest, ours, first_of_try=last.number)
+    delivered = last.outcome is Outcome.COMPLETED and last.delivered is not None
+    over = delivered and last.delivered is not None and this_try.begins_anew(last.delivered)
+    abandoned = not resume and last.begun is not None and this_try.begins_anew(last.begun)
+    if over or abandoned:
+        return History(newest + 1)
+    return History(newest, ours, first_of_try=last.number + 1)

@@ -1,0 +1,145 @@
+"""What a job carries so that SageMaker is the ledger: marks in its Environment, and tags. See decision 0001."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_spot.core.identity import RunIdentity, short_hash
+
+# DescribeTrainingJob returns the Environment and not the tags, so what makes a job ours stands there.
+ENV_RUN = "AIRFLOW_SPOT_RUN"
+ENV_GENERATION = "AIRFLOW_SPOT_GENERATION"
+ENV_ATTEMPT = "AIRFLOW_SPOT_ATTEMPT"
+ENV_RUNG = "AIRFLOW_SPOT_RUNG"
+ENV_TRY = "AIRFLOW_SPOT_TRY"
+ENV_FINGERPRINT = "AIRFLOW_SPOT_FINGERPRINT"
+
+TAG_DAG = "airflow-spot:dag"
+TAG_RUN = "airflow-spot:run"
+TAG_TASK = "airflow-spot:task"
+TAG_MAP_INDEX = "airflow-spot:map-index"
+TAG_OWNER = "airflow-spot:owner"
+TAG_STOP = "airflow-spot:stop"
+TAG_DELIVERED = "airflow-spot:delivered"
+
+#: How many tags and Environment entries of SageMaker's 50 and 100 the package needs for itself.
+TAGS_USED = 7
+ENVIRONMENT_USED = 6
+
+TAG_VALUE_LIMIT = 256
+_CUT = "=="  # never occurs in an encoded value, so a cut one shows
+_SCRIPT = ("sagemaker_program", "sagemaker_submit_directory")
+
+
+@dataclass(frozen=True)
+class TryMark:
+    """An Airflow try, and how many the task instance may have: a clear raises the second, a retry does not."""
+
+    number: int
+    max_tries: int
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.max_tries}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> TryMark | None:
+        """Read a mark; None where there is none or it is not ours."""
+        match = re.fullmatch(r"(\d+) (-?\d+)", text or "")
+        return cls(int(match[1]), int(match[2])) if match else None
+
+    def begins_anew(self, earlier: TryMark) -> bool:
+        """
+        Tell whether a person started the task over since an earlier try.
+
+        Either it was cleared (``max_tries`` differs), or its DAG run was deleted and made again (the numbers
+        start over). An automatic retry is neither.
+        """
+        return self.max_tries != earlier.max_tries or self.number <= earlier.number
+
+
+@dataclass(frozen=True)
+class StopMark:
+    """Why we stop a job, written before StopTrainingJob: else our own stop would read as a person's after a crash."""
+
+    reason: str
+    try_number: int
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.try_number}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> StopMark | None:
+        """Read a mark; None where there is none or it is not ours."""
+        match = re.fullmatch(r"([a-z-]+) (\d+)", text or "")
+        return cls(match[1], int(match[2])) if match else None
+
+
+def encode_tag(text: str) -> str:
+    """
+    Write any text as a legal tag value: ``=`` and two hex digits stand for each byte that AWS does not take.
+
+    Text too long for a tag is cut, and ends in ``==`` and a hash of the whole.
+    """
+    parts = [
+        char if re.fullmatch(r"[A-Za-z0-9_.:/+@ -]", char) else "".join(f"={b:02X}" for b in char.encode())
+        for char in text
+    ]
+    whole = "".join(parts)
+    if len(whole) <= TAG_VALUE_LIMIT:
+        return whole
+    kept = ""
+    for part in parts:
+        if len(kept) + len(part) > TAG_VALUE_LIMIT - len(_CUT) - 8:
+            break
+        kept += part
+    return f"{kept}{_CUT}{short_hash(text)}"
+
+
+def decode_tag(value: str) -> str:
+    """Read what :func:`encode_tag` wrote; a cut text comes back as far as it goes, with an ellipsis."""
+    value, cut, _ = value.partition(_CUT)
+    raw = re.sub(rb"=([0-9A-F]{2})", lambda match: bytes.fromhex(match[1].decode()), value.encode())
+    return raw.decode(errors="replace") + ("…" if cut else "")
+
+
+def run_tags(run: RunIdentity, owner: int) -> list[dict[str, str]]:
+    """Make the tags that a job of a run is created with."""
+    values = {
+        TAG_DAG: encode_tag(run.dag_id),
+        TAG_RUN: encode_tag(run.run_id),
+        TAG_TASK: encode_tag(run.task_id),
+        TAG_MAP_INDEX: str(run.map_index),
+        TAG_OWNER: str(owner),
+    }
+    return [{"Key": key, "Value": value} for key, value in values.items()]
+
+
+def tag_map(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Turn the list that ListTags returns into a mapping."""
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def fingerprint(request: Mapping[str, Any]) -> str:
+    """
+    Sum up what makes a training the same: image, script, hyperparameters, channels; not name, times, instance.
+
+    :return: a short hash for each, so that a difference can be named.
+    """
+    given = request.get("HyperParameters") or {}
+    parts = {
+        "image": request.get("AlgorithmSpecification"),
+        # The name of the script's archive holds the hash of its content.
+        "script": {name: value for name, value in given.items() if name in _SCRIPT},
+        "hyperparameters": {name: value for name, value in given.items() if not name.startswith("sagemaker_")},
+        "channels": request.get("InputDataConfig"),
+    }
+    return " ".join(f"{name}:{short_hash(value)}" for name, value in parts.items())
+
+
+def changed_fields(ours: str, theirs: str) -> list[str]:
+    """Name the parts in which two fingerprints differ."""
+    mine, other = (dict(part.split(":", 1) for part in text.split() if ":" in part) for text in (ours, theirs))
+    return [name for name in mine if mine[name] != other.get(name)]

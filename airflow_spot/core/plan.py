@@ -1,0 +1,209 @@
+"""The validated request of a run: built once, from which every attempt's request follows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_spot.core import rules
+from airflow_spot.core.durations import seconds
+from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated
+from airflow_spot.core.history import Rung
+from airflow_spot.core.identity import JobName, RunIdentity, check_s3_uri, checkpoint_prefix, legal_prefix
+from airflow_spot.core.marks import (
+    ENV_ATTEMPT,
+    ENV_FINGERPRINT,
+    ENV_GENERATION,
+    ENV_RUN,
+    ENV_RUNG,
+    ENV_TRY,
+    TryMark,
+    fingerprint,
+    run_tags,
+)
+
+DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
+
+
+@dataclass(frozen=True)
+class SpotSettings:
+    """
+    What the operator's own parameters say, over what the request says; None leaves the request's word.
+
+    :param use_spot_instances: managed spot training, or on-demand.
+    :param max_run: seconds that a job may train, over all its restarts.
+    :param max_wait: seconds that a job may wait and train. Default with spot: ``max_run`` and a day.
+    :param checkpoint_s3_uri: the base below which each run keeps its checkpoints. Default: ``checkpoints``
+        below S3OutputPath.
+    :param checkpoint_local_path: where the script writes them in the container.
+    :param checkpoint_scope: ``"run"`` gives each run a folder of its own below the base; ``"exact"`` uses the
+        base as it is.
+    """
+
+    use_spot_instances: Any = True
+    max_run: Any = None
+    max_wait: Any = None
+    checkpoint_s3_uri: Any = None
+    checkpoint_local_path: Any = None
+    checkpoint_scope: Any = "run"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    A run's validated request.
+
+    :param run: whose it is.
+    :param request: CreateTrainingJob's parameters but for name, marks and the checkpoint folder.
+    :param prefix: of the job names.
+    :param ladder: where attempts may run.
+    """
+
+    run: RunIdentity
+    request: Mapping[str, Any]
+    prefix: str
+    ladder: tuple[Rung, ...]
+    checkpoint_base: str
+    checkpoint_scope: str
+
+    @property
+    def fingerprint(self) -> str:
+        """What makes the training the same."""
+        return fingerprint(self.request)
+
+    def job_name(self, generation: int, attempt: int) -> str:
+        """Name an attempt before it exists."""
+        return str(JobName(self.prefix, self.run.key, generation, attempt))
+
+    def checkpoint_s3_uri(self, generation: int) -> str:
+        """Say where a generation keeps its checkpoints: one place for all its attempts."""
+        if self.checkpoint_scope == "exact":
+            return self.checkpoint_base
+        return checkpoint_prefix(self.checkpoint_base, self.run, generation)
+
+    def request_for(self, generation: int, attempt: int, rung: Rung, this_try: TryMark) -> dict[str, Any]:
+        """Make the whole CreateTrainingJob request of one attempt."""
+        request = copy.deepcopy(dict(self.request))
+        request["TrainingJobName"] = self.job_name(generation, attempt)
+        request["CheckpointConfig"] = {
+            **request.get("CheckpointConfig", {}),
+            "S3Uri": self.checkpoint_s3_uri(generation),
+        }
+        request["Environment"] = {
+            **request.get("Environment", {}),
+            ENV_RUN: self.run.key,
+            ENV_GENERATION: str(generation),
+            ENV_ATTEMPT: str(attempt),
+            ENV_RUNG: str(rung),
+            ENV_TRY: str(this_try),
+            ENV_FINGERPRINT: self.fingerprint,
+        }
+        request["Tags"] = [*request.get("Tags", []), *run_tags(self.run, this_try.number)]
+        return request
+
+
+def apply_settings(config: Mapping[str, Any], settings: SpotSettings, default_name: str) -> dict[str, Any]:
+    """
+    Lay the operator's parameters over a user's ``config``, and the defaults below both.
+
+    Works on templates too: what is still one is left for later.
+
+    :param config: the stock operator's ``config``. It is not changed.
+    :param default_name: for ``TrainingJobName`` where the config has none.
+    :raises InvalidField: a parameter is no duration.
+    """
+    request = copy.deepcopy({name: value for name, value in config.items() if name != "S3Operations"})
+    request.setdefault("TrainingJobName", default_name)
+    spot = settings.use_spot_instances
+    if isinstance(spot, str) and spot.strip().lower() in ("true", "false"):
+        spot = spot.strip().lower() == "true"
+    request["EnableManagedSpotTraining"] = spot
+    stopping = dict(request.get("StoppingCondition") or {})
+    for name, parameter, value in (
+        ("MaxRuntimeInSeconds", "max_run", settings.max_run),
+        ("MaxWaitTimeInSeconds", "max_wait", settings.max_wait),
+    ):
+        if value is not None:
+            stopping[name] = value if _unrendered(value) else seconds(parameter, value)
+    stopping.setdefault("MaxRuntimeInSeconds", rules.DEFAULT_MAX_RUN)
+    if spot is True and "MaxWaitTimeInSeconds" not in stopping:
+        max_run = stopping["MaxRuntimeInSeconds"]
+        if not _unrendered(max_run):
+            stopping["MaxWaitTimeInSeconds"] = _default_max_wait(max_run)
+    request["StoppingCondition"] = stopping
+    return _with_checkpoints(request, settings)
+
+
+def build_plan(
+    config: Mapping[str, Any],
+    settings: SpotSettings,
+    run: RunIdentity,
+    shape: Shape,
+) -> Plan:
+    """
+    Validate and coerce a rendered request; nothing is sent before this has passed.
+
+    :param config: the user's ``config``, templates rendered. It is not changed.
+    :param settings: the operator's parameters.
+    :param run: whose request it is.
+    :param shape: CreateTrainingJob's input, as botocore's model has it.
+    :raises InvalidField: naming the first field that is wrong, its value and the fix.
+    """
+    request = apply_settings(config, settings, run.task_id)
+    prefix = legal_prefix(str(request["TrainingJobName"]))
+    request["TrainingJobName"] = prefix[:36]  # of legal length for the check only: an attempt's name is made later
+    request = coerce(request, shape)
+    rules.check(request)
+    resources = request.get("ResourceConfig") or {}
+    if not any(resources.get(name) for name in ("InstanceType", "InstanceGroups", "InstancePreferences")):
+        raise InvalidField("ResourceConfig.InstanceType", resources.get("InstanceType"), "name an instance type")
+    scope = str(settings.checkpoint_scope)
+    if scope not in ("run", "exact"):
+        raise InvalidField("checkpoint_scope", scope, 'must be "run" or "exact"')
+    del request["TrainingJobName"]
+    return Plan(
+        run=run,
+        request=request,
+        prefix=prefix,
+        ladder=(_rung(request),),
+        checkpoint_base=request["CheckpointConfig"]["S3Uri"],
+        checkpoint_scope=scope,
+    )
+
+
+def _default_max_wait(max_run: Any) -> int:
+    run = seconds("StoppingCondition.MaxRuntimeInSeconds", max_run)
+    # Never below max_run: where max_run is itself too long, the rule for that says so.
+    return max(run, min(run + rules.DAY, rules.MAX_RUNTIME_LIMIT))
+
+
+def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
+    checkpoints = dict(request.get("CheckpointConfig") or {})
+    if settings.checkpoint_s3_uri is not None:
+        checkpoints["S3Uri"] = settings.checkpoint_s3_uri
+    if "S3Uri" not in checkpoints:
+        output = (request.get("OutputDataConfig") or {}).get("S3OutputPath")
+        if isinstance(output, str) and not _unrendered(output):
+            check_s3_uri("OutputDataConfig.S3OutputPath", output)
+            checkpoints["S3Uri"] = f"{output.rstrip('/')}/checkpoints"
+    if settings.checkpoint_local_path is not None:
+        checkpoints["LocalPath"] = settings.checkpoint_local_path
+    checkpoints.setdefault("LocalPath", DEFAULT_CHECKPOINT_PATH)
+    request["CheckpointConfig"] = checkpoints
+    return request
+
+
+def _unrendered(value: Any) -> bool:
+    # A timedelta is no JSON type either, but it is a value.
+    return not hasattr(value, "total_seconds") and is_templated(value)
+
+
+def _rung(request: Mapping[str, Any]) -> Rung:
+    resources = request["ResourceConfig"]
+    groups = resources.get("InstanceGroups") or []
+    preferences = resources.get("InstancePreferences") or []
+    instance_type = resources.get("InstanceType") or (groups or preferences)[0].get("InstanceType", "unknown")
+    count = resources.get("InstanceCount") or sum(int(group.get("InstanceCount", 1)) for group in groups) or 1
+    return Rung(instance_type, int(count), bool(request.get("EnableManagedSpotTraining")))
