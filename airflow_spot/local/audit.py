@@ -1,0 +1,60 @@
+"""The audit log: what happened, in order, for tests and people to judge by."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from airflow_spot.local.clock import Clock
+
+
+class Audit:
+    """An append-only file of JSON lines.
+
+    Guarantee: a line is whole or absent, and lines are in the order of their ``time``, also over a SIGKILL and a
+    restart in the same directory, because each is one write to a descriptor opened for appending.
+
+    Every line has ``time`` (service time, seconds since the epoch) and ``event``:
+
+    - ``call``: ``operation``, ``region``, ``resource`` (name or ARN), ``error`` (code or null), ``source``
+      (``api``). Never a value of a hyperparameter or of the environment.
+    - ``state``: ``job``, ``kind``, ``status``, ``secondary``, ``message``.
+    - ``capacity``: ``job``, ``action`` (``granted``, ``reclaimed``, ``none``), ``instance_type``, ``spot``,
+      ``start`` (how often the job has been given instances, from 1).
+    - ``process``: ``job``, ``kind``, ``action`` (``started``, ``exited``), ``host``, ``start``, ``pid``, and for
+      ``exited`` the ``code`` (128 + the signal's number for one that a signal ended).
+    - ``checkpoint``: ``job``, ``action`` (``restore``, ``upload``, ``delete``), ``start``, ``uri``, ``key``
+      (relative to the prefix), ``size`` (bytes), ``etag``, ``mtime`` (of the file, seconds).
+    - ``service``: ``action`` (``started``, ``stopped``), ``pid``.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._fd = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append one line.
+
+        :param event: one of those above.
+        :param fields: JSON values.
+        """
+        with self._lock:
+            line = json.dumps({"time": round(self._clock.now(), 6), "event": event, **fields}, default=str)
+            os.write(self._fd, line.encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file. Later writes raise OSError."""
+        os.close(self._fd)
+
+
+def read_audit(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of an audit file, oldest first; an empty list if it does not exist yet."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

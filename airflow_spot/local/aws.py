@@ -1,0 +1,90 @@
+"""The rest of AWS, which is moto, and clients that talk to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import boto3
+from botocore.config import Config
+
+from airflow_spot.local.settings import Settings
+
+WsgiApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+ACCESS_KEY = "local"
+SECRET_KEY = "local"  # noqa: S105 - nothing checks it, and AWS would refuse it
+
+
+def moto_app() -> WsgiApp:
+    """moto's server: S3, STS, IAM, CloudWatch Logs, ... by the service that a request is signed for.
+
+    The one place that touches moto's dispatcher, which is half private: a release that moves it breaks here only.
+    """
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    app: WsgiApp = DomainDispatcherApplication(create_backend_app)
+    return app
+
+
+def environment(endpoint_url: str, region: str) -> dict[str, str]:
+    """The variables that send an unchanged AWS client here."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+class Aws:
+    """boto3 clients for this very service, over its own HTTP port. Thread-safe, and so are the clients."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.endpoint_url = ""
+        self._settings = settings
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a job's process gets, so that its boto3 talks to this service."""
+        return environment(self.endpoint_url, self._settings.region)
+
+    def client(self, name: str, region: str | None = None) -> Any:
+        """A client, made once per service and region.
+
+        :param name: e.g. ``s3`` or ``logs``.
+        :param region: default: that of the settings.
+        """
+        where = region or self._settings.region
+        with self._lock:
+            if (name, where) not in self._clients:
+                self._clients[name, where] = make_client(name, self.endpoint_url, where)
+            return self._clients[name, where]
+
+    @property
+    def s3(self) -> Any:
+        """The S3 client. Buckets belong to the account, whatever the region."""
+        return self.client("s3")
+
+
+def make_client(name: str, endpoint_url: str, region: str, **config: Any) -> Any:
+    """A boto3 client that nothing on this machine can send elsewhere: no profile, no proxy, no config file."""
+    return boto3.session.Session().client(
+        name,
+        region_name=region,
+        endpoint_url=endpoint_url,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(
+            proxies={},
+            max_pool_connections=32,
+            retries={"max_attempts": 2, "mode": "standard"},
+            s3={"addressing_style": "path"},
+            **config,
+        ),
+    )

@@ -1,0 +1,59 @@
+"""Everything that a handler may need, in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from airflow_spot.local.audit import Audit
+from airflow_spot.local.aws import Aws
+from airflow_spot.local.clock import Clock
+from airflow_spot.local.container import Containers
+from airflow_spot.local.images import Images
+from airflow_spot.local.settings import Settings
+from airflow_spot.local.store import Store
+
+if TYPE_CHECKING:
+    from airflow_spot.local.capacity import Capacity
+    from airflow_spot.local.engine import Engine
+
+
+@dataclass
+class Backend:
+    """One running service.
+
+    :param settings: what it was started with.
+    :param clock: the only source of time for what is reported.
+    :param audit: where calls, states, processes and checkpoints are written down.
+    :param store: resources and tags.
+    :param aws: clients for S3 and CloudWatch Logs that talk to this very service.
+    :param containers: starts processes that see a directory of their own at ``/opt/ml``.
+    :param images: what runs for a container image.
+    :param capacity: the markets.
+    :param engine: drives training jobs.
+    """
+
+    settings: Settings
+    clock: Clock
+    audit: Audit
+    store: Store
+    aws: Aws
+    containers: Containers
+    images: Images
+    capacity: Capacity
+    engine: Engine
+    _closers: list[Callable[[], None]] = field(default_factory=list)
+
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Have ``closer`` called when the service ends, in the reverse order of registration."""
+        self._closers.append(closer)
+
+    def close(self) -> None:
+        """End all jobs and processes. Called once."""
+        for closer in reversed(self._closers):
+            closer()
+        self.engine.close()
+        self.containers.close()
+        self.audit.write("service", action="stopped")
+        self.audit.close()

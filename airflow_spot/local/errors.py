@@ -1,0 +1,51 @@
+"""Errors as SageMaker answers them, and how a job fails."""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """An error answer: HTTP ``status`` with ``{"__type": code, "message": message}``.
+
+    :param code: AWS's error code, what boto3 shows as ``response["Error"]["Code"]``.
+    :param message: the text, in AWS's words where they are known.
+    :param status: the HTTP status; 400 for the client's errors, 500 and above for the service's.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+class JobError(Exception):
+    """A job cannot go on: ``str(error)`` becomes its FailureReason, with its kind in front as AWS puts it."""
+
+
+def validation(message: str) -> ServiceError:
+    """The request is wrong. The message names the field and the value."""
+    return ServiceError("ValidationException", message)
+
+
+def in_use(message: str) -> ServiceError:
+    """The name is taken, or the resource is busy."""
+    return ServiceError("ResourceInUse", message)
+
+
+def limit_exceeded(message: str) -> ServiceError:
+    """A quota of the account is used up."""
+    return ServiceError("ResourceLimitExceeded", message)
+
+
+def not_found(message: str = "Requested resource not found.") -> ServiceError:
+    """SageMaker answers ValidationException for a name it does not know, whatever its model says."""
+    return validation(message)
+
+
+def not_implemented(operation: str) -> ServiceError:
+    """An operation that SageMaker has, or may have, and Local SageMaker has not."""
+    return ServiceError(
+        "UnknownOperationException",
+        f"{operation} is not implemented by Local SageMaker. See docs/local-sagemaker.md for what is.",
+        status=404,
+    )

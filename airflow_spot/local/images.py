@@ -1,0 +1,39 @@
+"""What runs for a container image, since no container runs here."""
+
+from __future__ import annotations
+
+import shlex
+from fnmatch import fnmatchcase
+
+from airflow_spot.local.settings import Settings
+
+
+class Images:
+    """The ``--image PATTERN=COMMAND`` table; the first pattern that matches wins."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._rules = [(pattern, shlex.split(command)) for pattern, command in settings.images]
+        self._python = settings.python
+
+    def command(self, image: str | None) -> list[str] | None:
+        """The command given for an image, or None if none was."""
+        if image is not None:
+            for pattern, command in self._rules:
+                if fnmatchcase(image, pattern):
+                    return list(command)
+        return None
+
+    def interpreter(self, image: str | None) -> list[str]:
+        """What runs a Python script in this image: the command given for it, else the service's ``python``."""
+        return self.command(image) or [self._python]
+
+
+def parse_image(text: str) -> tuple[str, str]:
+    """``PATTERN=COMMAND`` as its two parts.
+
+    :raises ValueError: if either is missing. The pattern ends at the first ``=``: image names have none.
+    """
+    pattern, equals, command = text.partition("=")
+    if not pattern.strip() or not equals or not command.strip():
+        raise ValueError(f"{text!r} is not PATTERN=COMMAND, e.g. '*xgboost*=python3'")
+    return pattern.strip(), command.strip()

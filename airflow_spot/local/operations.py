@@ -1,0 +1,11 @@
+"""The operations that Local SageMaker has. Each module exports its own; a new one is added here."""
+
+from __future__ import annotations
+
+from airflow_spot.local import tags, training
+from airflow_spot.local.api import Operations
+
+OPERATIONS: Operations = {
+    **training.OPERATIONS,
+    **tags.OPERATIONS,
+}

@@ -1,0 +1,127 @@
+"""The wire: one WSGI application on one port, which sends each request to who answers it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from werkzeug.wrappers import Request, Response
+
+from airflow_spot.local import control, invocations
+from airflow_spot.local.api import Call
+from airflow_spot.local.aws import WsgiApp
+from airflow_spot.local.backend import Backend
+from airflow_spot.local.errors import ServiceError, not_implemented
+from airflow_spot.local.operations import OPERATIONS
+from airflow_spot.local.validate import operation_model, validate
+
+log = logging.getLogger(__name__)
+
+TARGET = "SageMaker."
+JSON_TYPE = "application/x-amz-json-1.1"
+INVOCATIONS = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)")
+_NAMES = ("Name", "Arn")
+
+StartResponse: TypeAlias = Any
+
+
+class Server:
+    """The WSGI application.
+
+    - ``X-Amz-Target: SageMaker.<Operation>``: the operations of :mod:`airflow_spot.local.operations`
+    - ``/endpoints/<name>/invocations``, signed for sagemaker: :mod:`airflow_spot.local.invocations`
+    - ``/_airflow_spot/...``, from loopback: :mod:`airflow_spot.local.control`
+    - all else: moto
+    """
+
+    def __init__(self, backend: Backend, moto: WsgiApp) -> None:
+        self._backend = backend
+        self._moto = moto
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        path = environ.get("PATH_INFO", "")
+        answer: Response
+        if target.startswith(TARGET):
+            answer = self._operation(target[len(TARGET) :], Request(environ))
+        elif path.startswith(control.PREFIX):
+            answer = control.answer(self._backend, Request(environ))
+        elif (match := INVOCATIONS.fullmatch(path)) and scope(environ)[1] in ("sagemaker", ""):
+            answer = self._invocation(match[1], match[2], Request(environ))
+        else:
+            return self._moto(environ, start_response)
+        return answer(environ, start_response)
+
+    def _operation(self, operation: str, request: Request) -> Response:
+        region = scope(request.environ)[0] or self._backend.settings.region
+        params: dict[str, Any] = {}
+        error: ServiceError | None = None
+        result: dict[str, Any] = {}
+        try:
+            params = _body(request)
+            operation_model(operation)
+            handler = OPERATIONS.get(operation)
+            if handler is None:
+                raise not_implemented(operation)
+            validate(operation, params)
+            result = handler(self._backend, Call(operation, params, region))
+        except ServiceError as raised:
+            error = raised
+        except Exception as raised:
+            log.exception("%s failed", operation)
+            error = ServiceError("InternalFailure", f"Local SageMaker: {type(raised).__name__}: {raised}", 500)
+        self._backend.audit.write(
+            "call",
+            operation=operation,
+            region=region,
+            resource=_resource(params),
+            error=error.code if error else None,
+        )
+        return _json(result) if error is None else error_response(error)
+
+    def _invocation(self, endpoint: str, kind: str, request: Request) -> Response:
+        region = scope(request.environ)[0] or self._backend.settings.region
+        try:
+            return invocations.invoke(self._backend, region, endpoint, kind, request)
+        except ServiceError as error:
+            return error_response(error)
+
+
+def scope(environ: dict[str, Any]) -> tuple[str, str]:
+    """Region and service that a request was signed for, by its credential scope; empty if it was not signed."""
+    match = re.search(r"Credential=[^/]+/[^/]+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return (match[1], match[2]) if match else ("", "")
+
+
+def error_response(error: ServiceError) -> Response:
+    """An error as the JSON protocol has it."""
+    response = _json({"__type": error.code, "message": error.message}, error.status)
+    response.headers["x-amzn-ErrorType"] = error.code
+    return response
+
+
+def _json(content: dict[str, Any], status: int = 200) -> Response:
+    headers = {"x-amzn-RequestId": str(uuid.uuid4())}
+    return Response(json.dumps(content), status=status, content_type=JSON_TYPE, headers=headers)
+
+
+def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(request.get_data() or b"{}")
+    except ValueError as error:
+        raise ServiceError("SerializationException", f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise ServiceError("SerializationException", "the body is not a JSON object")
+    return body
+
+
+def _resource(params: dict[str, Any]) -> str | None:
+    """The name or ARN that a request is about: its first member that is called so."""
+    for key, value in params.items():
+        if key.endswith(_NAMES) and isinstance(value, str) and key not in ("RoleArn",):
+            return value
+    return None

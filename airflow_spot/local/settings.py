@@ -1,0 +1,79 @@
+"""What a Local SageMaker is started with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+ACCOUNT = "123456789012"
+"""The account of every ARN; moto's own default, so that both halves agree."""
+
+DEFAULT_REGION = "us-east-1"
+DEFAULT_PORT = 5005
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one service; JSON-clean, since they cross a process boundary.
+
+    :param host: address to listen on. The service runs what it is sent: loopback, unless you know who can reach it.
+    :param port: TCP port; 0 takes a free one.
+    :param directory: where the audit log and the jobs live.
+    :param market: spec of the spot market, see :mod:`airflow_spot.local.market`.
+    :param on_demand_market: spec of the on-demand market.
+    :param images: ``(pattern, command)`` pairs: what runs for an image whose name matches the shell pattern.
+    :param reclaim: how an instance is taken back: ``term`` (SIGTERM, grace, SIGKILL, last checkpoint upload) or
+        ``kill`` (SIGKILL, no last upload).
+    :param grace_seconds: from SIGTERM to SIGKILL, when an instance is reclaimed and when a job is stopped. AWS: 120
+        for a stop.
+    :param capacity_wait_seconds: how long an on-demand job without capacity waits before it fails with CapacityError.
+    :param checkpoint_seconds: how often checkpoints are uploaded while a job runs, in seconds; at most 2.
+    :param isolation: ``auto``, ``namespace`` or ``relocate``, see :mod:`airflow_spot.local.container`.
+    :param region: what the environment of jobs and clients is set to.
+    :param python: interpreter for scripts of images that ``images`` does not name.
+    :param keep: leave the working directories of ended jobs, to look into.
+    :param log_level: of the service's own log on stderr.
+    """
+
+    directory: str
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    market: str = "always"
+    on_demand_market: str = "always"
+    images: tuple[tuple[str, str], ...] = ()
+    reclaim: str = "term"
+    grace_seconds: float = 120.0
+    capacity_wait_seconds: float = 10.0
+    checkpoint_seconds: float = 1.0
+    isolation: str = "auto"
+    region: str = DEFAULT_REGION
+    python: str = field(default=sys.executable)
+    keep: bool = False
+    log_level: str = "WARNING"
+
+    def __post_init__(self) -> None:
+        if self.reclaim not in ("term", "kill"):
+            raise ValueError(f"reclaim is {self.reclaim!r}; it can be 'term' or 'kill'")
+        if self.isolation not in ("auto", "namespace", "relocate"):
+            raise ValueError(f"isolation is {self.isolation!r}; it can be 'auto', 'namespace' or 'relocate'")
+        for name in ("grace_seconds", "capacity_wait_seconds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+
+    @property
+    def root(self) -> Path:
+        """The directory, as a path."""
+        return Path(self.directory)
+
+    def to_json(self) -> str:
+        """One line of JSON, which :meth:`from_json` reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """The reverse of :meth:`to_json`."""
+        values = json.loads(text)
+        values["images"] = tuple((pattern, command) for pattern, command in values["images"])
+        return cls(**values)
