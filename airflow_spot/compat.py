@@ -5,33 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
-    from airflow.sdk.execution_time.xcom import XCom
+    from airflow.sdk import Context, PokeReturnValue
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowSensorTimeout,
+        AirflowTaskTimeout,
+    )
 else:
     try:
         from airflow.providers.common.compat.sdk import (
             AirflowException,
             AirflowFailException,
+            AirflowSensorTimeout,
             AirflowTaskTimeout,
-            BaseOperator,
-            BaseOperatorLink,
-            BaseSensorOperator,
             Context,
-            XCom,
+            PokeReturnValue,
         )
-    except ImportError:  # common-compat below 1.8 (MWAA's Airflow 3.0.6 pins 1.7.3): goes when 3.0 is no longer supported
-        from airflow.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
-        from airflow.sdk import BaseOperator, BaseOperatorLink, BaseSensorOperator, Context
-        from airflow.sdk.execution_time.xcom import XCom
+    except ImportError:
+        # common-compat below 1.8 (MWAA's image of 3.0.6 has 1.7.3): goes when Airflow 3.0 is no longer supported.
+        from airflow.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowSensorTimeout,
+            AirflowTaskTimeout,
+        )
+        from airflow.sdk import Context, PokeReturnValue
 
 __all__ = [
     "AirflowException",
     "AirflowFailException",
+    "AirflowSensorTimeout",
     "AirflowTaskTimeout",
-    "BaseOperator",
-    "BaseOperatorLink",
-    "BaseSensorOperator",
     "Context",
-    "XCom",
+    "PokeReturnValue",
 ]

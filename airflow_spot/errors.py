@@ -38,6 +38,10 @@ class ServiceFault(SpotTrainingError):
     """SageMaker failed by its own error more often than a try bears (``InternalServerError``)."""
 
 
+class QuotaError(SpotTrainingError):
+    """An account limit keeps the job from starting (``ResourceLimitExceeded``)."""
+
+
 class RequestError(SpotFailError):
     """The request cannot work: a field is wrong, or SageMaker refused it (``ClientError``, ``ValidationException``)."""
 

@@ -1,0 +1,35 @@
+"""The ``airflow-spot`` command: a subcommand per tool, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from airflow_spot import __version__
+
+#: Subcommand -> (module with ``add_arguments`` and ``run``, what it is for).
+COMMANDS = {
+    "local": ("airflow_spot.cli.local", "run Local SageMaker on this machine"),
+    "demo": ("airflow_spot.cli.demo", "the whole story on this machine, without an AWS account"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="airflow-spot", description="SageMaker managed spot training from Airflow.")
+    parser.add_argument("--version", action="version", version=f"airflow-spot {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for name, (module, purpose) in COMMANDS.items():
+        if name in arguments[:1]:
+            importlib.import_module(module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=purpose, add_help=False)
+    args = parser.parse_args(arguments)
+    return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

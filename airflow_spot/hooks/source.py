@@ -1,0 +1,94 @@
+"""Script mode: a folder becomes one archive in S3 per content, however often it is sent."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from airflow_spot.core.fields import InvalidField
+
+ARCHIVE_NAME = "sourcedir.tar.gz"
+_IGNORED = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
+
+
+@dataclass(frozen=True)
+class SourceArchive:
+    """
+    The training script and what lies beside it.
+
+    The archive is the same, byte for byte, whenever the files are: no times, no owners, sorted names.
+
+    :param entry_point: the script, relative to the folder.
+    :param folder: what is packed; None packs the script alone.
+    :raises InvalidField: the script or the folder does not exist.
+    """
+
+    entry_point: str
+    folder: Path | None = None
+    base: Path = Path()
+
+    def __post_init__(self) -> None:
+        if self.folder is not None and not self._root.is_dir():
+            raise InvalidField("source_dir", str(self.folder), f"there is no folder {self._root}")
+        if not (self._root / self.entry_point).is_file():
+            raise InvalidField("entry_point", self.entry_point, f"there is no file {self._root / self.entry_point}")
+
+    @property
+    def _root(self) -> Path:
+        return self.base if self.folder is None else self.base / self.folder
+
+    @property
+    def program(self) -> str:
+        """The script's place in the archive."""
+        return self.entry_point if self.folder is not None else Path(self.entry_point).name
+
+    @cached_property
+    def content(self) -> bytes:
+        """The archive, a gzipped tar."""
+        buffer = io.BytesIO()
+        with (
+            gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for path, name in self._files():
+                member = tarfile.TarInfo(name)
+                data = path.read_bytes()
+                member.size = len(data)
+                member.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+                archive.addfile(member, io.BytesIO(data))
+        return buffer.getvalue()
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the files' names, modes and content; zlib's version, which changes the archive, is not in it."""
+        whole = hashlib.sha256()
+        for path, name in self._files():
+            mode = path.stat().st_mode & 0o100
+            whole.update(f"{name}\0{mode}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return whole.hexdigest()[:16]
+
+    def uri(self, location: str) -> str:
+        """Say where the archive lies below an S3 URI."""
+        return f"{location.rstrip('/')}/{self.digest}/{ARCHIVE_NAME}"
+
+    def _files(self) -> list[tuple[Path, str]]:
+        if self.folder is None:
+            return [(self._root / self.entry_point, self.program)]
+        found = (path for path in self._root.rglob("*") if path.is_file())
+        named = ((path, path.relative_to(self._root)) for path in found)
+        return sorted(
+            ((path, name.as_posix()) for path, name in named if not _IGNORED.intersection(name.parts)),
+            key=lambda pair: pair[1],
+        )
+
+
+def script_mode_hyperparameters(program: str, archive_uri: str, region: str | None) -> dict[str, str]:
+    """Make the hyperparameters that tell a framework container what to run, JSON-encoded as SageMaker's SDK does."""
+    values = {"sagemaker_program": program, "sagemaker_submit_directory": archive_uri, "sagemaker_region": region}
+    return {name: json.dumps(value) for name, value in values.items() if value is not None}

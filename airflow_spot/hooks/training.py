@@ -1,0 +1,286 @@
+"""What a run asks of SageMaker: its history, new attempts, marks and stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from airflow_spot.core.fields import Shape
+from airflow_spot.core.history import Attempt
+from airflow_spot.core.identity import MARKER, JobName, name_filter
+from airflow_spot.core.marks import (
+    ENV_RUN,
+    TAG_DELIVERED,
+    TAG_OWNER,
+    TAG_STOP,
+    StopMark,
+    TryMark,
+    tag_map,
+)
+from airflow_spot.core.plan import Plan
+from airflow_spot.errors import QuotaError, RequestError
+from airflow_spot.hooks.logs import JobLog
+from airflow_spot.hooks.shapes import input_shape
+from airflow_spot.hooks.source import SourceArchive
+
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+
+
+class SageMakerSpotTrainingHook(SageMakerHook):
+    """
+    Talk to SageMaker about the training jobs of a run.
+
+    SageMaker is the ledger: everything a run needs to go on is asked from here, nothing from Airflow.
+
+    Additional arguments (such as ``aws_conn_id`` or ``region_name``) are those of
+    :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`. Unless ``config`` says otherwise, calls
+    that are throttled, cut or answered by a 5xx are retried ten times with growing pauses.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The stock hook builds these two without region, verify and config.
+        same: dict[str, Any] = {
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self._region_name,
+            "verify": self._verify,
+            "config": self._config,
+        }
+        self.s3_hook = S3Hook(**same)
+        self.logs_hook = AwsLogsHook(**same)
+        self._tags_refused = False
+
+    @property
+    def config(self) -> Config:
+        """The botocore configuration of the clients."""
+        patient = Config(retries={"mode": "standard", "total_max_attempts": 10})
+        merged: Config = patient.merge(super().config)
+        return merged
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client for SageMaker."""
+        return self.conn
+
+    @cached_property
+    def request_shape(self) -> Shape:
+        """What CreateTrainingJob takes, by the installed botocore."""
+        return input_shape(self.client, "CreateTrainingJob")
+
+    # ---- reading
+
+    def find(self, job_name: str) -> dict[str, Any] | None:
+        """Describe a training job; None where there is none of that name."""
+        try:
+            description: dict[str, Any] = self.client.describe_training_job(TrainingJobName=job_name)
+        except ClientError as error:
+            if _not_found(error):
+                return None
+            raise
+        return description
+
+    def attempt(self, job_name: str) -> Attempt | None:
+        """Read one attempt, with its marks."""
+        description = self.find(job_name)
+        return None if description is None else self.as_attempt(description)
+
+    def as_attempt(self, description: Mapping[str, Any]) -> Attempt:
+        """Add a job's marks, which DescribeTrainingJob does not return, to its description."""
+        return Attempt.from_description(description, self.tags(description["TrainingJobArn"]))
+
+    def tags(self, arn: str, client: Any = None) -> dict[str, str]:
+        """Read a job's tags; empty, said once, where they may not be read."""
+        try:
+            pages = (client or self.client).get_paginator("list_tags").paginate(ResourceArn=arn)
+            return tag_map(tag for page in pages for tag in page["Tags"])
+        except ClientError as error:
+            if not _denied(error):
+                raise
+            self._say_tags_refused("sagemaker:ListTags")
+            return {}
+
+    def attempts(self, plan: Plan, *, known: Sequence[str] = ()) -> tuple[Attempt, ...]:
+        """
+        Find the attempts of a run's newest generation.
+
+        The list may lag behind what was just created, so the next name is always tried too, as are the names
+        that are known from elsewhere.
+
+        :param plan: the run's.
+        :param known: job names that the run has had, even if no list shows them yet.
+        :return: oldest first; empty where the run has none yet.
+        """
+        names = {name: parsed for name in (*self._listed(plan.run.key), *known) if (parsed := JobName.parse(name))}
+        generation = max((parsed.generation for parsed in names.values()), default=1)
+        numbered = {parsed.attempt: name for name, parsed in names.items() if parsed.generation == generation}
+        found = [attempt for name in numbered.values() if (attempt := self.attempt(name)) is not None]
+        number = max(numbered, default=0) + 1
+        while (attempt := self.attempt(plan.job_name(generation, number))) is not None:
+            found.append(attempt)
+            number += 1
+        return tuple(sorted(found, key=lambda attempt: attempt.number))
+
+    def job_log(self, job_name: str) -> JobLog:
+        """Follow a job's output."""
+        return JobLog(self.logs_hook.get_conn(), job_name)
+
+    # ---- writing
+
+    def submit(self, request: Mapping[str, Any], run_key: str) -> tuple[dict[str, Any], bool]:
+        """
+        Create an attempt, or attach to it where it exists.
+
+        A response that was lost, or another worker of the same run, shows as ``ResourceInUse``: the job is ours
+        once its Environment says so. There is no second job either way.
+
+        :param request: the whole CreateTrainingJob request.
+        :param run_key: whose it has to be.
+        :return: the job's description, and whether this call attached instead of creating.
+        :raises RequestError: SageMaker refuses the request, or a stranger has the name.
+        :raises QuotaError: an account limit is reached.
+        """
+        name = request["TrainingJobName"]
+        attached = False
+        try:
+            self.client.create_training_job(**request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceInUse":
+                raise _create_error(error, name) from error
+            attached = True
+        description = self.find(name)
+        if description is None:
+            raise RequestError(f"Training job {name} was created and is gone: somebody deleted it")
+        if (description.get("Environment") or {}).get(ENV_RUN) != run_key:
+            raise RequestError(f"There is a training job {name} that is not of this run; delete it or rename yours")
+        return description, attached
+
+    def mark(self, arn: str, tags: Mapping[str, str], client: Any = None) -> bool:
+        """Set tags on a job; False, said once, where that is not permitted."""
+        try:
+            (client or self.client).add_tags(
+                ResourceArn=arn, Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
+            )
+        except ClientError as error:
+            if not _denied(error):
+                raise
+            self._say_tags_refused("sagemaker:AddTags")
+            return False
+        return True
+
+    def mark_owner(self, arn: str, this_try: TryMark) -> None:
+        """Say which try waits for the job now: an older one that is killed late leaves it alone."""
+        self.mark(arn, {TAG_OWNER: str(this_try.number)})
+
+    def mark_delivered(self, arn: str, this_try: TryMark) -> None:
+        """Say that the result was handed over: only then does a clear train anew."""
+        self.mark(arn, {TAG_DELIVERED: str(this_try)})
+
+    def stop(self, job_name: str, arn: str, mark: StopMark, client: Any = None) -> None:
+        """
+        Stop a job. The mark comes first: after a crash in between, our stop must not read as a person's.
+
+        :param client: the one to use; a signal handler has its own.
+        """
+        client = client or self.client
+        self.mark(arn, {TAG_STOP: str(mark)}, client)
+        try:
+            client.stop_training_job(TrainingJobName=job_name)
+        except ClientError as error:
+            # A job that ended meanwhile is what was wanted.
+            if client.describe_training_job(TrainingJobName=job_name)["TrainingJobStatus"] == "InProgress":
+                raise error
+
+    def upload_source(self, archive: SourceArchive, location: str) -> str:
+        """
+        Put a script's archive into S3, once per content.
+
+        :param location: an S3 URI.
+        :return: the archive's S3 URI.
+        """
+        uri = archive.uri(location)
+        bucket, key = S3Hook.parse_s3_url(uri)
+        if not self.s3_hook.check_for_key(key, bucket):
+            self.s3_hook.load_bytes(archive.content, key, bucket, replace=True)
+            self.log.info("Uploaded %s (%d bytes) to %s", archive.entry_point, len(archive.content), uri)
+        return uri
+
+    def configure_s3_resources(self, config: dict[str, Any]) -> None:
+        """Do the config's ``S3Operations`` as the stock hook does, but so that a retry can do them again."""
+        operations = config.get("S3Operations") or {}
+        for operation in operations.get("S3CreateBucket", []):
+            if not self.s3_hook.check_for_bucket(operation["Bucket"]):
+                self.s3_hook.create_bucket(operation["Bucket"], region_name=self.conn_region_name)
+        for operation in operations.get("S3Upload", []):
+            if operation["Tar"]:
+                self.tar_and_s3_upload(operation["Path"], operation["Key"], operation["Bucket"])
+            else:
+                self.s3_hook.load_file(operation["Path"], operation["Key"], operation["Bucket"], replace=True)
+
+    # ---- inside
+
+    def _listed(self, key: str) -> list[str]:
+        pages = self.client.get_paginator("list_training_jobs").paginate(NameContains=name_filter(key))
+        try:
+            return [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
+        except ClientError as error:
+            if not _denied(error):
+                raise
+            self.log.warning(
+                "sagemaker:ListTrainingJobs is not permitted: attempts are found by their names alone, "
+                "and a name that was changed between tries would not be found"
+            )
+            return []
+
+    def live_writers(self, checkpoint_s3_uri: str, but_run: str) -> list[str]:
+        """Find live jobs of other runs of ours that write to a checkpoint folder."""
+        place = checkpoint_s3_uri.rstrip("/")
+        pages = self.client.get_paginator("list_training_jobs").paginate(
+            NameContains=f"{MARKER}-", StatusEquals="InProgress"
+        )
+        writers = []
+        for name in [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]:
+            parsed = JobName.parse(name)
+            if parsed is None or parsed.key == but_run or (job := self.find(name)) is None:
+                continue
+            if str((job.get("CheckpointConfig") or {}).get("S3Uri", "")).rstrip("/") == place:
+                writers.append(name)
+        return writers
+
+    def _say_tags_refused(self, action: str) -> None:
+        if not self._tags_refused:
+            self._tags_refused = True
+            self.log.warning(
+                "%s is not permitted: a stop by Airflow may read as a person's, and a cleared task that had "
+                "succeeded returns its old result instead of training anew. Permit it on training jobs",
+                action,
+            )
+
+
+def _not_found(error: ClientError) -> bool:
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    return code == "ResourceNotFound" or (code == "ValidationException" and "not found" in message.lower())
+
+
+def _denied(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in _DENIED
+
+
+def _create_error(error: ClientError, name: str) -> Exception:
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code == "ResourceLimitExceeded":
+        return QuotaError(
+            f"An account limit keeps training job {name} from starting: {message} "
+            "Ask for more in the Service Quotas console, service Amazon SageMaker"
+        )
+    if code == "ValidationException":
+        return RequestError(f"SageMaker refuses training job {name}: {message}")
+    if _denied(error):
+        return RequestError(f"Not permitted to create training job {name} (sagemaker:CreateTrainingJob): {message}")
+    return error

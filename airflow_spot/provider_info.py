@@ -1,0 +1,44 @@
+"""What Airflow asks of a provider."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_spot import __version__
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Describe this provider: the keys that Airflow reads, and those that its documentation tools list."""
+    return {
+        "package-name": "airflow-spot",
+        "name": "SageMaker Spot",
+        "description": "SageMaker managed spot training that never loses work and never pays twice.",
+        "versions": [__version__],
+        "operators": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.operators.training"]}],
+        "sensors": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.sensors.training"]}],
+        "hooks": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.hooks.training"]}],
+        "triggers": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.triggers.training"]}],
+        "extra-links": [
+            "airflow_spot.links.training.SageMakerTrainingJobLink",
+            "airflow_spot.links.training.SageMakerTrainingLogsLink",
+            "airflow_spot.links.training.SageMakerCheckpointsLink",
+        ],
+        "config": {
+            "airflow_spot": {
+                "description": "Options of the airflow-spot provider.",
+                "options": {
+                    "namespace": {
+                        "description": (
+                            "Tells apart two Airflow deployments that train in one AWS account and region: it is "
+                            "part of every run's key. Unset, it is the MWAA environment's name, else the base URL. "
+                            "Changing it makes unfinished runs unknown."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "ml-platform-prod",
+                        "default": None,
+                    },
+                },
+            }
+        },
+    }

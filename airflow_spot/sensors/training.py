@@ -1,0 +1,110 @@
+"""Wait for a training job that something else created."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.configuration import conf
+from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from airflow_spot.compat import AirflowException, AirflowSensorTimeout, PokeReturnValue
+from airflow_spot.core.marks import TAG_STOP, StopMark
+from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
+from airflow_spot.core.result import without_secrets
+from airflow_spot.core.story import transition_lines
+from airflow_spot.errors import RequestError, error_for
+from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+from airflow_spot.watch.observe import look
+
+if TYPE_CHECKING:
+    from airflow_spot.compat import Context
+
+
+class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
+    """
+    Wait until a training job has completed; fail as :class:`SageMakerSpotTrainingOperator` would if it does not.
+
+    It waits for one job, by name, and starts or stops none: a job stopped at MaxWaitTime is a failure here.
+    Works in the modes poke and reschedule, and deferrable.
+
+    :param job_name: the training job (templated).
+    :param deferrable: wait in the triggerer.
+    :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon sensor.
+    :return: ``{"Training": <the job's description>}`` without hyperparameters and environment.
+    """
+
+    aws_hook_class = SageMakerSpotTrainingHook
+    template_fields: Sequence[str] = aws_template_fields("job_name")
+    ui_color: str = "#d6ecd2"
+
+    def __init__(
+        self,
+        *,
+        job_name: str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_name = job_name
+        self.deferrable = deferrable
+        self._seen = 0
+
+    def execute(self, context: Context) -> Any:
+        """Wait, in a worker or in the triggerer."""
+        if not self.deferrable:
+            return super().execute(context)
+        found = self.poke(context)
+        if found.is_done:
+            return found.xcom_value
+        from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
+
+        limit = datetime.now(timezone.utc) + timedelta(seconds=self.timeout)
+        self.defer(
+            trigger=SageMakerSpotTrainingTrigger(
+                job_name=self.job_name,
+                until=limit.timestamp(),
+                poll_interval=self.poke_interval,
+                stop_on_kill=False,  # the job is not ours to stop
+                aws_conn_id=self.aws_conn_id,
+                region_name=self.region_name,
+                verify=self.verify,
+                botocore_config=self.botocore_config,
+            ),
+            method_name="execute_complete",
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """Judge the job where the trigger fired."""
+        found = self.poke(context)
+        if found.is_done:
+            return found.xcom_value
+        if (event or {}).get("status") == "due":
+            raise AirflowSensorTimeout(f"Training job {self.job_name} has not ended within {self.timeout:g} s")
+        raise AirflowException(f"Cannot wait for training job {self.job_name}: {event}")
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look at the job once."""
+        found = look(self.hook.find, self.job_name, self._seen)
+        if found is None:
+            raise RequestError(f"There is no training job {self.job_name}")
+        for line in transition_lines(self.job_name, found.new):
+            self.log.info("%s", line)
+        self._seen = found.seen
+        if not found.ended:
+            return PokeReturnValue(is_done=False)
+        self._judge(found.description)
+        return PokeReturnValue(is_done=True, xcom_value={"Training": without_secrets(found.description)})
+
+    def _judge(self, description: Mapping[str, Any]) -> None:
+        mark = StopMark.parse(self.hook.tags(description["TrainingJobArn"]).get(TAG_STOP))
+        outcome = classify(description, stopped_by_us=mark is not None)
+        interruptions = count_interruptions(description.get("SecondaryStatusTransitions") or ())
+        self.log.info("Training job %s: %s, interrupted %d times", self.job_name, outcome, interruptions)
+        if outcome is not Outcome.COMPLETED:
+            reason = description.get("FailureReason")
+            raise error_for(outcome)(
+                f"Training job {self.job_name} ({outcome})" + (f": SageMaker says: {reason}" if reason else "")
+            )

@@ -1,0 +1,166 @@
+"""Waiting for a training job in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from airflow_spot.core.marks import StopMark
+from airflow_spot.core.story import transition_line
+from airflow_spot.watch.observe import Look, look
+
+if TYPE_CHECKING:
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+#: Seconds between looks after one that failed: doubled each time, up to the second number.
+_PAUSES = (5.0, 300.0)
+
+
+class SageMakerSpotTrainingTrigger(BaseTrigger):
+    """
+    Wait until a training job is terminal, or until a moment; creates and stops nothing while it waits.
+
+    It may be killed, or run twice, without harm: all it does is to look. It fires once, with
+    ``{"status": "ended" | "due" | "gone" | "refused", "job_name": ..., "carry": {...}}``.
+
+    :param job_name: the job to wait for; None waits for the moment alone.
+    :param until: the moment, in seconds since 1970; None for no limit. Its own, since the timeout of
+        ``defer()`` would end the task and leave the job running.
+    :param carry: handed back unchanged in the event: how the operator's run goes on where it was.
+    :param poll_interval: seconds between two looks.
+    :param stop_on_kill: whether a user's mark-failed, mark-success or clear stops the job (Airflow 3.3 and later).
+    :param try_number: the Airflow try that waits, for the stop's mark.
+    :param aws_conn_id: and the next three: as for the operator.
+    """
+
+    def __init__(
+        self,
+        *,
+        job_name: str | None,
+        until: float | None = None,
+        carry: dict[str, Any] | None = None,
+        poll_interval: float = 30.0,
+        stop_on_kill: bool = True,
+        try_number: int = 1,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        botocore_config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.job_name = job_name
+        self.until = until
+        self.carry = carry or {}
+        self.poll_interval = poll_interval
+        self.stop_on_kill = stop_on_kill
+        self.try_number = try_number
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+        self.botocore_config = botocore_config
+        self._hook: SageMakerSpotTrainingHook | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give what the triggerer needs to build this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "job_name": self.job_name,
+                "until": self.until,
+                "carry": self.carry,
+                "poll_interval": self.poll_interval,
+                "stop_on_kill": self.stop_on_kill,
+                "try_number": self.try_number,
+                "aws_conn_id": self.aws_conn_id,
+                "region_name": self.region_name,
+                "verify": self.verify,
+                "botocore_config": self.botocore_config,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look until there is something to decide. What fails in passing is tried again, and never ends the task."""
+        seen = 0
+        failures = 0
+        while True:
+            if self.until is not None and _now() >= self.until:
+                yield self._event("due")
+                return
+            try:
+                found = await self._look(seen)
+                failures = 0
+            except Exception as error:
+                if _refused(error):
+                    yield self._event("refused", message=str(error))
+                    return
+                failures += 1
+                self.log.warning("Cannot look at %s now, will again: %s", self.job_name, error)
+                found = None
+            else:
+                if self.job_name is not None and found is None:
+                    yield self._event("gone")
+                    return
+            if found is not None:
+                for transition in found.new:
+                    self.log.info("%s", transition_line(str(self.job_name), transition))
+                seen = found.seen
+                if found.ended:
+                    yield self._event("ended")
+                    return
+            await asyncio.sleep(self._pause(failures))
+
+    async def on_kill(self) -> None:
+        """Stop the job when a user ends the deferred task (Airflow 3.3 and later calls this)."""
+        if self.job_name is None or not self.stop_on_kill:
+            return
+        # Never on the event loop; asgiref's threads, and no others, may ask Airflow for a connection.
+        await sync_to_async(self._stop, thread_sensitive=False)()
+
+    async def _look(self, seen: int) -> Look | None:
+        if self.job_name is None:
+            return None
+        return await sync_to_async(self._look_now, thread_sensitive=False)(seen)
+
+    def _look_now(self, seen: int) -> Look | None:
+        return look(self._connect().find, str(self.job_name), seen)
+
+    def _stop(self) -> None:
+        hook = self._connect()
+        description = hook.find(str(self.job_name))
+        if description is not None and description["TrainingJobStatus"] == "InProgress":
+            self.log.info("The task was ended by a user: stopping %s", self.job_name)
+            hook.stop(str(self.job_name), description["TrainingJobArn"], StopMark("killed", self.try_number))
+
+    def _connect(self) -> SageMakerSpotTrainingHook:
+        if self._hook is None:
+            from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+            self._hook = SageMakerSpotTrainingHook(
+                aws_conn_id=self.aws_conn_id,
+                region_name=self.region_name,
+                verify=self.verify,
+                config=self.botocore_config,
+            )
+        return self._hook
+
+    def _event(self, status: str, **more: Any) -> TriggerEvent:
+        return TriggerEvent({"status": status, "job_name": self.job_name, "carry": self.carry, **more})
+
+    def _pause(self, failures: int) -> float:
+        pause = self.poll_interval if not failures else min(_PAUSES[1], _PAUSES[0] * 2 ** min(failures - 1, 10))
+        return pause if self.until is None else max(0.0, min(pause, self.until - _now()))
+
+
+def _now() -> float:
+    return datetime.now(timezone.utc).timestamp()
+
+
+def _refused(error: Exception) -> bool:
+    """Tell an error that time does not mend: the worker, which sees it too, reports it."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+    return code in ("AccessDenied", "AccessDeniedException")

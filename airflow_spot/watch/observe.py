@@ -1,0 +1,46 @@
+"""One look at a job: what is new since the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_spot.core.outcomes import LIVE_STATUSES
+
+
+@dataclass(frozen=True)
+class Look:
+    """
+    What one look showed.
+
+    :param new: the transitions after those already seen. From the whole list: an interruption can begin and be
+        over between two looks.
+    :param seen: how many transitions have been seen now.
+    :param ended: the job is terminal.
+    """
+
+    description: Mapping[str, Any]
+    new: tuple[Mapping[str, Any], ...]
+    seen: int
+    ended: bool
+
+
+def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, seen: int) -> Look | None:
+    """
+    Look at a job once.
+
+    :param describe: gives a job's description, or None where there is no such job.
+    :param seen: how many transitions the last look had shown.
+    :return: None where the job is gone.
+    """
+    description = describe(job_name)
+    if description is None:
+        return None
+    transitions = tuple(description.get("SecondaryStatusTransitions") or ())
+    return Look(
+        description=description,
+        new=transitions[seen:],
+        seen=max(seen, len(transitions)),
+        ended=description["TrainingJobStatus"] not in LIVE_STATUSES,
+    )
