@@ -50,6 +50,15 @@ def is_templated(value: Any) -> bool:
     return not (value is None or isinstance(value, (bool, int, float, Mapping, Sequence)))
 
 
+def plain_copy(value: Any) -> Any:
+    """Copy mappings and lists all the way down, and nothing else: an XComArg in them drags its DAG along."""
+    if isinstance(value, Mapping):
+        return {key: plain_copy(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_copy(inner) for inner in value]
+    return value
+
+
 def coerce(value: Any, shape: Shape, path: str = "") -> Any:
     """
     Give a value the types that the API wants: ``"20"`` becomes 20, ``"True"`` becomes True.

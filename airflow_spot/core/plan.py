@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_spot.core import rules
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated
+from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated, plain_copy
 from airflow_spot.core.history import Rung
 from airflow_spot.core.identity import JobName, RunIdentity, check_s3_uri, checkpoint_prefix, legal_prefix
 from airflow_spot.core.marks import (
@@ -85,7 +84,7 @@ class Plan:
 
     def request_for(self, generation: int, attempt: int, rung: Rung, this_try: TryMark) -> dict[str, Any]:
         """Make the whole CreateTrainingJob request of one attempt."""
-        request = copy.deepcopy(dict(self.request))
+        request: dict[str, Any] = plain_copy(self.request)
         request["TrainingJobName"] = self.job_name(generation, attempt)
         request["CheckpointConfig"] = {
             **request.get("CheckpointConfig", {}),
@@ -114,7 +113,7 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, default_na
     :param default_name: for ``TrainingJobName`` where the config has none.
     :raises InvalidField: a parameter is no duration.
     """
-    request = copy.deepcopy({name: value for name, value in config.items() if name != "S3Operations"})
+    request = plain_copy({name: value for name, value in config.items() if name != "S3Operations"})
     request.setdefault("TrainingJobName", default_name)
     spot = settings.use_spot_instances
     if isinstance(spot, str) and spot.strip().lower() in ("true", "false"):

@@ -1,0 +1,93 @@
+"""A Local SageMaker for the operator's tests, and the environment that points at it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_spot.local import LocalSageMaker
+from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from tests.support.requests import SCRIPTS, stock_config
+from tests.support.task import TaskInstance
+
+#: Instance types of the tests' markets; anything else is always there.
+MARKET = ";".join(
+    (
+        "ml.c5.xlarge=never",
+        "ml.c5.2xlarge=script:up=2,down=2,up=60",
+        "ml.c5.4xlarge=script:fail=2,up=600",
+        "ml.c5.9xlarge=script:up=2,down=8,up=600",
+        "*=always",
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[LocalSageMaker]:
+    with LocalSageMaker(market=MARKET, on_demand_market="ml.c5.xlarge=never;*=always", grace_seconds=2) as service:
+        yield service
+
+
+@pytest.fixture
+def bucket(local: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket, with the environment of this process pointing at Local SageMaker."""
+    for name, value in local.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    local.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def ti() -> TaskInstance:
+    return TaskInstance("train", run_id=f"manual__{uuid.uuid4()}")
+
+
+class Task:
+    """A task that trains ``steps.py``: makes the operator anew for each try, as Airflow does."""
+
+    def __init__(self, bucket: str, deferrable: bool) -> None:
+        self.bucket = bucket
+        self.deferrable = deferrable
+
+    def operator(self, config: dict[str, Any] | None = None, **parameters: Any) -> SageMakerSpotTrainingOperator:
+        hyperparameters = {"steps": parameters.pop("steps", 5), "seconds": parameters.pop("seconds", 0.05)}
+        hyperparameters |= parameters.pop("hyperparameters", {})
+        config = config or stock_config(self.bucket, **hyperparameters)
+        if instance_type := parameters.pop("instance_type", None):
+            config["ResourceConfig"]["InstanceType"] = instance_type
+        defaults: dict[str, Any] = {
+            "task_id": "train",
+            "entry_point": "steps.py",
+            "source_dir": str(SCRIPTS),
+            "check_interval": 1,
+            "deferrable": self.deferrable,
+        }
+        return SageMakerSpotTrainingOperator(config=config, **{**defaults, **parameters})
+
+
+@pytest.fixture(params=["sync", "deferrable"])
+def task(bucket: str, request: pytest.FixtureRequest) -> Task:
+    return Task(bucket, request.param == "deferrable")
+
+
+@pytest.fixture
+def sync_task(bucket: str) -> Task:
+    return Task(bucket, deferrable=False)
+
+
+@pytest.fixture(autouse=True)
+def no_jobs_left(local: LocalSageMaker) -> Iterator[None]:
+    """Whatever a test did, no job of it is live at its end."""
+    yield
+    client = local.client("sagemaker")
+    for job in client.list_training_jobs(StatusEquals="InProgress", MaxResults=100)["TrainingJobSummaries"]:
+        client.stop_training_job(TrainingJobName=job["TrainingJobName"])
+
+
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")

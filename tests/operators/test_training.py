@@ -1,0 +1,353 @@
+"""The operator against Local SageMaker: real processes train, are interrupted, and go on from their checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import re
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from airflow_spot.config import namespace
+from airflow_spot.core.identity import JobName, RunIdentity
+from airflow_spot.core.marks import TAG_DELIVERED, TAG_OWNER, TAG_STOP, tag_map
+from airflow_spot.errors import OutOfRunTime, RequestError, ScriptError, SpotTimeout, StoppedByUser
+from airflow_spot.local import LocalSageMaker
+from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from tests.operators.conftest import Task
+from tests.support.requests import stock_config
+from tests.support.task import TaskInstance, run_task
+
+
+def output(local: LocalSageMaker, job_name: str) -> list[str]:
+    """What a job printed, over all its restarts."""
+    logs = local.client("logs")
+    group = "/aws/sagemaker/TrainingJobs"
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job_name}/")["logStreams"]
+    lines = []
+    for stream in sorted(streams, key=lambda s: (s["creationTime"], s["logStreamName"])):
+        page = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True)
+        lines += [event["message"] for event in page["events"]]
+    return lines
+
+
+def tags(local: LocalSageMaker, arn: str) -> dict[str, str]:
+    return tag_map(local.client("sagemaker").list_tags(ResourceArn=arn)["Tags"])
+
+
+def wait_for(local: LocalSageMaker, condition: Any, what: str) -> Any:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within 30 s: {what}")
+
+
+def run_key(ti: TaskInstance) -> str:
+    return RunIdentity(namespace(), ti.dag_id, ti.run_id, ti.task_id).key
+
+
+def job_names(local: LocalSageMaker, ti: TaskInstance) -> list[str]:
+    """All jobs of a run, by SageMaker."""
+    jobs = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti), MaxResults=100)
+    return sorted(job["TrainingJobName"] for job in jobs["TrainingJobSummaries"])
+
+
+def running_job(local: LocalSageMaker, ti: TaskInstance) -> str:
+    """Wait until a job of the task instance's run trains, and give its name."""
+    client = local.client("sagemaker")
+
+    def training() -> str | None:
+        jobs = client.list_training_jobs(StatusEquals="InProgress", NameContains=run_key(ti))["TrainingJobSummaries"]
+        return next((job["TrainingJobName"] for job in jobs if job["SecondaryStatus"] == "Training"), None)
+
+    return str(wait_for(local, training, "a job that trains"))
+
+
+def in_background(call: Any) -> tuple[threading.Thread, list[Any]]:
+    """Run a task beside the test; what it returned or raised is in the list."""
+    results: list[Any] = []
+
+    def target() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            results.append(error)
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread, results
+
+
+def test_a_stock_task_runs_with_its_import_changed(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    operator = task.operator()
+    before = copy.deepcopy(operator.config)
+    result = run_task(operator, ti)
+
+    training, spot = result["Training"], result["Spot"]
+    assert operator.config == before
+    assert training["TrainingJobStatus"] == "Completed"
+    assert training["EnableManagedSpotTraining"] is True
+    name = JobName.parse(training["TrainingJobName"])
+    assert name is not None
+    assert (name.prefix, name.generation, name.attempt) == ("digits", 1, 1)
+    assert "HyperParameters" not in training
+    assert "Environment" not in training
+    assert training["StoppingCondition"] == {"MaxRuntimeInSeconds": 120, "MaxWaitTimeInSeconds": 120 + 86_400}
+    assert spot["checkpoint_s3_uri"].startswith(f"s3://{task.bucket}/output/checkpoints/a_dag/train/")
+    assert spot["model_artifacts"] == training["ModelArtifacts"]["S3ModelArtifacts"]
+    (attempt,) = spot["attempts"]
+    assert attempt["outcome"] == "completed"
+    assert attempt["spot"] is True
+    assert attempt["savings_percent"] > 0
+    assert spot["savings_percent"] == attempt["savings_percent"]
+    assert tags(local, training["TrainingJobArn"])[TAG_DELIVERED] == "1 0"
+
+
+def test_an_interruption_is_counted_and_the_script_goes_on(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    thread, results = in_background(lambda: run_task(task.operator(steps=40, seconds=0.1), ti))
+    name = running_job(local, ti)
+    wait_for(local, lambda: any("step 5" in line for line in output(local, name)), "five steps")
+    local.interrupt(name)
+    thread.join(60)
+    result = results[0]
+    assert isinstance(result, dict), result
+    assert result["Spot"]["interruptions"] == 1
+    assert len(result["Spot"]["attempts"]) == 1
+    starts = [int(line.split()[-1]) for line in output(local, name) if line.startswith("starting after step")]
+    assert starts[0] == 0
+    assert len(starts) == 2
+    assert starts[1] >= 5
+
+
+def test_no_capacity_in_time_is_a_new_attempt_from_the_same_checkpoint(
+    local: LocalSageMaker, task: Task, ti: TaskInstance
+) -> None:
+    operator = task.operator(instance_type="ml.c5.9xlarge", steps=30, seconds=0.1, max_run=6, max_wait=6)
+    result = run_task(operator, ti)
+    first, *rest = result["Spot"]["attempts"]
+    assert first["outcome"] == "no capacity in time"
+    assert rest[-1]["outcome"] == "completed"
+    assert [JobName.parse(a["job_name"]).attempt for a in (first, *rest)] == list(range(1, len(rest) + 2))  # type: ignore[union-attr]
+    starts = [
+        int(line.split()[-1])
+        for attempt in (first, *rest)
+        for line in output(local, attempt["job_name"])
+        if line.startswith("starting after step")
+    ]
+    assert starts[0] == 0
+    assert starts[-1] > 0, "the last attempt resumed from the first one's checkpoint"
+
+
+def test_a_capacity_error_is_a_new_attempt_after_a_pause(
+    local: LocalSageMaker, sync_task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_spot.core.decide.Limits.pause_base", 2.0)
+    operator = sync_task.operator(instance_type="ml.c5.4xlarge")
+    result = run_task(operator, ti)
+    outcomes = [attempt["outcome"] for attempt in result["Spot"]["attempts"]]
+    assert outcomes[0] == "no capacity"
+    assert outcomes[-1] == "completed"
+
+
+def test_a_second_worker_attaches(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    first = run_task(task.operator(steps=20, seconds=0.1, wait_for_completion=False), ti)
+    again = ti.retried()
+    result = run_task(task.operator(steps=20, seconds=0.1), again)
+    assert result["Training"]["TrainingJobName"] == first["Training"]["TrainingJobName"]
+    assert job_names(local, ti) == [result["Training"]["TrainingJobName"]]
+    assert tags(local, result["Training"]["TrainingJobArn"])[TAG_OWNER] == "2"
+
+
+def test_a_lost_result_is_adopted_and_a_clear_trains_anew(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    first = run_task(task.operator(), ti)
+    retried = run_task(task.operator(), ti.retried())
+    assert retried["Training"]["TrainingJobName"] == first["Training"]["TrainingJobName"]
+    cleared = run_task(task.operator(), ti.cleared())
+    assert cleared["Spot"]["generation"] == 2
+    assert cleared["Spot"]["checkpoint_s3_uri"] != first["Spot"]["checkpoint_s3_uri"]
+    starts = [line for line in output(local, cleared["Training"]["TrainingJobName"]) if line.startswith("starting")]
+    assert starts == ["starting after step 0"]
+
+
+def test_a_script_error_fails_with_its_reason(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    with pytest.raises(ScriptError) as error:
+        run_task(task.operator(hyperparameters={"fail-at": 3, "exit-code": 7}), ti)
+    assert "AlgorithmError: Exit Code: 7" in str(error.value)
+    assert "something is about to go wrong" in str(error.value)
+    # The next try goes on from the checkpoint, in a new job of the same run.
+    result = run_task(task.operator(), ti.retried())
+    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["script error", "completed"]
+    assert "starting after step 2" in output(local, result["Training"]["TrainingJobName"])
+
+
+def test_a_persons_stop_fails_at_once_and_a_clear_goes_on(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    thread, results = in_background(lambda: run_task(task.operator(steps=100, seconds=0.1), ti))
+    name = running_job(local, ti)
+    wait_for(local, lambda: any("step 3" in line for line in output(local, name)), "three steps")
+    local.client("sagemaker").stop_training_job(TrainingJobName=name)
+    thread.join(60)
+    assert isinstance(results[0], StoppedByUser)
+    result = run_task(task.operator(steps=10), ti.cleared())
+    assert result["Spot"]["generation"] == 1
+    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["stopped by a person", "completed"]
+
+
+def test_out_of_run_time(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    with pytest.raises(OutOfRunTime, match="Raise max_run"):
+        run_task(task.operator(steps=100, seconds=0.1, max_run=2), ti)
+
+
+def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    with pytest.raises(SpotTimeout):
+        run_task(task.operator(steps=1000, seconds=0.1, max_ingestion_time=3), ti)
+    client = local.client("sagemaker")
+    (job,) = client.list_training_jobs(
+        NameContains="digits-afspot", SortBy="CreationTime", SortOrder="Descending", MaxResults=1
+    )["TrainingJobSummaries"]
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert tags(local, job["TrainingJobArn"])[TAG_STOP] == "timeout 1"
+
+
+def test_on_kill_stops_the_job_and_a_retry_goes_on(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
+    operator = sync_task.operator(steps=100, seconds=0.1)
+    thread, results = in_background(lambda: run_task(operator, ti))
+    name = running_job(local, ti)
+    wait_for(local, lambda: any("step 3" in line for line in output(local, name)), "three steps")
+    operator.on_kill()
+    thread.join(30)
+    assert "killed" in str(results[0])
+    result = run_task(sync_task.operator(steps=10), ti.retried())
+    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["our stop", "completed"]
+
+
+def test_on_kill_of_a_superseded_try_leaves_the_job(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
+    zombie = sync_task.operator(steps=40, seconds=0.1)
+    in_background(lambda: run_task(zombie, ti))
+    arn = local.client("sagemaker").describe_training_job(TrainingJobName=running_job(local, ti))["TrainingJobArn"]
+    thread, results = in_background(lambda: run_task(sync_task.operator(steps=40, seconds=0.1), ti.retried()))
+    wait_for(local, lambda: results or tags(local, arn)[TAG_OWNER] == "2", "the second try to attach")
+    zombie.on_kill()
+    thread.join(60)
+    assert isinstance(results[0], dict), results
+    assert [attempt["outcome"] for attempt in results[0]["Spot"]["attempts"]] == ["completed"]
+
+
+def test_text_from_templates_gets_the_types_of_the_api(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    config = stock_config(task.bucket, steps=3, seconds=0.05)
+    config["ResourceConfig"] |= {"InstanceCount": "1", "VolumeSizeInGB": "20"}
+    config["EnableNetworkIsolation"] = "False"
+    config["StoppingCondition"] = {"MaxRuntimeInSeconds": "60"}
+    result = run_task(task.operator(config, use_spot_instances="True", max_wait="90"), ti)
+    assert result["Training"]["ResourceConfig"]["VolumeSizeInGB"] == 20
+    assert result["Training"]["StoppingCondition"] == {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90}
+
+
+def test_a_wrong_field_is_met_before_any_call(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    config = stock_config(task.bucket)
+    config["ResourceConfig"]["InstanceCount"] = "{{ params.count }}"
+    operator = task.operator(config)
+    operator.config = {**config, "ResourceConfig": {**config["ResourceConfig"], "InstanceCount": "two"}}
+    before = len(local.audit)
+    with pytest.raises(RequestError, match=re.escape("ResourceConfig.InstanceCount is 'two': must be a whole number")):
+        run_task(operator, ti)
+    assert not [e for e in local.audit[before:] if e.get("operation", "").startswith(("Create", "Put"))]
+
+
+def test_on_demand(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    result = run_task(task.operator(use_spot_instances=False), ti)
+    assert result["Training"]["EnableManagedSpotTraining"] is False
+    assert "MaxWaitTimeInSeconds" not in result["Training"]["StoppingCondition"]
+    assert result["Spot"]["savings_percent"] == 0
+
+
+def test_a_role_name_is_expanded(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    role = local.client("iam").create_role(RoleName=f"role-{task.bucket}", AssumeRolePolicyDocument="{}")["Role"]
+    config = stock_config(task.bucket, steps=2)
+    config["RoleArn"] = role["RoleName"]
+    assert run_task(task.operator(config), ti)["Training"]["RoleArn"] == role["Arn"]
+
+
+def test_s3_operations_survive_a_retry(local: LocalSageMaker, sync_task: Task, ti: TaskInstance, tmp_path: Any) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text("1,2\n")
+    config = stock_config(sync_task.bucket, steps=2, **{"fail-at": 1})
+    config["S3Operations"] = {
+        "S3CreateBucket": [{"Bucket": f"{sync_task.bucket}-made"}],
+        "S3Upload": [{"Path": str(data), "Bucket": f"{sync_task.bucket}-made", "Key": "in/data.csv", "Tar": False}],
+    }
+    config["InputDataConfig"] = [
+        {
+            "ChannelName": "train",
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{sync_task.bucket}-made/in"}},
+        }
+    ]
+    with pytest.raises(ScriptError):
+        run_task(sync_task.operator(config), ti)
+    config["HyperParameters"].pop("fail-at")
+    assert run_task(sync_task.operator(config), ti.retried())["Training"]["TrainingJobStatus"] == "Completed"
+
+
+def test_two_tasks_may_not_write_to_one_exact_folder(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
+    place = {"checkpoint_s3_uri": f"s3://{sync_task.bucket}/mine", "checkpoint_scope": "exact"}
+    run_task(sync_task.operator(steps=50, seconds=0.1, wait_for_completion=False, **place), ti)
+    other = TaskInstance("train", run_id="another")
+    with pytest.raises(RequestError, match="of another run writes there"):
+        run_task(sync_task.operator(**place), other)
+
+
+def test_the_log_tells_the_story_and_no_secret(
+    local: LocalSageMaker, task: Task, ti: TaskInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = stock_config(task.bucket, steps=5, password="hunter2-secret")
+    config["Environment"] = {"TOKEN": "token-secret"}
+    with caplog.at_level(logging.DEBUG, logger="airflow"):
+        result = run_task(task.operator(config), ti)
+    told = "\n".join(record.getMessage() for record in caplog.records if not record.name.startswith("botocore"))
+    for text in ("secret", "hunter2"):
+        assert text not in told
+        assert text not in json.dumps(result)
+        assert text not in json.dumps(ti.xcoms)
+    for text in ("Attempt 1 on ml.m5.xlarge spot", "Training", "Completed", "% saved against on-demand", "trained"):
+        assert text in told
+
+
+def test_links(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    name = run_task(task.operator(), ti)["Training"]["TrainingJobName"]
+    assert ti.xcoms["sagemaker_spot_training_job"]["job_name"] == name
+    assert ti.xcoms["sagemaker_spot_checkpoints"]["bucket"] == task.bucket
+
+
+def test_resume_false_trains_anew_after_a_clear_but_not_after_a_retry(
+    local: LocalSageMaker, sync_task: Task, ti: TaskInstance
+) -> None:
+    with pytest.raises(ScriptError):
+        run_task(sync_task.operator(resume=False, hyperparameters={"fail-at": 3}), ti)
+    with pytest.raises(ScriptError):
+        run_task(sync_task.operator(resume=False, hyperparameters={"fail-at": 5}), ti.retried())
+    result = run_task(sync_task.operator(resume=False), ti.retried().cleared())
+    assert result["Spot"]["generation"] == 2
+    assert "starting after step 0" in output(local, result["Training"]["TrainingJobName"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"max_run": "2h", "max_wait": "1h"}, "MaxWaitTimeInSeconds is 3600"),
+        ({"use_spot_instances": False, "max_wait": 60}, "max_wait is for spot only"),
+        ({"max_run": "29d"}, "at most 28 days"),
+        ({"max_run": "soon"}, "max_run is 'soon'"),
+        ({"checkpoint_s3_uri": "/tmp/here"}, "CheckpointConfig.S3Uri is '/tmp/here': must be an S3 URI"),
+        ({"checkpoint_scope": "global"}, "checkpoint_scope is 'global'"),
+        ({"source_dir": "x", "entry_point": None}, "name the script"),
+        ({"action_if_job_exists": "ignore"}, "action_if_job_exists is 'ignore'"),
+    ],
+)
+def test_refused_when_the_dag_is_parsed(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        SageMakerSpotTrainingOperator(task_id="train", config=stock_config("bucket"), **parameters)

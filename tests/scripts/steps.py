@@ -1,0 +1,39 @@
+"""
+A training script for the tests: counts steps, each of which takes a while, and checkpoints after every one.
+
+    --steps 20 --seconds 0.1 [--fail-at 7] [--exit-code 3]
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--steps", type=int, default=5)
+parser.add_argument("--seconds", type=float, default=0.05)
+parser.add_argument("--fail-at", type=int, default=0)
+parser.add_argument("--exit-code", type=int, default=1)
+args, _ = parser.parse_known_args()
+
+checkpoints = Path(os.environ.get("SM_CHECKPOINT_DIR") or "/opt/ml/checkpoints")
+state = checkpoints / "step.json"
+done = json.loads(state.read_text())["step"] if state.exists() else 0
+print(f"starting after step {done}", flush=True)
+for step in range(done + 1, args.steps + 1):
+    time.sleep(args.seconds)
+    if step == args.fail_at:
+        print("something is about to go wrong", flush=True)
+        sys.exit(args.exit_code)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    new = checkpoints / ".step.json.tmp"
+    new.write_text(json.dumps({"step": step}))
+    new.replace(state)
+    print(f"step {step}", flush=True)
+
+model = Path(os.environ["SM_MODEL_DIR"])
+model.mkdir(parents=True, exist_ok=True)
+(model / "model.json").write_text(json.dumps({"steps": args.steps}))
+print("trained", flush=True)

@@ -1,0 +1,1 @@
+"""What the tests share: an Airflow small enough to run a task in milliseconds, and requests to train with."""
