@@ -111,12 +111,9 @@ class Model:
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:
     # Scripts for newer toolkits take one argument more, a context, which says no more than the environment does.
-    taken = [p for p in inspect.signature(function).parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
-    return (
-        function(*args, None)
-        if len(taken) == len(args) + 1 and taken[-1].default is taken[-1].empty
-        else function(*args)
-    )
+    parameters = inspect.signature(function).parameters.values()
+    required = [p for p in parameters if p.kind <= p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+    return function(*args, None) if len(required) == len(args) + 1 else function(*args)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -125,11 +122,11 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     model: Model
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         """Answer the health check: the model is loaded before the server listens."""
         self._send(HTTPStatus.OK if self.path == "/ping" else HTTPStatus.NOT_FOUND, b"", JSON)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         """Answer an invocation; an error of the script is a 500 with its text, and its traceback in the log."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path != "/invocations":
@@ -153,7 +150,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Log invocations, but not the health checks."""
         if self.path != "/ping":
-            print(f"{self.command} {self.path}", format % args, flush=True)
+            super().log_message(format, *args)
 
     def _send(self, status: HTTPStatus, body: bytes, content_type: str) -> None:
         self.send_response(status)

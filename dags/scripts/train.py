@@ -79,9 +79,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--keep_checkpoints", type=int, default=2)
     parser.add_argument("--max_depth", type=int, default=4)
     parser.add_argument("--eta", type=float, default=0.3)
-    parser.add_argument(
-        "--seconds_per_round", type=float, default=0.0, help="slows a demo down to be watched"
-    )
+    parser.add_argument("--seconds_per_round", type=float, default=0.0, help="slows a demo down to be watched")
     parser.add_argument("--model_dir", type=Path, default=os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
     parser.add_argument("--train", type=Path, default=os.environ.get("SM_CHANNEL_TRAIN"))
     parser.add_argument("--validation", type=Path, default=os.environ.get("SM_CHANNEL_VALIDATION"))
