@@ -19,7 +19,7 @@ from sklearn.preprocessing import MinMaxScaler
 def parse_args() -> argparse.Namespace:
     """Read the job's ContainerArguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output-dir", type=Path, default=Path("/opt/ml/processing/output"))
+    parser.add_argument("--output-dir", type=Path, required=True)
     parser.add_argument("--validation-fraction", type=float, default=0.15)
     parser.add_argument("--test-fraction", type=float, default=0.15)
     parser.add_argument("--seed", type=int, default=7)
