@@ -11,6 +11,7 @@ from airflow_spot.local.aws import Aws
 from airflow_spot.local.clock import Clock
 from airflow_spot.local.container import Containers
 from airflow_spot.local.images import Images
+from airflow_spot.local.logs import Logs
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.store import Store
 
@@ -30,6 +31,7 @@ class Backend:
     :param aws: clients for S3 and CloudWatch Logs that talk to this very service.
     :param containers: starts processes that see a directory of their own at ``/opt/ml``.
     :param images: what runs for a container image.
+    :param logs: CloudWatch Logs streams.
     :param capacity: the markets.
     :param engine: drives training jobs.
     """
@@ -41,6 +43,7 @@ class Backend:
     aws: Aws
     containers: Containers
     images: Images
+    logs: Logs
     capacity: Capacity
     engine: Engine
     _closers: list[Callable[[], None]] = field(default_factory=list)
@@ -55,5 +58,6 @@ class Backend:
             closer()
         self.engine.close()
         self.containers.close()
+        self.logs.close()
         self.audit.write("service", action="stopped")
         self.audit.close()

@@ -1,0 +1,158 @@
+"""``airflow-spot local``: Local SageMaker in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_spot.local.backend import Backend
+
+DEFAULT_PORT = 5005
+
+EXAMPLES = """\
+examples:
+  airflow-spot local                                     spot capacity is always there
+  airflow-spot local --market script:up=60,down=20       it comes and goes
+  airflow-spot local --market 'ml.g5.xlarge=never;*=always'
+  airflow-spot local --image '*xgboost*=python3'         what runs for an image
+  eval "$(airflow-spot local --env)"                     send this shell's AWS clients to it
+
+It runs what it is sent, as you. It listens on loopback only, unless --host says otherwise.
+"""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add the subcommand ``local``.
+
+    :param subparsers: what ``ArgumentParser.add_subparsers`` returned.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "local",
+        help="run SageMaker on this machine",
+        description="Speaks SageMaker's wire protocol and really runs the jobs, with a spot market that comes and goes.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``local``."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port, 0 for a free one (default: %(default)s)")
+    parser.add_argument("--dir", type=Path, help="where audit log and jobs live (default: a temporary directory)")
+    parser.add_argument("--market", default="always", metavar="SPEC", help="spot market (default: %(default)s)")
+    parser.add_argument(
+        "--on-demand-market", default="always", metavar="SPEC", help="on-demand market (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--image", action="append", default=[], metavar="PATTERN=COMMAND", help="what runs for an image; repeatable"
+    )
+    parser.add_argument(
+        "--reclaim",
+        choices=("term", "kill"),
+        default="term",
+        help="how an instance is taken back: SIGTERM and grace, or SIGKILL (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="from SIGTERM to SIGKILL (default: %(default)g, as AWS)",
+    )
+    parser.add_argument(
+        "--capacity-wait",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long an on-demand job without capacity waits before CapacityError (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--isolation",
+        choices=("auto", "namespace", "relocate"),
+        default="auto",
+        help="how a job gets its own /opt/ml (default: %(default)s)",
+    )
+    parser.add_argument("--region", default="us-east-1", help="default region (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help="leave the directories of ended jobs")
+    parser.add_argument("--log-level", default="WARNING", help="of the service's log (default: %(default)s)")
+    parser.add_argument("--env", action="store_true", help="print only the export lines for this port, and end")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the service until it is interrupted.
+
+    :returns: an exit code.
+    """
+    try:
+        from airflow_spot.local.aws import environment
+        from airflow_spot.local.images import parse_image
+        from airflow_spot.local.serve import remove, serve, temporary_directory
+        from airflow_spot.local.settings import Settings
+    except ModuleNotFoundError as error:
+        print(f"airflow-spot local needs {error.name}: pip install 'airflow-spot[local]'", file=sys.stderr)
+        return 2
+    if args.env:
+        print(_exports(environment(f"http://{args.host}:{args.port}", args.region)))
+        return 0
+    directory = args.dir.absolute() if args.dir else temporary_directory()
+    try:
+        settings = Settings(
+            directory=str(directory),
+            host=args.host,
+            port=args.port,
+            market=args.market,
+            on_demand_market=args.on_demand_market,
+            images=tuple(parse_image(text) for text in args.image),
+            reclaim=args.reclaim,
+            grace_seconds=args.grace,
+            capacity_wait_seconds=args.capacity_wait,
+            isolation=args.isolation,
+            region=args.region,
+            keep=args.keep,
+            log_level=args.log_level.upper(),
+        )
+        if not _is_loopback(args.host):
+            print(
+                f"WARNING: listening on {args.host}: whoever reaches this port runs programs as you.", file=sys.stderr
+            )
+        return serve(settings, ready=_say_ready)
+    except ValueError as error:
+        print(f"airflow-spot local: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if not args.dir:
+            remove(directory)
+
+
+def _say_ready(backend: Backend) -> None:
+    print(f"# Local SageMaker: {backend.aws.endpoint_url}  (audit log: {backend.audit.path})")
+    print(_exports(backend.aws.environment), flush=True)
+
+
+def _exports(variables: dict[str, str]) -> str:
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m airflow_spot.local``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_spot.local", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    return run(parser.parse_args(argv))

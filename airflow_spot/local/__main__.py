@@ -1,0 +1,38 @@
+"""``python -m airflow_spot.local``: the service in the foreground, as ``airflow-spot local`` runs it.
+
+With ``--embedded`` it is :class:`~airflow_spot.local.service.LocalSageMaker`'s other half: the first line of stdin are
+its settings, the end of stdin is its own end, and one JSON line on stdout says that it is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from airflow_spot.local.settings import Settings
+
+
+def embedded() -> int:
+    from airflow_spot.local.backend import Backend
+    from airflow_spot.local.serve import serve
+
+    settings = Settings.from_json(sys.stdin.readline())
+
+    def ready(backend: Backend) -> None:
+        line = {"endpoint_url": backend.aws.endpoint_url, "namespace": backend.containers.namespace}
+        os.write(1, json.dumps(line).encode() + b"\n")
+
+    return serve(settings, ready=ready, lifeline=0)
+
+
+def main() -> int:
+    if sys.argv[1:] == ["--embedded"]:
+        return embedded()
+    from airflow_spot.cli.local import main as command
+
+    return command(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""A training job's life: waiting for instances, training, losing them, ending.
+
+Written as a generator that yields how long (service seconds) it may be left alone, so that one text serves a thread
+per job and thousands of jobs on one thread. It is resumed earlier when something happens: see :meth:`Lifecycle.wake`.
+
+How the time counts: MaxWaitTimeInSeconds from the job's creation on, waiting and running together (documented);
+MaxRuntimeInSeconds while there are instances, over all starts (documented for retries, assumed for interruptions).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from airflow_spot.local.errors import JobError
+from airflow_spot.local.instance import Instances
+from airflow_spot.local.job import FAILURE_REASON_CHARACTERS, WAITING_FOR_SPOT, TrainingJob
+from airflow_spot.local.market import State
+
+if TYPE_CHECKING:
+    from airflow_spot.local.backend import Backend
+
+log = logging.getLogger(__name__)
+
+CAPACITY_ERROR = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
+KILL_SECONDS = 30.0
+
+MakeInstances = Callable[[TrainingJob], Instances]
+
+
+class _Ended(Exception):
+    """The job is to end as Stopped, with this secondary status."""
+
+
+class Lifecycle:
+    """Runs one job from its creation to its end.
+
+    :param make: makes the instances of each start.
+    :ivar poked: set by :meth:`wake`; whoever drives waits for it.
+    """
+
+    def __init__(self, backend: Backend, job: TrainingJob, make: MakeInstances) -> None:
+        self.job = job
+        self.poked = threading.Event()
+        self._backend = backend
+        self._clock = backend.clock
+        self._make = make
+        self._instances: Instances | None = None
+        self._stop_requested = False
+        self._reclaim_requested = False
+        self._blackout_until = 0.0
+        self._on_wake: Callable[[], None] = self.poked.set
+
+    # What others ask for, on any thread.
+
+    def wake(self) -> None:
+        """Have the driver resume at once."""
+        self._on_wake()
+
+    def request_stop(self) -> None:
+        """StopTrainingJob: Stopping from now on. Does nothing to a job that has ended."""
+        with self.job.lock:
+            if not self.job.terminal:
+                self._stop_requested = True
+                self._enter_stopping()
+        self.wake()
+
+    def request_reclaim(self, down: float) -> None:
+        """Take the instances back, and have none for ``down`` service seconds."""
+        self._blackout_until = self._clock.now() + down
+        self._reclaim_requested = True
+        self.wake()
+
+    # The life itself, on the driver's thread.
+
+    def run(self) -> Iterator[float]:
+        """The whole life. Never raises; closing it early kills what runs and leaves the job's state as it is."""
+        try:
+            yield from self._live()
+        except _Ended as end:
+            yield from self._wind_down(str(end))
+        except JobError as error:
+            self._finish("Failed", "Failed", str(error))
+        except Exception as error:
+            log.exception("job %s", self.job.name)
+            self._finish("Failed", "Failed", f"InternalServerError: Local SageMaker: {type(error).__name__}: {error}")
+        finally:
+            self._give_back()
+
+    def _live(self) -> Iterator[float]:
+        self._enter("Starting")
+        while True:
+            yield from self._acquire()
+            self._enter("Downloading")
+            instances = self._instances = self._make(self.job)
+            instances.prepare()
+            self._check_end()
+            # Launched before it is said: who sees Training may count on a process.
+            instances.launch(self.wake)
+            self._enter("Training")
+            code = yield from self._train(instances)
+            if code is not None:
+                self._settle(instances, code)
+                return
+            yield from self._reclaim(instances)
+            self._give_back()
+            with self.job.lock:
+                self.job.interruptions += 1
+                if not self._stop_requested:
+                    self._enter("Interrupted")
+                    self._enter("Starting")
+
+    def _acquire(self) -> Iterator[float]:
+        job = self.job
+        asked = self._clock.now()
+        while True:
+            self._check_end()
+            left = self._blackout_until - self._clock.now()
+            if left <= 0:
+                outlook = self._backend.capacity.outlook(job.instance_type, job.spot)
+                if outlook.state is State.UP:
+                    break
+                if outlook.state is State.FAIL:
+                    raise JobError(CAPACITY_ERROR)
+                left = outlook.lasts
+            if not job.spot:
+                patience = asked + self._backend.settings.capacity_wait_seconds - self._clock.now()
+                if patience <= 0:
+                    self._capacity("none")
+                    raise JobError(CAPACITY_ERROR)
+                left = min(left, patience)
+            self._say_waiting()
+            yield min(left, self._seconds_left())
+        self._reclaim_requested = False
+        with job.lock:
+            job.begin_instances(self._clock.now())
+        self._capacity("granted")
+
+    def _say_waiting(self) -> None:
+        """Spot: still Starting, in the words that public threads show. On-demand: Pending."""
+        with self.job.lock:
+            if not self.job.spot:
+                if self.job.secondary != "Pending":
+                    self._enter("Pending")
+            elif self.job.transitions[-1]["StatusMessage"] != WAITING_FOR_SPOT:
+                self.job.say(WAITING_FOR_SPOT, self._clock.now())
+
+    def _train(self, instances: Instances) -> Iterator[float]:
+        """Until the job's processes end: their exit code; or until the instances are to go: None."""
+        interval = self._backend.settings.checkpoint_seconds
+        next_sync = self._clock.now() + interval
+        while True:
+            code = instances.poll()
+            if code is not None:
+                return code
+            self._check_end()
+            lasts = math.inf
+            if self.job.spot:
+                outlook = self._backend.capacity.outlook(self.job.instance_type, spot=True)
+                lasts = outlook.lasts
+                if outlook.state is not State.UP:
+                    self._reclaim_requested = True
+            if self._reclaim_requested:
+                self._capacity("reclaimed")
+                return None
+            if self._clock.now() >= next_sync:
+                instances.sync()
+                next_sync = self._clock.now() + interval
+            yield min(max(0.0, next_sync - self._clock.now()), lasts, self._seconds_left())
+
+    def _reclaim(self, instances: Instances) -> Iterator[float]:
+        gently = self._backend.settings.reclaim == "term"
+        yield from self._end_processes(instances, self._backend.settings.grace_seconds if gently else 0.0)
+        if gently:
+            instances.sync(final=True)
+
+    def _end_processes(self, instances: Instances, grace: float) -> Iterator[float]:
+        deadline = self._clock.now() + grace
+        if grace > 0:
+            instances.terminate()
+        while instances.poll() is None and self._clock.now() < deadline:
+            yield deadline - self._clock.now()
+        instances.kill()
+        deadline = self._clock.now() + KILL_SECONDS
+        while instances.poll() is None and self._clock.now() < deadline:
+            yield 0.1
+
+    def _settle(self, instances: Instances, code: int) -> None:
+        """The processes have ended by themselves."""
+        instances.sync(final=True)
+        if code == 0:
+            with self.job.lock:
+                if not self._stop_requested:
+                    self._enter("Uploading")
+            instances.deliver(model=True)
+            self._give_back()
+            with self.job.lock:
+                if self._stop_requested:
+                    self._finish("Stopped", "Stopped")
+                else:
+                    self._finish("Completed", "Completed")
+        else:
+            text = instances.failure()
+            instances.deliver(model=False)
+            self._give_back()
+            self._finish("Failed", "Failed", failure_reason(text, code))
+
+    def _wind_down(self, secondary: str) -> Iterator[float]:
+        """Stop as SageMaker does: SIGTERM, grace, SIGKILL; then checkpoints and model are uploaded all the same."""
+        self._enter_stopping()
+        instances = self._instances
+        if instances is not None and self.job.secondary != "Downloading":
+            yield from self._end_processes(instances, self._backend.settings.grace_seconds)
+            instances.sync(final=True)
+            try:
+                instances.deliver(model=True)
+            except JobError as error:
+                log.warning("job %s: %s", self.job.name, error)
+        self._give_back()
+        self._finish("Stopped", secondary)
+
+    # Small steps.
+
+    def _check_end(self) -> None:
+        now, job = self._clock.now(), self.job
+        if self._stop_requested:
+            raise _Ended("Stopped")
+        if job.trained(now) >= job.max_runtime:
+            raise _Ended("MaxRuntimeExceeded")
+        if job.max_wait is not None and now - job.creation_time >= job.max_wait:
+            raise _Ended("MaxWaitTimeExceeded")
+
+    def _seconds_left(self) -> float:
+        """Until the next of the job's own limits."""
+        now, job = self._clock.now(), self.job
+        run = job.max_runtime - job.trained(now) if job.instance_start is not None else math.inf
+        wait = job.creation_time + job.max_wait - now if job.max_wait is not None else math.inf
+        return max(0.0, min(run, wait))
+
+    def _give_back(self) -> None:
+        instances, self._instances = self._instances, None
+        if instances is not None:
+            instances.close()
+        with self.job.lock:
+            self.job.end_instances(self._clock.now())
+
+    def _enter(self, secondary: str) -> None:
+        with self.job.lock:
+            self.job.enter(secondary, self._clock.now())
+            self._record()
+
+    def _enter_stopping(self) -> None:
+        with self.job.lock:
+            if self.job.status != "Stopping":
+                self.job.status = "Stopping"
+                self._enter("Stopping")
+
+    def _finish(self, status: str, secondary: str, reason: str | None = None) -> None:
+        self._give_back()
+        with self.job.lock:
+            self.job.finish(status, secondary, self._clock.now(), reason)
+            self._record()
+
+    def _record(self) -> None:
+        job = self.job
+        self._backend.audit.write(
+            "state",
+            kind="training",
+            job=job.name,
+            status=job.status,
+            secondary=job.secondary,
+            message=job.failure_reason or job.transitions[-1]["StatusMessage"],
+        )
+
+    def _capacity(self, action: str) -> None:
+        job = self.job
+        self._backend.audit.write(
+            "capacity", job=job.name, action=action, instance_type=job.instance_type, spot=job.spot, start=job.starts
+        )
+
+
+def failure_reason(text: str, code: int) -> str:
+    """FailureReason of a script that failed.
+
+    :param text: of ``/opt/ml/output/failure``; may be empty.
+    """
+    if not text.strip():
+        return f"AlgorithmError: Exit Code: {code}"
+    ending = f", exit code: {code}"
+    reason = f"AlgorithmError: {text.strip()}"
+    return reason[: FAILURE_REASON_CHARACTERS - len(ending)] + ending

@@ -1,0 +1,30 @@
+"""FinalMetricDataList: what MetricDefinitions find in a job's output."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_spot.local.job import TrainingJob
+
+
+class Metrics:
+    """Reads lines of output; the last value of each metric becomes its final one."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self._job = job
+        self._patterns: list[tuple[str, re.Pattern[str]]] = []
+        for definition in job.request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ()):
+            self._patterns.append((definition["Name"], re.compile(definition["Regex"])))
+
+    def read(self, line: str, now: float) -> None:
+        """Look for every metric in a line. Its value is the expression's first group."""
+        for name, pattern in self._patterns:
+            match = pattern.search(line)
+            if match is None or not match.groups():
+                continue
+            try:
+                value = float(match[1])
+            except (TypeError, ValueError):
+                continue
+            with self._job.lock:
+                self._job.metrics[name] = {"MetricName": name, "Value": value, "Timestamp": now}

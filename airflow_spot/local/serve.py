@@ -1,0 +1,130 @@
+"""The service's own process: builds it, listens, and ends it with all that it started."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from airflow_spot.local.audit import Audit
+from airflow_spot.local.aws import Aws, moto_app
+from airflow_spot.local.backend import Backend
+from airflow_spot.local.capacity import Capacity
+from airflow_spot.local.clock import Clock
+from airflow_spot.local.container import Containers
+from airflow_spot.local.engine import Engine
+from airflow_spot.local.images import Images
+from airflow_spot.local.logs import Logs
+from airflow_spot.local.server import Server
+from airflow_spot.local.settings import Settings
+from airflow_spot.local.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class _Handler(MotoRequestHandler):  # type: ignore[misc]
+    # The server writes head and body apart; with Nagle's algorithm each answer would wait 40 ms for an ACK.
+    disable_nagle_algorithm = True
+
+    def log_request(self, *args: Any) -> None:
+        """Calls are in the audit log."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        log.debug(message, *args)
+
+
+def build(settings: Settings) -> Backend:
+    """A service that does not listen yet.
+
+    :raises ValueError: if a market cannot be read.
+    :raises OSError: if the directory cannot be written.
+    """
+    settings.root.mkdir(parents=True, exist_ok=True)
+    clock = Clock()
+    capacity = Capacity(clock, settings.market, settings.on_demand_market)
+    aws = Aws(settings)
+    engine = Engine()
+    backend = Backend(
+        settings=settings,
+        clock=clock,
+        audit=Audit(settings.root / "audit.jsonl", clock),
+        store=Store(),
+        aws=aws,
+        containers=Containers(settings),
+        images=Images(settings),
+        logs=Logs(aws, clock),
+        capacity=capacity,
+        engine=engine,
+    )
+    engine.attach(backend)
+    return backend
+
+
+def listen(backend: Backend) -> BaseWSGIServer:
+    """Bind the port and tell the service its own address.
+
+    :raises OSError: if the port is taken.
+    """
+    settings = backend.settings
+    app = Server(backend, moto_app())
+    server = make_server(settings.host, settings.port, app, threaded=True, request_handler=_Handler)
+    # A service on all addresses is still reached on loopback by its own jobs.
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
+    backend.aws.endpoint_url = f"http://{host}:{server.server_port}"
+    return server
+
+
+def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int | None = None) -> int:
+    """Run until SIGTERM or SIGINT.
+
+    :param ready: called once the port answers.
+    :param lifeline: a descriptor; the service also ends when it is closed at the other end, however that went.
+    :returns: an exit code.
+    """
+    logging.basicConfig(stream=sys.stderr, level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    try:
+        backend = build(settings)
+        server = listen(backend)
+    except (ValueError, OSError) as error:
+        print(f"airflow-spot local: {error}", file=sys.stderr)  # noqa: T201 - this is a command's error
+        return 1
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    if lifeline is not None:
+        threading.Thread(target=_watch, args=(lifeline, done), name="lifeline", daemon=True).start()
+    backend.audit.write("service", action="started", pid=os.getpid())
+    ready(backend)
+    done.wait()
+    backend.close()
+    server.shutdown()
+    server.server_close()
+    return 0
+
+
+def _watch(lifeline: int, done: threading.Event) -> None:
+    while os.read(lifeline, 1024):
+        pass
+    done.set()
+
+
+def temporary_directory() -> Path:
+    """A directory for a service that was not given one; :func:`remove` takes it away again."""
+    return Path(tempfile.mkdtemp(prefix="airflow-spot-local-"))
+
+
+def remove(directory: Path) -> None:
+    """Remove a directory of :func:`temporary_directory`."""
+    shutil.rmtree(directory, ignore_errors=True)

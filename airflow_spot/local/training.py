@@ -1,0 +1,71 @@
+"""Training jobs: the operations."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from airflow_spot.local.api import Call, Operations
+from airflow_spot.local.backend import Backend
+from airflow_spot.local.errors import validation
+from airflow_spot.local.job import TrainingJob
+from airflow_spot.local.listing import page, select
+from airflow_spot.local.rules import DEFAULT_MAX_RUNTIME, check_training_job
+from airflow_spot.local.tags import to_dict
+
+
+def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
+    check_training_job(call.params)
+    request = copy.deepcopy(call.params)
+    tags = to_dict(request.pop("Tags", []))
+    request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
+    now = backend.clock.now()
+    job = TrainingJob(call.region, request["TrainingJobName"], request, now, last_modified=now)
+    backend.store.training_jobs.add(call.region, job.name, job)
+    if tags:
+        backend.store.tags[job.arn] = tags
+    backend.engine.submit(job)
+    return {"TrainingJobArn": job.arn}
+
+
+def describe_training_job(backend: Backend, call: Call) -> dict[str, Any]:
+    job = backend.store.training_jobs.get(call.region, call.params["TrainingJobName"])
+    with job.lock:
+        return job.describe()
+
+
+def stop_training_job(backend: Backend, call: Call) -> dict[str, Any]:
+    job = backend.store.training_jobs.get(call.region, call.params["TrainingJobName"])
+    with job.lock:
+        # Stopping is no error, so that a stop whose answer was lost can be sent again.
+        if job.terminal:
+            raise validation(f"The request was rejected because the training job is in status {job.status}.")
+    backend.engine.stop(job)
+    return {}
+
+
+def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
+    summaries = []
+    for job in backend.store.training_jobs.list(call.region):
+        with job.lock:
+            summaries.append(job.summary())
+    found = select(
+        summaries,
+        call.params,
+        lambda line: {
+            "Name": line["TrainingJobName"],
+            "Status": line["TrainingJobStatus"],
+            "CreationTime": line["CreationTime"],
+            "LastModifiedTime": line["LastModifiedTime"],
+        },
+    )
+    items, token = page(found, call.params)
+    return {"TrainingJobSummaries": items, **token}
+
+
+OPERATIONS: Operations = {
+    "CreateTrainingJob": create_training_job,
+    "DescribeTrainingJob": describe_training_job,
+    "StopTrainingJob": stop_training_job,
+    "ListTrainingJobs": list_training_jobs,
+}
