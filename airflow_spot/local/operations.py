@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from airflow_spot.local import tags, training
+from airflow_spot.local import endpoints, models, processing, tags, training
 from airflow_spot.local.api import Operations
 
 OPERATIONS: Operations = {
     **training.OPERATIONS,
+    **processing.OPERATIONS,
+    **models.OPERATIONS,
+    **endpoints.OPERATIONS,
     **tags.OPERATIONS,
 }

@@ -7,15 +7,14 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from airflow_spot.local import endpoints, processing
 from airflow_spot.local.audit import Audit
 from airflow_spot.local.aws import Aws, moto_app
 from airflow_spot.local.backend import Backend
@@ -67,6 +66,8 @@ def build(settings: Settings) -> Backend:
         engine=engine,
     )
     engine.attach(backend)
+    backend.on_close(lambda: processing.close(backend))
+    backend.on_close(lambda: endpoints.close(backend))
     return backend
 
 
@@ -111,6 +112,8 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
     backend.close()
     server.shutdown()
     server.server_close()
+    if settings.temporary:
+        shutil.rmtree(settings.root, ignore_errors=True)
     return 0
 
 
@@ -118,13 +121,3 @@ def _watch(lifeline: int, done: threading.Event) -> None:
     while os.read(lifeline, 1024):
         pass
     done.set()
-
-
-def temporary_directory() -> Path:
-    """A directory for a service that was not given one; :func:`remove` takes it away again."""
-    return Path(tempfile.mkdtemp(prefix="airflow-spot-local-"))
-
-
-def remove(directory: Path) -> None:
-    """Remove a directory of :func:`temporary_directory`."""
-    shutil.rmtree(directory, ignore_errors=True)

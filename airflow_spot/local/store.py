@@ -10,7 +10,10 @@ from airflow_spot.local.errors import in_use, not_found
 from airflow_spot.local.settings import ACCOUNT
 
 if TYPE_CHECKING:
+    from airflow_spot.local.endpoints import Endpoint
     from airflow_spot.local.job import TrainingJob
+    from airflow_spot.local.models import Resource
+    from airflow_spot.local.processing import ProcessingJob
 
 T = TypeVar("T")
 
@@ -97,7 +100,12 @@ class Store:
 
     def __init__(self) -> None:
         self.training_jobs: Table[TrainingJob] = Table("training-job", "Training job")
-        self.tables: dict[str, Table[Any]] = {table.kind: table for table in (self.training_jobs,)}
+        self.processing_jobs: Table[ProcessingJob] = Table("processing-job", "Processing job")
+        self.models: Table[Resource] = Table("model", "Model")
+        self.endpoint_configs: Table[Resource] = Table("endpoint-config", "Endpoint configuration")
+        self.endpoints: Table[Endpoint] = Table("endpoint", "Endpoint")
+        tables = (self.training_jobs, self.processing_jobs, self.models, self.endpoint_configs, self.endpoints)
+        self.tables: dict[str, Table[Any]] = {table.kind: table for table in tables}
         self.tags: dict[str, dict[str, str]] = {}
 
     def exists(self, resource_arn: str) -> bool:
