@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "local",
         help="run SageMaker on this machine",
-        description="Speaks SageMaker's wire protocol and really runs the jobs, with a spot market that comes and goes.",
+        description="Speaks SageMaker's wire protocol and runs the jobs, on a spot market that comes and goes.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from airflow_spot.local.aws import environment
         from airflow_spot.local.images import parse_image
-        from airflow_spot.local.serve import remove, serve, temporary_directory
+        from airflow_spot.local.serve import serve
         from airflow_spot.local.settings import Settings
     except ModuleNotFoundError as error:
         print(f"airflow-spot local needs {error.name}: pip install 'airflow-spot[local]'", file=sys.stderr)
@@ -103,10 +104,10 @@ def run(args: argparse.Namespace) -> int:
     if args.env:
         print(_exports(environment(f"http://{args.host}:{args.port}", args.region)))
         return 0
-    directory = args.dir.absolute() if args.dir else temporary_directory()
     try:
         settings = Settings(
-            directory=str(directory),
+            directory=str(args.dir.absolute() if args.dir else tempfile.mkdtemp(prefix="airflow-spot-local-")),
+            temporary=args.dir is None,
             host=args.host,
             port=args.port,
             market=args.market,
@@ -128,9 +129,6 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"airflow-spot local: {error}", file=sys.stderr)
         return 2
-    finally:
-        if not args.dir:
-            remove(directory)
 
 
 def _say_ready(backend: Backend) -> None:

@@ -74,7 +74,8 @@ class Aws:
 
 def make_client(name: str, endpoint_url: str, region: str, **config: Any) -> Any:
     """A boto3 client that nothing on this machine can send elsewhere: no profile, no proxy, no config file."""
-    return boto3.session.Session().client(
+    session: Any = boto3.session.Session()
+    return session.client(
         name,
         region_name=region,
         endpoint_url=endpoint_url,

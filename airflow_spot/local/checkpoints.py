@@ -51,7 +51,7 @@ class Checkpoints:
     :param facts: what goes into each line of the audit log: job, host and start.
     """
 
-    def __init__(self, s3: Any, uri: str, folder: Path, scratch: Path, audit: Audit, facts: dict[str, Any]) -> None:
+    def __init__(self, s3: Any, uri: str, folder: Path, *, scratch: Path, audit: Audit, facts: dict[str, Any]) -> None:
         self._s3 = s3
         self._target = S3Uri.parse(uri)
         self._folder = folder

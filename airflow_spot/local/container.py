@@ -266,7 +266,9 @@ class Containers:
             process.stdout.close()
             process.wait()
             status.close()
-            raise JobError(f"InternalServerError: the container could not be started: {answer['error']} {output}".strip())
+            raise JobError(
+                f"InternalServerError: the container could not be started: {answer['error']} {output}".strip()
+            )
         return Container(process, answer["pid"], status, on_line)
 
     def _forget(self, container: Container) -> None:
@@ -292,7 +294,7 @@ class Containers:
         """
         if self.namespace:
             return
-        hint = "this machine allows no namespaces; take the path from SM_* instead (SM_MODEL_DIR, SM_CHANNEL_..., SM_CHECKPOINT_DIR)"
+        hint = "this machine allows no namespaces; take the path from SM_MODEL_DIR, SM_CHANNEL_..., SM_CHECKPOINT_DIR"
         for word in command:
             if OPT_ML in word:
                 raise JobError(f"ClientError: the command {word!r} hard-codes {OPT_ML}, and {hint}")

@@ -54,7 +54,7 @@ class Engine:
                 if self._closing:
                     return
         finally:
-            steps.close()  # type: ignore[attr-defined]
+            steps.close()
             with self._lock:
                 self._lives.pop(life.job.arn, None)
                 self._threads.pop(life.job.arn, None)

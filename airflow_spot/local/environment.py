@@ -1,8 +1,8 @@
 """What a training container finds: the files below ``/opt/ml/input/config`` and the variables ``SM_*``.
 
-As the toolkit ``sagemaker-training`` documents them (its ENVIRONMENT_VARIABLES.md) and "How Amazon SageMaker AI Provides
-Training Information" in the developer guide. ``SM_CHECKPOINT_DIR`` is ours: the checkpoint folder as the process sees
-it, which matters where ``/opt/ml`` is relocated.
+As the toolkit ``sagemaker-training`` documents them (its ENVIRONMENT_VARIABLES.md), and the developer guide under "How
+Amazon SageMaker AI Provides Training Information". ``SM_CHECKPOINT_DIR`` is ours: the checkpoint folder as the process
+sees it, which matters where ``/opt/ml`` is relocated.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class ProcessInstances:
                 uri = job.request["CheckpointConfig"]["S3Uri"]
                 facts = {"job": job.name, "host": host.name, "start": job.starts}
                 local = host.opt_ml.path(path)
-                host.checkpoints = Checkpoints(s3, uri, local, host.scratch, backend.audit, facts)
+                host.checkpoints = Checkpoints(s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts)
                 host.checkpoints.restore()
 
     def launch(self, wake: Callable[[], None]) -> None:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.instance import Instances
@@ -29,6 +29,9 @@ CAPACITY_ERROR = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
 )
 KILL_SECONDS = 30.0
+
+Steps: TypeAlias = Generator[float, None, None]
+"""Yields how many service seconds may pass until the next step."""
 
 MakeInstances = Callable[[TrainingJob], Instances]
 
@@ -78,7 +81,7 @@ class Lifecycle:
 
     # The life itself, on the driver's thread.
 
-    def run(self) -> Iterator[float]:
+    def run(self) -> Steps:
         """The whole life. Never raises; closing it early kills what runs and leaves the job's state as it is."""
         try:
             yield from self._live()
@@ -92,7 +95,7 @@ class Lifecycle:
         finally:
             self._give_back()
 
-    def _live(self) -> Iterator[float]:
+    def _live(self) -> Steps:
         self._enter("Starting")
         while True:
             yield from self._acquire()
@@ -115,7 +118,7 @@ class Lifecycle:
                     self._enter("Interrupted")
                     self._enter("Starting")
 
-    def _acquire(self) -> Iterator[float]:
+    def _acquire(self) -> Steps:
         job = self.job
         asked = self._clock.now()
         while True:
@@ -150,7 +153,7 @@ class Lifecycle:
             elif self.job.transitions[-1]["StatusMessage"] != WAITING_FOR_SPOT:
                 self.job.say(WAITING_FOR_SPOT, self._clock.now())
 
-    def _train(self, instances: Instances) -> Iterator[float]:
+    def _train(self, instances: Instances) -> Generator[float, None, int | None]:
         """Until the job's processes end: their exit code; or until the instances are to go: None."""
         interval = self._backend.settings.checkpoint_seconds
         next_sync = self._clock.now() + interval
@@ -173,13 +176,13 @@ class Lifecycle:
                 next_sync = self._clock.now() + interval
             yield min(max(0.0, next_sync - self._clock.now()), lasts, self._seconds_left())
 
-    def _reclaim(self, instances: Instances) -> Iterator[float]:
+    def _reclaim(self, instances: Instances) -> Steps:
         gently = self._backend.settings.reclaim == "term"
         yield from self._end_processes(instances, self._backend.settings.grace_seconds if gently else 0.0)
         if gently:
             instances.sync(final=True)
 
-    def _end_processes(self, instances: Instances, grace: float) -> Iterator[float]:
+    def _end_processes(self, instances: Instances, grace: float) -> Steps:
         deadline = self._clock.now() + grace
         if grace > 0:
             instances.terminate()
@@ -210,7 +213,7 @@ class Lifecycle:
             self._give_back()
             self._finish("Failed", "Failed", failure_reason(text, code))
 
-    def _wind_down(self, secondary: str) -> Iterator[float]:
+    def _wind_down(self, secondary: str) -> Steps:
         """Stop as SageMaker does: SIGTERM, grace, SIGKILL; then checkpoints and model are uploaded all the same."""
         self._enter_stopping()
         instances = self._instances

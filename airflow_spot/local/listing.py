@@ -54,8 +54,8 @@ def select(items: Sequence[T], params: dict[str, Any], fields: Callable[[T], dic
         checks = (
             ("CreationTimeAfter", values["CreationTime"], 1),
             ("CreationTimeBefore", values["CreationTime"], -1),
-            ("LastModifiedTimeAfter", values.get("LastModifiedTime"), 1),
-            ("LastModifiedTimeBefore", values.get("LastModifiedTime"), -1),
+            ("LastModifiedTimeAfter", values["LastModifiedTime"], 1),
+            ("LastModifiedTimeBefore", values["LastModifiedTime"], -1),
         )
         if any(name in params and (value - seconds(params[name])) * sign <= 0 for name, value, sign in checks):
             continue

@@ -119,7 +119,7 @@ def _cover_opt() -> None:
     for name, is_link, is_directory in entries:
         here, there = f"{OPT}/{name}", f"/proc/self/fd/{old}/{name}"
         if is_link:
-            Path(here).symlink_to(os.readlink(there))
+            Path(here).symlink_to(Path(there).readlink())
             continue
         if is_directory:
             Path(here).mkdir()

@@ -25,13 +25,13 @@ from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from airflow_spot.local import namespaces  # noqa: E402 - needs the path above
+from airflow_spot.local import namespaces
 
 NOT_FOUND = 127
 
 
 def main(status_fd: int) -> int:
-    line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
+    line, commands = _first_line()
     if not line:
         return 1
     spec: dict[str, Any] = json.loads(line)
@@ -49,16 +49,27 @@ def main(status_fd: int) -> int:
         os.close(report_read)
         _init(spec, report_write)
     os.close(report_write)
-    code = _watch(init, report_read, status_fd)
+    code = _watch(init, report_read, status_fd, commands)
     if code is not None:
         _write(status_fd, {"code": code})
     return 0
 
 
-def _watch(init: int, report: int, status_fd: int) -> int | None:
+def _first_line() -> tuple[bytes, bytes]:
+    """The first line of stdin, and what has come after it; nothing at all if stdin ends before."""
+    data = b""
+    while b"\n" not in data:
+        chunk = os.read(0, 65536)
+        if not chunk:
+            return b"", b""
+        data += chunk
+    line, _, rest = data.partition(b"\n")
+    return line, rest
+
+
+def _watch(init: int, report: int, status_fd: int, buffered: bytes) -> int | None:
     """Pass on commands until the job or the service has ended, then end what is left."""
     code: int | None = None
-    buffered = b""
     started = False
     while True:
         readable, _, _ = select.select([0, report], [], [])
@@ -99,7 +110,7 @@ def _end(init: int) -> None:
 
 def _children(parent: int) -> list[int]:
     try:
-        entries = os.listdir("/proc")
+        entries = [entry.name for entry in Path("/proc").iterdir()]
     except OSError:
         return []
     children = []

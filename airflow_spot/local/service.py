@@ -13,6 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -112,8 +113,7 @@ class LocalSageMaker:
         if self._own_dir:
             self.dir = Path(tempfile.mkdtemp(prefix="airflow-spot-local-"))
         self.dir.mkdir(parents=True, exist_ok=True)
-        settings = Settings.from_json(self._settings.to_json())
-        settings = Settings(**{**settings.__dict__, "directory": str(self.dir)})
+        settings = replace(self._settings, directory=str(self.dir), temporary=self._own_dir)
         with (self.dir / "service.log").open("ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "airflow_spot.local", "--embedded"],

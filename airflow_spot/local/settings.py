@@ -34,6 +34,7 @@ class Settings:
     :param region: what the environment of jobs and clients is set to.
     :param python: interpreter for scripts of images that ``images`` does not name.
     :param keep: leave the working directories of ended jobs, to look into.
+    :param temporary: the directory is the service's own, and goes when it ends.
     :param log_level: of the service's own log on stderr.
     """
 
@@ -51,6 +52,7 @@ class Settings:
     region: str = DEFAULT_REGION
     python: str = field(default=sys.executable)
     keep: bool = False
+    temporary: bool = False
     log_level: str = "WARNING"
 
     def __post_init__(self) -> None:

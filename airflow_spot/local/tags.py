@@ -20,9 +20,13 @@ def to_dict(tags: list[dict[str, str]]) -> dict[str, str]:
     result: dict[str, str] = {}
     for tag in tags:
         if tag["Key"] in result:
-            raise validation(f"Duplicate tag keys found: '{tag['Key']}'. Please note that tag keys are case insensitive.")
+            raise validation(
+                f"Duplicate tag keys found: '{tag['Key']}'. Please note that tag keys are case insensitive."
+            )
         if tag["Key"].lower().startswith("aws:"):
-            raise validation(f"Tag key '{tag['Key']}' is invalid: aws: prefixed tag key names are not allowed for external use.")
+            raise validation(
+                f"Tag key '{tag['Key']}' is invalid: aws: prefixed tag key names are not allowed for external use."
+            )
         result[tag["Key"]] = tag["Value"]
     return result
 

@@ -18,7 +18,15 @@ from airflow_spot.local.errors import ServiceError, not_implemented, validation
 _JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s", r"\p{Alnum}": "a-zA-Z0-9"}
 """Java's character classes that SageMaker's patterns use, in Python's terms."""
 
-_JSON_NAMES = {bool: "boolean", int: "Integer", float: "Double", str: "String", list: "List", dict: "Map", type(None): "null"}
+_JSON_NAMES = {
+    bool: "boolean",
+    int: "Integer",
+    float: "Double",
+    str: "String",
+    list: "List",
+    dict: "Map",
+    type(None): "null",
+}
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +60,7 @@ def validate(operation: str, params: dict[str, Any]) -> None:
         raise validation(f"{count}: {'; '.join(errors)}")
 
 
-def _check(shape: Shape, value: Any, path: str) -> Iterator[str]:
+def _check(shape: Any, value: Any, path: str) -> Iterator[str]:
     kind = shape.type_name
     if kind == "structure":
         yield from _structure(shape, _typed(value, dict, path, "Structure"), path)
@@ -80,7 +88,7 @@ def _typed(value: Any, kinds: type | tuple[type, ...], path: str, wanted: str) -
     return value
 
 
-def _structure(shape: Shape, value: dict[str, Any], path: str) -> Iterator[str]:
+def _structure(shape: Any, value: dict[str, Any], path: str) -> Iterator[str]:
     prefix = f"{path}." if path else ""
     for name in shape.required_members:
         if value.get(name) is None:
@@ -93,7 +101,7 @@ def _structure(shape: Shape, value: dict[str, Any], path: str) -> Iterator[str]:
             yield from _check(shape.members[name], item, f"{prefix}{_lower(name)}")
 
 
-def _map(shape: Shape, value: dict[str, Any], path: str) -> Iterator[str]:
+def _map(shape: Any, value: dict[str, Any], path: str) -> Iterator[str]:
     yield from _size(shape, value, path)
     for key, item in value.items():
         if item is None:

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_spot.local import LocalSageMaker
+from tests.local.jobs import Jobs
+
+
+@pytest.fixture(scope="session")
+def sm() -> Iterator[LocalSageMaker]:
+    """One service for all tests that need no market of their own."""
+    with LocalSageMaker(grace_seconds=1.5, capacity_wait_seconds=0.5, checkpoint_seconds=0.2) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def jobs(sm: LocalSageMaker) -> Jobs:
+    return Jobs(sm)

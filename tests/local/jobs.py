@@ -1,0 +1,185 @@
+"""What the tests of Local SageMaker share: small jobs, and waiting for them with a deadline."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import textwrap
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from airflow_spot.local import LocalSageMaker
+
+T = TypeVar("T")
+
+BUCKET = "bucket"
+ROLE = "arn:aws:iam::123456789012:role/trainer"
+DEADLINE_SECONDS = 40.0
+
+COUNTER = """
+    import os, time
+    folder = "/opt/ml/checkpoints"
+    path = os.path.join(folder, "count")
+    count = int(open(path).read()) if os.path.exists(path) else 0
+    print("first", count + 1)
+    while count < STEPS:
+        time.sleep(0.05)
+        count += 1
+        with open(path + ".tmp", "w") as file:
+            file.write(str(count))
+        os.replace(path + ".tmp", path)
+        print("step", count)
+    with open("/opt/ml/model/count", "w") as file:
+        file.write(str(count))
+"""
+"""Counts to STEPS, 20 a second, with a checkpoint after each; resumes."""
+
+
+def until(probe: Callable[[], T | None], what: str, seconds: float = DEADLINE_SECONDS) -> T:
+    """Ask until there is an answer that is not None or False."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = probe()
+        if answer is not None and answer is not False:
+            return answer
+        time.sleep(0.03)
+    raise AssertionError(f"not within {seconds} seconds: {what}")
+
+
+class Jobs:
+    """Creates training jobs from small scripts and reads what became of them."""
+
+    def __init__(self, sm: LocalSageMaker) -> None:
+        self.sm = sm
+        self.sagemaker = sm.client("sagemaker")
+        self.s3 = sm.client("s3")
+        self.logs = sm.client("logs")
+        if BUCKET not in [bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]]:
+            self.s3.create_bucket(Bucket=BUCKET)
+
+    def put(self, key: str, body: str | bytes) -> str:
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        return f"s3://{BUCKET}/{key}"
+
+    def get(self, uri: str) -> bytes:
+        body: bytes = self.s3.get_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"))["Body"].read()
+        return body
+
+    def keys(self, prefix: str) -> list[str]:
+        found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        return sorted(item["Key"] for item in found)
+
+    def code(self, files: dict[str, str]) -> str:
+        """Upload a sourcedir.tar.gz."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+            for name, text in files.items():
+                data = textwrap.dedent(text).encode()
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        return self.put(f"code/{uuid.uuid4().hex}/sourcedir.tar.gz", buffer.getvalue())
+
+    def request(self, script: str | None = None, *, spot: bool = True, **overrides: Any) -> dict[str, Any]:
+        """A request for a job with a name of its own; spot unless said otherwise."""
+        name = f"job-{uuid.uuid4().hex[:10]}"
+        request: dict[str, Any] = {
+            "TrainingJobName": name,
+            "RoleArn": ROLE,
+            "AlgorithmSpecification": {"TrainingImage": "image:1", "TrainingInputMode": "File"},
+            "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        }
+        if spot:
+            request["EnableManagedSpotTraining"] = True
+            request["StoppingCondition"]["MaxWaitTimeInSeconds"] = 1200
+            request["CheckpointConfig"] = {"S3Uri": f"s3://{BUCKET}/checkpoints/{name}"}
+        if script is not None:
+            request["HyperParameters"] = {
+                "sagemaker_program": json.dumps("train.py"),
+                "sagemaker_submit_directory": json.dumps(self.code({"train.py": script})),
+                **overrides.pop("HyperParameters", {}),
+            }
+        request.update(overrides)
+        return request
+
+    def start(self, script: str | None = None, **overrides: Any) -> str:
+        request = self.request(script, **overrides)
+        self.sagemaker.create_training_job(**request)
+        return str(request["TrainingJobName"])
+
+    def run(self, script: str | None = None, **overrides: Any) -> dict[str, Any]:
+        """Start a job and return its description once it has ended."""
+        return self.end(self.start(script, **overrides))
+
+    def describe(self, name: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.sagemaker.describe_training_job(TrainingJobName=name)
+        return answer
+
+    def end(self, name: str) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            job = self.describe(name)
+            return job if job["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
+
+        return until(ended, f"{name} ends")
+
+    def reach(self, name: str, secondary: str) -> dict[str, Any]:
+        """Wait for a secondary status that is, or was."""
+
+        def reached() -> dict[str, Any] | None:
+            job = self.describe(name)
+            return job if secondary in statuses(job) else None
+
+        return until(reached, f"{name} reaches {secondary}")
+
+    def wait_for_checkpoint(self, name: str) -> None:
+        until(lambda: self.events("checkpoint", job=name, action="upload") or None, f"{name} uploads a checkpoint")
+
+    def output(self, name: str) -> list[list[str]]:
+        """Lines of each log stream of a job, oldest stream first."""
+        group = "/aws/sagemaker/TrainingJobs"
+        streams = self.logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]
+        result = []
+        for stream in sorted(streams, key=lambda item: item["logStreamName"].rsplit("-", 1)[1]):
+            events = self.logs.get_log_events(
+                logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True
+            )["events"]
+            result.append([event["message"] for event in events])
+        return result
+
+    def model(self, name: str) -> dict[str, bytes]:
+        """The files of a job's model.tar.gz."""
+        return files_of(self.get(self.describe(name)["ModelArtifacts"]["S3ModelArtifacts"]))
+
+    def events(self, event: str, **fields: Any) -> list[dict[str, Any]]:
+        """Lines of the audit log."""
+        return [
+            line
+            for line in self.sm.audit
+            if line["event"] == event and all(line.get(key) == value for key, value in fields.items())
+        ]
+
+
+def files_of(archive: bytes) -> dict[str, bytes]:
+    """The files of a tar.gz."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        members = [member for member in tar.getmembers() if member.isfile()]
+        return {member.name: tar.extractfile(member).read() for member in members}  # type: ignore[union-attr]
+
+
+def statuses(job: dict[str, Any]) -> list[str]:
+    """The secondary statuses that a job went through."""
+    return [transition["Status"] for transition in job["SecondaryStatusTransitions"]]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False
