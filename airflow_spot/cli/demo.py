@@ -1,0 +1,172 @@
+"""`airflow-spot demo`: the whole story on this machine, without an AWS account.
+
+Local SageMaker with a scripted spot market, the example pipeline in a real Airflow, told as it happens, and a table of
+what it came to. Everything lives in a scratch folder and ends with the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from airflow_spot.cli.demo_report import Report, read_report
+from airflow_spot.cli.demo_story import Story
+from airflow_spot.cli.standalone import FINAL_STATES, PASSWORD, USER, StandaloneAirflow, StandaloneError
+from airflow_spot.local import LocalSageMaker
+
+DAG_ID = "spot_training_pipeline"
+# Two interruptions inside the first job, then no capacity when it is to restart for the third time. The rounds take
+# longer than the three spells of capacity together, so that it comes to that on a machine of any speed.
+MARKET = "script:up=8,down=2,up=7,down=2,up=6,fail=3,up=inf"
+PARAMS: Mapping[str, Any] = {"rounds": 60, "checkpoint_every": 5, "seconds_per_round": 0.4}
+RUN_SECONDS = 300
+
+
+class DemoError(RuntimeError):
+    """The demo did not go as it should; the message says how."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="the whole story on this machine, without an AWS account",
+        description="Runs the example pipeline in a real Airflow against Local SageMaker, whose instances go away.",
+    )
+    parser.add_argument("--ui", action="store_true", help="leave Airflow open in the browser until Ctrl-C")
+    parser.add_argument("--keep", action="store_true", help="leave the scratch folder: logs, database, audit log")
+    parser.add_argument("--dags", type=Path, default=None, help="the folder of the DAG; default: the checkout's dags/")
+    parser.add_argument(
+        "--port", type=int, default=0, help="of the Airflow UI; default: 8080 with --ui, else a free one"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; returns the exit code: 0, 1 if it failed, 130 if it was interrupted."""
+    dags = args.dags or Path(__file__).resolve().parents[2] / "dags"
+    if not (dags / f"{DAG_ID}.py").is_file():
+        print(f"airflow-spot demo: there is no {DAG_ID}.py in {dags}: name its folder with --dags", file=sys.stderr)
+        return 2
+    scratch = Path(tempfile.mkdtemp(prefix="airflow-spot-demo-"))
+    keep = bool(args.keep)
+    try:
+        with _sigterm_as_ctrl_c():
+            _demo(args, dags, scratch)
+        return 0
+    except KeyboardInterrupt:
+        print("\nInterrupted; everything has been ended.", file=sys.stderr)
+        return 130
+    except (DemoError, StandaloneError, OSError, RuntimeError) as error:
+        keep = True
+        print(f"\nThe demo failed: {error}\nIts logs are in {scratch}", file=sys.stderr)
+        return 1
+    finally:
+        if keep:
+            print(f"Kept: {scratch}")
+        else:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _demo(args: argparse.Namespace, dags: Path, scratch: Path) -> None:
+    story = Story()
+    story.tell("demo", f"Local SageMaker, whose spot market is {MARKET}; instances go without a warning")
+    with contextlib.ExitStack() as stack:
+        # From here to the end of the clearing up, a second Ctrl-C must not leave something running.
+        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+        sagemaker = LocalSageMaker(dir=scratch / "sagemaker", market=MARKET, reclaim="kill")
+        stack.enter_context(sagemaker)
+        airflow = StandaloneAirflow(
+            home=scratch / "airflow",
+            dags_folder=dags,
+            environ={**sagemaker.environ, "AIRFLOW_CONN_AWS_DEFAULT": "aws://"},
+            port=args.port or (_port_for_people() if args.ui else 0),
+        )
+        story.tell("demo", "airflow standalone is starting: database, scheduler, triggerer, API server")
+        stack.enter_context(airflow)
+        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)
+        airflow.unpause(DAG_ID)
+        story.tell("demo", f"Airflow is ready; running {DAG_ID}")
+        run_id = airflow.trigger(DAG_ID, PARAMS)
+        state = _watch(airflow, sagemaker, run_id, story)
+        if state != "success":
+            raise DemoError(_what_failed(airflow, run_id, state))
+        report = read_report(airflow, sagemaker, DAG_ID, run_id)
+        print(report)
+        _check(report)
+        if args.ui:
+            print(f"\nAirflow: {airflow.url}/dags/{DAG_ID}  (user {USER}, password {PASSWORD})")
+            print(f"Local SageMaker: {sagemaker.endpoint_url}\nCtrl-C ends both.", flush=True)
+            while True:
+                signal.pause()
+
+
+def _watch(airflow: StandaloneAirflow, sagemaker: LocalSageMaker, run_id: str, story: Story) -> str:
+    """Tell what happens until the DAG run ends; returns its state."""
+    deadline = time.monotonic() + RUN_SECONDS
+    while True:
+        state = airflow.run_state(DAG_ID, run_id)
+        tasks = airflow.task_states(DAG_ID, run_id)
+        story.audit(sagemaker.audit)
+        story.tasks(tasks)
+        if tasks.get("train") is not None:
+            story.decisions(airflow.task_log(DAG_ID, run_id, "train"))
+        if state in FINAL_STATES:
+            return state
+        if time.monotonic() > deadline:
+            raise DemoError(f"the DAG run is still {state} after {RUN_SECONDS} s: {tasks}")
+        time.sleep(0.5)
+
+
+def _what_failed(airflow: StandaloneAirflow, run_id: str, state: str) -> str:
+    lines = [f"the DAG run is {state}"]
+    for task_id, task_state in airflow.task_states(DAG_ID, run_id).items():
+        if task_state == "failed":
+            lines += [f"task {task_id} failed; its last lines:"]
+            lines += [f"    {line}" for line in airflow.task_log(DAG_ID, run_id, task_id)[-15:]]
+    return "\n".join(lines)
+
+
+def _check(report: Report) -> None:
+    """Hold the demo to what it promises to show.
+
+    :raises DemoError: if it did not happen.
+    """
+    if report.interruptions < 2 or len(report.attempts) < 2:
+        raise DemoError(
+            f"{report.interruptions} interruptions and {len(report.attempts)} attempts: at least two of each were due"
+        )
+
+
+def _port_for_people() -> int:
+    """8080 where it is free, since that is where people look for Airflow; else any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", 8080))
+        except OSError:
+            return 0
+        return 8080
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Inside, SIGTERM ends the demo as Ctrl-C does: with all that it started."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
