@@ -93,6 +93,7 @@ class Container:
         self._code: int | None = None
         self._ended = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
+        self._commands = threading.Lock()
         self._lock = threading.Lock()
         self._reader = threading.Thread(target=self._read, name=f"output-{pid}", daemon=True)
         self._reader.start()
@@ -111,6 +112,8 @@ class Container:
             code = json.loads(line_text).get("code", code)
         self._status.close()
         stdout.close()
+        with self._commands:
+            _close(self._process.stdin)
         with self._lock:
             self._code = code
             self._ended.set()
@@ -147,9 +150,16 @@ class Container:
         stdin = self._process.stdin
         assert stdin is not None  # noqa: S101 - it was started with a pipe
         # A nanny that has gone has taken everything with it.
-        with contextlib.suppress(OSError, ValueError):
+        with self._commands, contextlib.suppress(OSError, ValueError):
             stdin.write(command)
             stdin.flush()
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    if pipe is not None:
+        # What a dead nanny has not read cannot be flushed.
+        with contextlib.suppress(OSError):
+            pipe.close()
 
 
 OnLine = Callable[[str], None]
@@ -260,7 +270,7 @@ class Containers:
             log.debug("nanny did not take its specification: %s", error)
         answer = json.loads(status.readline() or '{"error": "its nanny did not start"}')
         if "error" in answer:
-            process.stdin.close()
+            _close(process.stdin)
             assert process.stdout is not None  # noqa: S101 - as above
             output = process.stdout.read().decode("utf-8", "replace")
             process.stdout.close()

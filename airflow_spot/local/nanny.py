@@ -15,6 +15,7 @@ is 128 + the number of the signal for a job that a signal ended.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -136,7 +137,9 @@ def _init(spec: dict[str, Any], report: int) -> NoReturn:
     job = os.fork()
     if job == 0:
         _exec(spec)
-    os.setpgid(job, job)
+    # The job does so itself; where it was faster and has begun its program, the kernel refuses it to others.
+    with contextlib.suppress(PermissionError):
+        os.setpgid(job, job)
     signal.signal(signal.SIGTERM, lambda number, frame: _signal_group(job))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # This process is here for as long as the job is, and must not keep the nanny's stdin open.
