@@ -1,0 +1,187 @@
+"""The Amazon provider's own operators, unchanged, against Local SageMaker."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+import uuid
+from typing import Any
+
+import pytest
+from airflow.providers.amazon.aws.hooks import sagemaker as sagemaker_hook
+from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+from airflow.providers.amazon.aws.operators.sagemaker import (
+    SageMakerEndpointConfigOperator,
+    SageMakerEndpointOperator,
+    SageMakerModelOperator,
+    SageMakerProcessingOperator,
+    SageMakerTrainingOperator,
+)
+
+from airflow_spot.compat import AirflowException
+from airflow_spot.local import LocalSageMaker
+from tests.local.test_endpoints import ADDER, archive
+from tests.support.requests import ROLE, stock_config
+
+CONTEXT: Any = {}
+
+
+@pytest.fixture
+def name() -> str:
+    return f"stock-{uuid.uuid4().hex[:8]}"
+
+
+def put(local: LocalSageMaker, bucket: str, key: str, body: str | bytes) -> str:
+    local.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+    return f"s3://{bucket}/{key}"
+
+
+def training_config(local: LocalSageMaker, bucket: str, name: str, script: str) -> dict[str, Any]:
+    code = put(local, bucket, "code/sourcedir.tar.gz", archive({"train.py": script}))
+    config = stock_config(bucket, name, sagemaker_program="train.py", sagemaker_submit_directory=code)
+    put(local, bucket, "data/rows.csv", "1,2\n")
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/data", "S3DataDistributionType": "FullyReplicated"}
+    config["InputDataConfig"] = [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}]
+    return config
+
+
+def test_processing(local: LocalSageMaker, bucket: str, name: str) -> None:
+    script = "import shutil\nshutil.copy('/opt/ml/processing/input/rows.csv', '/opt/ml/processing/output')\n"
+    inputs = {"code": put(local, bucket, "code/script.py", script), "data": put(local, bucket, "in/rows.csv", "1,2\n")}
+    operator = SageMakerProcessingOperator(
+        task_id="process",
+        config={
+            "ProcessingJobName": name,
+            "RoleArn": ROLE,
+            "AppSpecification": {
+                "ImageUri": "image",
+                "ContainerEntrypoint": ["python3", "/opt/ml/processing/code/script.py"],
+            },
+            "ProcessingInputs": [
+                {
+                    "InputName": part,
+                    "S3Input": {
+                        "S3Uri": uri,
+                        "LocalPath": f"/opt/ml/processing/{'code' if part == 'code' else 'input'}",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                    },
+                }
+                for part, uri in inputs.items()
+            ],
+            "ProcessingOutputConfig": {
+                "Outputs": [
+                    {
+                        "OutputName": "rows",
+                        "S3Output": {
+                            "S3Uri": f"s3://{bucket}/out",
+                            "LocalPath": "/opt/ml/processing/output",
+                            "S3UploadMode": "EndOfJob",
+                        },
+                    }
+                ]
+            },
+            # As templates leave them: the operator makes integers of these.
+            "ProcessingResources": {
+                "ClusterConfig": {"InstanceCount": "1", "InstanceType": "ml.m5.large", "VolumeSizeInGB": "1"}
+            },
+        },
+        check_interval=1,
+        deferrable=False,
+    )
+    result = operator.execute(CONTEXT)
+    assert result["Processing"]["ProcessingJobStatus"] == "Completed"
+    copied = local.client("s3").get_object(Bucket=bucket, Key="out/rows.csv")["Body"].read()
+    assert copied == b"1,2\n"
+
+
+def test_processing_takes_another_name_when_its_own_is_taken(local: LocalSageMaker, bucket: str, name: str) -> None:
+    config = {
+        "ProcessingJobName": name,
+        "RoleArn": ROLE,
+        "AppSpecification": {"ImageUri": "image", "ContainerEntrypoint": ["python3", "-c", "pass"]},
+        "ProcessingResources": {
+            "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+        },
+    }
+    names = []
+    for _ in range(2):
+        operator = SageMakerProcessingOperator(task_id="p", config=dict(config), check_interval=1, deferrable=False)
+        names.append(operator.execute(CONTEXT)["Processing"]["ProcessingJobName"])
+    assert names[0] == name
+    assert names[1].startswith(f"{name}-")
+
+
+class HurriedClock:
+    """The stock hook looks at a job whose log it shows every 30 s, by its own clock; here every second."""
+
+    sleep = staticmethod(time.sleep)
+
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic() * 30
+
+
+def test_training_shows_the_jobs_log(
+    local: LocalSageMaker,
+    bucket: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(sagemaker_hook, "time", HurriedClock)
+    script = """
+        import os
+        print("rows", open(os.environ["SM_CHANNEL_TRAIN"] + "/rows.csv").read().strip())
+        open(os.environ["SM_MODEL_DIR"] + "/weights", "w").write("w")
+    """
+    operator = SageMakerTrainingOperator(
+        task_id="train", config=training_config(local, bucket, name, script), check_interval=1, deferrable=False
+    )
+    training = operator.execute(CONTEXT)["Training"]
+    assert training["TrainingJobStatus"] == "Completed"
+    key = training["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{bucket}/")
+    model = local.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    with tarfile.open(fileobj=io.BytesIO(model)) as tar:
+        assert tar.getnames() == ["weights"]
+    output = capfd.readouterr()
+    assert "rows 1,2" in output.out + output.err + caplog.text
+
+
+def test_a_failed_training_fails_the_task_with_the_reason(local: LocalSageMaker, bucket: str, name: str) -> None:
+    config = training_config(local, bucket, name, "raise SystemExit(3)")
+    operator = SageMakerTrainingOperator(
+        task_id="train", config=config, print_log=False, check_interval=1, deferrable=False
+    )
+    with pytest.raises(AirflowException, match="AlgorithmError"):
+        operator.execute(CONTEXT)
+
+
+def test_model_configuration_and_endpoint(local: LocalSageMaker, bucket: str, name: str) -> None:
+    data = put(local, bucket, "model.tar.gz", archive({"weight": "10", "code/inference.py": ADDER}))
+    container = {"Image": "image", "ModelDataUrl": data, "Environment": {"COLOUR": "green"}}
+    model = SageMakerModelOperator(
+        task_id="model", config={"ModelName": name, "ExecutionRoleArn": ROLE, "PrimaryContainer": container}
+    ).execute(CONTEXT)
+    assert model["Model"]["ModelName"] == name
+    variant = {"VariantName": "v", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    configuration = SageMakerEndpointConfigOperator(
+        task_id="configure", config={"EndpointConfigName": name, "ProductionVariants": [variant]}
+    ).execute(CONTEXT)
+    assert configuration["EndpointConfig"]["EndpointConfigName"] == name
+    endpoint = SageMakerEndpointOperator(
+        task_id="deploy",
+        config={"EndpointName": name, "EndpointConfigName": name},
+        check_interval=1,
+        deferrable=False,
+    ).execute(CONTEXT)
+    assert endpoint["Endpoint"]["EndpointStatus"] == "InService"
+    answer = local.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=name, ContentType="application/json", Body="[1]"
+    )
+    assert answer["Body"].read() == b"[11]"
+    client = SageMakerHook(aws_conn_id="aws_default").conn
+    client.delete_endpoint(EndpointName=name)
+    client.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
