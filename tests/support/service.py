@@ -1,8 +1,7 @@
-"""A Local SageMaker for the operator's tests, and the environment that points at it."""
+"""A Local SageMaker for the tests of operators and sensors, and the environment that points at it."""
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -33,14 +32,17 @@ def local() -> Iterator[LocalSageMaker]:
 
 
 @pytest.fixture
-def bucket(local: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh bucket, with the environment of this process pointing at Local SageMaker."""
+def bucket(local: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh bucket, with the environment of this process pointing at Local SageMaker. No job outlives the test."""
     for name, value in local.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     local.client("s3").create_bucket(Bucket=name)
-    return name
+    yield name
+    client = local.client("sagemaker")
+    for job in client.list_training_jobs(StatusEquals="InProgress", MaxResults=100)["TrainingJobSummaries"]:
+        client.stop_training_job(TrainingJobName=job["TrainingJobName"])
 
 
 @pytest.fixture
@@ -79,15 +81,3 @@ def task(bucket: str, request: pytest.FixtureRequest) -> Task:
 @pytest.fixture
 def sync_task(bucket: str) -> Task:
     return Task(bucket, deferrable=False)
-
-
-@pytest.fixture(autouse=True)
-def no_jobs_left(local: LocalSageMaker) -> Iterator[None]:
-    """Whatever a test did, no job of it is live at its end."""
-    yield
-    client = local.client("sagemaker")
-    for job in client.list_training_jobs(StatusEquals="InProgress", MaxResults=100)["TrainingJobSummaries"]:
-        client.stop_training_job(TrainingJobName=job["TrainingJobName"])
-
-
-os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
