@@ -129,7 +129,6 @@ def test_training_shows_the_jobs_log(
     name: str,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(sagemaker_hook, "time", HurriedClock)
     script = """
@@ -147,7 +146,7 @@ def test_training_shows_the_jobs_log(
     with tarfile.open(fileobj=io.BytesIO(model)) as tar:
         assert tar.getnames() == ["weights"]
     output = capfd.readouterr()
-    assert "rows 1,2" in output.out + output.err + caplog.text
+    assert "rows 1,2" in output.out + output.err
 
 
 def test_a_failed_training_fails_the_task_with_the_reason(local: LocalSageMaker, bucket: str, name: str) -> None:
