@@ -77,6 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long an on-demand job without capacity waits before CapacityError (default: %(default)g)",
     )
     parser.add_argument(
+        "--quotas", default="", metavar="SPEC", help="e.g. 'ml.p3.2xlarge:spot=0;ml.g5.*=4' (default: unlimited)"
+    )
+    parser.add_argument(
         "--isolation",
         choices=("auto", "namespace", "relocate"),
         default="auto",
@@ -116,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
             reclaim=args.reclaim,
             grace_seconds=args.grace,
             capacity_wait_seconds=args.capacity_wait,
+            quotas=args.quotas,
             isolation=args.isolation,
             region=args.region,
             keep=args.keep,

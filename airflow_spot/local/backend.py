@@ -12,6 +12,8 @@ from airflow_spot.local.clock import Clock
 from airflow_spot.local.container import Containers
 from airflow_spot.local.images import Images
 from airflow_spot.local.logs import Logs
+from airflow_spot.local.quotas import Quota
+from airflow_spot.local.requirements import Environments
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.store import Store
 
@@ -34,6 +36,8 @@ class Backend:
     :param logs: CloudWatch Logs streams.
     :param capacity: the markets.
     :param engine: drives training jobs.
+    :param quotas: limits of instances at once.
+    :param environments: of scripts that bring a requirements.txt.
     """
 
     settings: Settings
@@ -46,6 +50,8 @@ class Backend:
     logs: Logs
     capacity: Capacity
     engine: Engine
+    quotas: tuple[Quota, ...]
+    environments: Environments
     _closers: list[Callable[[], None]] = field(default_factory=list)
 
     def on_close(self, closer: Callable[[], None]) -> None:

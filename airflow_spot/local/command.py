@@ -12,6 +12,7 @@ from airflow_spot.local.environment import arguments, decode, user_hyperparamete
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.images import Images
 from airflow_spot.local.job import TrainingJob
+from airflow_spot.local.requirements import Environments
 from airflow_spot.local.s3 import S3_ERRORS, S3Uri, download, download_prefix, unpack
 
 CODE = "/opt/ml/code"
@@ -25,10 +26,10 @@ class Program:
     script: str | None = None
 
 
-def program(job: TrainingJob, images: Images, opt_ml: OptMl) -> Program:
+def program(job: TrainingJob, images: Images, environments: Environments, opt_ml: OptMl) -> Program:
     """What to run for a job. In script mode, its code must already be there: see :func:`fetch_code`.
 
-    :raises JobError: if there is nothing to run.
+    :raises JobError: if there is nothing to run, or its requirements cannot be installed.
     """
     algorithm = job.request.get("AlgorithmSpecification", {})
     image = algorithm.get("TrainingImage")
@@ -38,7 +39,8 @@ def program(job: TrainingJob, images: Images, opt_ml: OptMl) -> Program:
         return Program([*algorithm["ContainerEntrypoint"], *extra])
     script = decode(job.request.get("HyperParameters", {})).get("sagemaker_program")
     if script:
-        return _script(str(script), job, images.interpreter(image), opt_ml)
+        interpreter = environments.interpreter(images.interpreter(image), opt_ml.path(CODE))
+        return _script(str(script), job, interpreter, opt_ml)
     if given is not None:
         # SageMaker runs an image without an entrypoint of the job's own as `docker run IMAGE train`.
         return Program([*given, *(extra or ["train"])])

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO
 
-from airflow_spot.local.errors import JobError
+from airflow_spot.local.errors import InternalError, JobError
 from airflow_spot.local.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -276,9 +276,7 @@ class Containers:
             process.stdout.close()
             process.wait()
             status.close()
-            raise JobError(
-                f"InternalServerError: the container could not be started: {answer['error']} {output}".strip()
-            )
+            raise InternalError(f"The container could not be started: {answer['error']} {output}".strip())
         return Container(process, answer["pid"], status, on_line)
 
     def _forget(self, container: Container) -> None:

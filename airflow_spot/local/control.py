@@ -46,6 +46,12 @@ def _interrupt(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _crash(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
+    """``{"job": name, "region": optional}``."""
+    backend.engine.crash(body.get("region") or backend.settings.region, body["job"])
+    return {}
+
+
 def _market(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     """``{"spot": spec, "on_demand": spec}``, either or both."""
     backend.capacity.set_markets(spot=body.get("spot"), on_demand=body.get("on_demand"))
@@ -56,6 +62,7 @@ def _market(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
 ACTIONS: dict[str, Callable[[Backend, dict[str, Any]], dict[str, Any]]] = {
     "health": _health,
     "interrupt": _interrupt,
+    "crash": _crash,
     "market": _market,
 }
 

@@ -72,16 +72,27 @@ class Engine:
         :param down: service seconds for which this job then gets none.
         :raises ServiceError: if there is no such job, or it holds no spot instances.
         """
+        life = self._holding(region, name)
+        if not life.job.spot:
+            raise validation(f"{name} is an on-demand job: SageMaker does not interrupt those")
+        life.request_reclaim(down)
+
+    def crash(self, region: str, name: str) -> None:
+        """Break a job's instances: it fails with InternalServerError, or is retried if it has a RetryStrategy.
+
+        :raises ServiceError: if there is no such job, or it holds no instances.
+        """
+        self._holding(region, name).request_crash()
+
+    def _holding(self, region: str, name: str) -> Lifecycle:
         job = self._backend.store.training_jobs.find(region, name)
         if job is None:
             raise not_found(f"there is no training job {name!r} in {region}")
-        if not job.spot:
-            raise validation(f"{name} is an on-demand job: SageMaker does not interrupt those")
         with self._lock:
             life = self._lives.get(job.arn)
         if life is None or job.instance_start is None:
             raise validation(f"{name} holds no instances: it is {job.status}, {job.secondary}")
-        life.request_reclaim(down)
+        return life
 
     def wake_all(self) -> None:
         """Have every job look at the market anew."""

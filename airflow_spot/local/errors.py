@@ -22,6 +22,16 @@ class JobError(Exception):
     """A job cannot go on: ``str(error)`` becomes its FailureReason, with its kind in front as AWS puts it."""
 
 
+class InternalError(JobError):
+    """The service's own fault: the only failure that a job's RetryStrategy covers.
+
+    :param detail: what happened here; AWS says no more than the first sentence.
+    """
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(f"InternalServerError: We encountered an internal error. Please try again. {detail}".strip())
+
+
 def validation(message: str) -> ServiceError:
     """The request is wrong. The message names the field and the value."""
     return ServiceError("ValidationException", message)

@@ -99,7 +99,7 @@ class ProcessInstances:
                 folder = host.opt_ml.path(f"/opt/ml/input/data/{channel['ChannelName']}")
                 fetch_channel(s3, channel, folder, index, len(self._hosts))
             code = fetch_code(job, s3, host.opt_ml)
-            host.program = program(job, backend.images, host.opt_ml)
+            host.program = program(job, backend.images, backend.environments, host.opt_ml)
             backend.containers.refuse_hard_coded(code, host.program.command)
             path = checkpoint_path(job)
             if path is not None:

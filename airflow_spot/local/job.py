@@ -18,6 +18,7 @@ MESSAGES = {
     "Pending": "Waiting for compute capacity",
     "Downloading": "Downloading input data",
     "Training": "Training image download completed. Training in progress.",
+    "Restarting": "Restarting the training job after an internal error",
     "Interrupted": "Training job interrupted: the managed spot instances were reclaimed",
     "Uploading": "Uploading generated training model",
     "Stopping": "Stopping the training job",
@@ -65,6 +66,7 @@ class TrainingJob:
 
     :param request: the body of CreateTrainingJob, tags left out.
     :param starts: how often it has been given instances.
+    :param retries: how often it was started anew after an internal error, see RetryStrategy.
     :param interruptions: how often they were taken back.
     :param training_seconds: instance time of the starts that have ended.
     :param last_stream: the number that ends the name of the newest log stream.
@@ -86,15 +88,15 @@ class TrainingJob:
     interruptions: int = 0
     training_seconds: float = 0.0
     instance_start: float | None = None
+    retries: int = 0
     instance_type: str = ""
     last_stream: int = 0
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        resources = self.request.get("ResourceConfig", {})
         if not self.instance_type:
-            self.instance_type = resources.get("InstanceType", "")
+            self.instance_type = self.candidates[0]
 
     @property
     def arn(self) -> str:
@@ -105,8 +107,30 @@ class TrainingJob:
         return bool(self.request.get("EnableManagedSpotTraining", False))
 
     @property
+    def candidates(self) -> list[str]:
+        """Instance types that it may run on, in order of preference."""
+        resources = self.request["ResourceConfig"]
+        preferences = resources.get("InstancePreferences")
+        return [entry["InstanceType"] for entry in preferences] if preferences else [resources["InstanceType"]]
+
+    @property
+    def max_retries(self) -> int:
+        """How often it may be started anew after an internal error."""
+        return int(self.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0))
+
+    @property
+    def max_pending(self) -> float | None:
+        """MaxPendingTimeInSeconds, which counts for accelerated types only; else None."""
+        value = self.request.get("StoppingCondition", {}).get("MaxPendingTimeInSeconds")
+        return float(value) if value is not None and any(map(accelerated, self.candidates)) else None
+
+    @property
     def instance_count(self) -> int:
-        return int(self.request["ResourceConfig"].get("InstanceCount", 1))
+        resources = self.request["ResourceConfig"]
+        for preference in resources.get("InstancePreferences", ()):
+            if preference["InstanceType"] == self.instance_type and "InstanceCount" in preference:
+                return int(preference["InstanceCount"])
+        return int(resources.get("InstanceCount", 1))
 
     @property
     def max_runtime(self) -> float:
@@ -198,8 +222,8 @@ class TrainingJob:
         answer.update({name: request[name] for name in _DESCRIBED if name in request})
         answer.update({name: bool(request.get(name, False)) for name in _FLAGS})
         if request["ResourceConfig"].get("InstancePreferences"):
-            selected = {"SelectedInstanceType": self.instance_type} if self.starts else {}
-            answer["ResourceConfig"] = {**request["ResourceConfig"], **selected}
+            selected = {"SelectedInstanceType": self.instance_type, "SelectedInstanceCount": self.instance_count}
+            answer["ResourceConfig"] = {**request["ResourceConfig"], **(selected if self.starts else {})}
         if self.failure_reason is not None:
             answer["FailureReason"] = self.failure_reason
         if self.training_start is not None:
@@ -226,6 +250,11 @@ class TrainingJob:
         if self.terminal and self.training_end is not None:
             line["TrainingEndTime"] = self.training_end
         return line
+
+
+def accelerated(instance_type: str) -> bool:
+    """Whether a type is of the families that MaxPendingTimeInSeconds applies to: p, g and trn."""
+    return instance_type.startswith(("ml.p", "ml.g", "ml.trn"))
 
 
 def whole_seconds(seconds: float) -> int:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, TypeAlias
 
-from airflow_spot.local.errors import JobError
+from airflow_spot.local.errors import InternalError, JobError
 from airflow_spot.local.instance import Instances
 from airflow_spot.local.job import FAILURE_REASON_CHARACTERS, WAITING_FOR_SPOT, TrainingJob
 from airflow_spot.local.market import State
@@ -54,8 +54,10 @@ class Lifecycle:
         self._clock = backend.clock
         self._make = make
         self._instances: Instances | None = None
+        self._launched = False
         self._stop_requested = False
         self._reclaim_requested = False
+        self._crash_requested = False
         self._blackout_until = 0.0
         self._on_wake: Callable[[], None] = self.poked.set
 
@@ -79,6 +81,11 @@ class Lifecycle:
         self._reclaim_requested = True
         self.wake()
 
+    def request_crash(self) -> None:
+        """Break the instances: an internal error of the service."""
+        self._crash_requested = True
+        self.wake()
+
     # The life itself, on the driver's thread.
 
     def run(self) -> Steps:
@@ -99,24 +106,45 @@ class Lifecycle:
         self._enter("Starting")
         while True:
             yield from self._acquire()
-            self._enter("Downloading")
-            instances = self._instances = self._make(self.job)
-            instances.prepare()
-            self._check_end()
-            # Launched before it is said: who sees Training may count on a process.
-            instances.launch(self.wake)
-            self._enter("Training")
-            code = yield from self._train(instances)
-            if code is not None:
-                self._settle(instances, code)
+            try:
+                ended = yield from self._start()
+            except InternalError:
+                if self.job.retries >= self.job.max_retries:
+                    raise
+                self._give_back()
+                self.job.retries += 1
+                self._begin_anew("Restarting")
+                continue
+            if ended:
                 return
-            yield from self._reclaim(instances)
-            self._give_back()
-            with self.job.lock:
-                self.job.interruptions += 1
-                if not self._stop_requested:
-                    self._enter("Interrupted")
-                    self._enter("Starting")
+            self.job.interruptions += 1
+            self._begin_anew("Interrupted")
+
+    def _start(self) -> Generator[float, None, bool]:
+        """One start, from given instances on; whether the job has ended, or else was interrupted."""
+        self._enter("Downloading")
+        self._launched = False
+        instances = self._instances = self._make(self.job)
+        instances.prepare()
+        self._check_end()
+        # Launched before it is said: who sees Training may count on a process.
+        instances.launch(self.wake)
+        self._launched = True
+        self._enter("Training")
+        code = yield from self._train(instances)
+        if code is not None:
+            self._settle(instances, code)
+            return True
+        yield from self._reclaim(instances)
+        self._give_back()
+        return False
+
+    def _begin_anew(self, why: str) -> None:
+        with self.job.lock:
+            # A job that is Stopping stays so.
+            if not self._stop_requested:
+                self._enter(why)
+                self._enter("Starting")
 
     def _acquire(self) -> Steps:
         job = self.job
@@ -125,24 +153,42 @@ class Lifecycle:
             self._check_end()
             left = self._blackout_until - self._clock.now()
             if left <= 0:
-                outlook = self._backend.capacity.outlook(job.instance_type, job.spot)
-                if outlook.state is State.UP:
+                chosen, left = self._look()
+                if chosen is not None:
                     break
-                if outlook.state is State.FAIL:
-                    raise JobError(CAPACITY_ERROR)
-                left = outlook.lasts
-            if not job.spot:
-                patience = asked + self._backend.settings.capacity_wait_seconds - self._clock.now()
-                if patience <= 0:
-                    self._capacity("none")
-                    raise JobError(CAPACITY_ERROR)
-                left = min(left, patience)
+            patience = asked + self._patience() - self._clock.now()
+            if patience <= 0:
+                raise self._no_capacity()
             self._say_waiting()
-            yield min(left, self._seconds_left())
+            yield min(left, patience, self._seconds_left())
         self._reclaim_requested = False
         with job.lock:
+            job.instance_type = chosen
             job.begin_instances(self._clock.now())
         self._capacity("granted")
+
+    def _look(self) -> tuple[str | None, float]:
+        """The first type with capacity, or None and how long it is worth to wait."""
+        lasts = math.inf
+        for instance_type in self.job.candidates:
+            outlook = self._backend.capacity.outlook(instance_type, self.job.spot)
+            if outlook.state is State.UP:
+                return instance_type, 0.0
+            if outlook.state is State.FAIL:
+                raise self._no_capacity()
+            lasts = min(lasts, outlook.lasts)
+        return None, lasts
+
+    def _patience(self) -> float:
+        """How long to wait for instances: spot as long as MaxWaitTimeInSeconds lets it, on-demand by itself."""
+        if self.job.spot:
+            return math.inf
+        pending = self.job.max_pending
+        return self._backend.settings.capacity_wait_seconds if pending is None else pending
+
+    def _no_capacity(self) -> JobError:
+        self._capacity("none")
+        return JobError(CAPACITY_ERROR)
 
     def _say_waiting(self) -> None:
         """Spot: still Starting, in the words that public threads show. On-demand: Pending."""
@@ -162,6 +208,9 @@ class Lifecycle:
             if code is not None:
                 return code
             self._check_end()
+            if self._crash_requested:
+                self._crash_requested = False
+                raise InternalError
             lasts = math.inf
             if self.job.spot:
                 outlook = self._backend.capacity.outlook(self.job.instance_type, spot=True)
@@ -217,7 +266,7 @@ class Lifecycle:
         """Stop as SageMaker does: SIGTERM, grace, SIGKILL; then checkpoints and model are uploaded all the same."""
         self._enter_stopping()
         instances = self._instances
-        if instances is not None and self.job.secondary != "Downloading":
+        if instances is not None and self._launched:
             yield from self._end_processes(instances, self._backend.settings.grace_seconds)
             instances.sync(final=True)
             try:

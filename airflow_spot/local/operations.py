@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_spot.local import endpoints, models, processing, tags, training
+from airflow_spot.local import endpoints, models, processing, search, tags, training
 from airflow_spot.local.api import Operations
 
 OPERATIONS: Operations = {
@@ -11,4 +11,5 @@ OPERATIONS: Operations = {
     **models.OPERATIONS,
     **endpoints.OPERATIONS,
     **tags.OPERATIONS,
+    **search.OPERATIONS,
 }

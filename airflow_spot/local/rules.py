@@ -53,8 +53,11 @@ def _resources(request: dict[str, Any]) -> Iterator[str]:
     if preferences:  # [D]
         if spot:
             yield "InstancePreferences cannot be used with EnableManagedSpotTraining"
-        if resources.get("InstanceType") or groups:
-            yield "InstancePreferences cannot be used together with InstanceType or InstanceGroups"
+        if resources.get("InstanceType") or groups or resources.get("InstancePlacementConfig"):
+            yield (
+                "InstancePreferences cannot be used together with InstanceType, InstanceGroups or "
+                "InstancePlacementConfig"
+            )
     elif groups:
         yield "InstanceGroups (heterogeneous clusters) are not implemented by Local SageMaker"
     elif not resources.get("InstanceType"):  # [D]

@@ -24,6 +24,8 @@ from airflow_spot.local.container import Containers
 from airflow_spot.local.engine import Engine
 from airflow_spot.local.images import Images
 from airflow_spot.local.logs import Logs
+from airflow_spot.local.quotas import parse_quotas
+from airflow_spot.local.requirements import Environments
 from airflow_spot.local.server import Server
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.store import Store
@@ -64,6 +66,8 @@ def build(settings: Settings) -> Backend:
         logs=Logs(aws, clock),
         capacity=capacity,
         engine=engine,
+        quotas=parse_quotas(settings.quotas),
+        environments=Environments(settings.root / "environments"),
     )
     engine.attach(backend)
     backend.on_close(lambda: processing.close(backend))

@@ -42,6 +42,7 @@ class LocalSageMaker:
     :param reclaim: ``term`` or ``kill``.
     :param grace_seconds: from SIGTERM to SIGKILL. AWS gives 120.
     :param capacity_wait_seconds: how long an on-demand job waits for capacity before it fails.
+    :param quotas: limits per instance type, see :mod:`airflow_spot.local.quotas`.
     :param isolation: ``auto``, ``namespace`` or ``relocate``.
     :param region: default region of ``environ`` and ``client``.
     :param python: interpreter for scripts; default: this one.
@@ -67,6 +68,7 @@ class LocalSageMaker:
         grace_seconds: float = 5.0,
         capacity_wait_seconds: float = 10.0,
         checkpoint_seconds: float = 1.0,
+        quotas: str = "",
         isolation: str = "auto",
         region: str = DEFAULT_REGION,
         python: str | None = None,
@@ -85,6 +87,7 @@ class LocalSageMaker:
             grace_seconds=grace_seconds,
             capacity_wait_seconds=capacity_wait_seconds,
             checkpoint_seconds=checkpoint_seconds,
+            quotas=quotas,
             isolation=isolation,
             region=region,
             python=python or sys.executable,
@@ -194,6 +197,13 @@ class LocalSageMaker:
         :raises RuntimeError: if it is no spot job, or holds no instances.
         """
         self._control("interrupt", {"job": job_name, "down": down, "region": region})
+
+    def crash(self, job_name: str, *, region: str | None = None) -> None:
+        """Break a job's instances: an InternalServerError, which a RetryStrategy may cover.
+
+        :raises RuntimeError: if it holds no instances.
+        """
+        self._control("crash", {"job": job_name, "region": region})
 
     def set_market(self, market: str | None = None, *, on_demand_market: str | None = None) -> None:
         """Replace one market or both; the time of their pools starts anew.

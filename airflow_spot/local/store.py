@@ -30,20 +30,21 @@ class Table(Generic[T]):
 
     :param kind: as in ARNs, e.g. ``training-job``.
     :param label: as in messages, e.g. ``Training job``.
+    :ivar lock: held by each method; hold it to make several of them one.
     """
 
     def __init__(self, kind: str, label: str) -> None:
         self.kind = kind
         self.label = label
         self._items: dict[tuple[str, str], tuple[str, T]] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def add(self, region: str, name: str, item: T) -> None:
         """Take the name.
 
         :raises ServiceError: ResourceInUse if it is taken. Of two calls at once, one wins.
         """
-        with self._lock:
+        with self.lock:
             if (region, name.lower()) in self._items:
                 raise in_use(
                     f"{self.label} names must be unique within an AWS account and region, but a "
@@ -53,7 +54,7 @@ class Table(Generic[T]):
 
     def find(self, region: str, name: str) -> T | None:
         """The resource, or None if the region has none of that name."""
-        with self._lock:
+        with self.lock:
             exact, item = self._items.get((region, name.lower()), (None, None))
             return item if exact == name else None
 
@@ -69,23 +70,23 @@ class Table(Generic[T]):
 
     def pop(self, region: str, name: str) -> T:
         """Remove and return the resource; raises as :meth:`get` does."""
-        with self._lock:
+        with self.lock:
             item = self.get(region, name)
             del self._items[region, name.lower()]
             return item
 
     def list(self, region: str) -> list[T]:
         """All of one region, in the order in which they were added."""
-        with self._lock:
+        with self.lock:
             return [item for (where, _), (_, item) in self._items.items() if where == region]
 
     def has(self, region: str, lower_name: str) -> bool:
         """Whether an ARN that ends in this name is one of this table's."""
-        with self._lock:
+        with self.lock:
             return (region, lower_name) in self._items
 
     def __iter__(self) -> Iterator[T]:
-        with self._lock:
+        with self.lock:
             return iter([item for _, item in self._items.values()])
 
     def __len__(self) -> int:

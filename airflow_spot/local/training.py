@@ -7,9 +7,10 @@ from typing import Any
 
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
-from airflow_spot.local.errors import validation
+from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.job import TrainingJob
 from airflow_spot.local.listing import page, select
+from airflow_spot.local.quotas import check_quota
 from airflow_spot.local.rules import DEFAULT_MAX_RUNTIME, check_training_job
 from airflow_spot.local.tags import to_dict
 
@@ -21,7 +22,11 @@ def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
     request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
     now = backend.clock.now()
     job = TrainingJob(call.region, request["TrainingJobName"], request, now, last_modified=now)
-    backend.store.training_jobs.add(call.region, job.name, job)
+    jobs = backend.store.training_jobs
+    with jobs.lock:
+        if jobs.find(call.region, job.name) is None:
+            check_quota(backend.quotas, jobs.list(call.region), job)
+        jobs.add(call.region, job.name, job)
     if tags:
         backend.store.tags[job.arn] = tags
     backend.engine.submit(job)
@@ -41,6 +46,17 @@ def stop_training_job(backend: Backend, call: Call) -> dict[str, Any]:
         if job.terminal:
             raise validation(f"The request was rejected because the training job is in status {job.status}.")
     backend.engine.stop(job)
+    return {}
+
+
+def delete_training_job(backend: Backend, call: Call) -> dict[str, Any]:
+    name = call.params["TrainingJobName"]
+    job = backend.store.training_jobs.get(call.region, name)
+    with job.lock:
+        if not job.terminal:
+            raise in_use(f"The training job {name} is in status {job.status}; only a job that has ended can be deleted")
+        backend.store.training_jobs.pop(call.region, name)
+        backend.store.tags.pop(job.arn, None)
     return {}
 
 
@@ -67,5 +83,6 @@ OPERATIONS: Operations = {
     "CreateTrainingJob": create_training_job,
     "DescribeTrainingJob": describe_training_job,
     "StopTrainingJob": stop_training_job,
+    "DeleteTrainingJob": delete_training_job,
     "ListTrainingJobs": list_training_jobs,
 }

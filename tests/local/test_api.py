@@ -100,7 +100,7 @@ def test_the_model_is_enforced_in_awss_words(jobs: Jobs, raw: Any, path: str, va
 
 
 def test_an_unknown_member_is_refused_since_it_would_be_lost(jobs: Jobs) -> None:
-    with pytest.raises(ServiceError, match="Unknown member 'resourceConfig.surprise'"):
+    with pytest.raises(ServiceError, match=r"Unknown member 'resourceConfig\.surprise'"):
         validate("CreateTrainingJob", put(jobs.request(), "ResourceConfig.Surprise", "x"))
 
 
