@@ -262,7 +262,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             done = True
             self.hook.configure_s3_resources(self.config)
             self.hook.check_training_config(dict(plan.request))
-            if isinstance(self._source, SourceArchive):
+            if self.entry_point is not None and isinstance(self._source, SourceArchive):
                 self.hook.upload_source(self._source, self._code_location)
             if plan.checkpoint_scope == "exact":
                 writers = self.hook.live_writers(plan.checkpoint_base, plan.run.key)
@@ -301,8 +301,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         entry_point, source_dir = str(self.entry_point), self.source_dir
         if source_dir is not None and source_dir.startswith("s3://"):
             return check_s3_uri("source_dir", source_dir)
-        dag = getattr(self, "dag", None)
-        base = Path(dag.fileloc).parent if dag is not None and dag.fileloc else Path.cwd()
+        base = Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
         return SourceArchive(entry_point, None if source_dir is None else Path(source_dir), base)
 
     @property

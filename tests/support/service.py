@@ -16,10 +16,9 @@ from tests.support.task import TaskInstance
 #: Instance types of the tests' markets; anything else is always there.
 MARKET = ";".join(
     (
-        "ml.c5.xlarge=never",
-        "ml.c5.2xlarge=script:up=2,down=2,up=60",
         "ml.c5.4xlarge=script:fail=2,up=600",
         "ml.c5.9xlarge=script:up=2,down=8,up=600",
+        "ml.c5.18xlarge=script:up=2,down=8,up=600",
         "*=always",
     )
 )
@@ -27,7 +26,7 @@ MARKET = ";".join(
 
 @pytest.fixture(scope="session")
 def local() -> Iterator[LocalSageMaker]:
-    with LocalSageMaker(market=MARKET, on_demand_market="ml.c5.xlarge=never;*=always", grace_seconds=2) as service:
+    with LocalSageMaker(market=MARKET, grace_seconds=2) as service:
         yield service
 
 
