@@ -80,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--quotas", default="", metavar="SPEC", help="e.g. 'ml.p3.2xlarge:spot=0;ml.g5.*=4' (default: unlimited)"
     )
     parser.add_argument(
+        "--faults", default="", metavar="PLAN", help="how calls fail, e.g. 'Describe*=throttle:p=0.1' (default: not)"
+    )
+    parser.add_argument(
         "--isolation",
         choices=("auto", "namespace", "relocate"),
         default="auto",
@@ -120,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
             grace_seconds=args.grace,
             capacity_wait_seconds=args.capacity_wait,
             quotas=args.quotas,
+            faults=args.faults,
             isolation=args.isolation,
             region=args.region,
             keep=args.keep,

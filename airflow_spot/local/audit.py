@@ -19,8 +19,9 @@ class Audit:
 
     Every line has ``time`` (service time, seconds since the epoch) and ``event``:
 
-    - ``call``: ``operation``, ``region``, ``resource`` (name or ARN), ``error`` (code or null), ``source``
-      (``api``). Never a value of a hyperparameter or of the environment.
+    - ``call``: ``operation``, ``region``, ``resource`` (name or ARN), ``error`` (code or null), ``fault`` (the kind
+      that struck it, or null). Never a value of a hyperparameter or of the environment.
+    - ``fault``: ``operation``, ``kind``, ``key``: a call that was cut before it was carried out.
     - ``state``: ``job``, ``kind``, ``status``, ``secondary``, ``message``.
     - ``capacity``: ``job``, ``action`` (``granted``, ``reclaimed``, ``none``), ``instance_type``, ``spot``,
       ``start`` (how often the job has been given instances, from 1).

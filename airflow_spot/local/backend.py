@@ -10,6 +10,7 @@ from airflow_spot.local.audit import Audit
 from airflow_spot.local.aws import Aws
 from airflow_spot.local.clock import Clock
 from airflow_spot.local.container import Containers
+from airflow_spot.local.faults import Faults
 from airflow_spot.local.images import Images
 from airflow_spot.local.logs import Logs
 from airflow_spot.local.quotas import Quota
@@ -37,6 +38,7 @@ class Backend:
     :param capacity: the markets.
     :param engine: drives training jobs.
     :param quotas: limits of instances at once.
+    :param faults: how calls fail.
     :param environments: of scripts that bring a requirements.txt.
     """
 
@@ -52,6 +54,7 @@ class Backend:
     engine: Engine
     quotas: tuple[Quota, ...]
     environments: Environments
+    faults: Faults
     _closers: list[Callable[[], None]] = field(default_factory=list)
 
     def on_close(self, closer: Callable[[], None]) -> None:

@@ -52,6 +52,12 @@ def _crash(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _faults(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
+    """``{"plan": plan}``: replaces the plan; empty ends all faults."""
+    backend.faults.set(body["plan"])
+    return {}
+
+
 def _market(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     """``{"spot": spec, "on_demand": spec}``, either or both."""
     backend.capacity.set_markets(spot=body.get("spot"), on_demand=body.get("on_demand"))
@@ -64,6 +70,7 @@ ACTIONS: dict[str, Callable[[Backend, dict[str, Any]], dict[str, Any]]] = {
     "interrupt": _interrupt,
     "crash": _crash,
     "market": _market,
+    "faults": _faults,
 }
 
 

@@ -16,6 +16,7 @@ from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import not_implemented, validation
 from airflow_spot.local.listing import page
 from airflow_spot.local.tags import to_list
+from airflow_spot.local.views import listed
 
 MAX_LEAVES = 20
 _LISTS = {"Tags": ("Key", "Value"), "Metrics": ("MetricName", "Value")}
@@ -41,9 +42,7 @@ def search(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def _records(backend: Backend, region: str) -> Iterator[dict[str, Any]]:
-    for job in backend.store.training_jobs.list(region):
-        with job.lock:
-            record = job.describe()
+    for job, record in listed(backend, region, "Search", full=True):
         yield {**record, "Tags": to_list(backend.store.tags.get(job.arn, {}))}
 
 

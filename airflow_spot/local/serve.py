@@ -22,6 +22,7 @@ from airflow_spot.local.capacity import Capacity
 from airflow_spot.local.clock import Clock
 from airflow_spot.local.container import Containers
 from airflow_spot.local.engine import Engine
+from airflow_spot.local.faults import Faults
 from airflow_spot.local.images import Images
 from airflow_spot.local.logs import Logs
 from airflow_spot.local.quotas import parse_quotas
@@ -66,6 +67,7 @@ def build(settings: Settings) -> Backend:
         logs=Logs(aws, clock),
         capacity=capacity,
         engine=engine,
+        faults=Faults(settings.faults),
         quotas=parse_quotas(settings.quotas),
         environments=Environments(settings.root / "environments"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 import uuid
 from collections.abc import Iterable
 from typing import Any, TypeAlias
@@ -16,8 +17,10 @@ from airflow_spot.local.api import Call
 from airflow_spot.local.aws import WsgiApp
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError, not_implemented
+from airflow_spot.local.faults import Rule, first_error
 from airflow_spot.local.operations import OPERATIONS
 from airflow_spot.local.validate import operation_model, validate
+from airflow_spot.local.wire_faults import cut, has, read_half, s3_operation
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,10 @@ class Server:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         path = environ.get("PATH_INFO", "")
         answer: Response
+        if "HTTP_ORIGIN" in environ:
+            # A page in a browser on this machine must not be able to run programs on it. AWS clients send no Origin.
+            answer = Response("Local SageMaker does not answer to browsers", status=403)
+            return answer(environ, start_response)
         if target.startswith(TARGET):
             answer = self._operation(target[len(TARGET) :], Request(environ))
         elif path.startswith(control.PREFIX):
@@ -53,16 +60,19 @@ class Server:
         elif (match := INVOCATIONS.fullmatch(path)) and scope(environ)[1] in ("sagemaker", ""):
             answer = self._invocation(match[1], match[2], Request(environ))
         else:
-            return self._moto(environ, start_response)
+            return self._rest_of_aws(environ, start_response)
         return answer(environ, start_response)
 
     def _operation(self, operation: str, request: Request) -> Response:
         region = scope(request.environ)[0] or self._backend.settings.region
         params: dict[str, Any] = {}
-        error: ServiceError | None = None
         result: dict[str, Any] = {}
+        faults = self._strike(operation, "", request.environ)
+        error = first_error(faults)
         try:
             params = _body(request)
+            if error is not None:
+                raise error
             operation_model(operation)
             handler = OPERATIONS.get(operation)
             if handler is None:
@@ -80,8 +90,37 @@ class Server:
             region=region,
             resource=_resource(params),
             error=error.code if error else None,
+            fault=faults[0].kind if faults else None,
         )
+        if has(faults, "cut-after"):
+            cut(request.environ)
         return _json(result) if error is None else error_response(error)
+
+    def _rest_of_aws(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        faults: list[Rule] = []
+        if not self._backend.faults.quiet and scope(environ)[1] == "s3":
+            operation, _, key = s3_operation(environ)
+            faults = self._strike(f"s3:{operation}", key, environ)
+            error = first_error(faults)
+            if error is not None:
+                return _s3_error(error)(environ, start_response)
+        answer = self._moto(environ, start_response)
+        if has(faults, "cut-after"):
+            cut(environ)
+        return answer
+
+    def _strike(self, operation: str, key: str, environ: dict[str, Any]) -> list[Rule]:
+        """The faults of one call. Those that come before it is carried out have happened on return."""
+        faults = self._backend.faults.strike(operation, key)
+        for rule in faults:
+            if rule.kind == "slow":
+                time.sleep(rule.seconds)
+            elif rule.kind in ("cut-before", "cut-half"):
+                if rule.kind == "cut-half":
+                    read_half(environ)
+                self._backend.audit.write("fault", operation=operation, kind=rule.kind, key=key)
+                cut(environ)
+        return faults
 
     def _invocation(self, endpoint: str, kind: str, request: Request) -> Response:
         region = scope(request.environ)[0] or self._backend.settings.region
@@ -107,6 +146,12 @@ def error_response(error: ServiceError) -> Response:
 def _json(content: dict[str, Any], status: int = 200) -> Response:
     headers = {"x-amzn-RequestId": str(uuid.uuid4())}
     return Response(json.dumps(content), status=status, content_type=JSON_TYPE, headers=headers)
+
+
+def _s3_error(error: ServiceError) -> Response:
+    content = f"<Code>{error.code}</Code><Message>{error.message}</Message>"
+    body = f"<?xml version='1.0' encoding='UTF-8'?><Error>{content}</Error>"
+    return Response(body, status=error.status, content_type="application/xml")
 
 
 def _body(request: Request) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class LocalSageMaker:
     :param grace_seconds: from SIGTERM to SIGKILL. AWS gives 120.
     :param capacity_wait_seconds: how long an on-demand job waits for capacity before it fails.
     :param quotas: limits per instance type, see :mod:`airflow_spot.local.quotas`.
+    :param faults: a fault plan, see :mod:`airflow_spot.local.faults`.
     :param isolation: ``auto``, ``namespace`` or ``relocate``.
     :param region: default region of ``environ`` and ``client``.
     :param python: interpreter for scripts; default: this one.
@@ -69,6 +70,7 @@ class LocalSageMaker:
         capacity_wait_seconds: float = 10.0,
         checkpoint_seconds: float = 1.0,
         quotas: str = "",
+        faults: str = "",
         isolation: str = "auto",
         region: str = DEFAULT_REGION,
         python: str | None = None,
@@ -88,6 +90,7 @@ class LocalSageMaker:
             capacity_wait_seconds=capacity_wait_seconds,
             checkpoint_seconds=checkpoint_seconds,
             quotas=quotas,
+            faults=faults,
             isolation=isolation,
             region=region,
             python=python or sys.executable,
@@ -204,6 +207,13 @@ class LocalSageMaker:
         :raises RuntimeError: if it holds no instances.
         """
         self._control("crash", {"job": job_name, "region": region})
+
+    def set_faults(self, plan: str) -> None:
+        """Replace the fault plan; an empty one ends all faults.
+
+        :raises RuntimeError: if the plan is wrong.
+        """
+        self._control("faults", {"plan": plan})
 
     def set_market(self, market: str | None = None, *, on_demand_market: str | None = None) -> None:
         """Replace one market or both; the time of their pools starts anew.

@@ -31,6 +31,7 @@ class Settings:
     :param capacity_wait_seconds: how long an on-demand job without capacity waits before it fails with CapacityError.
     :param checkpoint_seconds: how often checkpoints are uploaded while a job runs, in seconds; at most 2.
     :param quotas: specification of service quotas, see :mod:`airflow_spot.local.quotas`.
+    :param faults: fault plan, see :mod:`airflow_spot.local.faults`.
     :param isolation: ``auto``, ``namespace`` or ``relocate``, see :mod:`airflow_spot.local.container`.
     :param region: what the environment of jobs and clients is set to.
     :param python: interpreter for scripts of images that ``images`` does not name.
@@ -50,6 +51,7 @@ class Settings:
     capacity_wait_seconds: float = 10.0
     checkpoint_seconds: float = 1.0
     quotas: str = ""
+    faults: str = ""
     isolation: str = "auto"
     region: str = DEFAULT_REGION
     python: str = field(default=sys.executable)

@@ -13,6 +13,7 @@ from airflow_spot.local.listing import page, select
 from airflow_spot.local.quotas import check_quota
 from airflow_spot.local.rules import DEFAULT_MAX_RUNTIME, check_training_job
 from airflow_spot.local.tags import to_dict
+from airflow_spot.local.views import described, listed
 
 
 def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -35,8 +36,7 @@ def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
 
 def describe_training_job(backend: Backend, call: Call) -> dict[str, Any]:
     job = backend.store.training_jobs.get(call.region, call.params["TrainingJobName"])
-    with job.lock:
-        return job.describe()
+    return described(backend, job, call.operation)
 
 
 def stop_training_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -61,22 +61,28 @@ def delete_training_job(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
-    summaries = []
-    for job in backend.store.training_jobs.list(call.region):
-        with job.lock:
-            summaries.append(job.summary())
-    found = select(
-        summaries,
-        call.params,
-        lambda line: {
-            "Name": line["TrainingJobName"],
-            "Status": line["TrainingJobStatus"],
-            "CreationTime": line["CreationTime"],
-            "LastModifiedTime": line["LastModifiedTime"],
-        },
-    )
-    items, token = page(found, call.params)
-    return {"TrainingJobSummaries": items, **token}
+    """Pages of summaries.
+
+    StatusEquals is applied after the page is cut, as the API reference says: a page may hold fewer than MaxResults,
+    or none, and yet have a NextToken.
+    """
+    late = ["StatusEquals"]
+    if backend.faults.state("filter-after-paging", call.operation) is not None:
+        late.append("LastModifiedTimeAfter")
+    summaries = [summary for _, summary in listed(backend, call.region, call.operation, full=False)]
+    early = {name: value for name, value in call.params.items() if name not in late}
+    items, token = page(select(summaries, early, _fields), call.params)
+    shown = select(items, {name: call.params[name] for name in late if name in call.params}, _fields)
+    return {"TrainingJobSummaries": [item for item in items if item in shown], **token}
+
+
+def _fields(line: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Name": line["TrainingJobName"],
+        "Status": line["TrainingJobStatus"],
+        "CreationTime": line["CreationTime"],
+        "LastModifiedTime": line["LastModifiedTime"],
+    }
 
 
 OPERATIONS: Operations = {

@@ -1,0 +1,155 @@
+"""Faults: how calls fail, by a plan that is the same each time it is run.
+
+A plan is ``OPERATION=KIND`` or ``OPERATION=KIND:name=value,...`` entries joined by ``;``. OPERATION is a SageMaker
+operation, or ``s3:`` and an S3 operation such as ``s3:PutObject``, with shell wildcards. Kinds:
+
+========================  ==================================================================================
+``throttle``              400 ThrottlingException: Rate exceeded
+``error``                 500 InternalFailure
+``unavailable``           503 ServiceUnavailable
+``expired``               400 ExpiredTokenException
+``slow``                  is carried out after ``seconds`` (default 1)
+``cut-before``            the connection ends, nothing was carried out
+``cut-after``             is carried out, and then the connection ends: the lost response
+``cut-half``              the connection ends in the middle of the request's body; nothing was carried out
+``lag``                   of ListTrainingJobs and Search: shows what was ``seconds`` ago (default 5)
+``filter-after-paging``   of ListTrainingJobs: LastModifiedTimeAfter is applied to each page, so that pages can be
+                          empty and yet have a NextToken, as public threads report
+``frozen-last-modified``  LastModifiedTime stays at the creation time while a job is InProgress
+========================  ==================================================================================
+
+The first eight strike single calls, each that matches unless limited by ``count=N`` (so many calls), ``after=N`` (not
+the first N), ``p=0.1`` (each with this probability, drawn with ``seed=N``), ``key=PATTERN`` (S3 keys). The last three
+are how the service is while the plan holds.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from airflow_spot.local.errors import ServiceError
+
+ERRORS = {
+    "throttle": ServiceError("ThrottlingException", "Rate exceeded"),
+    "error": ServiceError("InternalFailure", "An internal error occurred. Please try again.", 500),
+    "unavailable": ServiceError("ServiceUnavailable", "Service is unavailable. Please try again.", 503),
+    "expired": ServiceError("ExpiredTokenException", "The security token included in the request is expired"),
+}
+STRIKES = frozenset({*ERRORS, "slow", "cut-before", "cut-after", "cut-half"})
+STATES = frozenset({"lag", "filter-after-paging", "frozen-last-modified"})
+_SECONDS = {"slow": 1.0, "lag": 5.0}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One entry of a plan. Times in seconds; ``count`` is infinite where it is None."""
+
+    pattern: str
+    kind: str
+    count: int | None = None
+    after: int = 0
+    probability: float = 1.0
+    seed: int = 0
+    seconds: float = 0.0
+    key: str = "*"
+
+
+@dataclass
+class _Progress:
+    """How far a rule has got."""
+
+    rule: Rule
+    seen: int = 0
+    struck: int = 0
+    generator: random.Random = field(default_factory=random.Random)
+
+    def strikes(self, operation: str, key: str) -> bool:
+        rule = self.rule
+        if not (fnmatchcase(operation, rule.pattern) and fnmatchcase(key, rule.key)):
+            return False
+        self.seen += 1
+        # Drawn for each call that matches, so that a limit changes no later draw.
+        hit = self.generator.random() < rule.probability
+        if self.seen <= rule.after or not hit or (rule.count is not None and self.struck >= rule.count):
+            return False
+        self.struck += 1
+        return True
+
+
+class Faults:
+    """The plan in force. Thread-safe; can be replaced while calls come in."""
+
+    def __init__(self, plan: str = "") -> None:
+        self._lock = threading.Lock()
+        self._strikes: list[_Progress] = []
+        self._states: list[Rule] = []
+        self.set(plan)
+
+    def set(self, plan: str) -> None:
+        """Replace the plan; an empty one ends all faults. Counts begin anew.
+
+        :raises ValueError: if it is wrong; then the one before stays.
+        """
+        rules = parse_faults(plan)
+        with self._lock:
+            self._strikes = [
+                _Progress(rule, generator=random.Random(rule.seed))  # noqa: S311 - a simulation, not a secret
+                for rule in rules
+                if rule.kind in STRIKES
+            ]
+            self._states = [rule for rule in rules if rule.kind in STATES]
+
+    def strike(self, operation: str, key: str = "") -> list[Rule]:
+        """The faults that strike this call, in the plan's order. Each call asks once."""
+        with self._lock:
+            return [progress.rule for progress in self._strikes if progress.strikes(operation, key)]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no call can be struck."""
+        return not self._strikes
+
+    def state(self, kind: str, operation: str) -> float | None:
+        """The seconds of a state of the service that holds for an operation, or None if it does not hold."""
+        with self._lock:
+            for rule in self._states:
+                if rule.kind == kind and fnmatchcase(operation, rule.pattern):
+                    return rule.seconds
+        return None
+
+
+def first_error(rules: Iterable[Rule]) -> ServiceError | None:
+    """The error answer that a call gets, if one of its faults is one."""
+    return next((ERRORS[rule.kind] for rule in rules if rule.kind in ERRORS), None)
+
+
+def parse_faults(plan: str) -> list[Rule]:
+    """Read a plan.
+
+    :raises ValueError: naming the entry that is wrong.
+    """
+    return [_rule(plan, entry.strip()) for entry in plan.split(";") if entry.strip()]
+
+
+def _rule(plan: str, entry: str) -> Rule:
+    pattern, equals, rest = entry.partition("=")
+    kind, _, options = rest.partition(":")
+    if not pattern or not equals or kind not in STRIKES | STATES:
+        kinds = ", ".join(sorted(STRIKES | STATES))
+        raise ValueError(f"faults {plan!r}: {entry!r} is not OPERATION=KIND[:name=value,...] with KIND of {kinds}")
+    values: dict[str, float | int | str] = {"seconds": _SECONDS.get(kind, 0.0)}
+    readers = {"count": int, "after": int, "p": float, "seed": int, "seconds": float, "key": str}
+    for option in filter(None, options.split(",")):
+        name, _, value = option.partition("=")
+        try:
+            values["probability" if name == "p" else name] = readers[name](value)
+        except (KeyError, ValueError):
+            raise ValueError(f"faults {plan!r}: {option!r} is not one of {', '.join(readers)} with its value") from None
+    rule = Rule(pattern, kind, **values)  # type: ignore[arg-type]
+    if not 0 <= rule.probability <= 1 or rule.seconds < 0 or rule.after < 0 or (rule.count or 0) < 0:
+        raise ValueError(f"faults {plan!r}: {entry!r} has a value out of range")
+    return rule
