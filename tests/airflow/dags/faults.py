@@ -1,0 +1,71 @@
+"""DAGs in which a worker dies, a user kills, and the market takes: run by a real scheduler, triggerer and worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG
+
+from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
+
+SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
+
+
+class DiesBeforeDeferring(SageMakerSpotTrainingOperator):
+    """Its first worker is killed after the job was created, and before Airflow knows of it."""
+
+    def _defer(self, run: Any, wait: Any) -> None:
+        if run.this_try.number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super()._defer(run, wait)
+
+
+class DiesBeforeDelivering(SageMakerSpotTrainingOperator):
+    """Its first worker is killed after the job has completed, and before the result is handed over."""
+
+    def _carry(self, run: Any) -> Any:
+        result = super()._carry(run)
+        if run.this_try.number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+def config(steps: int, seconds: float) -> dict[str, Any]:
+    """A stock request that trains ``steps.py``."""
+    return {
+        "TrainingJobName": "{{ dag.dag_id }}",
+        "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
+        "RoleArn": "arn:aws:iam::123456789012:role/airflow-spot",
+        "OutputDataConfig": {"S3OutputPath": "s3://airflow-tests/output"},
+        "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        "HyperParameters": {"steps": str(steps), "seconds": str(seconds)},
+    }
+
+
+COMMON: dict[str, Any] = {
+    "task_id": "train",
+    "entry_point": "steps.py",
+    "source_dir": str(SCRIPTS),
+    "check_interval": 1,
+    "retry_delay": 1,
+}
+
+for dag_id, kind, parameters in (
+    ("interrupted", SageMakerSpotTrainingOperator, {"config": config(60, 0.1), "deferrable": True}),
+    ("interrupted_sync", SageMakerSpotTrainingOperator, {"config": config(60, 0.1), "deferrable": False}),
+    ("worker_killed", DiesBeforeDeferring, {"config": config(40, 0.1), "deferrable": True, "retries": 1}),
+    ("result_lost", DiesBeforeDelivering, {"config": config(10, 0.1), "deferrable": True, "retries": 1}),
+    ("marked_failed", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": True}),
+    ("marked_failed_sync", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": False}),
+):
+    with DAG(dag_id, schedule=None, catchup=False) as dag:
+        kind(**COMMON, **parameters)
+    globals()[dag_id] = dag
+
+with DAG("sensed", schedule=None, catchup=False, params={"job_name": ""}) as sensed:
+    SageMakerSpotTrainingSensor(task_id="wait", job_name="{{ params.job_name }}", poke_interval=1, deferrable=True)
