@@ -83,6 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--faults", default="", metavar="PLAN", help="how calls fail, e.g. 'Describe*=throttle:p=0.1' (default: not)"
     )
     parser.add_argument(
+        "--engine",
+        choices=("process", "simulated"),
+        default="process",
+        help="simulated: no processes, thousands of jobs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--time-scale", type=float, default=1.0, metavar="K", help="K seconds in one; simulated only (default: 1)"
+    )
+    parser.add_argument(
         "--isolation",
         choices=("auto", "namespace", "relocate"),
         default="auto",
@@ -124,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
             capacity_wait_seconds=args.capacity_wait,
             quotas=args.quotas,
             faults=args.faults,
+            engine=args.engine,
+            time_scale=args.time_scale,
             isolation=args.isolation,
             region=args.region,
             keep=args.keep,

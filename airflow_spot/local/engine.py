@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING
 
+from airflow_spot.local.drivers import Driver, Pool, ThreadPerJob
 from airflow_spot.local.errors import not_found, validation
-from airflow_spot.local.instance import ProcessInstances
+from airflow_spot.local.instance import Instances, ProcessInstances
 from airflow_spot.local.job import TrainingJob
 from airflow_spot.local.lifecycle import Lifecycle
+from airflow_spot.local.simulated import SimulatedInstances
 
 if TYPE_CHECKING:
     from airflow_spot.local.backend import Backend
 
-log = logging.getLogger(__name__)
-
 
 class Engine:
-    """One thread per job that has not ended. Thread-safe."""
+    """Begins the lives of training jobs and passes on what happens to them. Thread-safe."""
 
     def __init__(self) -> None:
         self._lives: dict[str, Lifecycle] = {}
-        self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._closing = False
         self._backend: Backend
+        self._driver: Driver
 
     def attach(self, backend: Backend) -> None:
         """Say which service the jobs belong to. Called once, before any job."""
         self._backend = backend
+        make = Pool if backend.settings.engine == "simulated" else ThreadPerJob
+        self._driver = make(backend.clock, self._forget)
 
     def submit(self, job: TrainingJob) -> None:
         """Begin a job's life."""
-        backend = self._backend
-
-        def make(job: TrainingJob) -> ProcessInstances:
-            return ProcessInstances(backend, job, backend.settings.root / "jobs" / job.region / job.name)
-
-        life = Lifecycle(backend, job, make)
-        thread = threading.Thread(target=self._drive, args=(life,), name=f"job-{job.name}", daemon=True)
+        life = Lifecycle(self._backend, job, self._instances)
         with self._lock:
             self._lives[job.arn] = life
-            self._threads[job.arn] = thread
-        thread.start()
+        self._driver.add(life)
 
-    def _drive(self, life: Lifecycle) -> None:
-        steps = life.run()
-        try:
-            for delay in steps:
-                life.poked.wait(min(self._backend.clock.machine_seconds(delay), threading.TIMEOUT_MAX))
-                life.poked.clear()
-                if self._closing:
-                    return
-        finally:
-            steps.close()
-            with self._lock:
-                self._lives.pop(life.job.arn, None)
-                self._threads.pop(life.job.arn, None)
+    def _instances(self, job: TrainingJob) -> Instances:
+        settings = self._backend.settings
+        make = SimulatedInstances if settings.engine == "simulated" else ProcessInstances
+        return make(self._backend, job, settings.root / "jobs" / job.region / job.name)
+
+    def _forget(self, life: Lifecycle) -> None:
+        with self._lock:
+            if self._lives.get(life.job.arn) is life:
+                del self._lives[life.job.arn]
 
     def stop(self, job: TrainingJob) -> None:
         """StopTrainingJob, for a job that has not ended."""
@@ -103,9 +92,4 @@ class Engine:
 
     def close(self) -> None:
         """Kill what runs and wait for it. Jobs keep the state that they are in."""
-        self._closing = True
-        with self._lock:
-            threads = list(self._threads.values())
-        self.wake_all()
-        for thread in threads:
-            thread.join(10)
+        self._driver.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,13 @@ class Instances(Protocol):
 
     def launch(self, wake: Callable[[], None]) -> None:
         """Start the processes; ``wake`` is called when one ends."""
+
+    def horizon(self) -> float:
+        """Service seconds after which :meth:`poll` may answer without ``wake`` having been called."""
+
+    @property
+    def sync_seconds(self) -> float:
+        """How often :meth:`sync` is to be called, in service seconds."""
 
     def poll(self) -> int | None:
         """The exit code once all hosts have ended: that of the first that failed, else 0."""
@@ -172,6 +180,13 @@ class ProcessInstances:
             )
 
         return record
+
+    def horizon(self) -> float:
+        return math.inf
+
+    @property
+    def sync_seconds(self) -> float:
+        return self._backend.settings.checkpoint_seconds
 
     def _containers(self) -> list[Container]:
         return [host.container for host in self._hosts if host.container is not None]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -44,12 +43,10 @@ class Lifecycle:
     """Runs one job from its creation to its end.
 
     :param make: makes the instances of each start.
-    :ivar poked: set by :meth:`wake`; whoever drives waits for it.
     """
 
     def __init__(self, backend: Backend, job: TrainingJob, make: MakeInstances) -> None:
         self.job = job
-        self.poked = threading.Event()
         self._backend = backend
         self._clock = backend.clock
         self._make = make
@@ -59,9 +56,13 @@ class Lifecycle:
         self._reclaim_requested = False
         self._crash_requested = False
         self._blackout_until = 0.0
-        self._on_wake: Callable[[], None] = self.poked.set
+        self._on_wake: Callable[[], None] = lambda: None
 
     # What others ask for, on any thread.
+
+    def on_wake(self, callback: Callable[[], None]) -> None:
+        """Say how the driver is told to resume at once. Called before the life begins."""
+        self._on_wake = callback
 
     def wake(self) -> None:
         """Have the driver resume at once."""
@@ -201,8 +202,7 @@ class Lifecycle:
 
     def _train(self, instances: Instances) -> Generator[float, None, int | None]:
         """Until the job's processes end: their exit code; or until the instances are to go: None."""
-        interval = self._backend.settings.checkpoint_seconds
-        next_sync = self._clock.now() + interval
+        next_sync = self._clock.now() + instances.sync_seconds
         while True:
             code = instances.poll()
             if code is not None:
@@ -222,8 +222,9 @@ class Lifecycle:
                 return None
             if self._clock.now() >= next_sync:
                 instances.sync()
-                next_sync = self._clock.now() + interval
-            yield min(max(0.0, next_sync - self._clock.now()), lasts, self._seconds_left())
+                next_sync = self._clock.now() + instances.sync_seconds
+            next_sync_in = max(0.0, next_sync - self._clock.now())
+            yield min(next_sync_in, instances.horizon(), lasts, self._seconds_left())
 
     def _reclaim(self, instances: Instances) -> Steps:
         gently = self._backend.settings.reclaim == "term"

@@ -52,7 +52,7 @@ def build(settings: Settings) -> Backend:
     :raises OSError: if the directory cannot be written.
     """
     settings.root.mkdir(parents=True, exist_ok=True)
-    clock = Clock()
+    clock = Clock(settings.time_scale)
     capacity = Capacity(clock, settings.market, settings.on_demand_market)
     aws = Aws(settings)
     engine = Engine()

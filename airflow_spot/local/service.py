@@ -44,6 +44,8 @@ class LocalSageMaker:
     :param capacity_wait_seconds: how long an on-demand job waits for capacity before it fails.
     :param quotas: limits per instance type, see :mod:`airflow_spot.local.quotas`.
     :param faults: a fault plan, see :mod:`airflow_spot.local.faults`.
+    :param engine: ``process`` or ``simulated``, see :mod:`airflow_spot.local.simulated`.
+    :param time_scale: service seconds per second of this machine; simulated engine only.
     :param isolation: ``auto``, ``namespace`` or ``relocate``.
     :param region: default region of ``environ`` and ``client``.
     :param python: interpreter for scripts; default: this one.
@@ -71,6 +73,8 @@ class LocalSageMaker:
         checkpoint_seconds: float = 1.0,
         quotas: str = "",
         faults: str = "",
+        engine: str = "process",
+        time_scale: float = 1.0,
         isolation: str = "auto",
         region: str = DEFAULT_REGION,
         python: str | None = None,
@@ -91,6 +95,8 @@ class LocalSageMaker:
             checkpoint_seconds=checkpoint_seconds,
             quotas=quotas,
             faults=faults,
+            engine=engine,
+            time_scale=time_scale,
             isolation=isolation,
             region=region,
             python=python or sys.executable,

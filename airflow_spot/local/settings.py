@@ -32,6 +32,8 @@ class Settings:
     :param checkpoint_seconds: how often checkpoints are uploaded while a job runs, in seconds; at most 2.
     :param quotas: specification of service quotas, see :mod:`airflow_spot.local.quotas`.
     :param faults: fault plan, see :mod:`airflow_spot.local.faults`.
+    :param engine: ``process``, or ``simulated``: see :mod:`airflow_spot.local.simulated`.
+    :param time_scale: service seconds per machine second; other than 1 with the simulated engine only.
     :param isolation: ``auto``, ``namespace`` or ``relocate``, see :mod:`airflow_spot.local.container`.
     :param region: what the environment of jobs and clients is set to.
     :param python: interpreter for scripts of images that ``images`` does not name.
@@ -52,6 +54,8 @@ class Settings:
     checkpoint_seconds: float = 1.0
     quotas: str = ""
     faults: str = ""
+    engine: str = "process"
+    time_scale: float = 1.0
     isolation: str = "auto"
     region: str = DEFAULT_REGION
     python: str = field(default=sys.executable)
@@ -64,6 +68,12 @@ class Settings:
             raise ValueError(f"reclaim is {self.reclaim!r}; it can be 'term' or 'kill'")
         if self.isolation not in ("auto", "namespace", "relocate"):
             raise ValueError(f"isolation is {self.isolation!r}; it can be 'auto', 'namespace' or 'relocate'")
+        if self.engine not in ("process", "simulated"):
+            raise ValueError(f"engine is {self.engine!r}; it can be 'process' or 'simulated'")
+        if self.time_scale <= 0:
+            raise ValueError(f"time_scale is {self.time_scale}; it must be above 0")
+        if self.time_scale != 1 and self.engine != "simulated":
+            raise ValueError(f"time_scale is {self.time_scale}; only the simulated engine can be hurried")
         for name in ("grace_seconds", "capacity_wait_seconds"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
