@@ -17,6 +17,7 @@ runs also when something before it has failed.
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -261,11 +262,12 @@ with DAG(
         region="{{ params.region }}",
     )
 
-    # A teardown runs whatever became of the tasks before it, and the state of the run is still theirs. It hangs
-    # on the model, the first thing that it deletes, so that it also runs when the endpoint fails to start.
-    delete = delete_endpoint(
+    # A teardown runs whatever became of the tasks before it, and does not count for the state of the run, which is
+    # that of `ask`. It hangs on the model, the first thing that it deletes, so that it also runs when the endpoint
+    # fails to start. An endpoint is paid for until it is deleted, hence the retries.
+    delete = delete_endpoint.override(retries=5, retry_delay=timedelta(seconds=30))(
         name=NAME, aws_conn_id="{{ params.aws_conn_id }}", region="{{ params.region }}"
-    ).as_teardown(setups=[create_model], on_failure_fail_dagrun=True)
+    ).as_teardown(setups=[create_model])
 
     create_bucket >> upload_script >> prepare >> train >> create_model
     create_model >> configure_endpoint >> deploy >> ask >> delete

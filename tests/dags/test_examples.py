@@ -1,0 +1,127 @@
+"""Every example DAG imports cleanly, and runs for real against Local SageMaker."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_spot.local import LocalSageMaker
+from tests.dags.conftest import DAGS
+
+EXAMPLES = sorted(DAGS.glob("*.py"))
+
+
+def test_there_are_examples() -> None:
+    assert {path.stem for path in EXAMPLES} >= {"drop_in", "spot_training_pipeline"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_imports_without_a_warning_that_is_ours_or_its_own(path: Path) -> None:
+    """In a process of its own: a module that another test has imported would warn no more."""
+    code = f"""
+        import warnings
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            namespace = {{"__name__": "example", "__file__": {str(path)!r}}}
+            exec(compile(open({str(path)!r}).read(), {str(path)!r}, "exec"), namespace)
+        dag = namespace["dag"]
+        dag.validate()
+        assert dag.tasks and dag.doc_md
+        ours = [str(w.message) for w in caught if "airflow_spot" in w.filename or w.filename == {str(path)!r}]
+        assert not ours, ours
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=120)
+
+
+class Airflow:
+    """A scratch Airflow in which `dag.test()` runs a DAG of a file, against a Local SageMaker."""
+
+    RUN = "import importlib, json, sys; importlib.import_module(sys.argv[1]).dag.test(run_conf=json.loads(sys.argv[2]))"
+
+    def __init__(self, home: Path, local: LocalSageMaker) -> None:
+        self.home = home
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_"))}
+        self.environ = {
+            **inherited,
+            **local.environ,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+            "PYTHONPATH": str(DAGS),
+        }
+        self._python("-m", "airflow", "db", "migrate")
+
+    def _python(self, *arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], env=self.environ, cwd=self.home, check=True, timeout=200)
+
+    def run(self, dag_id: str, **conf: Any) -> tuple[str, dict[str, str]]:
+        """Run a DAG; returns the state of the run, and those of its tasks."""
+        self._python("-c", self.RUN, dag_id, json.dumps(conf))
+        with sqlite3.connect(self.home / "airflow.db") as database:
+            run_id, state = database.execute(
+                "select run_id, state from dag_run where dag_id = ? order by id desc", (dag_id,)
+            ).fetchone()
+            tasks = dict(
+                database.execute(
+                    "select task_id, state from task_instance where dag_id = ? and run_id = ?", (dag_id, run_id)
+                )
+            )
+        return state, tasks
+
+
+@pytest.fixture(scope="module")
+def sm() -> Iterator[LocalSageMaker]:
+    # The first instance goes after the script has written a checkpoint or before it has begun: both must do.
+    with LocalSageMaker(market="script:up=4,down=1,up=inf", reclaim="kill") as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def airflow(sm: LocalSageMaker, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
+    return Airflow(tmp_path_factory.mktemp("airflow"), sm)
+
+
+def calls(sm: LocalSageMaker, operation: str) -> list[dict[str, Any]]:
+    return [line for line in sm.audit if line["event"] == "call" and line.get("operation") == operation]
+
+
+def test_the_pipeline_trains_through_an_interruption_and_serves_what_it_trained(
+    airflow: Airflow, sm: LocalSageMaker
+) -> None:
+    state, tasks = airflow.run("spot_training_pipeline", rounds=30, seconds_per_round=0.2)
+    assert state == "success", tasks
+    assert set(tasks.values()) == {"success"}
+    assert [line["job"] for line in sm.audit if line["event"] == "capacity" and line["action"] == "reclaimed"]
+    assert len(calls(sm, "CreateTrainingJob")) == 1
+    assert [line["error"] for line in calls(sm, "DeleteEndpoint")] == [None]
+    assert sm.client("s3").list_objects_v2(Bucket="airflow-spot-demo", Prefix="digits/data/test/")["KeyCount"] == 1
+
+
+def test_the_drop_in_trains_on_what_the_pipeline_prepared(airflow: Airflow, sm: LocalSageMaker) -> None:
+    state, tasks = airflow.run("drop_in")
+    assert state == "success", tasks
+    name = calls(sm, "CreateTrainingJob")[-1]["resource"]
+    job = sm.client("sagemaker").describe_training_job(TrainingJobName=name)
+    assert job["EnableManagedSpotTraining"] is True
+    assert job["CheckpointConfig"]["S3Uri"].startswith("s3://airflow-spot-demo/drop-in/")
+
+
+def test_a_wrong_answer_fails_the_run_and_the_endpoint_is_deleted_all_the_same(
+    airflow: Airflow, sm: LocalSageMaker
+) -> None:
+    before = len(calls(sm, "DeleteEndpoint"))
+    state, tasks = airflow.run("spot_training_pipeline", rounds=3, min_accuracy=1.0)
+    assert state == "failed"
+    assert (tasks["deploy"], tasks["ask_endpoint"], tasks["delete_endpoint"]) == ("success", "failed", "success")
+    deleted = calls(sm, "DeleteEndpoint")[before:]
+    assert [line["error"] for line in deleted] == [None]
