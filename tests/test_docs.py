@@ -1,0 +1,101 @@
+"""Every command and snippet of README and docs runs, and the tables name what there is."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_spot import errors
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.local import LocalSageMaker
+from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from tests.support.requests import SCRIPTS
+from tests.support.task import TaskInstance, run_task
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SNIPPET = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def snippets(language: str) -> list[object]:
+    return [
+        pytest.param(match[2], id=f"{page.name}-{i}")
+        for page in PAGES
+        for i, match in enumerate(SNIPPET.finditer(page.read_text()))
+        if match[1] == language
+    ]
+
+
+@pytest.mark.parametrize("code", snippets("python"))
+def test_python_runs(code: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readmes_dag_trains(local: LocalSageMaker, bucket: str, ti: TaskInstance, tmp_path: Path) -> None:
+    code = next(match[2] for match in SNIPPET.finditer((ROOT / "README.md").read_text()) if "with DAG" in match[2])
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(SCRIPTS / "steps.py", tmp_path / "scripts" / "train.py")
+    (tmp_path / "dag.py").write_text(code.replace("my-bucket", bucket))
+    dag = next(value for value in runpy.run_path(str(tmp_path / "dag.py")).values() if isinstance(value, DAG))
+    operator = dag.get_task("train")
+    operator.check_interval = 1
+    result = run_task(operator, ti)
+    assert result["Training"]["TrainingJobStatus"] == "Completed"
+    assert result["Training"]["StoppingCondition"]["MaxRuntimeInSeconds"] == 6 * 3600
+
+
+@pytest.mark.parametrize("text", snippets("json"))
+def test_json_is_json(text: str) -> None:
+    json.loads(text)
+
+
+@pytest.mark.parametrize("commands", snippets("bash"))
+def test_commands_exist(commands: str) -> None:
+    """Each command is known: a target of the Makefile, or options that ``airflow-spot`` takes."""
+    for line in filter(None, (line.split("#")[0].strip() for line in commands.splitlines())):
+        words = shlex.split(line)
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
+        elif words[0] == "airflow-spot":
+            command = [sys.executable, "-m", "airflow_spot.cli.main", words[1], "--help"]
+            told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+            assert told.returncode == 0, told.stderr
+            for option in (word for word in words[2:] if word.startswith("--")):
+                assert option in told.stdout, f"{line}: {option}"
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_operators_page_names_every_parameter() -> None:
+    parameters = set(inspect.signature(SageMakerSpotTrainingOperator.__init__).parameters) - {"self", "kwargs"}
+    table = (ROOT / "docs" / "operator.md").read_text().split("## What it returns")[0]
+    told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert told - {"aws_conn_id", "region_name", "verify", "botocore_config"} == parameters
+    templated = set(re.findall(r"^\| `(\w+)` T", table, re.MULTILINE))
+    assert templated == set(SageMakerSpotTrainingOperator.template_fields) - {"aws_conn_id", "region_name", "verify"}
+
+
+def test_the_operators_page_names_every_outcome_and_error() -> None:
+    page = (ROOT / "docs" / "operator.md").read_text()
+    for outcome in set(Outcome) - {Outcome.UNKNOWN}:
+        assert f"| {outcome} |" in page
+    outcomes = page.split("## How an attempt can end")[1]
+    for error in re.findall(r"`(\w+)` \|$", outcomes, re.MULTILINE):
+        assert issubclass(getattr(errors, error), errors.SpotTrainingError)
