@@ -17,8 +17,8 @@ from airflow_spot.core.marks import TAG_DELIVERED, TAG_OWNER, TAG_STOP, tag_map
 from airflow_spot.errors import OutOfRunTime, RequestError, ScriptError, SpotTimeout, StoppedByUser
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
-from tests.support.service import Task
 from tests.support.requests import stock_config
+from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
 
