@@ -119,7 +119,7 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, default_na
     if isinstance(spot, str) and spot.strip().lower() in ("true", "false"):
         spot = spot.strip().lower() == "true"
     request["EnableManagedSpotTraining"] = spot
-    stopping = dict(request.get("StoppingCondition") or {})
+    stopping = _section(request, "StoppingCondition")
     for name, parameter, value in (
         ("MaxRuntimeInSeconds", "max_run", settings.max_run),
         ("MaxWaitTimeInSeconds", "max_wait", settings.max_wait),
@@ -152,7 +152,8 @@ def build_plan(
     """
     request = apply_settings(config, settings, run.task_id)
     prefix = legal_prefix(str(request["TrainingJobName"]))
-    request["TrainingJobName"] = prefix[:36]  # of legal length for the check only: an attempt's name is made later
+    # Of legal length for the check only: an attempt's name is made later.
+    request["TrainingJobName"] = prefix[:36].rstrip("-")
     request = coerce(request, shape)
     rules.check(request)
     resources = request.get("ResourceConfig") or {}
@@ -162,7 +163,7 @@ def build_plan(
     if scope not in ("run", "exact"):
         raise InvalidField("checkpoint_scope", scope, 'must be "run" or "exact"')
     del request["TrainingJobName"]
-    return Plan(
+    plan = Plan(
         run=run,
         request=request,
         prefix=prefix,
@@ -170,6 +171,10 @@ def build_plan(
         checkpoint_base=request["CheckpointConfig"]["S3Uri"],
         checkpoint_scope=scope,
     )
+    # The base may fit where the run's folder below it does not; every generation's is of one length.
+    uri = shape.members["CheckpointConfig"]().members["S3Uri"]()
+    coerce(plan.checkpoint_s3_uri(1), uri, "CheckpointConfig.S3Uri")
+    return plan
 
 
 def _default_max_wait(max_run: Any) -> int:
@@ -179,11 +184,11 @@ def _default_max_wait(max_run: Any) -> int:
 
 
 def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
-    checkpoints = dict(request.get("CheckpointConfig") or {})
+    checkpoints = _section(request, "CheckpointConfig")
     if settings.checkpoint_s3_uri is not None:
         checkpoints["S3Uri"] = settings.checkpoint_s3_uri
     if "S3Uri" not in checkpoints:
-        output = (request.get("OutputDataConfig") or {}).get("S3OutputPath")
+        output = _section(request, "OutputDataConfig").get("S3OutputPath")
         if isinstance(output, str) and not _unrendered(output):
             check_s3_uri("OutputDataConfig.S3OutputPath", output)
             checkpoints["S3Uri"] = f"{output.rstrip('/')}/checkpoints"
@@ -192,6 +197,13 @@ def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[s
     checkpoints.setdefault("LocalPath", DEFAULT_CHECKPOINT_PATH)
     request["CheckpointConfig"] = checkpoints
     return request
+
+
+def _section(request: Mapping[str, Any], name: str) -> dict[str, Any]:
+    section = request.get(name)
+    if section is not None and not isinstance(section, Mapping):
+        raise InvalidField(name, section, "must be a mapping")
+    return dict(section or {})
 
 
 def _unrendered(value: Any) -> bool:

@@ -94,7 +94,8 @@ def _uris(request: Mapping[str, Any]) -> Iterator[InvalidField]:
         ("OutputDataConfig.S3OutputPath", _mapping(request.get("OutputDataConfig")).get("S3OutputPath")),
         ("CheckpointConfig.S3Uri", _mapping(request.get("CheckpointConfig")).get("S3Uri")),
     ]
-    for i, channel in enumerate(request.get("InputDataConfig") or ()):
+    channels = request.get("InputDataConfig")
+    for i, channel in enumerate(channels if isinstance(channels, (list, tuple)) else ()):
         source = _mapping(_mapping(_mapping(channel).get("DataSource")).get("S3DataSource"))
         places.append((f"InputDataConfig[{i}].DataSource.S3DataSource.S3Uri", source.get("S3Uri")))
     for field, uri in places:
@@ -113,7 +114,7 @@ def _counts(request: Mapping[str, Any]) -> Iterator[InvalidField]:
     }
     for field, (limit, ours) in limits.items():
         value = request.get(field)
-        if value is None or is_templated(value) or isinstance(value, str):
+        if not isinstance(value, (Mapping, list, tuple)):
             continue
         if len(value) > limit - ours:
             kept = f", of which airflow_spot needs {ours}" if ours else ""
