@@ -110,7 +110,8 @@ def check_s3_uri(field: str, uri: str) -> str:
 
 
 def _segment(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:60] or "_"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:60]
+    return plain if plain.strip(".") else "_"  # "." and ".." are legal ids, and lead out of the folder
 
 
 def _digest(text: str, length: int) -> str:
