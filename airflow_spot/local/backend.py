@@ -12,6 +12,7 @@ from airflow_spot.local.clock import Clock
 from airflow_spot.local.container import Containers
 from airflow_spot.local.faults import Faults
 from airflow_spot.local.images import Images
+from airflow_spot.local.journal import Journal
 from airflow_spot.local.logs import Logs
 from airflow_spot.local.quotas import Quota
 from airflow_spot.local.requirements import Environments
@@ -39,6 +40,7 @@ class Backend:
     :param engine: drives training jobs.
     :param quotas: limits of instances at once.
     :param faults: how calls fail.
+    :param journal: what is remembered over a crash.
     :param environments: of scripts that bring a requirements.txt.
     """
 
@@ -55,6 +57,7 @@ class Backend:
     quotas: tuple[Quota, ...]
     environments: Environments
     faults: Faults
+    journal: Journal
     _closers: list[Callable[[], None]] = field(default_factory=list)
 
     def on_close(self, closer: Callable[[], None]) -> None:
@@ -66,6 +69,7 @@ class Backend:
         for closer in reversed(self._closers):
             closer()
         self.engine.close()
+        self.journal.close()
         self.containers.close()
         self.logs.close()
         self.audit.write("service", action="stopped")

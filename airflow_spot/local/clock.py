@@ -13,11 +13,12 @@ class Clock:
     simulated engine only.
 
     :param scale: service seconds per machine second, above 0.
+    :param not_before: where an earlier service's clock had got to, which may be ahead of the machine's.
     """
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, not_before: float = 0.0) -> None:
         self.scale = scale
-        self._epoch = time.time()
+        self._epoch = max(time.time(), not_before)
         self._start = time.monotonic()
 
     def now(self) -> float:

@@ -104,7 +104,8 @@ class Lifecycle:
             self._give_back()
 
     def _live(self) -> Steps:
-        self._enter("Starting")
+        if not self.job.transitions:
+            self._enter("Starting")
         while True:
             yield from self._acquire()
             try:
@@ -321,6 +322,7 @@ class Lifecycle:
 
     def _record(self) -> None:
         job = self.job
+        self._backend.journal.changed(job)
         self._backend.audit.write(
             "state",
             kind="training",

@@ -14,7 +14,6 @@ from typing import Any
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from airflow_spot.local import endpoints, processing
 from airflow_spot.local.audit import Audit
 from airflow_spot.local.aws import Aws, moto_app
 from airflow_spot.local.backend import Backend
@@ -24,9 +23,12 @@ from airflow_spot.local.container import Containers
 from airflow_spot.local.engine import Engine
 from airflow_spot.local.faults import Faults
 from airflow_spot.local.images import Images
+from airflow_spot.local.journal import Journal
 from airflow_spot.local.logs import Logs
 from airflow_spot.local.quotas import parse_quotas
+from airflow_spot.local.recovery import last_time, lock, remember, resume
 from airflow_spot.local.requirements import Environments
+from airflow_spot.local.s3_mirror import S3Mirror
 from airflow_spot.local.server import Server
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.store import Store
@@ -46,20 +48,22 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]
 
 
 def build(settings: Settings) -> Backend:
-    """A service that does not listen yet.
+    """A service that does not listen yet, with what one before it in the same directory has left.
 
-    :raises ValueError: if a market cannot be read.
-    :raises OSError: if the directory cannot be written.
+    :raises ValueError: if a market, quota or fault plan cannot be read.
+    :raises OSError: if the directory cannot be written, or another service uses it.
     """
     settings.root.mkdir(parents=True, exist_ok=True)
-    clock = Clock(settings.time_scale)
+    lock(settings.root)
+    audit = settings.root / "audit.jsonl"
+    clock = Clock(settings.time_scale, last_time(audit))
     capacity = Capacity(clock, settings.market, settings.on_demand_market)
     aws = Aws(settings)
     engine = Engine()
     backend = Backend(
         settings=settings,
         clock=clock,
-        audit=Audit(settings.root / "audit.jsonl", clock),
+        audit=Audit(audit, clock),
         store=Store(),
         aws=aws,
         containers=Containers(settings),
@@ -70,20 +74,25 @@ def build(settings: Settings) -> Backend:
         faults=Faults(settings.faults),
         quotas=parse_quotas(settings.quotas),
         environments=Environments(settings.root / "environments"),
+        journal=Journal(None if settings.temporary else settings.root / "jobs.jsonl"),
     )
     engine.attach(backend)
-    backend.on_close(lambda: processing.close(backend))
-    backend.on_close(lambda: endpoints.close(backend))
+    remember(backend)
     return backend
 
 
 def listen(backend: Backend) -> BaseWSGIServer:
-    """Bind the port and tell the service its own address.
+    """Bind the port and tell the service its own address. Nothing is answered yet.
 
     :raises OSError: if the port is taken.
     """
     settings = backend.settings
-    app = Server(backend, moto_app())
+    moto = moto_app()
+    mirror = None
+    if not settings.temporary:
+        mirror = S3Mirror(settings.root / "s3", moto)
+        mirror.restore()
+    app = Server(backend, moto, mirror)
     server = make_server(settings.host, settings.port, app, threaded=True, request_handler=_Handler)
     # A service on all addresses is still reached on loopback by its own jobs.
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
@@ -100,6 +109,7 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
     """
     logging.basicConfig(stream=sys.stderr, level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    died = last_time(settings.root / "audit.jsonl")
     try:
         backend = build(settings)
         server = listen(backend)
@@ -109,6 +119,9 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
+    # Before the first answer, so that no stop or list can come to a job that nobody drives. What the jobs ask S3 for
+    # waits in the port's queue meanwhile.
+    resume(backend, died)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     if lifeline is not None:
         threading.Thread(target=_watch, args=(lifeline, done), name="lifeline", daemon=True).start()

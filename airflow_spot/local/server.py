@@ -19,6 +19,7 @@ from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError, not_implemented
 from airflow_spot.local.faults import Rule, first_error
 from airflow_spot.local.operations import OPERATIONS
+from airflow_spot.local.s3_mirror import CHANGES, S3Mirror, buffer_body
 from airflow_spot.local.validate import operation_model, validate
 from airflow_spot.local.wire_faults import cut, has, read_half, s3_operation
 
@@ -39,11 +40,14 @@ class Server:
     - ``/endpoints/<name>/invocations``, signed for sagemaker: :mod:`airflow_spot.local.invocations`
     - ``/_airflow_spot/...``, from loopback: :mod:`airflow_spot.local.control`
     - all else: moto
+
+    :param mirror: keeps S3's content on disk, for a service that is to come back.
     """
 
-    def __init__(self, backend: Backend, moto: WsgiApp) -> None:
+    def __init__(self, backend: Backend, moto: WsgiApp, mirror: S3Mirror | None = None) -> None:
         self._backend = backend
         self._moto = moto
+        self._mirror = mirror
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
@@ -97,14 +101,20 @@ class Server:
         return _json(result) if error is None else error_response(error)
 
     def _rest_of_aws(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        faults: list[Rule] = []
-        if not self._backend.faults.quiet and scope(environ)[1] == "s3":
-            operation, _, key = s3_operation(environ)
-            faults = self._strike(f"s3:{operation}", key, environ)
-            error = first_error(faults)
-            if error is not None:
-                return _s3_error(error)(environ, start_response)
-        answer = self._moto(environ, start_response)
+        # What is not signed in its headers is S3's too: presigned URLs.
+        if scope(environ)[1] not in ("s3", ""):
+            return self._moto(environ, start_response)
+        operation, bucket, key = s3_operation(environ)
+        faults = self._strike(f"s3:{operation}", key, environ)
+        error = first_error(faults)
+        if error is not None:
+            return _s3_error(error)(environ, start_response)
+        if self._mirror is not None and operation in CHANGES:
+            body = buffer_body(environ) if operation == "DeleteObjects" else b""
+            answer = self._moto(environ, start_response)
+            self._mirror.follow(operation, bucket, key, body)
+        else:
+            answer = self._moto(environ, start_response)
         if has(faults, "cut-after"):
             cut(environ)
         return answer

@@ -42,6 +42,7 @@ def add_tags(backend: Backend, call: Call) -> dict[str, Any]:
     if len(tags) > MAX_TAGS:
         raise validation(f"{arn} would have {len(tags)} tags, and a resource can have {MAX_TAGS}")
     backend.store.tags[arn] = tags
+    backend.journal.tagged(arn, tags)
     return {"Tags": to_list(tags)}
 
 
@@ -54,7 +55,9 @@ def list_tags(backend: Backend, call: Call) -> dict[str, Any]:
 def delete_tags(backend: Backend, call: Call) -> dict[str, Any]:
     arn = _resource(backend, call)
     gone = set(call.params["TagKeys"])
-    backend.store.tags[arn] = {key: value for key, value in backend.store.tags.get(arn, {}).items() if key not in gone}
+    tags = {key: value for key, value in backend.store.tags.get(arn, {}).items() if key not in gone}
+    backend.store.tags[arn] = tags
+    backend.journal.tagged(arn, tags)
     return {}
 
 

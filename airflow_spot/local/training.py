@@ -28,8 +28,10 @@ def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
         if jobs.find(call.region, job.name) is None:
             check_quota(backend.quotas, jobs.list(call.region), job)
         jobs.add(call.region, job.name, job)
+        backend.journal.created(job)
     if tags:
         backend.store.tags[job.arn] = tags
+        backend.journal.tagged(job.arn, tags)
     backend.engine.submit(job)
     return {"TrainingJobArn": job.arn}
 
@@ -57,6 +59,7 @@ def delete_training_job(backend: Backend, call: Call) -> dict[str, Any]:
             raise in_use(f"The training job {name} is in status {job.status}; only a job that has ended can be deleted")
         backend.store.training_jobs.pop(call.region, name)
         backend.store.tags.pop(job.arn, None)
+        backend.journal.deleted(job)
     return {}
 
 

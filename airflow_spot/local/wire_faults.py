@@ -17,7 +17,9 @@ _SUBRESOURCES = {
 
 def s3_operation(environ: dict[str, Any]) -> tuple[str, str, str]:
     """Operation, bucket and key of an S3 request in path style: ``("PutObject", "bucket", "some/key")``."""
-    bucket, _, key = environ.get("PATH_INFO", "").lstrip("/").partition("/")
+    # WSGI hands paths over as Latin-1, whatever they are.
+    path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
+    bucket, _, key = path.lstrip("/").partition("/")
     method = environ.get("REQUEST_METHOD", "GET")
     query = {part.partition("=")[0] for part in environ.get("QUERY_STRING", "").split("&")}
     for name, operation in _SUBRESOURCES.get(method, {}).items():
