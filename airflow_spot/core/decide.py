@@ -111,9 +111,9 @@ def decide(limits: Limits, history: History, now: datetime, *, key: str = "") ->
     :param now: the time, with a zone.
     :param key: the run key: the seed of the pauses' jitter.
     """
+    if history.live is not None:
+        return _watch(limits, history.live, now)
     last = history.last
-    if last is not None and last.live:
-        return _watch(limits, last, now)
     if last is not None and last.outcome is Outcome.COMPLETED:
         return Succeed(last)
     if limits.give_up_at is not None and now >= limits.give_up_at:
@@ -145,7 +145,9 @@ def _after(limits: Limits, mine: tuple[Attempt, ...], now: datetime, key: str) -
         due = _pause_ends(limits, last, misses, key)
         # MaxWait has been waited for in full already: only an immediate refusal needs a pause.
         if last.outcome is Outcome.NO_CAPACITY and due is not None and now < due:
-            return Pause(due, f"no capacity for {last.rung}; again in {human((due - now).total_seconds())}")
+            # Never beyond the task's own end: that is then what the next look decides on.
+            until = due if limits.give_up_at is None else min(due, limits.give_up_at)
+            return Pause(until, f"no capacity for {last.rung}; again in {human((until - now).total_seconds())}")
         return Submit(last.number + 1, rung, f"attempt {last.number}: {last.outcome}; same checkpoint")
     if last.outcome is Outcome.SERVICE_FAULT:
         faults = sum(1 for attempt in mine if attempt.outcome is Outcome.SERVICE_FAULT)

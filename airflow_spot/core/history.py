@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Any
 
 from airflow_spot.core.identity import JobName
-from airflow_spot.core.marks import ENV_FINGERPRINT, ENV_TRY, TAG_DELIVERED, TAG_STOP, StopMark, TryMark
+from airflow_spot.core.marks import (
+    ENV_FINGERPRINT,
+    ENV_TRY,
+    TAG_DELIVERED,
+    TAG_OWNER,
+    TAG_STOP,
+    StopMark,
+    TryMark,
+)
 from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
 from airflow_spot.core.savings import savings_percent
 
@@ -28,7 +36,14 @@ class Rung:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One training job of a run."""
+    """
+    One training job of a run.
+
+    :param stop: why we stopped it, if we did.
+    :param delivered: the try that handed its result over.
+    :param begun: the try that created it.
+    :param owner: the number of the try that waits for it.
+    """
 
     name: JobName
     job_name: str
@@ -47,6 +62,8 @@ class Attempt:
     begun: TryMark | None = None
     fingerprint: str = ""
     checkpoint_s3_uri: str = ""
+    arn: str = ""
+    owner: int | None = None
 
     @property
     def number(self) -> int:
@@ -96,6 +113,8 @@ class Attempt:
             begun=TryMark.parse(environment.get(ENV_TRY)),
             fingerprint=str(environment.get(ENV_FINGERPRINT) or ""),
             checkpoint_s3_uri=str((description.get("CheckpointConfig") or {}).get("S3Uri") or ""),
+            arn=str(description.get("TrainingJobArn") or ""),
+            owner=int(owner) if (owner := tags.get(TAG_OWNER, "")).isdecimal() else None,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -132,6 +151,15 @@ class History:
         return self.attempts[-1] if self.attempts else None
 
     @property
+    def live(self) -> Attempt | None:
+        """
+        The attempt that may still train; None where all have ended.
+
+        Not only the last may: a list that lags and a name that changed can show an older one late.
+        """
+        return next((attempt for attempt in reversed(self.attempts) if attempt.live), None)
+
+    @property
     def of_this_try(self) -> tuple[Attempt, ...]:
         """The attempts that count for this try."""
         return tuple(attempt for attempt in self.attempts if attempt.number >= self.first_of_try)
@@ -149,12 +177,14 @@ def begin_try(attempts: tuple[Attempt, ...], this_try: TryMark, *, resume: bool 
     :param this_try: the try that begins.
     """
     newest = max((attempt.name.generation for attempt in attempts), default=1)
-    ours = tuple(sorted((a for a in attempts if a.name.generation == newest), key=lambda a: a.number))
+    of_newest = (attempt for attempt in attempts if attempt.name.generation == newest)
+    ours = tuple(sorted(of_newest, key=lambda attempt: (attempt.number, attempt.job_name)))
     if not ours:
         return History(newest)
+    live = [attempt.number for attempt in ours if attempt.live]
+    if live:
+        return History(newest, ours, first_of_try=min(live))
     last = ours[-1]
-    if last.live:
-        return History(newest, ours, first_of_try=last.number)
     delivered = last.outcome is Outcome.COMPLETED and last.delivered is not None
     over = delivered and last.delivered is not None and this_try.begins_anew(last.delivered)
     abandoned = not resume and last.begun is not None and this_try.begins_anew(last.begun)

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LIVE_STATUSES = frozenset({"InProgress", "Stopping"})
+#: Any other status is of a job that may train or write checkpoints, also one that is newer than this package: to
+#: take it for an end would start a second job beside it.
+ENDED_STATUSES = frozenset({"Completed", "Failed", "Stopped", "Deleting"})
 
 
 class Outcome(str, enum.Enum):
@@ -40,7 +42,7 @@ def classify(description: Mapping[str, Any], *, stopped_by_us: bool) -> Outcome 
     :return: the outcome; None while the job is live.
     """
     status = description.get("TrainingJobStatus")
-    if status in LIVE_STATUSES:
+    if status not in ENDED_STATUSES:
         return None
     if status == "Completed":
         return Outcome.COMPLETED

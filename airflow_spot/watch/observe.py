@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_spot.core.outcomes import LIVE_STATUSES
+from airflow_spot.core.outcomes import ENDED_STATUSES
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, see
         description=description,
         new=transitions[seen:],
         seen=max(seen, len(transitions)),
-        ended=description["TrainingJobStatus"] not in LIVE_STATUSES,
+        ended=description["TrainingJobStatus"] in ENDED_STATUSES,
     )
