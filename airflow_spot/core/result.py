@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
@@ -21,6 +22,8 @@ def json_clean(value: Any) -> Any:
         return [json_clean(inner) for inner in value]
     if isinstance(value, (datetime, date)):
         return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # a metric that diverged: a database's JSON has neither NaN nor infinity
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
