@@ -1,0 +1,102 @@
+"""Values that the tests of the core are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_spot.core.decide import Limits
+from airflow_spot.core.fields import Shape
+from airflow_spot.core.history import Attempt, History, Rung
+from airflow_spot.core.identity import JobName, RunIdentity
+from airflow_spot.core.marks import StopMark, TryMark
+from airflow_spot.core.outcomes import Outcome
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+RUN = RunIdentity("a-namespace", "a_dag", "manual__2026-01-01T00:00:00+00:00", "train")
+SPOT = Rung("ml.g5.xlarge")
+
+
+def attempt(
+    number: int,
+    outcome: Outcome | None,
+    *,
+    generation: int = 1,
+    rung: Rung = SPOT,
+    ended: datetime | None = NOW,
+    status: str | None = None,
+    prefix: str = "train",
+    **more: Any,
+) -> Attempt:
+    """An attempt that ended so; None for a live one."""
+    name = JobName(prefix, RUN.key, generation, number)
+    statuses = {None: "InProgress", Outcome.COMPLETED: "Completed"}
+    return Attempt(
+        name=name,
+        job_name=str(name),
+        rung=rung,
+        status=status or statuses.get(outcome, "Failed"),
+        secondary_status="",
+        outcome=outcome,
+        ended=None if outcome is None else ended,
+        **more,
+    )
+
+
+def history(*outcomes: Outcome | None, first_of_try: int = 1, **more: Any) -> History:
+    """One generation whose attempts ended so."""
+    attempts = tuple(attempt(number, outcome, **more) for number, outcome in enumerate(outcomes, 1))
+    return History(1, attempts, first_of_try)
+
+
+def limits(*ladder: Rung, **more: Any) -> Limits:
+    """Limits on a ladder; one spot rung where none is named."""
+    return Limits(ladder=ladder or (SPOT,), **more)
+
+
+def later(**amount: float) -> datetime:
+    """A moment after NOW."""
+    return NOW + timedelta(**amount)
+
+
+def killed(number: int = 1) -> StopMark:
+    """The mark of a try that Airflow killed."""
+    return StopMark("killed", number)
+
+
+def tried(number: int, max_tries: int) -> TryMark:
+    """An Airflow try."""
+    return TryMark(number, max_tries)
+
+
+def description(**fields: Any) -> dict[str, Any]:
+    """What DescribeTrainingJob says of a job of ours, secrets and all."""
+    return {
+        "TrainingJobName": str(JobName("train", RUN.key, 1, 1)),
+        "TrainingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:training-job/train",
+        "TrainingJobStatus": "Completed",
+        "SecondaryStatus": "Completed",
+        "HyperParameters": {"password": "hunter2"},
+        "Environment": {"TOKEN": "s3cr3t"},
+        "ResourceConfig": {"InstanceType": "ml.g5.xlarge", "InstanceCount": 2},
+        "EnableManagedSpotTraining": True,
+        "CheckpointConfig": {"S3Uri": "s3://bucket/checkpoints"},
+        "ModelArtifacts": {"S3ModelArtifacts": "s3://bucket/output/model.tar.gz"},
+        "TrainingTimeInSeconds": 100,
+        "BillableTimeInSeconds": 30,
+        "CreationTime": NOW,
+        "ResponseMetadata": {"RequestId": "1", "HTTPHeaders": {}},
+        **fields,
+    }
+
+
+def structure(required: tuple[str, ...] = (), **members: Shape) -> Shape:
+    """A structure of the API."""
+    lazy: dict[str, Callable[[], Shape]] = {name: (lambda shape=shape: shape) for name, shape in members.items()}
+    return Shape("structure", members=lazy, required=required)
+
+
+def of(kind: str, item: Shape, **more: Any) -> Shape:
+    """A list or map of one type."""
+    return Shape(kind, item=lambda: item, **more)

@@ -1,0 +1,247 @@
+"""The decision table, and what holds for any history."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
+from airflow_spot.core.history import History, Rung
+from airflow_spot.core.outcomes import Outcome
+from tests.core.cases import NOW, SPOT, attempt, history, later, limits
+
+O = Outcome  # noqa: E741 (a table of many)
+DEMAND = Rung("ml.g5.xlarge", 1, False)
+OTHER = Rung("ml.g4dn.xlarge")
+DAY = {"now": later(days=1)}
+
+
+def act(past: History, on: Limits | None = None, now: datetime = NOW) -> Action:
+    """Decide."""
+    return decide(on or limits(), past, now, key="a-key")
+
+
+@pytest.mark.parametrize(
+    ("past", "now", "number"),
+    [
+        (history(), NOW, 1),
+        (history(O.OUR_STOP), NOW, 2),
+        (history(O.NO_CAPACITY_IN_TIME), NOW, 2),
+        (history(O.NO_CAPACITY_IN_TIME, O.OUR_STOP, O.NO_CAPACITY_IN_TIME), NOW, 4),
+        (history(O.NO_CAPACITY), later(days=1), 2),
+        (history(O.NO_CAPACITY, ended=None), NOW, 2),
+        (history(O.SERVICE_FAULT), NOW, 2),
+        (history(*[O.SERVICE_FAULT] * 5), NOW, 6),
+        (history(*[O.SERVICE_FAULT] * 5, O.OUR_STOP), NOW, 7),
+        # What ended before this try is closed, whatever it was.
+        *((history(outcome, first_of_try=2), NOW, 2) for outcome in Outcome if outcome is not O.COMPLETED),
+        (history(*[O.SERVICE_FAULT] * 9, first_of_try=5), NOW, 10),
+        (history(O.SCRIPT_ERROR, O.OUR_STOP, first_of_try=2), NOW, 3),
+    ],
+)
+def test_a_next_attempt(past: History, now: datetime, number: int) -> None:
+    action = act(past, now=now)
+    assert isinstance(action, Submit)
+    assert (action.number, action.rung) == (number, SPOT)
+    assert action.why
+
+
+@pytest.mark.parametrize(
+    ("past", "kind", "says"),
+    [
+        (history(O.OUT_OF_RUN_TIME), O.OUT_OF_RUN_TIME, "Raise max_run"),
+        (history(O.SCRIPT_ERROR), O.SCRIPT_ERROR, "script failed"),
+        (history(O.REQUEST_ERROR), O.REQUEST_ERROR, "would not help"),
+        (history(O.STOPPED_BY_PERSON), O.STOPPED_BY_PERSON, "Clear the task"),
+        (history(O.UNKNOWN), O.UNKNOWN, "does not know"),
+        (history(*[O.SERVICE_FAULT] * 6), O.SERVICE_FAULT, "6 times"),
+        (history(O.SERVICE_FAULT, *[O.SERVICE_FAULT] * 6, first_of_try=2), O.SERVICE_FAULT, "6 times"),
+        (history(O.NO_CAPACITY, O.SCRIPT_ERROR), O.SCRIPT_ERROR, "script failed"),
+    ],
+)
+def test_an_end_in_failure(past: History, kind: Outcome, says: str) -> None:
+    action = act(past)
+    assert isinstance(action, Fail)
+    assert (action.attempt, action.kind) == (past.last, kind)
+    assert says in action.why
+
+
+@pytest.mark.parametrize("first_of_try", [1, 2])
+@pytest.mark.parametrize("give_up_at", [None, later(seconds=-1), later(days=1)])
+def test_a_completed_job_is_a_success_even_when_late_or_of_an_earlier_try(
+    first_of_try: int, give_up_at: datetime | None
+) -> None:
+    past = history(O.COMPLETED, first_of_try=first_of_try)
+    assert act(past, limits(give_up_at=give_up_at)) == Succeed(past.attempts[0])
+
+
+@pytest.mark.parametrize(
+    ("status", "give_up_at", "action"),
+    [
+        ("InProgress", None, Wait),
+        ("InProgress", later(hours=1), Wait),
+        ("InProgress", NOW, Stop),
+        ("InProgress", later(hours=-1), Stop),
+        ("Stopping", later(hours=-1), Wait),
+    ],
+)
+def test_a_live_job_is_waited_for_until_the_time_is_up(
+    status: str, give_up_at: datetime | None, action: type[Action]
+) -> None:
+    past = history(None, status=status)
+    chosen = act(past, limits(give_up_at=give_up_at))
+    assert isinstance(chosen, action)
+    if isinstance(chosen, Stop):
+        assert (chosen.attempt, chosen.reason) == (past.last, "timeout")
+    if isinstance(chosen, Wait):
+        assert chosen.until == (None if status == "Stopping" else give_up_at)
+
+
+@pytest.mark.parametrize(
+    "past", [history(), history(O.OUR_STOP), history(O.NO_CAPACITY), history(O.SCRIPT_ERROR, first_of_try=2)]
+)
+def test_nothing_is_created_when_the_time_is_up(past: History) -> None:
+    action = act(past, limits(give_up_at=NOW))
+    assert action == Fail(past.last, None, "the task's time is up, and no job is live")
+
+
+def test_a_refusal_is_followed_by_a_pause_that_ends() -> None:
+    past = history(O.NO_CAPACITY)
+    pause = act(past)
+    assert isinstance(pause, Pause)
+    assert NOW < pause.until <= later(seconds=15)
+    assert "ml.g5.xlarge spot" in pause.why
+    assert act(past, now=pause.until - timedelta(microseconds=1)) == Pause(
+        pause.until, "no capacity for ml.g5.xlarge spot; again in 0 s"
+    )
+    assert isinstance(act(past, now=pause.until), Submit)
+
+
+def test_pauses_double_to_a_cap_and_differ_between_runs() -> None:
+    lengths = []
+    for misses in range(1, 12):
+        pause = act(history(*[O.NO_CAPACITY] * misses))
+        assert isinstance(pause, Pause)
+        lengths.append((pause.until - NOW).total_seconds())
+    for misses, length in enumerate(lengths):
+        whole = min(900.0, 15.0 * 2**misses)
+        assert whole / 2 <= length <= whole
+    ends = {decide(limits(), history(O.NO_CAPACITY), NOW, key=str(run)) for run in range(100)}
+    assert len(ends) > 30
+
+
+def test_many_misses_do_not_overflow() -> None:
+    pause = act(history(*[O.NO_CAPACITY] * 2_000))
+    assert isinstance(pause, Pause)
+    assert pause.until <= later(seconds=900)
+
+
+def test_a_pause_ends_with_the_tasks_time() -> None:
+    past, on = history(*[O.NO_CAPACITY] * 9), limits(give_up_at=later(seconds=20))
+    pause = act(past, on)
+    assert isinstance(pause, Pause)
+    assert pause.until == later(seconds=20)
+    assert isinstance(act(past, on, pause.until), Fail)
+
+
+def test_the_ladder_is_gone_round_without_a_pause_inside_a_round() -> None:
+    on = limits(SPOT, OTHER, DEMAND)
+    rungs, outcomes = [], []
+    for _ in range(7):
+        action = act(history(*outcomes), on, later(days=1))
+        assert isinstance(action, Submit)
+        rungs.append(action.rung)
+        outcomes.append(O.NO_CAPACITY)
+    assert rungs == [SPOT, OTHER, DEMAND, SPOT, OTHER, DEMAND, SPOT]
+    assert isinstance(act(history(O.NO_CAPACITY, O.NO_CAPACITY), on), Submit)
+    assert isinstance(act(history(O.NO_CAPACITY, O.NO_CAPACITY, O.NO_CAPACITY), on), Pause)
+
+
+@pytest.mark.parametrize("outcome", [O.SERVICE_FAULT, O.OUR_STOP])
+def test_the_same_rung_where_the_rung_was_not_the_reason(outcome: Outcome) -> None:
+    on = limits(SPOT, OTHER)
+    again = act(history(outcome, rung=OTHER), on)
+    gone = act(history(outcome, rung=DEMAND), on)
+    assert isinstance(again, Submit) and again.rung == OTHER
+    assert isinstance(gone, Submit) and gone.rung == SPOT  # the rung is no longer on the ladder
+
+
+# ---- for any history
+
+moments = st.integers(-(10**6), 10**6).map(lambda s: NOW + timedelta(seconds=s))
+rungs_ = st.sampled_from([SPOT, OTHER, DEMAND])
+attempts_ = st.builds(
+    lambda number, outcome, rung, ended, prefix: attempt(number, outcome, rung=rung, ended=ended, prefix=prefix),
+    st.integers(1, 6),
+    st.none() | st.sampled_from(Outcome),
+    rungs_,
+    st.none() | moments,
+    st.sampled_from(["train", "renamed"]),
+)
+histories = st.builds(
+    lambda attempts, first: History(1, tuple(sorted(attempts, key=lambda a: a.number)), first),
+    st.lists(attempts_, max_size=6, unique_by=lambda a: a.job_name),
+    st.integers(1, 8),
+)
+limits_ = st.builds(
+    lambda ladder, give_up_at, faults: Limits(tuple(ladder), give_up_at, faults),
+    st.lists(rungs_, min_size=1, max_size=3, unique=True),
+    st.none() | moments,
+    st.integers(0, 3),
+)
+
+
+@given(limits_, histories, moments)
+def test_what_always_holds(on: Limits, past: History, now: datetime) -> None:
+    action = decide(on, past, now, key="a-key")
+    live = [a for a in past.attempts if a.live]
+    if live:
+        assert isinstance(action, (Wait, Stop))
+        assert action.attempt in live
+    else:
+        assert not isinstance(action, (Wait, Stop))
+    if isinstance(action, Submit):
+        assert action.number == max((a.number for a in past.attempts), default=0) + 1
+        assert action.rung in on.ladder
+        assert on.give_up_at is None or now < on.give_up_at
+    if isinstance(action, Succeed):
+        assert action.attempt.outcome is O.COMPLETED
+        assert action.attempt in past.attempts
+    if isinstance(action, Pause):
+        assert action.until > now
+        assert on.give_up_at is None or action.until <= on.give_up_at
+    if isinstance(action, Fail):
+        assert action.attempt is past.last
+        assert action.kind is not O.COMPLETED
+    assert decide(on, past, now, key="a-key") == action
+
+
+@given(limits_, st.lists(st.sampled_from(Outcome), min_size=60, max_size=60))
+def test_without_time_passing_the_loop_ends_or_pauses(on: Limits, ends: list[Outcome]) -> None:
+    """Only MaxWait spent (which takes hours) and our own stops may follow each other without a pause."""
+    past, now, refusals = History(1), NOW, 0
+    for outcome in ends:
+        action = decide(on, past, now, key="a-key")
+        if isinstance(action, (Succeed, Fail)):
+            return
+        if isinstance(action, Pause):
+            now = action.until
+            continue
+        assert isinstance(action, Submit)
+        refusals = refusals + 1 if now == NOW and outcome in (O.NO_CAPACITY, O.SERVICE_FAULT) else refusals
+        assert refusals <= len(on.ladder) + on.service_faults + 1
+        past = History(1, (*past.attempts, attempt(action.number, outcome, rung=action.rung, ended=now)))
+
+
+@given(limits_, st.sampled_from([O.NO_CAPACITY, O.SERVICE_FAULT, O.SCRIPT_ERROR, O.UNKNOWN]))
+def test_the_same_refusal_for_ever_is_bounded_or_paused(on: Limits, outcome: Outcome) -> None:
+    past = History(1)
+    for _ in range(len(on.ladder) + on.service_faults + 1):
+        action = decide(on, past, NOW, key="a-key")
+        if not isinstance(action, Submit):
+            break
+        past = History(1, (*past.attempts, attempt(action.number, outcome, rung=action.rung)))
+    assert isinstance(decide(on, past, NOW, key="a-key"), (Pause, Fail))

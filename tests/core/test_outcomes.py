@@ -1,0 +1,103 @@
+"""Everything that SageMaker can say has one outcome, and nothing that is not a Completed job reads as one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome, classify, count_interruptions
+
+CAPACITY = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "secondary", "reason", "ours", "outcome"),
+    [
+        ("Completed", "Completed", None, False, Outcome.COMPLETED),
+        ("Completed", "Completed", None, True, Outcome.COMPLETED),  # it ended before our stop reached it
+        ("Stopped", "MaxWaitTimeExceeded", None, False, Outcome.NO_CAPACITY_IN_TIME),
+        ("Stopped", "MaxRuntimeExceeded", None, False, Outcome.OUT_OF_RUN_TIME),
+        ("Stopped", "Stopped", None, False, Outcome.STOPPED_BY_PERSON),
+        ("Stopped", "Stopped", None, True, Outcome.OUR_STOP),
+        ("Stopped", "Stopped", CAPACITY, False, Outcome.STOPPED_BY_PERSON),
+        ("Failed", "Failed", CAPACITY, False, Outcome.NO_CAPACITY),
+        ("Failed", "Failed", "Insufficient capacity for ml.p4d.24xlarge", False, Outcome.NO_CAPACITY),
+        ("Failed", "Failed", "InsufficientCapacityError: none left", False, Outcome.NO_CAPACITY),
+        ("Failed", "Failed", "InternalServerError: We encountered an internal error.", False, Outcome.SERVICE_FAULT),
+        ("Failed", "Failed", "AlgorithmError: Exit Code: 1", False, Outcome.SCRIPT_ERROR),
+        ("Failed", "Failed", "AlgorithmError: , exit code: 137", True, Outcome.SCRIPT_ERROR),
+        ("Failed", "Failed", "AlgorithmError: CapacityError: insufficient capacity", False, Outcome.SCRIPT_ERROR),
+        ("Failed", "Failed", "AlgorithmError: InternalServerError: ClientError", False, Outcome.SCRIPT_ERROR),
+        ("Failed", "Failed", "ClientError: Data download failed: 403", False, Outcome.REQUEST_ERROR),
+        ("Failed", "Failed", "Something new: went wrong", False, Outcome.UNKNOWN),
+        ("Failed", "Failed", "", False, Outcome.UNKNOWN),
+        ("Failed", "Failed", None, False, Outcome.UNKNOWN),
+        ("Deleting", "Deleting", None, False, Outcome.UNKNOWN),
+    ],
+)
+def test_each_end_has_its_outcome(
+    status: str, secondary: str, reason: str | None, ours: bool, outcome: Outcome
+) -> None:
+    description: dict[str, Any] = {"TrainingJobStatus": status, "SecondaryStatus": secondary}
+    if reason is not None:
+        description["FailureReason"] = reason
+    assert classify(description, stopped_by_us=ours) is outcome
+
+
+@pytest.mark.parametrize("status", ["InProgress", "Stopping"])
+@pytest.mark.parametrize("secondary", ["Starting", "Training", "Interrupted", "MaxWaitTimeExceeded", "Stopped"])
+def test_a_live_job_has_no_outcome(status: str, secondary: str) -> None:
+    for ours in (True, False):
+        assert classify({"TrainingJobStatus": status, "SecondaryStatus": secondary}, stopped_by_us=ours) is None
+
+
+@pytest.mark.parametrize("status", ["Pausing", "", None])
+def test_a_status_that_nobody_knows_is_live(status: str | None) -> None:
+    """To take it for an end would start a second job beside one that may be training."""
+    assert classify({"TrainingJobStatus": status}, stopped_by_us=False) is None
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "TrainingJobStatus": st.sampled_from([*ENDED_STATUSES, "InProgress", "Stopping", "New"]),
+            "SecondaryStatus": st.sampled_from(["Completed", "Stopped", "MaxWaitTimeExceeded", "Failed", "New"]),
+            "FailureReason": st.none() | st.text(),
+        },
+    ),
+    st.booleans(),
+)
+def test_only_a_completed_job_is_completed_and_a_stop_is_ours_only_with_our_mark(
+    description: dict[str, Any], ours: bool
+) -> None:
+    outcome = classify(description, stopped_by_us=ours)
+    assert (outcome is Outcome.COMPLETED) == (description.get("TrainingJobStatus") == "Completed")
+    if outcome is Outcome.OUR_STOP:
+        assert ours
+    if outcome is Outcome.STOPPED_BY_PERSON:
+        assert not ours
+
+
+def test_an_outcome_reads_the_same_in_json_and_in_text() -> None:
+    assert json.loads(json.dumps(Outcome.COMPLETED)) == str(Outcome.COMPLETED) == f"{Outcome.COMPLETED}" == "completed"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "count"),
+    [
+        ([], 0),
+        (["Starting", "Downloading", "Training"], 0),
+        (["Starting", "Training", "Interrupted", "Starting", "Training", "Uploading", "Completed"], 1),
+        (["Training", "Interrupted", "Starting", "Interrupted", "Starting", "Training", "Interrupted"], 3),
+    ],
+)
+def test_interruptions_are_counted_over_the_whole_list(statuses: list[str], count: int) -> None:
+    transitions = [{"Status": status, "StatusMessage": "Interrupted"} for status in statuses]
+    assert count_interruptions([*transitions, {}]) == count

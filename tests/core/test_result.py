@@ -1,0 +1,97 @@
+"""What a task returns is plain JSON, and no secret is in it."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_spot.core.history import Attempt, History
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.result import build_result, json_clean, without_secrets
+from tests.core.cases import NOW, attempt, description
+
+
+def _strict(value: Any) -> Any:
+    """Through JSON as a database has it, which knows no NaN."""
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def test_the_result_is_what_the_issue_says() -> None:
+    said = description(SecondaryStatusTransitions=[{"Status": "Training", "StartTime": NOW, "EndTime": NOW}])
+    past = History(
+        3,
+        (
+            attempt(1, Outcome.NO_CAPACITY_IN_TIME, training_seconds=100, billable_seconds=50, interruptions=1),
+            Attempt.from_description(said, {}),
+        ),
+    )
+    result = build_result(said, past, "abcdefghij")
+    assert _strict(result) == result
+    assert set(result) == {"Training", "Spot"}
+    assert result["Training"]["CreationTime"] == "2026-01-02T03:04:05+00:00"
+    assert result["Training"]["SecondaryStatusTransitions"][0]["StartTime"] == "2026-01-02T03:04:05+00:00"
+    assert not {"HyperParameters", "Environment", "ResponseMetadata"} & set(result["Training"])
+    assert set(result["Training"]) == set(said) - {"HyperParameters", "Environment", "ResponseMetadata"}
+    assert "hunter2" not in json.dumps(result) and "s3cr3t" not in json.dumps(result)
+    assert result["Spot"] == {
+        "run": "abcdefghij",
+        "generation": 3,
+        "attempts": [each.summary() for each in past.attempts],
+        "interruptions": 1,
+        "training_seconds": 200,
+        "billable_seconds": 80,
+        "savings_percent": 60.0,
+        "checkpoint_s3_uri": "s3://bucket/checkpoints",
+        "model_artifacts": "s3://bucket/output/model.tar.gz",
+    }
+
+
+def test_the_result_of_a_job_that_has_nothing_yet() -> None:
+    bare = {"TrainingJobName": "a", "TrainingJobStatus": "InProgress"}
+    spot = build_result(bare, History(1), "abcdefghij")["Spot"]
+    assert (spot["attempts"], spot["savings_percent"]) == ([], None)
+    assert (spot["checkpoint_s3_uri"], spot["model_artifacts"]) == (None, None)
+
+
+def test_the_description_is_left_as_it_was() -> None:
+    said = description()
+    without_secrets(said)
+    assert said == description()
+
+
+@pytest.mark.parametrize(
+    ("value", "clean"),
+    [
+        (NOW, "2026-01-02T03:04:05+00:00"),
+        (date(2026, 1, 2), "2026-01-02"),
+        ((1, [2, (3,)]), [1, [2, [3]]]),
+        ({1: True}, {"1": True}),
+        (Decimal("1.5"), "1.5"),
+        (float("nan"), None),  # a metric that diverged; a database's JSON has no NaN
+        (float("-inf"), None),
+        (1.5, 1.5),
+        (None, None),
+    ],
+)
+def test_values_become_json(value: Any, clean: Any) -> None:
+    assert json_clean(value) == clean
+
+
+BOTO = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.datetimes() | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(BOTO)
+def test_whatever_boto3_returns_becomes_json(value: Any) -> None:
+    clean = json_clean(value)
+    assert _strict(clean) == clean
+    assert not isinstance(clean, datetime)
