@@ -26,7 +26,7 @@ class SourceArchive:
 
     :param entry_point: the script, relative to the folder.
     :param folder: what is packed; None packs the script alone.
-    :raises InvalidField: the script or the folder does not exist.
+    :raises InvalidField: the script or the folder does not exist, or the script would not be in the archive.
     """
 
     entry_point: str
@@ -38,6 +38,8 @@ class SourceArchive:
             raise InvalidField("source_dir", str(self.folder), f"there is no folder {self._root}")
         if not (self._root / self.entry_point).is_file():
             raise InvalidField("entry_point", self.entry_point, f"there is no file {self._root / self.entry_point}")
+        if Path(self.program).as_posix() not in {name for _, name in self._files()}:
+            raise InvalidField("entry_point", self.entry_point, "name a file in source_dir, relative to it")
 
     @property
     def _root(self) -> Path:
