@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_spot.local.backend import Backend
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+MAX_HOSTS = 32
 
 
 class Instances(Protocol):
@@ -86,6 +87,10 @@ class ProcessInstances:
         self._folder = folder
         self._first_failure: int | None = None
         self._metrics = Metrics(job)
+        if job.instance_count > MAX_HOSTS:
+            raise JobError(
+                f"ClientError: InstanceCount {job.instance_count}: one machine stands in for {MAX_HOSTS} hosts"
+            )
         shutil.rmtree(folder, ignore_errors=True)
         self._hosts = [self._make_host(number) for number in range(1, job.instance_count + 1)]
         self._names = [host.name for host in self._hosts]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 from airflow_spot.local.job import TrainingJob
+
+log = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -14,7 +17,10 @@ class Metrics:
         self._job = job
         self._patterns: list[tuple[str, re.Pattern[str]]] = []
         for definition in job.request.get("AlgorithmSpecification", {}).get("MetricDefinitions", ()):
-            self._patterns.append((definition["Name"], re.compile(definition["Regex"])))
+            try:
+                self._patterns.append((definition["Name"], re.compile(definition["Regex"])))
+            except re.error as error:
+                log.warning("job %s: metric %s is not read: %s", job.name, definition["Name"], error)
 
     def read(self, line: str, now: float) -> None:
         """Look for every metric in a line. Its value is the expression's first group."""

@@ -172,7 +172,11 @@ def _exec(spec: dict[str, Any]) -> NoReturn:
         os.execvpe(spec["command"][0], spec["command"], spec["environment"])  # noqa: S606
     except OSError as error:
         os.write(2, f"{spec['command'][0]}: {error.strerror}\n".encode())
-    os._exit(NOT_FOUND)
+    except ValueError as error:
+        # A NUL or half a surrogate pair: no program can be given such a text.
+        os.write(2, f"the command or the environment cannot be passed on: {error}\n".encode())
+    finally:
+        os._exit(NOT_FOUND)
 
 
 def _write(fd: int, message: dict[str, Any]) -> None:

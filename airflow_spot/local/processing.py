@@ -240,7 +240,7 @@ def _check(request: dict[str, Any]) -> None:
         if source.get("S3InputMode", "File") != "File":
             raise validation(f"ProcessingInputs {item['InputName']}: S3InputMode must be File in Local SageMaker")
     cluster = request["ProcessingResources"]["ClusterConfig"]
-    if cluster["InstanceCount"] != 1:
+    if cluster.get("InstanceCount", 1) != 1:
         raise validation(
             f"ProcessingResources.ClusterConfig.InstanceCount is {cluster['InstanceCount']}; Local SageMaker runs "
             "processing jobs on one instance"

@@ -167,7 +167,7 @@ def _s3_error(error: ServiceError) -> Response:
 def _body(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(request.get_data() or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServiceError("SerializationException", f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise ServiceError("SerializationException", "the body is not a JSON object")

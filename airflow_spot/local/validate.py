@@ -52,12 +52,18 @@ def validate(operation: str, params: dict[str, Any]) -> None:
         which are listed together, each with its member's path.
     """
     shape = operation_model(operation).input_shape
-    if shape is None:
-        return
-    errors = list(_structure(shape, params, ""))
+    errors = [] if shape is None else problems(shape, params)
     if errors:
         count = f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected"
         raise validation(f"{count}: {'; '.join(errors)}")
+
+
+def problems(shape: Shape, value: dict[str, Any]) -> list[str]:
+    """What is wrong with a request or an answer, by its shape; nothing if the list is empty.
+
+    :raises ServiceError: SerializationException for a value of a wrong type.
+    """
+    return list(_structure(shape, value, ""))
 
 
 def _check(shape: Any, value: Any, path: str) -> Iterator[str]:
@@ -132,7 +138,7 @@ def _string(shape: Shape, value: str, path: str) -> Iterator[str]:
     if most is not None and len(value) > most:
         # Not also matched against the pattern: some take long on long texts.
         yield _failure(value[:most] + "...", path, f"Member must have length less than or equal to {most}")
-    elif pattern is not None and not _compiled(pattern).fullmatch(value):
+    elif pattern is not None and (known := compiled(pattern)) is not None and not known.fullmatch(value):
         yield _failure(value, path, f"Member must satisfy regular expression pattern: {pattern}")
     if choices and value not in choices:
         yield _failure(value, path, f"Member must satisfy enum value set: [{', '.join(choices)}]")
@@ -152,10 +158,14 @@ def _failure(value: str, path: str, constraint: str, *, quoted: bool = True) -> 
 
 
 @lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> re.Pattern[str] | None:
+    """A pattern of the model, or None for the few that are Java's own and cannot be read here: they let all pass."""
     for java, python in _JAVA_CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(pattern)
+    try:
+        return re.compile(pattern)
+    except re.error:
+        return None
 
 
 def _lower(name: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.validate import problems
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ class Jobs:
 
     def __init__(self, sm: LocalSageMaker) -> None:
         self.sm = sm
-        self.sagemaker = sm.client("sagemaker")
+        self.sagemaker = checked(sm.client("sagemaker"))
         self.s3 = sm.client("s3")
         self.logs = sm.client("logs")
         if BUCKET not in [bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]]:
@@ -163,6 +164,18 @@ class Jobs:
             for line in self.sm.audit
             if line["event"] == event and all(line.get(key) == value for key, value in fields.items())
         ]
+
+
+def checked(client: Any) -> Any:
+    """A client that fails on an answer that is not of the shape that botocore's model gives it."""
+
+    def check(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+        if response_dict["status_code"] == 200 and operation_model.output_shape is not None:
+            wrong = problems(operation_model.output_shape, json.loads(response_dict["body"]))
+            assert wrong == [], f"{operation_model.name} answered {wrong}"
+
+    client.meta.events.register("before-parse.sagemaker", check)
+    return client
 
 
 def files_of(archive: bytes) -> dict[str, bytes]:
