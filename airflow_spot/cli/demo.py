@@ -19,16 +19,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from airflow_spot.cli.demo_market import SCRIPT, ScriptedMarket
 from airflow_spot.cli.demo_report import Report, read_report
 from airflow_spot.cli.demo_story import Story
 from airflow_spot.cli.standalone import FINAL_STATES, PASSWORD, USER, StandaloneAirflow, StandaloneError
 from airflow_spot.local import LocalSageMaker
 
 DAG_ID = "spot_training_pipeline"
-# Two interruptions inside the first job, then no capacity when it is to restart for the third time. The rounds take
-# longer than the three spells of capacity together, so that it comes to that on a machine of any speed.
-MARKET = "script:up=8,down=2,up=7,down=2,up=6,fail=3,up=inf"
-PARAMS: Mapping[str, Any] = {"rounds": 60, "checkpoint_every": 5, "seconds_per_round": 0.4}
+PARAMS: Mapping[str, Any] = {"rounds": 60, "checkpoint_every": 5, "seconds_per_round": 0.25}
 RUN_SECONDS = 300
 
 
@@ -79,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _demo(args: argparse.Namespace, dags: Path, scratch: Path) -> None:
     story = Story()
-    story.tell("demo", f"Local SageMaker, whose spot market is {MARKET}; instances go without a warning")
+    story.tell("demo", f"Local SageMaker, whose spot market {SCRIPT}; instances go without a warning")
     with contextlib.ExitStack() as stack:
         # From here to the end of the clearing up, a second Ctrl-C must not leave something running.
         stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-        sagemaker = LocalSageMaker(dir=scratch / "sagemaker", market=MARKET, reclaim="kill")
+        sagemaker = LocalSageMaker(dir=scratch / "sagemaker", reclaim="kill")
         stack.enter_context(sagemaker)
         airflow = StandaloneAirflow(
             home=scratch / "airflow",
@@ -113,10 +111,13 @@ def _demo(args: argparse.Namespace, dags: Path, scratch: Path) -> None:
 def _watch(airflow: StandaloneAirflow, sagemaker: LocalSageMaker, run_id: str, story: Story) -> str:
     """Tell what happens until the DAG run ends; returns its state."""
     deadline = time.monotonic() + RUN_SECONDS
+    market = ScriptedMarket(sagemaker)
     while True:
         state = airflow.run_state(DAG_ID, run_id)
         tasks = airflow.task_states(DAG_ID, run_id)
-        story.audit(sagemaker.audit)
+        events = sagemaker.audit
+        market.follow(events)
+        story.audit(events)
         story.tasks(tasks)
         if tasks.get("train") is not None:
             story.decisions(airflow.task_log(DAG_ID, run_id, "train"))

@@ -1,0 +1,50 @@
+"""The demo's spot market: it follows the training, so that the story is the same on a machine of any speed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow_spot.local import LocalSageMaker
+
+#: Once the checkpoint of such a round is in S3, the instance goes, and comes back after DOWN_SECONDS.
+TAKEN_AT = (10, 25)
+DOWN_SECONDS = 2.0
+#: Once this one is there, the instance goes, and asking for another fails for FAIL_SECONDS.
+FAILS_AT = 40
+FAIL_SECONDS = 6
+
+SCRIPT = (
+    f"takes the instance after the checkpoints of rounds {', '.join(map(str, TAKEN_AT))} and {FAILS_AT}, "
+    "and has no other the third time"
+)
+_CHECKPOINT = re.compile(r"round-(\d+)-")
+
+
+class ScriptedMarket:
+    """Takes instances when the audit log says that it is time.
+
+    :param sagemaker: the service; its market is ``always`` until then.
+    """
+
+    def __init__(self, sagemaker: LocalSageMaker) -> None:
+        self._sagemaker = sagemaker
+        self._done = 0
+
+    def follow(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Do what is due, at most one thing; call it often."""
+        job, newest = "", 0
+        for event in events:
+            if event["event"] == "checkpoint" and event["action"] == "upload":
+                match = _CHECKPOINT.match(event["key"])
+                job, newest = event["job"], max(newest, int(match[1]) if match else 0)
+        if self._done < len(TAKEN_AT) and newest >= TAKEN_AT[self._done]:
+            # Between two instances there is none to take: then the next call does it.
+            with contextlib.suppress(RuntimeError):
+                self._sagemaker.interrupt(job, down=DOWN_SECONDS)
+                self._done += 1
+        elif self._done == len(TAKEN_AT) and newest >= FAILS_AT:
+            self._sagemaker.set_market(f"script:fail={FAIL_SECONDS},up=inf")
+            self._done += 1
