@@ -1,0 +1,299 @@
+"""The trigger looks, tells, and fires once; what fails in passing never ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from importlib import import_module
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TriggerEvent
+
+from airflow_spot.triggers import training
+from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
+from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
+
+JOB = "train-afspot-abcdefghij-1-1"
+CARRY = {"job_name": JOB, "generation": 1, "first_of_try": 1, "give_up_at": None}
+FOREVER = 30.0
+
+
+@pytest.fixture
+def service() -> DictionarySageMaker:
+    """A SageMaker with one job that trains."""
+    made = DictionarySageMaker()
+    made.put(JOB)
+    made.passes(JOB, "Starting", "Downloading", "Training")
+    return made
+
+
+class ScriptedHook(DictionaryHook):
+    """A hook whose every look is preceded by what a test has happen."""
+
+    def __init__(self, service: DictionarySageMaker, *steps: Any) -> None:
+        super().__init__(service)
+        self.steps = list(steps)
+        self.looks = 0
+
+    def find(self, job_name: str) -> dict[str, Any] | None:
+        """Let the next thing happen, then look."""
+        self.looks += 1
+        if self.steps:
+            step = self.steps.pop(0)
+            if isinstance(step, Exception):
+                raise step
+            if step is not None:
+                step()
+        return super().find(job_name)
+
+
+def trigger(hook: Any, **more: Any) -> SageMakerSpotTrainingTrigger:
+    """A trigger that waits for the job with a hook of ours."""
+    made = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "carry": CARRY, "poll_interval": 0.001, **more})
+    made._hook = hook
+    return made
+
+
+async def events(of: SageMakerSpotTrainingTrigger) -> list[TriggerEvent]:
+    """All that a trigger fires until it ends."""
+    return [event async for event in of.run()]
+
+
+def fired(of: SageMakerSpotTrainingTrigger) -> dict[str, Any]:
+    """What a trigger fires: once, and plain JSON."""
+    (event,) = asyncio.run(asyncio.wait_for(events(of), FOREVER))
+    assert json.loads(json.dumps(event.payload)) == event.payload
+    payload: dict[str, Any] = event.payload
+    return payload
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_PAUSES", (0.001, 0.002))
+
+
+FULL: dict[str, Any] = {
+    "job_name": JOB,
+    "until": 1_767_225_600.5,
+    "carry": CARRY,
+    "poll_interval": 7.5,
+    "stop_on_kill": False,
+    "try_number": 3,
+    "aws_conn_id": None,
+    "region_name": "eu-west-1",
+    "verify": "/etc/ca.pem",
+    "botocore_config": {"read_timeout": 3},
+}
+
+
+@pytest.mark.parametrize("given", [FULL, {"job_name": None, "until": 5.0}, {"job_name": JOB}])
+def test_it_is_rebuilt_as_it_was(given: dict[str, Any]) -> None:
+    path, kwargs = SageMakerSpotTrainingTrigger(**given).serialize()
+    module, _, name = path.rpartition(".")
+    rebuilt = getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
+    assert type(rebuilt) is SageMakerSpotTrainingTrigger
+    assert rebuilt.serialize() == (path, kwargs)
+    assert {key: kwargs[key] for key in given} == given
+
+
+def test_every_parameter_is_serialized() -> None:
+    assert set(SageMakerSpotTrainingTrigger(job_name=JOB).serialize()[1]) == set(FULL)
+
+
+@pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
+def test_it_fires_when_the_job_ends(service: DictionarySageMaker, status: str) -> None:
+    hook = ScriptedHook(service, None, None, lambda: service.put(JOB, status, status))
+    assert fired(trigger(hook)) == {"status": "ended", "job_name": JOB, "carry": CARRY}
+    assert hook.looks == 3
+
+
+@pytest.mark.parametrize("status", ["Stopping", "ANewOne"])
+def test_a_job_that_is_not_over_is_waited_for(service: DictionarySageMaker, status: str) -> None:
+    hook = ScriptedHook(service, *[lambda: service.put(JOB, status, status)] * 5, lambda: service.put(JOB, "Stopped"))
+    assert fired(trigger(hook))["status"] == "ended"
+    assert hook.looks == 6
+
+
+def test_it_fires_when_its_time_is_up_and_the_job_runs_on(service: DictionarySageMaker) -> None:
+    made = trigger(DictionaryHook(service), until=time.time() + 0.2)
+    assert fired(made) == {"status": "due", "job_name": JOB, "carry": CARRY}
+    assert set(service.calls) == {"DescribeTrainingJob"}
+    assert time.time() >= made.until  # type: ignore[operator]
+
+
+def test_a_moment_alone_needs_no_hook() -> None:
+    made = SageMakerSpotTrainingTrigger(job_name=None, until=time.time() + 0.1, carry=CARRY, poll_interval=FOREVER)
+    assert fired(made) == {"status": "due", "job_name": None, "carry": CARRY}
+    assert made._hook is None
+
+
+def test_a_long_interval_does_not_delay_the_moment(service: DictionarySageMaker) -> None:
+    made = trigger(DictionaryHook(service), until=time.time() + 0.1, poll_interval=10 * FOREVER)
+    assert fired(made)["status"] == "due"
+
+
+def test_it_fires_when_the_job_is_gone(service: DictionarySageMaker) -> None:
+    hook = ScriptedHook(service, None, service.jobs.clear)
+    assert fired(trigger(hook)) == {"status": "gone", "job_name": JOB, "carry": CARRY}
+
+
+def test_it_fires_when_looking_is_not_permitted(service: DictionarySageMaker) -> None:
+    service.denied.add("DescribeTrainingJob")
+    event = fired(trigger(DictionaryHook(service)))
+    assert (event["status"], event["carry"]) == ("refused", CARRY)
+    assert "sagemaker:DescribeTrainingJob" in event["message"]
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        error("ThrottlingException", "Rate exceeded"),
+        error("ExpiredTokenException", "The security token included in the request is expired"),
+        error("InternalFailure"),
+        ConnectionError("no route"),
+        TimeoutError(),
+        RuntimeError("anything"),
+    ],
+)
+def test_what_passes_ends_nothing(
+    service: DictionarySageMaker, passing: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hook = ScriptedHook(service, *[passing] * 20, None, passing, lambda: service.put(JOB, "Completed"))
+    assert fired(trigger(hook))["status"] == "ended"
+    assert hook.looks == 23
+    assert capfd.readouterr().out.count("will again") == 21
+
+
+def test_pauses_after_failures_grow_to_a_limit_and_never_beyond_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_PAUSES", (5.0, 300.0))
+    made = SageMakerSpotTrainingTrigger(job_name=JOB, poll_interval=30.0)
+    assert [made._pause(failures) for failures in (0, 1, 2, 3, 7, 5_000)] == [30.0, 5.0, 10.0, 20.0, 300.0, 300.0]
+    made.until = time.time() + 2
+    assert all(0 <= made._pause(failures) <= 2 for failures in (0, 1, 5_000))
+    made.until = time.time() - 2
+    assert made._pause(0) == 0
+
+
+def test_every_transition_is_told_once_and_in_order_even_between_two_looks(
+    service: DictionarySageMaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hook = ScriptedHook(
+        service,
+        None,
+        None,
+        error("ThrottlingException"),
+        # The instance goes, and the job trains again, before the next look.
+        lambda: service.passes(JOB, "Interrupted", "Starting", "Downloading", "Training"),
+        None,
+        lambda: (service.passes(JOB, "Uploading", "Completed"), service.put(JOB, "Completed", "Completed")),
+    )
+    assert fired(trigger(hook))["status"] == "ended"
+    assert re.findall(rf" {JOB}: (\w+)", capfd.readouterr().out) == [
+        *("Starting", "Downloading", "Training"),
+        *("Interrupted", "Starting", "Downloading", "Training"),
+        *("Uploading", "Completed"),
+    ]
+
+
+# ---- killed by a user (Airflow 3.3 and later)
+
+
+def kill(service: DictionarySageMaker, **more: Any) -> None:
+    """End the task as a user does."""
+    asyncio.run(trigger(DictionaryHook(service), **more).on_kill())
+
+
+def test_a_kill_stops_the_job_with_a_mark_that_comes_first(service: DictionarySageMaker) -> None:
+    kill(service, try_number=2)
+    assert service.jobs[JOB]["TrainingJobStatus"] == "Stopping"
+    assert service.tags_of(JOB)["airflow-spot:stop"] == "killed 2"
+    acts = [call for call in service.calls if call in ("AddTags", "StopTrainingJob")]
+    assert acts == ["AddTags", "StopTrainingJob"]
+
+
+@pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped", "Stopping"])
+def test_a_kill_leaves_a_job_that_is_over(service: DictionarySageMaker, status: str) -> None:
+    service.put(JOB, status, status)
+    kill(service)
+    assert not {"AddTags", "StopTrainingJob"} & set(service.calls)
+
+
+def test_a_kill_leaves_a_job_that_a_later_try_waits_for(service: DictionarySageMaker) -> None:
+    service.add_tags(service.jobs[JOB]["TrainingJobArn"], [{"Key": "airflow-spot:owner", "Value": "3"}])
+    service.calls.clear()
+    kill(service, try_number=2)
+    assert not {"AddTags", "StopTrainingJob"} & set(service.calls)
+    kill(service, try_number=3)
+    assert service.jobs[JOB]["TrainingJobStatus"] == "Stopping"
+
+
+@pytest.mark.parametrize("more", [{"stop_on_kill": False}, {"job_name": None}])
+def test_a_kill_that_is_to_stop_nothing_asks_nothing(service: DictionarySageMaker, more: dict[str, Any]) -> None:
+    kill(service, **more)
+    assert service.calls == []
+
+
+def test_a_kill_of_a_job_that_is_gone(service: DictionarySageMaker) -> None:
+    service.jobs.clear()
+    kill(service)
+    assert not {"AddTags", "StopTrainingJob"} & set(service.calls)
+
+
+def test_a_kill_without_permission_to_mark_still_stops(service: DictionarySageMaker) -> None:
+    service.denied |= {"AddTags", "ListTags"}
+    kill(service)
+    assert service.jobs[JOB]["TrainingJobStatus"] == "Stopping"
+
+
+# ---- in a triggerer
+
+
+def test_a_restarted_or_cancelled_trigger_stops_nothing(service: DictionarySageMaker) -> None:
+    """A triggerer that goes down cancels its triggers, and calls cleanup(), at each of its restarts."""
+
+    async def scene() -> None:
+        looked, loop = asyncio.Event(), asyncio.get_running_loop()
+        made = trigger(ScriptedHook(service, None, lambda: loop.call_soon_threadsafe(looked.set)))
+        task = asyncio.create_task(events(made))
+        await looked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await made.cleanup()
+
+    asyncio.run(asyncio.wait_for(scene(), FOREVER))
+    assert service.jobs[JOB]["TrainingJobStatus"] == "InProgress"
+    assert set(service.calls) == {"DescribeTrainingJob"}
+
+
+@pytest.mark.parametrize("doing", ["looking", "stopping"])
+def test_a_slow_answer_does_not_hold_up_the_event_loop(service: DictionarySageMaker, doing: str) -> None:
+    """The answer comes only after the loop has gone round many times: it would never come if the loop stood still."""
+    rounds, enough = 0, threading.Event()
+
+    class SlowSageMaker(DictionarySageMaker):
+        def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:
+            assert enough.wait(FOREVER), "the loop stood still"
+            return super().describe_training_job(TrainingJobName)
+
+    slow = SlowSageMaker()
+    slow.put(JOB, "Completed" if doing == "looking" else "InProgress")
+
+    async def turn() -> None:
+        nonlocal rounds
+        while rounds < 100:
+            rounds += 1
+            await asyncio.sleep(0)
+        enough.set()
+
+    async def scene() -> None:
+        made = trigger(DictionaryHook(slow))
+        await asyncio.gather(turn(), events(made) if doing == "looking" else made.on_kill())
+
+    asyncio.run(asyncio.wait_for(scene(), 2 * FOREVER))
+    assert rounds == 100
+    assert doing == "looking" or slow.jobs[JOB]["TrainingJobStatus"] == "Stopping"
