@@ -10,6 +10,7 @@ from typing import Any
 from airflow_spot.core.identity import RunIdentity, short_hash
 
 # DescribeTrainingJob returns the Environment and not the tags, so what makes a job ours stands there.
+ENV_PREFIX = "AIRFLOW_SPOT_"
 ENV_RUN = "AIRFLOW_SPOT_RUN"
 ENV_GENERATION = "AIRFLOW_SPOT_GENERATION"
 ENV_ATTEMPT = "AIRFLOW_SPOT_ATTEMPT"

@@ -103,6 +103,7 @@ def test_a_run_is_in_the_tags() -> None:
 def test_the_names_of_the_marks_never_change() -> None:
     """They stand on jobs that exist."""
     assert {name: value for name, value in vars(marks).items() if name.startswith(("ENV_", "TAG_")) and value} == {
+        "ENV_PREFIX": "AIRFLOW_SPOT_",
         "ENV_RUN": "AIRFLOW_SPOT_RUN",
         "ENV_GENERATION": "AIRFLOW_SPOT_GENERATION",
         "ENV_ATTEMPT": "AIRFLOW_SPOT_ATTEMPT",
@@ -122,7 +123,9 @@ def test_the_names_of_the_marks_never_change() -> None:
 
 def test_what_we_need_of_sagemakers_limits_is_counted_right() -> None:
     names = vars(marks)
-    assert sum(name.startswith("ENV_") for name in names) == marks.ENVIRONMENT_USED
+    environment = [value for name, value in names.items() if name.startswith("ENV_") and value != marks.ENV_PREFIX]
+    assert len(environment) == marks.ENVIRONMENT_USED
+    assert all(value.startswith(marks.ENV_PREFIX) for value in environment)
     # The stop and delivered tags come later, on a job that has the others.
     tags = [name for name in names if name.startswith("TAG_") and isinstance(names[name], str)]
     assert len(tags) == marks.TAGS_USED
