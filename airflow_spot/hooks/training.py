@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -12,10 +13,11 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from airflow_spot.core.fields import Shape
+from airflow_spot.core.fields import SECRET_FIELDS, Shape
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import MARKER, JobName, name_filter
 from airflow_spot.core.marks import (
+    ENV_PREFIX,
     ENV_RUN,
     TAG_DELIVERED,
     TAG_OWNER,
@@ -110,8 +112,8 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         """
         Find the attempts of a run's newest generation.
 
-        The list may lag behind what was just created, so the next name is always tried too, as are the names
-        that are known from elsewhere.
+        The list may lag behind what was just created, or may not be permitted: so the next names are always tried
+        too, of this generation and of the one after it, as are the names that are known from elsewhere.
 
         :param plan: the run's.
         :param known: job names that the run has had, even if no list shows them yet.
@@ -119,9 +121,13 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         """
         names = {name: parsed for name in (*self._listed(plan.run.key), *known) if (parsed := JobName.parse(name))}
         generation = max((parsed.generation for parsed in names.values()), default=1)
-        numbered = {parsed.attempt: name for name, parsed in names.items() if parsed.generation == generation}
-        found = [attempt for name in numbered.values() if (attempt := self.attempt(name)) is not None]
-        number = max(numbered, default=0) + 1
+        while self.find(plan.job_name(generation + 1, 1)) is not None:
+            generation += 1
+        # By name, not by number: two jobs have one number where a name changed and the list lagged.
+        ours = {name: parsed.attempt for name, parsed in names.items() if parsed.generation == generation}
+        number = max(ours.values(), default=0) + 1
+        missing = [plan.job_name(generation, n) for n in range(1, number) if n not in ours.values()]
+        found = [attempt for name in (*ours, *missing) if (attempt := self.attempt(name)) is not None]
         while (attempt := self.attempt(plan.job_name(generation, number))) is not None:
             found.append(attempt)
             number += 1
@@ -152,7 +158,8 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             self.client.create_training_job(**request)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceInUse":
-                raise _create_error(error, name) from error
+                # Not "from": a traceback would tell what SageMaker repeats of the request.
+                raise _create_error(error, request) from None
             attached = True
         description = self.find(name)
         if description is None:
@@ -241,11 +248,15 @@ class SageMakerSpotTrainingHook(SageMakerHook):
     def live_writers(self, checkpoint_s3_uri: str, but_run: str) -> list[str]:
         """Find live jobs of other runs of ours that write to a checkpoint folder."""
         place = checkpoint_s3_uri.rstrip("/")
-        pages = self.client.get_paginator("list_training_jobs").paginate(
-            NameContains=f"{MARKER}-", StatusEquals="InProgress"
-        )
+        paginator = self.client.get_paginator("list_training_jobs")
+        names = [
+            job["TrainingJobName"]
+            for status in ("InProgress", "Stopping")  # what is told to stop trains on for two minutes, and uploads
+            for page in paginator.paginate(NameContains=f"{MARKER}-", StatusEquals=status)
+            for job in page["TrainingJobSummaries"]
+        ]
         writers = []
-        for name in [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]:
+        for name in names:
             parsed = JobName.parse(name)
             if parsed is None or parsed.key == but_run or (job := self.find(name)) is None:
                 continue
@@ -272,8 +283,19 @@ def _denied(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in _DENIED
 
 
-def _create_error(error: ClientError, name: str) -> Exception:
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+def _without_values(message: str, request: Mapping[str, Any]) -> str:
+    """Take out what a refusal repeats of the request's secrets: ``Value '{a=b}' at 'hyperParameters' ...``."""
+    for field in SECRET_FIELDS:
+        for name, value in request.get(field, {}).items():
+            message = re.sub(rf"(?<==){re.escape(value)}(?=[,}}])", "***", message)
+            if len(value) > 3 and not name.startswith(ENV_PREFIX):
+                message = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "***", message)
+    return message
+
+
+def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:
+    name, code = request["TrainingJobName"], error.response["Error"]["Code"]
+    message = _without_values(error.response["Error"].get("Message", ""), request)
     if code == "ResourceLimitExceeded":
         return QuotaError(
             f"An account limit keeps training job {name} from starting: {message} "
