@@ -189,20 +189,35 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         """Say that the result was handed over: only then does a clear train anew."""
         self.mark(arn, {TAG_DELIVERED: str(this_try)})
 
-    def stop(self, job_name: str, arn: str, mark: StopMark, client: Any = None) -> None:
+    def stop(self, job_name: str, mark: StopMark, *, owner: int | None = None, client: Any = None) -> str | None:
         """
         Stop a job. The mark comes first: after a crash in between, our stop must not read as a person's.
 
+        :param owner: stop it only while it belongs to this try, if to any.
         :param client: the one to use; a signal handler has its own.
+        :return: None, or why it was left alone.
         """
         client = client or self.client
+        try:
+            description = client.describe_training_job(TrainingJobName=job_name)
+        except ClientError as error:
+            if _not_found(error):
+                return "there is no such job"
+            raise
+        arn, status = description["TrainingJobArn"], description["TrainingJobStatus"]
+        if status != "InProgress":
+            return f"it is {status} already"
+        theirs = self.tags(arn, client).get(TAG_OWNER) if owner is not None else None
+        if theirs not in (None, str(owner)):
+            return f"try {theirs} waits for it now"
         self.mark(arn, {TAG_STOP: str(mark)}, client)
         try:
             client.stop_training_job(TrainingJobName=job_name)
-        except ClientError as error:
+        except ClientError:
             # A job that ended meanwhile is what was wanted.
             if client.describe_training_job(TrainingJobName=job_name)["TrainingJobStatus"] == "InProgress":
-                raise error
+                raise
+        return None
 
     def upload_source(self, archive: SourceArchive, location: str) -> str:
         """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_spot.core.decide import Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
 from airflow_spot.core.history import Attempt, History, begin_try
-from airflow_spot.core.marks import TAG_OWNER, StopMark, TryMark, changed_fields
+from airflow_spot.core.marks import StopMark, TryMark, changed_fields
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.story import attempt_line, closing_lines, transition_lines
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 #: Lines of a job's log that are shown when its script failed, and at each resume of a deferred task.
 FAILURE_LINES = 20
 RESUME_LINES = 200
+
+#: A pause up to this is slept in the worker. Airflow 3.3 fails a task whose trigger fires before the worker that
+#: deferred it has ended, which takes seconds on a busy machine: to its scheduler the task ended while it runs.
+SHORT_PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class TrainingRun:
         self._prepare = prepare
         self._on_attempt = on_attempt
         self._killed = False
-        self._live: tuple[str, str] | None = None
+        self._job: str | None = None
         # A signal may arrive in the middle of a call: the handler must not need what that call holds.
         self._handler_client = hook.get_client_type(region_name=hook.region_name)
         self.history = History(1)
@@ -117,8 +121,8 @@ class TrainingRun:
 
     def resume(self, carry: Mapping[str, Any]) -> None:
         """Go on after a deferral: the generation and the try's first attempt are those of before."""
-        names = [carry["job_name"]] if carry.get("job_name") else []
-        attempts = self.hook.attempts(self.plan, known=names)
+        self._job = carry.get("job_name")
+        attempts = self.hook.attempts(self.plan, known=[self._job] if self._job else [])
         generation = int(carry["generation"])
         self.history = History(
             generation,
@@ -126,9 +130,9 @@ class TrainingRun:
             int(carry["first_of_try"]),
         )
         last = self.history.last
+        self._job = last.job_name if last is not None and last.live else None
         if last is None:
             return
-        self._live = self._arn_of(last.job_name) if last.live else None
         if last.job_name == carry.get("job_name"):
             self._tell_whole(last)
 
@@ -181,26 +185,33 @@ class TrainingRun:
         the job may stop it, and a stop too many costs a changeover, never the work.
         """
         self._killed = True
-        if self._live is None:
+        if self._job is None:
             return
-        name, arn = self._live
         if not self.options.stop_on_kill:
-            self.log.warning("Killed with stop_on_kill=False: training job %s runs on", name)
+            self.log.warning("Killed with stop_on_kill=False: training job %s runs on", self._job)
             return
-        owner = self.hook.tags(arn, self._handler_client).get(TAG_OWNER, str(self.this_try.number))
-        if owner != str(self.this_try.number):
-            self.log.warning("Killed, but try %s waits for training job %s now: leaving it alone", owner, name)
-            return
-        self.hook.stop(name, arn, StopMark("killed", self.this_try.number), self._handler_client)
-        self.log.warning("Killed: stopped training job %s; its checkpoints stay in %s", name, self._checkpoints)
+        number = self.this_try.number
+        left = self.hook.stop(self._job, StopMark("killed", number), owner=number, client=self._handler_client)
+        self._tell_stopped("killed", left)
 
     def abandon(self, reason: str) -> None:
         """Stop the live job of a task that gives up; nothing is left running."""
-        if self._live is None or not self.options.stop_on_kill:
+        if self._job is None:
             return
-        name, arn = self._live
-        self.hook.stop(name, arn, StopMark(reason, self.this_try.number))
-        self.log.warning("Stopped training job %s (%s); its checkpoints stay in %s", name, reason, self._checkpoints)
+        if not self.options.stop_on_kill:
+            self.log.warning("Giving up (%s) with stop_on_kill=False: training job %s runs on", reason, self._job)
+            return
+        left = self.hook.stop(self._job, StopMark(reason, self.this_try.number), owner=self.this_try.number)
+        self._tell_stopped(reason, left)
+
+    def let_go(self) -> None:
+        """Look after the job of a try that an unexpected error ends: the next try attaches, or it is stopped."""
+        if self._job is None:
+            return
+        if self.this_try.number <= self.this_try.max_tries:
+            self.log.warning("Training job %s runs on; the next try attaches to it", self._job)
+        else:
+            self.abandon("failure")
 
     # ---- the actions
 
@@ -211,10 +222,12 @@ class TrainingRun:
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try)
         name = request["TrainingJobName"]
         self.log.info("Attempt %d on %s (%s): creating training job %s", action.number, action.rung, action.why, name)
+        self._job = name  # before the call: a kill in the middle of it must know what to stop
         description, attached = self.hook.submit(request, self.plan.run.key)
         attempt = self.hook.as_attempt(description)
         if attached and not attempt.live:
             # It is from before this try, and no list had shown it: what it was is for the history to say.
+            self._job = None
             known = self.hook.attempts(self.plan, known=[name])
             self.history = begin_try(known, self.this_try, resume=self.options.resume)
             return
@@ -222,7 +235,6 @@ class TrainingRun:
         if attached:
             self._attach(attempt)
             return
-        self._live = (name, description["TrainingJobArn"])
         self.log.info("Created %s; checkpoints in %s", name, self._checkpoints)
         self._on_attempt(name, attempt.checkpoint_s3_uri)
         if self._killed:  # the signal came during the create, when there was no job to stop yet
@@ -230,7 +242,7 @@ class TrainingRun:
             self._check_alive()
 
     def _attach(self, attempt: Attempt) -> None:
-        self._live = self._arn_of(attempt.job_name)
+        self._job = attempt.job_name
         self.log.info("Attached to training job %s (%s)", attempt.job_name, attempt.secondary_status)
         changed = changed_fields(self.plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else []
         if changed:
@@ -239,8 +251,10 @@ class TrainingRun:
                 ", ".join(changed),
                 attempt.job_name,
             )
-        if self._live is not None:
-            self.hook.mark_owner(self._live[1], self.this_try)
+        if attempt.owner is not None and attempt.owner > self.this_try.number:
+            self.log.warning("Try %d waits for it already: this try is an older one", attempt.owner)
+        else:
+            self.hook.mark_owner(attempt.arn, self.this_try)
         self._on_attempt(attempt.job_name, attempt.checkpoint_s3_uri)
 
     def _wait(self, action: Wait) -> None:
@@ -265,16 +279,15 @@ class TrainingRun:
         self._refresh(name)
 
     def _wait_until(self, until: datetime) -> None:
-        if self.options.deferrable:
+        pause = (until - _now()).total_seconds()
+        if self.options.deferrable and pause > SHORT_PAUSE_SECONDS:
             raise self._deferral(None, until)
-        self._sleep((until - _now()).total_seconds())
+        self._sleep(pause)
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
-        self.log.warning("Stopping training job %s: %s", name, action.why)
-        live = self._live or self._arn_of(name)
-        if live is not None:
-            self.hook.stop(name, live[1], StopMark(action.reason, self.this_try.number))
+        left = self.hook.stop(name, StopMark(action.reason, self.this_try.number))
+        self._tell_stopped(action.why, left)
         self._refresh(name)
 
     def _succeed(self, action: Succeed) -> tuple[Mapping[str, Any], History]:
@@ -309,7 +322,7 @@ class TrainingRun:
         rest = tuple(attempt for attempt in self.history.attempts if attempt.job_name != name)
         self.history = replace(self.history, attempts=rest if fresh is None else (*rest, fresh))
         if fresh is None or not fresh.live:
-            self._live = None
+            self._job = None
             if fresh is None:
                 self.log.warning("Training job %s is gone: somebody deleted it", name)
 
@@ -332,9 +345,13 @@ class TrainingRun:
         }
         return Deferral(job_name, until, carry)
 
-    def _arn_of(self, name: str) -> tuple[str, str] | None:
-        description = self.hook.find(name)
-        return None if description is None else (name, description["TrainingJobArn"])
+    def _tell_stopped(self, why: str, left: str | None) -> None:
+        if left is None:
+            self.log.warning(
+                "Stopped training job %s (%s); its checkpoints stay in %s", self._job, why, self._checkpoints
+            )
+        else:
+            self.log.warning("Training job %s was not stopped (%s): %s", self._job, why, left)
 
     @property
     def _checkpoints(self) -> str:

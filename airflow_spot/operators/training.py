@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +22,7 @@ from airflow_spot.core.identity import RunIdentity, check_s3_uri
 from airflow_spot.core.marks import TryMark
 from airflow_spot.core.plan import Plan, SpotSettings, apply_settings, build_plan
 from airflow_spot.core.result import build_result
-from airflow_spot.errors import RequestError
+from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks.source import SourceArchive, script_mode_hyperparameters
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.links.training import (
@@ -158,11 +158,11 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         """Train, or go on training, and return what came of it."""
         self._explain_parameters()
         run = self._begin(context, self._give_up_at())
-        run.begin()
         if not self.wait_for_completion:
+            run.begin()
             description = run.submit_only()
             return build_result(description, run.history, run.plan.run.key)
-        return self._carry(run)
+        return self._carry(run, run.begin)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on where the trigger fired."""
@@ -171,8 +171,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             raise AirflowException(f"The trigger's event is not one of SageMakerSpotTrainingTrigger: {event}")
         stamp = carry.get("give_up_at")
         run = self._begin(context, datetime.fromtimestamp(stamp, timezone.utc) if stamp else None)
-        run.resume(carry)
-        return self._carry(run)
+        return self._carry(run, partial(run.resume, carry))
 
     def on_kill(self) -> None:
         """Stop the job of a killed task. Never raises: Airflow calls it from a signal handler."""
@@ -185,13 +184,19 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     # ---- inside
 
-    def _carry(self, run: TrainingRun) -> dict[str, Any]:
+    def _carry(self, run: TrainingRun, enter: Callable[[], None]) -> dict[str, Any]:
         try:
+            enter()
             description, history = run.go()
         except Deferral as wait:
             self._defer(run, wait)
         except (AirflowTaskTimeout, KeyboardInterrupt):
             run.abandon("timeout")
+            raise
+        except SpotTrainingError:
+            raise  # decided, and no job is live
+        except Exception:
+            run.let_go()
             raise
         result = build_result(description, history, run.plan.run.key)
         run.delivered(description)

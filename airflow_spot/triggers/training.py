@@ -130,11 +130,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         return look(self._connect().find, str(self.job_name), seen)
 
     def _stop(self) -> None:
-        hook = self._connect()
-        description = hook.find(str(self.job_name))
-        if description is not None and description["TrainingJobStatus"] == "InProgress":
-            self.log.info("The task was ended by a user: stopping %s", self.job_name)
-            hook.stop(str(self.job_name), description["TrainingJobArn"], StopMark("killed", self.try_number))
+        left = self._connect().stop(str(self.job_name), StopMark("killed", self.try_number), owner=self.try_number)
+        self.log.info("The task was ended by a user; training job %s: %s", self.job_name, left or "stopped")
 
     def _connect(self) -> SageMakerSpotTrainingHook:
         if self._hook is None:

@@ -239,6 +239,45 @@ def test_on_kill_of_a_superseded_try_leaves_the_job(local: LocalSageMaker, sync_
     assert [attempt["outcome"] for attempt in results[0]["Spot"]["attempts"]] == ["completed"]
 
 
+@pytest.mark.parametrize(("max_tries", "status"), [(0, "Stopped"), (1, "InProgress")])
+def test_an_unexpected_error_leaves_a_job_only_to_the_next_try(
+    local: LocalSageMaker,
+    sync_task: Task,
+    ti: TaskInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    max_tries: int,
+    status: str,
+) -> None:
+    ti.max_tries = max_tries
+    operator = sync_task.operator(steps=600, seconds=0.1)
+    thread, results = in_background(lambda: run_task(operator, ti))
+    name = running_job(local, ti)
+
+    def broken(job_name: str) -> None:
+        raise RuntimeError("nobody expected this")
+
+    monkeypatch.setattr(operator.hook, "find", broken)
+    thread.join(30)
+    assert isinstance(results[0], RuntimeError)
+    client = local.client("sagemaker")
+
+    def settled() -> bool:
+        found: str = client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
+        return found == status
+
+    wait_for(local, settled, f"the job to be {status}")
+
+
+def test_an_older_try_that_attaches_late_does_not_become_the_owner(
+    local: LocalSageMaker, sync_task: Task, ti: TaskInstance
+) -> None:
+    again = ti.retried()
+    first = run_task(sync_task.operator(steps=20, seconds=0.1, wait_for_completion=False), again)
+    assert tags(local, first["Training"]["TrainingJobArn"])[TAG_OWNER] == "2"
+    run_task(sync_task.operator(steps=20, seconds=0.1, wait_for_completion=False), ti)
+    assert tags(local, first["Training"]["TrainingJobArn"])[TAG_OWNER] == "2"
+
+
 def test_text_from_templates_gets_the_types_of_the_api(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
     config = stock_config(task.bucket, steps=3, seconds=0.05)
     config["ResourceConfig"] |= {"InstanceCount": "1", "VolumeSizeInGB": "20"}

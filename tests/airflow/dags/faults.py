@@ -27,8 +27,8 @@ class DiesBeforeDeferring(SageMakerSpotTrainingOperator):
 class DiesBeforeDelivering(SageMakerSpotTrainingOperator):
     """Its first worker is killed after the job has completed, and before the result is handed over."""
 
-    def _carry(self, run: Any) -> Any:
-        result = super()._carry(run)
+    def _carry(self, run: Any, enter: Any) -> Any:
+        result = super()._carry(run, enter)
         if run.this_try.number == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
