@@ -18,6 +18,7 @@ ENV_RUNG = "AIRFLOW_SPOT_RUNG"
 ENV_TRY = "AIRFLOW_SPOT_TRY"
 ENV_FINGERPRINT = "AIRFLOW_SPOT_FINGERPRINT"
 
+TAG_PREFIX = "airflow-spot:"
 TAG_DAG = "airflow-spot:dag"
 TAG_RUN = "airflow-spot:run"
 TAG_TASK = "airflow-spot:task"

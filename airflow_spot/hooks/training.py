@@ -21,6 +21,7 @@ from airflow_spot.core.marks import (
     ENV_RUN,
     TAG_DELIVERED,
     TAG_OWNER,
+    TAG_PREFIX,
     TAG_STOP,
     StopMark,
     TryMark,
@@ -157,6 +158,12 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         try:
             self.client.create_training_job(**request)
         except ClientError as error:
+            theirs = [tag for tag in request.get("Tags", ()) if not tag["Key"].startswith(TAG_PREFIX)]
+            if _denied(error) and "AddTags" in str(error) and len(theirs) < len(request.get("Tags", ())):
+                # A create with tags needs the permission to add them. The training is worth more than our marks.
+                self._say_tags_refused("sagemaker:AddTags")
+                untagged = {field: value for field, value in request.items() if field != "Tags"}
+                return self.submit({**untagged, **({"Tags": theirs} if theirs else {})}, run_key)
             if error.response["Error"]["Code"] != "ResourceInUse":
                 # Not "from": a traceback would tell what SageMaker repeats of the request.
                 raise _create_error(error, request) from None

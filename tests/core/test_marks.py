@@ -110,6 +110,7 @@ def test_the_names_of_the_marks_never_change() -> None:
         "ENV_RUNG": "AIRFLOW_SPOT_RUNG",
         "ENV_TRY": "AIRFLOW_SPOT_TRY",
         "ENV_FINGERPRINT": "AIRFLOW_SPOT_FINGERPRINT",
+        "TAG_PREFIX": "airflow-spot:",
         "TAG_DAG": "airflow-spot:dag",
         "TAG_RUN": "airflow-spot:run",
         "TAG_TASK": "airflow-spot:task",
@@ -127,8 +128,9 @@ def test_what_we_need_of_sagemakers_limits_is_counted_right() -> None:
     assert len(environment) == marks.ENVIRONMENT_USED
     assert all(value.startswith(marks.ENV_PREFIX) for value in environment)
     # The stop and delivered tags come later, on a job that has the others.
-    tags = [name for name in names if name.startswith("TAG_") and isinstance(names[name], str)]
+    tags = [name for name in names if name.startswith("TAG_") and name not in ("TAG_PREFIX", "TAG_VALUE_LIMIT")]
     assert len(tags) == marks.TAGS_USED
+    assert all(names[name].startswith(marks.TAG_PREFIX) for name in tags)
     assert {tag["Key"] for tag in marks.run_tags(RUN, 1)} < {names[name] for name in tags}
 
 

@@ -115,6 +115,26 @@ def test_a_job_is_created_once_and_attached_to_afterwards(hook: DictionaryHook, 
     assert len(service.jobs) == 1
 
 
+def test_without_permission_to_tag_a_job_is_created_without_our_tags(
+    hook: DictionaryHook, service: DictionarySageMaker
+) -> None:
+    """A create with tags is refused as a whole: that would be no training, for the want of a mark."""
+    service.denied |= {"AddTags", "ListTags"}
+    description, attached = hook.submit(PLAN.request_for(1, 1, SPOT, tried(1, 0)), RUN.key)
+    assert not attached
+    assert description["Environment"]["AIRFLOW_SPOT_RUN"] == RUN.key
+    assert service.live() == [PLAN.job_name(1, 1)]
+    assert service.tags_of(PLAN.job_name(1, 1)) == {}
+
+
+def test_a_users_own_tags_are_not_dropped_in_silence(hook: DictionaryHook, service: DictionarySageMaker) -> None:
+    service.denied |= {"AddTags"}
+    plan = replace(PLAN, request={**PLAN.request, "Tags": [{"Key": "team", "Value": "ml"}]})
+    with pytest.raises(RequestError, match="AddTags"):
+        hook.submit(plan.request_for(1, 1, SPOT, tried(1, 0)), RUN.key)
+    assert service.jobs == {}
+
+
 def test_a_strangers_job_of_our_name_is_left_alone(hook: DictionaryHook, service: DictionarySageMaker) -> None:
     service.put(PLAN.job_name(1, 1))
     with pytest.raises(RequestError, match="not of this run"):

@@ -84,6 +84,8 @@ class DictionarySageMaker:
         if name in self.jobs:
             raise error("ResourceInUse", "Training job names must be unique", "CreateTrainingJob")
         tags = request.pop("Tags", [])
+        if tags and "AddTags" in self.denied:
+            raise error("AccessDeniedException", "not authorized to perform: sagemaker:AddTags", "CreateTrainingJob")
         self.put(name, secondary="Starting", **request)
         self.marks[f"{ARN}{name}"] = {tag["Key"]: tag["Value"] for tag in tags}
         return {"TrainingJobArn": f"{ARN}{name}"}
