@@ -1,0 +1,221 @@
+"""
+The operator's own loop, on the real hook, through workers that are lost at any call: one live job, nothing abandoned.
+
+SageMaker is a dictionary, and time is a number, so that thousands of lives pass in seconds. One of them at a time, with
+real jobs and a real Airflow, is in the tests beside this one.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from airflow_spot.core.decide import Limits
+from airflow_spot.core.marks import TryMark
+from airflow_spot.core.plan import Plan
+from airflow_spot.errors import SpotTrainingError
+from airflow_spot.operators import run as run_module
+from airflow_spot.operators.run import Deferral, RunOptions, TrainingRun
+from tests.core.cases import NOW, RUN, SPOT
+from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
+
+ENDS: dict[str, dict[str, str]] = {
+    "completed": {"status": "Completed", "secondary": "Completed"},
+    "max wait": {"status": "Stopped", "secondary": "MaxWaitTimeExceeded"},
+    "max run": {"status": "Stopped", "secondary": "MaxRuntimeExceeded"},
+    "stopped": {"status": "Stopped", "secondary": "Stopped"},
+    **{
+        reason: {"status": "Failed", "secondary": "Failed", "FailureReason": f"{reason}: why"}
+        for reason in ("CapacityError", "InternalServerError", "AlgorithmError", "ClientError", "Anything")
+    },
+}
+
+
+class WorkerLost(BaseException):
+    """SIGKILL."""
+
+
+class FragileSageMaker(DictionarySageMaker):
+    """Loses the worker that calls it: at the n-th call, before or after the call has done its work."""
+
+    calls_left: int | None = None
+    after = False
+
+    def _called(self, operation: str) -> None:
+        super()._called(operation)
+        if self.calls_left is not None:
+            self.calls_left -= 1
+            if self.calls_left < 0 and not self.after:
+                raise WorkerLost
+
+    def create_training_job(self, **request: Any) -> dict[str, str]:
+        created = super().create_training_job(**request)
+        if self.calls_left is not None and self.calls_left < 0:
+            raise WorkerLost
+        return created
+
+
+class Life(RuleBasedStateMachine):
+    """A task instance, its tries, and the jobs that come of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now: datetime = NOW
+        self.service = FragileSageMaker()
+        self.service.clock = lambda: self.now
+        self.hook = DictionaryHook(self.service)
+        self.hook.job_log = lambda name: pytest.fail("no log is asked for")  # type: ignore[method-assign]
+        self.number, self.max_tries = 0, 2
+        self.deferred: tuple[TryMark, Deferral] | None = None
+        self.state = "none"
+
+    # ---- Airflow
+
+    def worker(self, this_try: TryMark, limits: Limits) -> TrainingRun:
+        plan = Plan(RUN, {"AlgorithmSpecification": {"TrainingImage": "i"}}, "train", (SPOT,), "s3://bucket/c", "run")
+        made = TrainingRun(
+            self.hook,
+            plan,
+            limits,
+            this_try,
+            RunOptions(deferrable=True, print_log=False),
+            prepare=lambda: None,
+            on_attempt=lambda name, uri: None,
+            log=logging.getLogger("test"),
+        )
+        made._sleep = self.sleep  # type: ignore[method-assign]
+        return made
+
+    def sleep(self, amount: float, until: datetime | None = None) -> None:
+        self.now += timedelta(seconds=max(amount, 0))
+
+    def carry(self, run: TrainingRun, enter: Any, lost_at: int | None, after: bool) -> None:
+        self.service.calls_left, self.service.after = lost_at, after
+        self.deferred = None
+        before = set(self.service.live())
+        try:
+            with patch.object(run_module, "_now", lambda: self.now):
+                enter()
+                description, history = run.go()
+                run.delivered(description)
+        except Deferral as wait:
+            self.state, self.deferred = "deferred", (run.this_try, wait)
+            assert wait.job_name is None or [wait.job_name] == self.service.live()
+        except WorkerLost:
+            self.state = "lost"
+        except SpotTrainingError:
+            self.state = "failed"
+            assert not self.service.live(), "a task that failed leaves no job behind"
+        else:
+            self.state = "succeeded"
+            assert description["TrainingJobStatus"] == "Completed"
+            assert history.last is not None and history.last.job_name == description["TrainingJobName"]
+            assert not self.service.live()
+        finally:
+            self.service.calls_left = None
+        assert len(set(self.service.live()) | before) <= max(1, len(before))
+
+    def limits(self, patience: int | None) -> Limits:
+        return Limits((SPOT,), None if patience is None else self.now + timedelta(seconds=patience))
+
+    crashes = {"lost_at": st.none() | st.integers(0, 12), "after": st.booleans(), "unlisted": st.integers(0, 2)}
+
+    @rule(what=st.sampled_from(["retry", "clear"]), **crashes)
+    def a_try_begins(self, what: str, lost_at: int | None, after: bool, unlisted: int) -> None:
+        if self.state == "succeeded" or what == "clear":
+            # Only a person has a task that succeeded run again.
+            self.max_tries = self.number + 2 if self.number else self.max_tries
+        self.number += 1
+        self.service.unlisted = min(unlisted, len(self.service.jobs))
+        run = self.worker(TryMark(self.number, self.max_tries), self.limits(None))
+        self.carry(run, run.begin, lost_at, after)
+
+    @rule(**crashes)
+    def the_dag_run_is_deleted_and_made_again(self, lost_at: int | None, after: bool, unlisted: int) -> None:
+        self.number, self.max_tries = 1, 2
+        self.service.unlisted = min(unlisted, len(self.service.jobs))
+        run = self.worker(TryMark(1, 2), self.limits(None))
+        self.carry(run, run.begin, lost_at, after)
+
+    @precondition(lambda self: self.deferred is not None)
+    @rule(**crashes)
+    def the_trigger_fires(self, lost_at: int | None, after: bool, unlisted: int) -> None:
+        assert self.deferred is not None
+        this_try, wait = self.deferred
+        if wait.until is not None:
+            self.now = max(self.now, wait.until)
+        self.service.unlisted = min(unlisted, len(self.service.jobs))
+        run = self.worker(this_try, self.limits(None))
+        self.carry(run, lambda: run.resume(wait.carry), lost_at, after)
+
+    @precondition(lambda self: self.deferred is not None)
+    @rule()
+    def the_tasks_time_is_up(self) -> None:
+        assert self.deferred is not None
+        this_try, wait = self.deferred
+        run = self.worker(this_try, self.limits(0))
+        self.carry(run, lambda: run.resume(wait.carry), None, False)
+
+    # ---- SageMaker
+
+    @precondition(lambda self: self.service.live())
+    @rule(how=st.sampled_from(sorted(ENDS)))
+    def a_job_ends(self, how: str) -> None:
+        (name,) = self.service.live()
+        stopping = self.service.jobs[name]["TrainingJobStatus"] == "Stopping"
+        self.service.put(name, **ENDS["stopped" if stopping and how != "completed" else how])
+
+    @rule(seconds=st.sampled_from([1, 60, 4_000]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    # ---- what holds
+
+    @invariant()
+    def one_job_trains_at_most(self) -> None:
+        assert len(self.service.live()) <= 1
+
+    @invariant()
+    def every_generation_has_a_folder_of_its_own(self) -> None:
+        folders: dict[str, set[str]] = {}
+        for job in self.service.jobs.values():
+            folders.setdefault(job["Environment"]["AIRFLOW_SPOT_GENERATION"], set()).add(
+                job["CheckpointConfig"]["S3Uri"]
+            )
+        assert all(len(each) == 1 for each in folders.values())
+        assert len({uri for each in folders.values() for uri in each}) == len(folders)
+
+    @invariant()
+    def a_new_generation_follows_a_result_that_was_delivered(self) -> None:
+        by_generation: dict[int, list[str]] = {}
+        for name, job in self.service.jobs.items():
+            by_generation.setdefault(int(job["Environment"]["AIRFLOW_SPOT_GENERATION"]), []).append(name)
+        for generation in by_generation:
+            if generation > 1:
+                marks = [self.service.tags_of(name) for name in by_generation[generation - 1]]
+                assert any("airflow-spot:delivered" in each for each in marks)
+
+    def teardown(self) -> None:
+        """A person clears the task, and nothing goes wrong any more: the run ends with a model."""
+        if self.service.live():
+            self.a_job_ends("completed")
+        self.a_try_begins("clear", None, False, 0)
+        for _ in range(50):
+            if self.state != "deferred":
+                break
+            self.one_job_trains_at_most()
+            if self.service.live():
+                self.a_job_ends("completed")
+            self.the_trigger_fires(None, False, 0)
+        assert self.state == "succeeded"
+
+
+Life.TestCase.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)
+TestLife = Life.TestCase
