@@ -29,6 +29,7 @@ class Audit:
       ``exited`` the ``code`` (128 + the signal's number for one that a signal ended).
     - ``checkpoint``: ``job``, ``action`` (``restore``, ``upload``, ``delete``), ``start``, ``uri``, ``key``
       (relative to the prefix), ``size`` (bytes), ``etag``, ``mtime`` (of the file, seconds).
+    - ``inert``: ``job``, ``members``: what the request asks for and has no effect here.
     - ``service``: ``action`` (``started``, ``stopped``), ``pid``.
     """
 

@@ -48,25 +48,28 @@ def select(items: Sequence[T], params: dict[str, Any], fields: Callable[[T], dic
 
     :param fields: of an item: ``Name``, ``Status``, ``CreationTime`` and ``LastModifiedTime`` (seconds).
     """
-    result = []
+    limits = [(field, seconds(params[name]), sign) for name, field, sign in _LIMITS if params.get(name) is not None]
+    part, status = (params.get("NameContains") or "").lower(), params.get("StatusEquals")
+    chosen = []
     for item in items:
         values = fields(item)
-        checks = (
-            ("CreationTimeAfter", values["CreationTime"], 1),
-            ("CreationTimeBefore", values["CreationTime"], -1),
-            ("LastModifiedTimeAfter", values["LastModifiedTime"], 1),
-            ("LastModifiedTimeBefore", values["LastModifiedTime"], -1),
-        )
-        if any(name in params and (value - seconds(params[name])) * sign <= 0 for name, value, sign in checks):
+        if any((values[field] - limit) * sign <= 0 for field, limit, sign in limits):
             continue
-        if "NameContains" in params and params["NameContains"].lower() not in values["Name"].lower():
-            continue
-        if "StatusEquals" in params and values.get("Status") != params["StatusEquals"]:
-            continue
-        result.append(item)
-    key = params.get("SortBy", "CreationTime")
-    descending = params.get("SortOrder", "Descending") == "Descending"
-    return sorted(result, key=lambda item: (fields(item)[key], fields(item)["Name"]), reverse=descending)
+        if part in values["Name"].lower() and status in (None, values.get("Status")):
+            chosen.append((values, item))
+    key = params.get("SortBy") or "CreationTime"
+    chosen.sort(
+        key=lambda pair: (pair[0][key], pair[0]["Name"]), reverse=params.get("SortOrder", "Descending") == "Descending"
+    )
+    return [item for _, item in chosen]
+
+
+_LIMITS = (
+    ("CreationTimeAfter", "CreationTime", 1),
+    ("CreationTimeBefore", "CreationTime", -1),
+    ("LastModifiedTimeAfter", "LastModifiedTime", 1),
+    ("LastModifiedTimeBefore", "LastModifiedTime", -1),
+)
 
 
 def seconds(value: Any) -> float:

@@ -14,6 +14,43 @@ MAX_RUNTIME = 28 * 24 * 3600
 DEFAULT_MAX_RUNTIME = 24 * 3600
 
 
+_INERT = (
+    "VpcConfig",
+    "EnableNetworkIsolation",
+    "EnableInterContainerTrafficEncryption",
+    "OutputDataConfig.KmsKeyId",
+    "ResourceConfig.VolumeKmsKeyId",
+    "ResourceConfig.KeepAlivePeriodInSeconds",
+    "ResourceConfig.TrainingPlanArn",
+    "ResourceConfig.InstancePlacementConfig",
+    "AlgorithmSpecification.TrainingImageConfig",
+    "AlgorithmSpecification.EnableSageMakerMetricsTimeSeries",
+    "DebugHookConfig",
+    "DebugRuleConfigurations",
+    "TensorBoardOutputConfig",
+    "ProfilerConfig",
+    "ProfilerRuleConfigurations",
+    "ExperimentConfig",
+    "RemoteDebugConfig",
+    "InfraCheckConfig",
+    "SessionChainingConfig",
+    "MlflowConfig",
+    "ModelPackageConfig",
+)
+
+
+def inert(request: dict[str, Any]) -> list[str]:
+    """Members of a request that one machine cannot give a meaning: accepted, described, and without effect."""
+    found = []
+    for path in _INERT:
+        place: Any = request
+        for name in path.split("."):
+            place = place.get(name) if isinstance(place, dict) else None
+        if place:
+            found.append(path)
+    return found
+
+
 def check_training_job(request: dict[str, Any]) -> None:
     """Check a CreateTrainingJob request that the model has let pass.
 

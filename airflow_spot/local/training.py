@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Any
 
 from airflow_spot.local.api import Call, Operations
@@ -11,9 +12,11 @@ from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.job import TrainingJob
 from airflow_spot.local.listing import page, select
 from airflow_spot.local.quotas import check_quota
-from airflow_spot.local.rules import DEFAULT_MAX_RUNTIME, check_training_job
+from airflow_spot.local.rules import DEFAULT_MAX_RUNTIME, check_training_job, inert
 from airflow_spot.local.tags import to_dict
 from airflow_spot.local.views import described, listed
+
+log = logging.getLogger(__name__)
 
 
 def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -32,6 +35,10 @@ def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
     if tags:
         backend.store.tags[job.arn] = tags
         backend.journal.tagged(job.arn, tags)
+    without_effect = inert(request)
+    if without_effect:
+        backend.audit.write("inert", job=job.name, members=without_effect)
+        log.warning("job %s: accepted, and without effect here: %s", job.name, ", ".join(without_effect))
     backend.engine.submit(job)
     return {"TrainingJobArn": job.arn}
 

@@ -254,6 +254,17 @@ def test_tags(jobs: Jobs) -> None:
     assert "not found" in refused(jobs.sagemaker.list_tags, {"ResourceArn": f"{arn}x"})
 
 
+def test_what_has_no_effect_here_is_accepted_and_listed_once(jobs: Jobs) -> None:
+    request = jobs.request(OK, VpcConfig={"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]})
+    request["OutputDataConfig"]["KmsKeyId"] = "key"
+    jobs.sagemaker.create_training_job(**request)
+    job = jobs.end(request["TrainingJobName"])
+    assert job["TrainingJobStatus"] == "Completed"
+    assert job["VpcConfig"] == request["VpcConfig"]
+    lines = jobs.events("inert", job=request["TrainingJobName"])
+    assert [line["members"] for line in lines] == [["VpcConfig", "OutputDataConfig.KmsKeyId"]]
+
+
 def test_everything_else_is_moto(jobs: Jobs) -> None:
     assert jobs.sm.client("sts").get_caller_identity()["Account"] == "123456789012"
     iam = jobs.sm.client("iam")

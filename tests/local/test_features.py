@@ -261,6 +261,7 @@ def wheel(value: str) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_requirements_go_into_an_environment_of_their_own(jobs: Jobs, tmp_path: Any) -> None:
     # The script also sees what the interpreter that the service runs has, as it would see its image's packages.
     script = "import boto3, sys, tiny; print(tiny.VALUE, sys.prefix)"

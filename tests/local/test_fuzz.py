@@ -93,7 +93,13 @@ def check(service: LocalSageMaker, operation: str, params: Any) -> None:
         assert answer["message"]
 
 
-@pytest.mark.parametrize("operation", sorted(OPERATIONS))
+QUICK = ("CreateTrainingJob", "ListTrainingJobs", "Search")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in sorted(OPERATIONS)],
+)
 def test_requests_from_the_model(service: LocalSageMaker, operation: str) -> None:
     @FUZZ
     @given(value(operation_model(operation).input_shape))

@@ -85,6 +85,7 @@ def listening(pid: int) -> list[str]:
     return [entry[1] for entry in fields if entry[3] == "0A" and f"socket:[{entry[9]}]" in mine]
 
 
+@pytest.mark.slow
 def test_nothing_is_left_after_a_hundred_jobs() -> None:
     temporary = {entry.name for entry in Path("/tmp").iterdir()}
     mounts = Path("/proc/self/mounts").read_text()

@@ -69,6 +69,7 @@ def prove_after_crash(jobs: Jobs, name: str) -> None:
         prove_resumption(jobs, name)
 
 
+@pytest.mark.slow
 def test_an_on_demand_job_fails_with_an_internal_error_unless_it_may_retry(crash: Crash) -> None:
     jobs = Jobs(crash.service)
     plain = jobs.start(SLEEP, spot=False)
@@ -120,6 +121,7 @@ def test_names_tags_ended_jobs_and_s3_are_there(crash: Crash) -> None:
     assert jobs.run("pass")["TrainingJobStatus"] == "Completed"
 
 
+@pytest.mark.slow
 def test_waiting_and_stopping_jobs_go_on(crash: Crash) -> None:
     jobs = crash(market="never")
     waiting = jobs.start("pass")
