@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
+DIST := dist
 
-.PHONY: help env demo demo-ui test test-all lint bench clean
+.PHONY: help env demo demo-ui test test-all lint bench wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +39,13 @@ lint: env ## ruff, mypy --strict, the import contract
 
 bench: env ## the benchmarks against the stock operator
 	@$(BIN)/python bench/import_cost.py
+
+wheel: ## build the wheel into dist/, which docker-compose.yaml mounts
+	@rm -f $(DIST)/airflow_spot-*.whl
+	@if command -v uv >/dev/null 2>&1; then uv build -q --no-python-downloads --wheel --python $(PYTHON) --out-dir $(DIST); \
+	elif [ -x $(BIN)/uv ]; then $(BIN)/uv build -q --no-python-downloads --wheel --python $(PYTHON) --out-dir $(DIST); \
+	else $(PYTHON) -m pip wheel -q --disable-pip-version-check --no-deps --wheel-dir $(DIST) .; fi
+	@ls $(DIST)/airflow_spot-*.whl
 
 clean: ## remove what these targets made
 	rm -rf $(VENV) .demo dist build *.egg-info
