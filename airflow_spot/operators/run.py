@@ -116,8 +116,9 @@ class TrainingRun:
             return
         for attempt in self.history.attempts:
             self.log.info("Found %s", attempt_line(attempt))
-        if last.live:
-            self._attach(last)
+        # Not only the newest may be live: a list that lags shows an older one late.
+        if self.history.live is not None:
+            self._attach(self.history.live)
 
     def resume(self, carry: Mapping[str, Any]) -> None:
         """Go on after a deferral: the generation and the try's first attempt are those of before."""
@@ -129,12 +130,13 @@ class TrainingRun:
             tuple(attempt for attempt in attempts if attempt.name.generation == generation),
             int(carry["first_of_try"]),
         )
-        last = self.history.last
-        self._job = last.job_name if last is not None and last.live else None
-        if last is None:
-            return
-        if last.job_name == carry.get("job_name"):
-            self._tell_whole(last)
+        live, waited_for = self.history.live, self._job
+        self._job = live.job_name if live is not None else None
+        if live is not None and live.job_name != waited_for:
+            self._attach(live)
+        for attempt in self.history.attempts:
+            if attempt.job_name == waited_for:
+                self._tell_whole(attempt)
 
     # ---- going
 
@@ -258,9 +260,11 @@ class TrainingRun:
         self._on_attempt(attempt.job_name, attempt.checkpoint_s3_uri)
 
     def _wait(self, action: Wait) -> None:
-        if self.options.deferrable:
-            raise self._deferral(action.attempt.job_name, action.until)
         name = action.attempt.job_name
+        if name != self._job:
+            self._attach(action.attempt)
+        if self.options.deferrable:
+            raise self._deferral(name, action.until)
         log = self.hook.job_log(name) if self.options.print_log else None
         seen = 0
         while True:
@@ -320,7 +324,8 @@ class TrainingRun:
     def _refresh(self, name: str) -> None:
         fresh = self.hook.attempt(name)
         rest = tuple(attempt for attempt in self.history.attempts if attempt.job_name != name)
-        self.history = replace(self.history, attempts=rest if fresh is None else (*rest, fresh))
+        attempts = rest if fresh is None else tuple(sorted((*rest, fresh), key=lambda attempt: attempt.number))
+        self.history = replace(self.history, attempts=attempts)
         if fresh is None or not fresh.live:
             self._job = None
             if fresh is None:
