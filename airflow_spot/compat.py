@@ -1,4 +1,7 @@
-"""Every difference between Airflow versions that this package meets; each entry says when it can go."""
+"""Every difference between Airflow versions that this package meets; each entry says when it can go.
+
+What only a triggerer needs is in ``compat_triggers.py``, so that DAG files do not load it.
+"""
 
 from __future__ import annotations
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_spot.compat_triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.story import transition_line
+from airflow_spot.triggers.cancelled import stop_if_ended
 from airflow_spot.watch.observe import Look, look
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         ``defer()`` would end the task and leave the job running.
     :param carry: handed back unchanged in the event: how the operator's run goes on where it was.
     :param poll_interval: seconds between two looks.
-    :param stop_on_kill: whether a user's mark-failed, mark-success or clear stops the job (Airflow 3.3 and later).
+    :param stop_on_kill: whether a user's mark-failed, mark-success or clear stops the job.
     :param try_number: the Airflow try that waits, for the stop's mark.
     :param aws_conn_id: and the next three: as for the operator.
     """
@@ -84,6 +87,22 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire once; stop the job if a user ends the task meanwhile."""
+        try:
+            async for event in self._watch():
+                yield event
+        except asyncio.CancelledError:
+            if self._is_to_stop and not TRIGGER_HAS_ON_KILL and self.task_instance is not None:
+                await stop_if_ended(partial(task_state, self.task_instance), self._stop, self.log)
+            raise
+
+    async def on_kill(self) -> None:
+        """Stop the job when a user ends the deferred task: Airflow 3.3 calls this, :meth:`run` sees to it below."""
+        if self._is_to_stop:
+            # Never on the event loop; asgiref's threads, and no others, may ask Airflow for a connection.
+            await sync_to_async(self._stop, thread_sensitive=False)()
+
+    async def _watch(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to decide. What fails in passing is tried again, and never ends the task."""
         seen = 0
         failures = 0
@@ -114,12 +133,9 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
                     return
             await asyncio.sleep(self._pause(failures))
 
-    async def on_kill(self) -> None:
-        """Stop the job when a user ends the deferred task (Airflow 3.3 and later calls this)."""
-        if self.job_name is None or not self.stop_on_kill:
-            return
-        # Never on the event loop; asgiref's threads, and no others, may ask Airflow for a connection.
-        await sync_to_async(self._stop, thread_sensitive=False)()
+    @property
+    def _is_to_stop(self) -> bool:
+        return self.stop_on_kill and self.job_name is not None
 
     async def _look(self, seen: int) -> Look | None:
         if self.job_name is None:

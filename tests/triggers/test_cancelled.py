@@ -1,0 +1,234 @@
+"""Below Airflow 3.3 a cancelled trigger stops its job if a user ended the task, once, and never otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from airflow_spot import compat_triggers
+from airflow_spot.triggers import cancelled, training
+from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
+from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
+
+JOB = "train-afspot-abcdefghij-1-1"
+LIMIT = 30.0
+TASK = SimpleNamespace(dag_id="dag", run_id="run", task_id="train", map_index=-1)
+
+State = Callable[[Any], "str | None"]
+
+
+@pytest.fixture
+def service() -> DictionarySageMaker:
+    made = DictionarySageMaker()
+    made.put(JOB)
+    made.passes(JOB, "Starting", "Training")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _below_3_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "TRIGGER_HAS_ON_KILL", False)
+
+
+class Scene:
+    """A trigger that has looked once and waits, and a triggerer that cancels it, again and again, as Airflow does."""
+
+    def __init__(self, service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: State) -> None:
+        self.service = service
+        self.asked: list[Any] = []
+
+        def ask(task_instance: Any) -> str | None:
+            self.asked.append(task_instance)
+            return state(task_instance)
+
+        monkeypatch.setattr(training, "task_state", ask)
+
+    def cancel(self, **more: Any) -> None:
+        asyncio.run(asyncio.wait_for(self._cancel(**more), LIMIT))
+
+    async def _cancel(self, task_instance: Any = TASK, **more: Any) -> None:
+        looked, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        class Looked(DictionaryHook):
+            def find(self, job_name: str) -> dict[str, Any] | None:
+                found = super().find(job_name)
+                loop.call_soon_threadsafe(looked.set)
+                return found
+
+        trigger = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "poll_interval": LIMIT, "try_number": 2, **more})
+        trigger._hook = Looked(self.service)
+        if task_instance is not None:
+            trigger.task_instance = task_instance
+        events: list[Any] = []
+
+        async def run() -> None:
+            events.extend([event async for event in trigger.run()])
+
+        task = asyncio.create_task(run())
+        if more.get("job_name", JOB):
+            await looked.wait()
+        else:
+            await asyncio.sleep(0)
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0.001)
+        assert task.cancelled(), "a cancelled trigger ends as cancelled, whatever it found"
+        assert events == []
+        await trigger.cleanup()
+
+    @property
+    def acts(self) -> list[str]:
+        return [call for call in self.service.calls if call in ("AddTags", "StopTrainingJob")]
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "skipped", "upstream_failed", "removed", None])
+def test_a_task_that_a_user_ended_stops_its_job_once(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: str | None
+) -> None:
+    scene = Scene(service, monkeypatch, lambda _: state)
+    scene.cancel()
+    assert scene.acts == ["AddTags", "StopTrainingJob"]
+    assert scene.asked == [TASK]
+    assert service.tags_of(JOB)["airflow-spot:stop"] == "killed 2"
+
+
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "restarting", "up_for_retry"])
+def test_a_task_that_somebody_looks_after_keeps_its_job(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """The triggerer restarts or hands its triggers on (deferred), or a worker has gone on from the event already."""
+    scene = Scene(service, monkeypatch, lambda _: state)
+    scene.cancel()
+    assert scene.asked
+    assert scene.acts == []
+    assert service.jobs[JOB]["TrainingJobStatus"] == "InProgress"
+
+
+def test_an_answer_that_takes_longer_than_airflows_next_cancel_still_counts(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trigger's state comes only once the loop has repeated the cancel many times."""
+    asked, enough = asyncio.Event(), threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def slow(_: Any) -> str:
+        loops[0].call_soon_threadsafe(asked.set)
+        assert enough.wait(LIMIT)
+        return "failed"
+
+    scene = Scene(service, monkeypatch, slow)
+
+    async def both() -> None:
+        under_way = asyncio.create_task(scene._cancel())
+        loops.append(asyncio.get_running_loop())
+        await asked.wait()
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        assert scene.acts == []
+        enough.set()
+        await under_way
+
+    asyncio.run(asyncio.wait_for(both(), LIMIT))
+    assert scene.acts == ["AddTags", "StopTrainingJob"]
+    assert len(scene.asked) == 1
+
+
+def test_a_later_trys_job_is_left_alone(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.add_tags(service.jobs[JOB]["TrainingJobArn"], [{"Key": "airflow-spot:owner", "Value": "3"}])
+    service.calls.clear()
+    scene = Scene(service, monkeypatch, lambda _: None)
+    scene.cancel()
+    assert scene.acts == []
+
+
+def test_when_nobody_can_say_nothing_is_stopped(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: Any) -> str:
+        raise ConnectionError("the supervisor is gone")
+
+    scene = Scene(service, monkeypatch, fails)
+    scene.cancel()
+    assert scene.acts == []
+    assert "the supervisor is gone" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("more", [{"stop_on_kill": False}, {"job_name": None, "until": 1e12}, {"task_instance": None}])
+def test_what_is_not_to_be_stopped_is_not_asked_about(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    scene = Scene(service, monkeypatch, lambda _: "failed")
+    scene.cancel(**more)
+    assert (scene.asked, scene.acts) == ([], [])
+
+
+def test_from_3_3_on_airflow_calls_on_kill_and_the_cancel_does_nothing(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "TRIGGER_HAS_ON_KILL", True)
+    scene = Scene(service, monkeypatch, lambda _: "failed")
+    scene.cancel()
+    assert (scene.asked, scene.acts) == ([], [])
+
+
+def test_a_trigger_that_has_fired_asks_nothing(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(service, monkeypatch, lambda _: "failed")
+    service.put(JOB, "Completed", "Completed")
+
+    async def run() -> list[Any]:
+        trigger = SageMakerSpotTrainingTrigger(job_name=JOB)
+        trigger._hook = DictionaryHook(service)
+        trigger.task_instance = TASK
+        return [event async for event in trigger.run()]
+
+    assert len(asyncio.run(run())) == 1
+    assert (scene.asked, scene.acts) == ([], [])
+
+
+def test_a_triggerer_is_not_held_up_for_long() -> None:
+    never, stopped = threading.Event(), []
+
+    async def scene() -> None:
+        await cancelled.stop_if_ended(
+            lambda: "failed" if never.wait(LIMIT) else None,
+            lambda: stopped.append(1),
+            logging.getLogger(__name__),
+            patience=0.05,
+        )
+        assert stopped == []
+        never.set()  # else the executor's thread would be waited for
+
+    asyncio.run(asyncio.wait_for(scene(), LIMIT))
+    assert stopped == [1]
+
+
+@pytest.mark.parametrize(("map_index", "key"), [(-1, "train"), (None, "train"), (0, "train_0"), (7, "train_7")])
+def test_a_tasks_state_is_asked_of_the_supervisor(
+    monkeypatch: pytest.MonkeyPatch, map_index: int | None, key: str
+) -> None:
+    answers: dict[str, Any] = {}
+
+    def get_task_states(**asked: Any) -> dict[str, Any]:
+        assert (asked["dag_id"], asked["run_ids"], asked["task_ids"]) == ("dag", ["run"], ["train"])
+        assert asked["map_index"] == (-1 if map_index is None else map_index)
+        return answers
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
+    task = SimpleNamespace(dag_id="dag", run_id="run", task_id="train", map_index=map_index)
+    assert compat_triggers.task_state(task) is None
+    answers["run"] = {key: "failed", "other": "success"}
+    assert compat_triggers.task_state(task) == "failed"
+    answers["run"] = {key: None}
+    assert compat_triggers.task_state(task) is None
+
+
+def test_this_airflow_is_told_apart() -> None:
+    """The newest Airflow calls ``on_kill``; where it did not, nothing but a cancel would come."""
+    assert compat_triggers.TRIGGER_HAS_ON_KILL is True
