@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -144,7 +143,6 @@ def main() -> None:
     stop = threading.Event()
     # A courtesy only: with a warning the last rounds are kept too, without one they are trained again.
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    print("hyperparameters", json.dumps(vars(args), default=str, sort_keys=True), flush=True)
     booster = train(args, Checkpoints(args.checkpoint_dir, args.keep_checkpoints), stop)
     save_model(booster, args.model_dir)
     print(f"trained_rounds={booster.num_boosted_rounds()}", flush=True)
