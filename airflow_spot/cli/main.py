@@ -12,6 +12,7 @@ from airflow_spot import __version__
 #: Subcommand -> (module with ``add_arguments`` and ``run``, what it is for).
 COMMANDS = {
     "local": ("airflow_spot.cli.local", "run Local SageMaker on this machine"),
+    "mwaa": ("airflow_spot.cli.mwaa", "write what Amazon MWAA needs to run this"),
     "demo": ("airflow_spot.cli.demo", "the whole story on this machine, without an AWS account"),
 }
 
