@@ -55,12 +55,20 @@ class StandaloneAirflow:
     :param dags_folder: where the DAG files are.
     :param environ: more environment for every component, such as connections and AWS_ENDPOINT_URL.
     :param port: of the UI and API on 127.0.0.1; 0 takes a free one.
+    :param python: the interpreter whose Airflow it is; this one's by default.
     """
 
     def __init__(
-        self, *, home: Path, dags_folder: Path, environ: Mapping[str, str] | None = None, port: int = 0
+        self,
+        *,
+        home: Path,
+        dags_folder: Path,
+        environ: Mapping[str, str] | None = None,
+        port: int = 0,
+        python: str = sys.executable,
     ) -> None:
         self.home = home.resolve()
+        self.python = python
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = self.home / "standalone.log"
@@ -92,7 +100,7 @@ class StandaloneAirflow:
         passwords.write_text(json.dumps({USER: PASSWORD}))
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-c", _BOOT],
+                [self.python, "-c", _BOOT],
                 env=self.environ,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
@@ -206,7 +214,7 @@ class StandaloneAirflow:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "_AIRFLOW", "AWS_"))}
         return {
             **inherited,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join([str(Path(self.python).parent), os.environ.get("PATH", os.defpath)]),
             "NO_COLOR": "1",
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),

@@ -7,10 +7,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG
-
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
+
+try:
+    from airflow.sdk import DAG
+except ImportError:  # Airflow 2: the matrix runs these too
+    from airflow import DAG
 
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 
@@ -58,6 +61,7 @@ COMMON: dict[str, Any] = {
 for dag_id, kind, parameters in (
     ("interrupted", SageMakerSpotTrainingOperator, {"config": config(60, 0.1), "deferrable": True}),
     ("interrupted_sync", SageMakerSpotTrainingOperator, {"config": config(60, 0.1), "deferrable": False}),
+    ("triggerer_restarted", SageMakerSpotTrainingOperator, {"config": config(300, 0.1), "deferrable": True}),
     ("worker_killed", DiesBeforeDeferring, {"config": config(40, 0.1), "deferrable": True, "retries": 1}),
     ("result_lost", DiesBeforeDelivering, {"config": config(10, 0.1), "deferrable": True, "retries": 1}),
     ("marked_failed", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": True}),

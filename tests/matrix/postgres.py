@@ -1,0 +1,80 @@
+"""A PostgreSQL of one's own, on a free port, of the machine's package or of Debian's."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from pathlib import Path
+from types import TracebackType
+
+from airflow_spot.cli.standalone import free_port
+from tests.matrix.environment import MatrixError, run
+
+_USER = "postgres"
+
+
+class Postgres:
+    """
+    A private cluster; a context manager. Nothing of it is left when it ends but its folder.
+
+    :param folder: an empty folder for it.
+    :param log: gets what its commands say.
+    """
+
+    def __init__(self, folder: Path, log: Path) -> None:
+        self.folder = folder
+        self.log = log
+        self.port = free_port()
+        self.url = f"postgresql+psycopg2://{_USER}@127.0.0.1:{self.port}/{_USER}"
+
+    def __enter__(self) -> Postgres:
+        self.folder.mkdir(parents=True)
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root; Debian's package comes with a user for it
+            _programs(self.log)
+            shutil.chown(self.folder, _USER)
+            _open_way_to(self.folder)
+        self._run("initdb", "--no-sync", "--auth=trust", f"--username={_USER}", "--pgdata", self._data)
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        self._run("pg_ctl", "start", "-w", "-D", self._data, "-l", self.folder / "server.log", "-o", options)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self._data)
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        command: list[str | Path] = [_programs(self.log) / program, *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups", *command]
+        # Its own folder as working directory, which the other user may enter.
+        run(["env", f"--chdir={self.folder}", *command], self.log, timeout=120)
+
+
+def _programs(log: Path) -> Path:
+    """Where initdb and pg_ctl are; installs Debian's package where they are not and this user may."""
+    if not (found := _find()) and shutil.which("apt-get") and os.geteuid() == 0:
+        run(["apt-get", "install", "-y", "--no-install-recommends", "postgresql"], log, timeout=300)
+        found = _find()
+    if not found:
+        raise MatrixError("no PostgreSQL: Airflow 2's LocalExecutor needs one (apt-get install postgresql)")
+    return found
+
+
+def _find() -> Path | None:
+    places = [Path(found).parent] if (found := shutil.which("pg_ctl")) else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((place for place in places if (place / "initdb").exists()), None)
+
+
+def _open_way_to(folder: Path) -> None:
+    """Let the other user through to its folder; temporary folders are often closed to all but their owner."""
+    uid = pwd.getpwnam(_USER).pw_uid
+    for parent in folder.parents:
+        if parent.stat().st_uid != uid and not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o001)
