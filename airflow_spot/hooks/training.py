@@ -268,7 +268,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             return []
 
     def live_writers(self, checkpoint_s3_uri: str, but_run: str) -> list[str]:
-        """Find live jobs of other runs of ours that write to a checkpoint folder."""
+        """Find live jobs of other runs of ours that write to a checkpoint folder, to one in it, or to one around it."""
         place = checkpoint_s3_uri.rstrip("/")
         paginator = self.client.get_paginator("list_training_jobs")
         names = [
@@ -282,7 +282,9 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             parsed = JobName.parse(name)
             if parsed is None or parsed.key == but_run or (job := self.find(name)) is None:
                 continue
-            if str((job.get("CheckpointConfig") or {}).get("S3Uri", "")).rstrip("/") == place:
+            theirs = str((job.get("CheckpointConfig") or {}).get("S3Uri") or "").rstrip("/")
+            # A job restores all that lies below its folder, and deletes there what its script deletes.
+            if theirs and (f"{place}/".startswith(f"{theirs}/") or f"{theirs}/".startswith(f"{place}/")):
                 writers.append(name)
         return writers
 

@@ -187,3 +187,27 @@ def test_another_runs_writer_is_seen_until_it_has_ended(
     assert hook.live_writers("s3://bucket/mine", RUN.key) == ([other] if writes else [])
     assert hook.live_writers("s3://bucket/mine2", RUN.key) == []
     assert hook.live_writers("s3://bucket/mine", "abcdefghij") == []
+
+
+@pytest.mark.parametrize(
+    ("theirs", "meets"),
+    [
+        ("s3://bucket/a/b", True),
+        ("s3://bucket/a/b/dag/task/key/g0001", True),
+        ("s3://bucket/a/", True),
+        ("s3://bucket", True),
+        ("s3://bucket/a/bc", False),
+        ("s3://bucket/a/b-2/c", False),
+        ("s3://buck", False),
+        ("s3://other/a/b", False),
+        (None, False),
+    ],
+)
+def test_a_writer_in_a_folder_inside_or_around_is_seen(
+    hook: DictionaryHook, service: DictionarySageMaker, theirs: str | None, meets: bool
+) -> None:
+    """SageMaker restores all that lies below a job's folder, and deletes there what the script deletes."""
+    other = str(JobName("train", "abcdefghij", 1, 1))
+    service.put(other, **({} if theirs is None else {"CheckpointConfig": {"S3Uri": theirs}}))
+    for mine in ("s3://bucket/a/b", "s3://bucket/a/b/"):
+        assert hook.live_writers(mine, RUN.key) == ([other] if meets else [])
