@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import cached_property, partial
 from pathlib import Path
@@ -161,7 +162,9 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         if not self.wait_for_completion:
             run.begin()
             description = run.submit_only()
-            return build_result(description, run.history, run.plan.run.key)
+            result = build_result(description, run.history, run.plan.run.key)
+            run.delivered(description)
+            return result
         return self._carry(run, run.begin)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -171,6 +174,12 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             raise AirflowException(f"The trigger's event is not one of SageMakerSpotTrainingTrigger: {event}")
         stamp = carry.get("give_up_at")
         run = self._begin(context, datetime.fromtimestamp(stamp, timezone.utc) if stamp else None)
+        if (event or {}).get("status") == "refused":
+            # To defer again would be answered at once, again and again, for as long as the job trains.
+            self.log.warning(
+                "The triggerer may not look at the job, so the worker waits: %s", (event or {}).get("message")
+            )
+            run.options = replace(run.options, deferrable=False)
         return self._carry(run, partial(run.resume, carry))
 
     def on_kill(self) -> None:
