@@ -29,6 +29,7 @@ numbers = st.integers(1, 9_999)
 
 
 @given(runs, ids, numbers, numbers)
+@example(RUN, "a" * 40 + "-b", 1, 1)  # cut just behind the dash
 def test_any_ids_give_a_legal_name_that_reads_back(
     run: RunIdentity, wanted: str, generation: int, attempt: int
 ) -> None:
