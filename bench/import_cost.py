@@ -1,7 +1,7 @@
 """
 What ``import airflow_spot.operators.training`` costs a DAG file, beside the stock operator's module.
 
-    python bench/import_cost.py [--repeat N] [--cold] [--json]
+    python bench/import_cost.py [--runs N] [--cold] [--json]
 
 Each figure is the median over fresh interpreters, ours and the stock one in turn, so that a busy machine troubles
 both alike. Both include ``import airflow`` and everything else that comes with it: what a DAG processor pays that
@@ -92,13 +92,15 @@ def table(found: dict[str, Any]) -> list[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What importing the operator costs, beside the stock one.")
-    parser.add_argument("--repeat", type=int, default=7, metavar="N", help="fresh interpreters for each (default 7)")
+    parser.add_argument(
+        "--runs", "--repeat", type=int, default=7, metavar="N", help="fresh interpreters for each (default 7)"
+    )
     parser.add_argument("--cold", action="store_true", help="do not import both once before measuring")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
-    if options.repeat < 1:
-        parser.error("--repeat is at least 1")
-    found = compare(options.repeat, cold=options.cold)
+    if options.runs < 1:
+        parser.error("--runs is at least 1")
+    found = compare(options.runs, cold=options.cold)
     if options.json:
         print(json.dumps(found))
         return

@@ -25,7 +25,7 @@ def bench() -> Any:
 
 
 def test_the_benchmark_speaks_json_and_finds_nothing_heavy(bench: Any) -> None:
-    command = [sys.executable, str(SCRIPT), "--repeat", "1", "--cold", "--json"]
+    command = [sys.executable, str(SCRIPT), "--runs", "1", "--cold", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     for name in ("ours_seconds", "stock_seconds", "ours_mb", "stock_mb"):
