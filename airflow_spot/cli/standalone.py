@@ -183,6 +183,11 @@ class StandaloneAirflow:
         answer = self.api("GET", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances")
         return {task["task_id"]: task["state"] for task in answer["task_instances"]}
 
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Set a task's state as a user does in the UI, such as ``failed``."""
+        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}"
+        self.api("PATCH", path, {"new_state": state})
+
     def wait(self, dag_id: str, run_id: str, timeout: float = 300) -> str:
         """Wait until a DAG run has ended and return its state.
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,9 +75,8 @@ class Real:
         """A deferred task that a user marks failed stops its job, with one marked stop."""
         run_id = self._start("marked_failed")
         job = self._training("marked_failed", run_id)
-        self._deferred("marked_failed", run_id)
-        path = f"/dags/marked_failed/dagRuns/{urllib.parse.quote(run_id, safe='')}/taskInstances/train"
-        self.airflow.api("PATCH", path, {"new_state": "failed", "dry_run": False})
+        self._watched("marked_failed", run_id, job["TrainingJobName"])
+        self.airflow.mark("marked_failed", run_id, "train", "failed")
         marked = time.monotonic()
         until(lambda: self._stops(job["TrainingJobName"]), "StopTrainingJob after the task was marked failed")
         waited = time.monotonic() - marked
@@ -92,7 +90,7 @@ class Real:
         """A triggerer that ends and comes back stops nothing, and the run passes."""
         run_id = self._start("triggerer_restarted")
         job = self._training("triggerer_restarted", run_id)
-        self._deferred("triggerer_restarted", run_id)
+        self._watched("triggerer_restarted", run_id, job["TrainingJobName"])
         for pid in self._triggerers():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
@@ -128,12 +126,12 @@ class Real:
 
         return until(trains, f"a training job of {dag_id}", self._told(dag_id, run_id))
 
-    def _deferred(self, dag_id: str, run_id: str) -> None:
-        until(
-            lambda: self.airflow.task_states(dag_id, run_id)["train"] == "deferred",
-            "the task to be deferred",
-            self._told(dag_id, run_id),
-        )
+    def _watched(self, dag_id: str, run_id: str, job_name: str) -> None:
+        """Wait until the task's trigger runs: from the deferral on, nobody else looks at the job."""
+        states = self._told(dag_id, run_id)
+        until(lambda: states()["train"] == "deferred", "the task to be deferred", states)
+        before = len(self._calls("DescribeTrainingJob", job_name))
+        until(lambda: len(self._calls("DescribeTrainingJob", job_name)) > before + 1, "the trigger to look", states)
 
     def _passes(self, dag_id: str, run_id: str) -> None:
         state = self.airflow.wait(dag_id, run_id, timeout=180)
@@ -143,7 +141,10 @@ class Real:
         return lambda: self.airflow.task_states(dag_id, run_id)
 
     def _stops(self, job_name: str) -> list[dict[str, Any]]:
-        calls = [line for line in self.service.audit if line.get("operation") == "StopTrainingJob"]
+        return self._calls("StopTrainingJob", job_name)
+
+    def _calls(self, operation: str, job_name: str) -> list[dict[str, Any]]:
+        calls = [line for line in self.service.audit if line.get("operation") == operation]
         return [line for line in calls if line["resource"] == job_name]
 
     def _triggerers(self) -> list[int]:
