@@ -7,6 +7,7 @@ import ipaddress
 import shlex
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     try:
         settings = Settings(
-            directory=str(args.dir.absolute() if args.dir else tempfile.mkdtemp(prefix="airflow-spot-local-")),
+            directory=str(args.dir.absolute()) if args.dir else "",
             temporary=args.dir is None,
             host=args.host,
             port=args.port,
@@ -144,6 +145,9 @@ def run(args: argparse.Namespace) -> int:
             print(
                 f"WARNING: listening on {args.host}: whoever reaches this port runs programs as you.", file=sys.stderr
             )
+        if settings.temporary:
+            # Made last: an option that is refused must leave nothing.
+            settings = replace(settings, directory=tempfile.mkdtemp(prefix="airflow-spot-local-"))
         return serve(settings, ready=_say_ready)
     except ValueError as error:
         print(f"airflow-spot local: {error}", file=sys.stderr)

@@ -115,6 +115,9 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
         server = listen(backend)
     except (ValueError, OSError) as error:
         print(f"airflow-spot local: {error}", file=sys.stderr)  # noqa: T201 - this is a command's error
+        if lifeline is None:
+            # Otherwise the owner still wants to read the log in it, and removes it then.
+            _remove(settings)
         return 1
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,9 +134,13 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
     backend.close()
     server.shutdown()
     server.server_close()
+    _remove(settings)
+    return 0
+
+
+def _remove(settings: Settings) -> None:
     if settings.temporary:
         shutil.rmtree(settings.root, ignore_errors=True)
-    return 0
 
 
 def _watch(lifeline: int, done: threading.Event) -> None:

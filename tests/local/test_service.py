@@ -170,9 +170,12 @@ def test_another_host_prints_a_warning() -> None:
         (["--grace", "-1"], "grace_seconds"),
     ],
 )
-def test_wrong_options_are_named(arguments: list[str], message: str) -> None:
+def test_wrong_options_are_named(arguments: list[str], message: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "airflow_spot.local", "--port", "0", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
     assert result.returncode != 0
+    assert list(tmp_path.iterdir()) == []
     assert message in result.stderr
     assert "Traceback" not in result.stderr
