@@ -8,6 +8,11 @@ from functools import lru_cache
 
 from airflow.configuration import conf
 
+from airflow_spot.core.fields import InvalidField
+
+SECTION = "airflow_spot"
+CHECK_INTERVAL_SECONDS = 30.0
+
 log = logging.getLogger(__name__)
 
 
@@ -18,7 +23,7 @@ def namespace() -> str:
 
     ``[airflow_spot] namespace``; unset, the name of the MWAA environment, else the base URL. Logged once.
     """
-    chosen = conf.get("airflow_spot", "namespace", fallback=None)
+    chosen = conf.get(SECTION, "namespace", fallback=None)
     if chosen:
         return str(chosen)
     derived = (
@@ -33,3 +38,20 @@ def namespace() -> str:
         derived,
     )
     return str(derived)
+
+
+def check_interval() -> float:
+    """
+    Say how many seconds lie between two looks at a job, for tasks that do not say so themselves.
+
+    :raises InvalidField: it is not above 0.
+    """
+    interval = conf.getfloat(SECTION, "check_interval", fallback=CHECK_INTERVAL_SECONDS)
+    if interval <= 0:
+        raise InvalidField("[airflow_spot] check_interval", interval, "must be seconds, above 0")
+    return float(interval)
+
+
+def stop_on_kill() -> bool:
+    """Say whether a task that is killed or gives up stops its job, for tasks that do not say so themselves."""
+    return bool(conf.getboolean(SECTION, "stop_on_kill", fallback=True))

@@ -38,6 +38,26 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "ml-platform-prod",
                         "default": None,
                     },
+                    "check_interval": {
+                        "description": (
+                            "Seconds between two looks at a training job, for tasks that do not set "
+                            "check_interval themselves."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "60",
+                        "default": "30",
+                    },
+                    "stop_on_kill": {
+                        "description": (
+                            "Whether a task that is killed or gives up stops its training job, for tasks that do "
+                            "not set stop_on_kill themselves. The job's checkpoints stay either way."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
+                    },
                 },
             }
         },

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from airflow_spot import config
+from airflow_spot.core.fields import InvalidField
+from airflow_spot.provider_info import get_provider_info
 
 CHOSEN, API, MWAA = "AIRFLOW__AIRFLOW_SPOT__NAMESPACE", "AIRFLOW__API__BASE_URL", "AIRFLOW_ENV_NAME"
 
@@ -64,3 +68,30 @@ def test_it_stays_the_same_for_a_process(monkeypatch: pytest.MonkeyPatch) -> Non
     assert config.namespace() == "first"
     monkeypatch.setenv(CHOSEN, "second")
     assert config.namespace() == "first"
+
+
+def test_the_options_default_to_what_the_provider_says_they_do() -> None:
+    options = get_provider_info()["config"]["airflow_spot"]["options"]
+    assert config.check_interval() == float(options["check_interval"]["default"]) == 30
+    assert config.stop_on_kill() is (options["stop_on_kill"]["default"] == "True") is True
+
+
+def test_the_options_are_read_anew_for_each_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL", "7.5")
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__STOP_ON_KILL", "false")
+    assert (config.check_interval(), config.stop_on_kill()) == (7.5, False)
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL", "60")
+    assert config.check_interval() == 60
+
+
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_an_interval_that_would_never_pause_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL", value)
+    with pytest.raises(InvalidField, match=r"\[airflow_spot\] check_interval"):
+        config.check_interval()
+
+
+def test_the_page_names_every_option_and_no_other() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert told == set(get_provider_info()["config"]["airflow_spot"]["options"])

@@ -13,8 +13,8 @@ from airflow.configuration import conf
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_spot import config as settings
 from airflow_spot.compat import AirflowException, AirflowTaskTimeout
-from airflow_spot.config import namespace
 from airflow_spot.core import rules
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.durations import seconds
@@ -35,8 +35,6 @@ from airflow_spot.operators.run import Deferral, RunOptions, TrainingRun
 
 if TYPE_CHECKING:
     from airflow_spot.compat import Context
-
-CHECK_INTERVAL_SECONDS = 30
 
 
 class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
@@ -70,13 +68,14 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         ``S3OutputPath``.
     :param wait_for_completion: False creates or finds the job, returns its description, and leaves it running.
     :param print_log: show the job's output in the task's log: as it comes, or, deferrable, its end at each resume.
-    :param check_interval: seconds between two looks at the job.
+    :param check_interval: seconds between two looks at the job. Default: ``[airflow_spot] check_interval``, 30.
     :param max_attempts: accepted for the stock operator's sake, and of no effect: the task waits as long as the
         job may run.
     :param max_ingestion_time: seconds after which the task gives up: the job is stopped, and the task fails.
     :param check_if_job_exists: accepted, and of no effect: a job's name follows from the run.
     :param action_if_job_exists: accepted, and of no effect, likewise.
-    :param stop_on_kill: stop the job when the task is killed or gives up (default); its checkpoints stay.
+    :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. Default:
+        ``[airflow_spot] stop_on_kill``, True.
     :param deferrable: wait in the triggerer instead of a worker.
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
     :raises InvalidField: a parameter that is known when the DAG is parsed is wrong.
@@ -120,12 +119,12 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         code_location: str | None = None,
         wait_for_completion: bool = True,
         print_log: bool = True,
-        check_interval: int = CHECK_INTERVAL_SECONDS,
+        check_interval: float | None = None,
         max_attempts: int | None = None,
         max_ingestion_time: int | None = None,
         check_if_job_exists: bool = True,
         action_if_job_exists: str = "timestamp",
-        stop_on_kill: bool = True,
+        stop_on_kill: bool | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -219,8 +218,8 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
                 job_name=wait.job_name,
                 until=wait.until.timestamp() if wait.until else None,
                 carry=wait.carry,
-                poll_interval=float(self.check_interval),
-                stop_on_kill=self.stop_on_kill,
+                poll_interval=run.options.check_interval,
+                stop_on_kill=run.options.stop_on_kill,
                 try_number=run.this_try.number,
                 aws_conn_id=self.aws_conn_id,
                 region_name=self.region_name,
@@ -234,9 +233,13 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         ti = context["ti"]
         try:
             plan = self._plan(
-                RunIdentity(namespace(), ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+                RunIdentity(
+                    settings.namespace(), ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index
+                )
             )
             resume = _boolean("resume", self.resume)
+            interval = settings.check_interval() if self.check_interval is None else float(self.check_interval)
+            stop_on_kill = settings.stop_on_kill() if self.stop_on_kill is None else self.stop_on_kill
         except InvalidField as error:
             raise RequestError(f"{error}. Nothing was sent to SageMaker") from error
         self._run = TrainingRun(
@@ -246,10 +249,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             this_try=TryMark(ti.try_number, ti.max_tries),
             options=RunOptions(
                 deferrable=self.deferrable,
-                check_interval=float(self.check_interval),
+                check_interval=interval,
                 print_log=self.print_log,
                 resume=resume,
-                stop_on_kill=self.stop_on_kill,
+                stop_on_kill=stop_on_kill,
             ),
             prepare=self._prepare(plan),
             on_attempt=self._link_to(context),
