@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_spot.local import endpoints, models, processing, search, tags, training
+from airflow_spot.local import endpoints, models, processing, search, summaries, tags, training
 from airflow_spot.local.api import Operations
 
 OPERATIONS: Operations = {
@@ -10,6 +10,7 @@ OPERATIONS: Operations = {
     **processing.OPERATIONS,
     **models.OPERATIONS,
     **endpoints.OPERATIONS,
+    **summaries.OPERATIONS,
     **tags.OPERATIONS,
     **search.OPERATIONS,
 }
