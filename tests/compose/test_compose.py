@@ -131,21 +131,23 @@ def test_the_demo_succeeds_through_celery(native: Native) -> None:
 
         audit = native.root("local-sagemaker") / "tmp" / "sagemaker" / "audit.jsonl"
         lines = [json.loads(line) for line in audit.read_text().splitlines()]
-        assert any(line.get("status") == "Interrupted" or line.get("secondary") == "Interrupted" for line in lines)
+        assert any(line.get("secondary") == "Interrupted" for line in lines)
 
         token = _post(native, "/auth/token", {"username": "admin", "password": "admin"})["access_token"]
         assert token
         with pytest.raises(urllib.error.HTTPError, match="401"):
             _post(native, "/auth/token", {"username": "admin", "password": "wrong"})
-        # Each of them said once that it was healthy; now, after the work, all do.
-        assert [name for name, service in SERVICES.items() if service.health and not native.healthy(name)] == []
-        assert all(seconds < SERVICES[name].health_timeout / 2 for name, seconds in native.health_seconds.items())
+        # Each of them was healthy once; now, after the work, they are still, by as many tries as the engine would make.
+        sick = {name for name, service in SERVICES.items() if service.health}
+        for _ in range(5):
+            sick = {name for name in sick if not native.healthy(name)}
+        assert sick == set()
     assert native.left() == []
 
 
 def _query(native: Native, sql: str) -> str:
-    socket = str(native.root("postgres"))
-    done = native.execute("postgres", ["psql", "-h", socket, "-p", "5432", "-U", "airflow", "-Atc", sql])
+    script = 'PGPASSWORD="$POSTGRES_PASSWORD" psql -h localhost -p 5432 -U airflow -At -c "$1"'
+    done = native.execute("postgres", ["bash", "-c", script, "psql", sql])
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -10,25 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.matrix import environment
+
 
 def find_python(version: str) -> str:
     """Return the path of the interpreter of a version such as ``3.12``; skips the test where there is none."""
-    if sys.version_info[:2] == tuple(int(part) for part in version.split(".")):
-        return sys.executable
-    name = shutil.which(f"python{version}")
-    if name is None:
-        pytest.skip(f"no python{version} on PATH")
-    # A shim of pyenv runs the version that is chosen here, whatever is chosen elsewhere.
-    found = subprocess.run(
-        [name, "-c", "import sys; print(sys.executable)"],
-        check=False,
-        env={**os.environ, "PYENV_VERSION": version},
-        capture_output=True,
-        text=True,
-    )
-    if found.returncode != 0:
-        pytest.skip(f"{name} does not run: {found.stderr.strip()}")
-    return found.stdout.strip()
+    found = environment.find_python(version)
+    if found is None:
+        pytest.skip(f"no python{version} on PATH that runs")
+    return found
 
 
 def find_uv() -> str:
