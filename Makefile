@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SHELL := /bin/bash
 DIST := dist
 
-.PHONY: help env demo demo-ui test test-all lint bench wheel clean
+.PHONY: help env demo demo-ui test test-all lint matrix bench wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,11 +31,16 @@ test: env ## the bounded suite: at most 10 minutes on 2 cores
 test-all: env ## also the slow ones
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-lint: env ## ruff, mypy --strict, the import contract
+lint: env wheel ## ruff, mypy --strict, the import contract, the wheel
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/twine --no-color check --strict $(DIST)/airflow_spot-*.whl
+	@$(BIN)/check-wheel-contents $(DIST)/airflow_spot-*.whl
+
+matrix: env ## the wheel on every supported Airflow: half an hour; SCENARIOS=bounded for at most ten minutes
+	@$(BIN)/python -m tests.matrix --scenarios $(or $(SCENARIOS),all)
 
 bench: env ## the benchmarks against the stock operator
 	@$(BIN)/python bench/import_cost.py
