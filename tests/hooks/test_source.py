@@ -50,6 +50,7 @@ def test_the_archive_is_the_same_for_the_same_files(folder: Path, tmp_path: Path
         os.utime(path, (number * 1_000, number * 1_000))
     one, other = SourceArchive("train.py", folder), SourceArchive("train.py", tmp_path / "copy")
     assert one.content == other.content
+    assert one.content[4:8] == bytes(4)  # where gzip has the time at which it packed
     assert one.digest == other.digest
     assert one.uri("s3://bucket/code/") == other.uri("s3://bucket/code")
     assert one.uri("s3://bucket/code") == f"s3://bucket/code/{one.digest}/sourcedir.tar.gz"
