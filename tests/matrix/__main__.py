@@ -9,14 +9,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.matrix.environment import CONSTRAINTS, Target
-from tests.matrix.scenarios import Row, play
+from tests.matrix.environment import CONSTRAINTS, NEWEST, Target
+from tests.matrix.scenarios import play_all
 from tests.matrix.table import table
 
 #: MWAA's images, and the newest Airflow on every Python that takes it.
 TARGETS = [
-    *(Target(airflow, "3.12") for airflow in ("2.11.2", "3.0.6", "3.2.1", "3.3.1", "newest")),
-    *(Target("newest", python) for python in ("3.10", "3.11", "3.13")),
+    *(Target(airflow, "3.12") for airflow in ("2.11.2", "3.0.6", "3.2.1", "3.3.1", NEWEST)),
+    *(Target(NEWEST, python) for python in ("3.10", "3.11", "3.13")),
 ]
 
 
@@ -35,10 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not CONSTRAINTS.is_dir():
         say(f"no constraints beside the checkout ({CONSTRAINTS.name}/): what an index gives is what is installed")
     started = time.monotonic()
-    rows: list[Row] = []
-    for target in targets:
-        say(f"== {target}")
-        rows.append(play(target, folder, bounded=options.scenarios == "bounded", say=say))
+    rows = play_all(targets, folder, bounded=options.scenarios == "bounded", say=say)
     passed = all(row.passed for row in rows)
     if options.json:
         print(json.dumps({"rows": [row.as_json() for row in rows], "passed": passed}))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+NEWEST = "newest"
 CONSTRAINTS = ROOT.parent / "shared" / "constraints"
 #: What a deployment has without us.
 BASELINE = ("apache-airflow-providers-amazon", "boto3")
@@ -44,7 +45,7 @@ class Target:
 
     @property
     def requirement(self) -> str:
-        return "apache-airflow" if self.airflow == "newest" else f"apache-airflow=={self.airflow}"
+        return "apache-airflow" if self.airflow == NEWEST else f"apache-airflow=={self.airflow}"
 
     @property
     def is_airflow_2(self) -> bool:
@@ -149,9 +150,12 @@ class Environment:
         self._pip("install", package, log=log)
 
     def _pip(self, *arguments: str | Path, log: Path) -> None:
+        uv("pip", *arguments[:1], "--quiet", "--python", self.python, *self._pinned, *arguments[1:], log=log)
+
+    @property
+    def _pinned(self) -> list[str | Path]:
         constraints = self.target.constraints
-        pinned = ["--constraint", constraints] if constraints else []
-        uv("pip", *arguments[:1], "--quiet", "--python", self.python, *pinned, *arguments[1:], log=log)
+        return ["--constraint", constraints] if constraints else []
 
     def check(self, log: Path) -> None:
         """`pip check`, and that the same environment without us would have had the same versions."""
@@ -159,9 +163,8 @@ class Environment:
         installed = _versions(uv("pip", "freeze", "--python", self.python, log=log))
         wanted = log.parent / "baseline.in"
         wanted.write_text("\n".join([self.target.requirement, *BASELINE]))
-        pinned = ["--constraint", self.target.constraints] if self.target.constraints else []
-        plain = ["--quiet", "--no-header", "--no-annotate", "--python", self.python]
-        baseline = _versions(uv("pip", "compile", *plain, *pinned, wanted, log=log))
+        plain: list[str | Path] = ["--quiet", "--no-header", "--no-annotate", "--python", self.python]
+        baseline = _versions(uv("pip", "compile", *plain, *self._pinned, wanted, log=log))
         differences = {
             name: (baseline.get(name), installed.get(name))
             for name in baseline.keys() | installed.keys()
@@ -183,7 +186,7 @@ class Environment:
 
     def airflow(self, *arguments: str, log: Path, **more: str) -> str:
         """Run its `airflow` command."""
-        command = [self.python.parent / "airflow", *arguments]
+        command: list[str | Path] = [self.python.parent / "airflow", *arguments]
         return run(command, log, timeout=300, environ=self.environ(**more))
 
 

@@ -33,7 +33,11 @@ def real_airflow(environment: Environment, service: LocalSageMaker, log: Path) -
         "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": NAMESPACE,
         "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
     }
-    place = {"home": environment.folder / "real", "dags_folder": DAGS, "python": str(environment.python)}
+    place: dict[str, Any] = {
+        "home": environment.folder / "real",
+        "dags_folder": DAGS,
+        "python": str(environment.python),
+    }
     with contextlib.ExitStack() as stack:
         if environment.target.is_airflow_2:
             environment.add("psycopg2-binary", log)

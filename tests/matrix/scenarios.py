@@ -6,13 +6,15 @@ import contextlib
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airflow_spot.local import LocalSageMaker
-from tests.matrix.environment import ROOT, Environment, MatrixError, Target, build_wheel, find_python, run
+from tests.matrix.environment import NEWEST, ROOT, Environment, MatrixError, Target, build_wheel, find_python, run
 from tests.matrix.real import BUCKET, DAGS, real_airflow
 
 INSIDE = Path(__file__).parent / "inside"
@@ -20,6 +22,7 @@ EXAMPLES = ROOT / "dags"
 PIPELINE = {"rounds": 20, "seconds_per_round": 0.1}
 #: The newest Airflow is played in full on this Python only, like MWAA's images.
 FULL_ON = "3.12"
+CORES = 2
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,14 @@ class Row:
 class Player:
     """Plays scenarios; one that fails ends neither the others nor the run."""
 
-    def __init__(self, row: Row, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, row: Row, environment: Environment, say: Callable[[str], None]) -> None:
         self.row = row
-        self.folder = folder
+        self.environment = environment
         self.say = say
 
     def play(self, name: str, scenario: Callable[[Path], object]) -> bool:
         """Play one, with a log of its own, and say how it came out."""
-        log = self.folder / f"{name}.log"
+        log = self.environment.folder / f"{name}.log"
         started, error = time.monotonic(), None
         try:
             scenario(log)
@@ -83,69 +86,84 @@ class Player:
             with log.open("a") as said:
                 traceback.print_exc(file=said)
         result = self.row.results[name] = Result(time.monotonic() - started, error, log)
-        self.say(f"   {name}: {result.cell}" + (f": {error} (see {log})" if error else ""))
+        self.say(f"{self.row.target} {name}: {result.cell}" + (f": {error} (see {log})" if error else ""))
         return error is None
 
 
-def play(target: Target, folder: Path, *, bounded: bool, say: Callable[[str], None]) -> Row:
+def play_all(targets: Sequence[Target], folder: Path, *, bounded: bool, say: Callable[[str], None]) -> list[Row]:
     """
-    Install one version and play its scenarios.
+    Install every version and play its scenarios: what is single-threaded on both cores, the rest one by one.
 
+    :param folder: for environments and logs.
     :param bounded: without the slower ones.
+    :param say: told of each result.
     """
-    place = folder / str(target)
+    wheel = build_wheel(folder / "dist")
+    with ThreadPoolExecutor(CORES) as pool:
+        players = list(pool.map(lambda target: _play_statics(target, folder / str(target), wheel, say), targets))
+    for player in players:
+        full = player.environment.target.python == FULL_ON and player.row.passed
+        # On the newest Airflow the suites themselves run on a real scheduler.
+        if full and not (bounded and player.environment.target.airflow == NEWEST):
+            _play_trainings(player, bounded=bounded)
+    return [player.row for player in players]
+
+
+def _play_statics(target: Target, place: Path, wheel: Path, say: Callable[[str], None]) -> Player:
     place.mkdir(parents=True)
-    row = Row(target, target.airflow)
-    player = Player(row, place, say)
-    environment = Environment(target, place, build_wheel(folder / "dist"))
-    if target.constraints is None and target.airflow != "newest":
-        say("   without constraints: there are none for it here")
+    player = Player(Row(target, target.airflow), Environment(target, place, wheel), say)
+    environment = player.environment
+    if target.constraints is None and target.airflow != NEWEST:
+        say(f"{target} without constraints: there are none for it here")
 
     def install(log: Path) -> None:
         interpreter = find_python(target.python)
         if interpreter is None:
             raise MatrixError(f"no python{target.python} on PATH")
         environment.install(interpreter, log)
-        row.airflow = environment.airflow("version", log=log).split()[-1]
+        code = "from importlib.metadata import version; print(version('apache-airflow'))"
+        player.row.airflow = run([environment.python, "-c", code], log, timeout=60).strip()
 
-    if not player.play("install", install):
-        return row
-    row.install_seconds = environment.install_seconds
-    player.play("unchanged", environment.check)
-    player.play("imports", lambda log: _inside(environment, log, "imports.py"))
-    player.play("listed", lambda log: _listed(environment, log))
-    migrated = player.play("dags", lambda log: _dags(environment, log))
-    if migrated and target.python == FULL_ON:
-        _play_trainings(player, environment, bounded=bounded)
-    return row
+    if player.play("install", install):
+        player.row.install_seconds = environment.install_seconds
+        player.play("unchanged", environment.check)
+        player.play("imports", lambda log: _inside(environment, log, "imports.py"))
+        player.play("listed", lambda log: _listed(environment, log))
+        player.play("dags", lambda log: _dags(environment, log))
+    return player
 
 
-def _play_trainings(player: Player, environment: Environment, *, bounded: bool) -> None:
+def _play_trainings(player: Player, *, bounded: bool) -> None:
+    environment = player.environment
     # In this process, and so with this environment's packages: the version under test gets no more than its URL.
     with LocalSageMaker(grace_seconds=2) as service:
         service.client("s3").create_bucket(Bucket=BUCKET)
-        player.play("deferrable", lambda log: _pipeline(environment, service, log, deferrable=True))
         if not bounded:
+            player.play("deferrable", lambda log: _pipeline(environment, service, log, deferrable=True))
             player.play("sync", lambda log: _pipeline(environment, service, log, deferrable=False))
-        with _entered(player, environment, service) as real:
+        with _entered(player, service) as real:
             if real is None:
                 return
             scenarios = ["marked_failed"] if bounded else ["interrupted", "marked_failed", "triggerer_restarted"]
             for name in scenarios:
-                player.play(name, lambda _, name=name: getattr(real, name)())
+                player.play(name, partial(_on_real, real, name))
 
 
 @contextlib.contextmanager
-def _entered(player: Player, environment: Environment, service: LocalSageMaker) -> Iterator[Any]:
+def _entered(player: Player, service: LocalSageMaker) -> Iterator[Any]:
     """Start a real Airflow as a scenario of its own; None where it does not start."""
     with contextlib.ExitStack() as stack:
         entered: list[Any] = []
 
         def start(log: Path) -> None:
-            entered.append(stack.enter_context(real_airflow(environment, service, log)))
+            entered.append(stack.enter_context(real_airflow(player.environment, service, log)))
 
         player.play("start", start)
         yield entered[0] if entered else None
+
+
+def _on_real(real: Any, name: str, _: Path) -> None:
+    getattr(real, name)()
 
 
 def _inside(environment: Environment, log: Path, script: str, *arguments: str, **environ: str) -> str:
@@ -160,19 +178,19 @@ def _listed(environment: Environment, log: Path) -> None:
 
 
 def _dags(environment: Environment, log: Path) -> None:
-    environment.airflow("db", "migrate", log=log)
     examples = [path.stem for path in EXAMPLES.glob("*.py")]
-    _inside(environment, log, "dag_bag.py", str(EXAMPLES), *examples)
-    _inside(environment, log, "dag_bag.py", str(DAGS))
+    _inside(environment, log, "dag_bag.py", f"{EXAMPLES}:{DAGS}", *examples)
 
 
 def _pipeline(environment: Environment, service: LocalSageMaker, log: Path, *, deferrable: bool) -> None:
     """The example pipeline by `dag.test()`: all its tasks succeed, and the one job has completed."""
+    if not (environment.home / "airflow.db").exists():
+        environment.airflow("db", "migrate", log=log)
     before = len(_created(service))
     environ = {**service.environ, "AIRFLOW_CONN_AWS_DEFAULT": "aws://", "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES)}
-    answer = log.parent / "dag_test.json"
+    answer = log.parent / "pipeline.json"
     answer.unlink(missing_ok=True)
-    _inside(environment, log, "dag_test.py", str(EXAMPLES), json.dumps(deferrable), json.dumps(PIPELINE), **environ)
+    _inside(environment, log, "run_pipeline.py", str(EXAMPLES), json.dumps(deferrable), json.dumps(PIPELINE), **environ)
     told = json.loads(answer.read_text())
     if told["state"] != "success" or set(told["tasks"].values()) != {"success"}:
         raise MatrixError(f"the pipeline is {told['state']}: {told['tasks']}")

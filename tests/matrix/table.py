@@ -10,7 +10,7 @@ from tests.matrix.scenarios import Row
 def table(rows: Sequence[Row]) -> str:
     """One line a version, one column a scenario; what failed is named below with its log."""
     scenarios = list(dict.fromkeys(name for row in rows for name in row.results))
-    lines = [["airflow", "python", "install", *scenarios]]
+    lines = [["airflow", "python", "resolved in", *scenarios]]
     for row in rows:
         cells = [row.results[name].cell if name in row.results else "-" for name in scenarios]
         lines.append([row.airflow, row.target.python, f"{row.install_seconds:.1f} s", *cells])

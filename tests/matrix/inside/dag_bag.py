@@ -1,4 +1,4 @@
-"""Runs in the environment under test: every DAG of a folder imports, without a warning that is ours."""
+"""Runs in the environment under test: every DAG of some folders imports, without a warning that is ours."""
 
 import sys
 import warnings
@@ -8,9 +8,14 @@ warnings.filterwarnings("error", module=r"airflow_spot(\.|$)")
 try:
     from airflow.dag_processing.dagbag import DagBag
 except ImportError:  # Airflow below 3.2
-    from airflow.models.dagbag import DagBag
+    from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
 
-bag = DagBag(sys.argv[1], include_examples=False)
-assert not bag.import_errors, bag.import_errors
-assert set(bag.dags) >= set(sys.argv[2:]), sorted(bag.dags)
-sys.stdout.write(" ".join(sorted(bag.dags)) + "\n")
+folders, *expected = sys.argv[1:]
+found = set()
+for folder in folders.split(":"):
+    bag = DagBag(folder)
+    assert not bag.import_errors, bag.import_errors
+    assert bag.dags, folder
+    found |= set(bag.dags)
+assert found >= set(expected), sorted(found)
+sys.stdout.write(" ".join(sorted(found)) + "\n")

@@ -12,4 +12,4 @@ dag = spot_training_pipeline.dag
 dag.get_task("train").deferrable = json.loads(deferrable)
 run = dag.test(run_conf=json.loads(conf))
 states = {ti.task_id: str(getattr(ti.state, "value", ti.state)) for ti in run.get_task_instances()}
-Path("dag_test.json").write_text(json.dumps({"state": str(getattr(run.state, "value", run.state)), "tasks": states}))
+Path("pipeline.json").write_text(json.dumps({"state": str(getattr(run.state, "value", run.state)), "tasks": states}))
