@@ -235,7 +235,7 @@ class TrainingRun:
             return
         self.history = replace(self.history, attempts=(*self.history.attempts, attempt))
         if attached:
-            self._attach(attempt)
+            self._attach(attempt, entering=False)
             return
         self.log.info("Created %s; checkpoints in %s", name, self._checkpoints)
         self._on_attempt(name, attempt.checkpoint_s3_uri)
@@ -243,7 +243,7 @@ class TrainingRun:
             self.kill()
             self._check_alive()
 
-    def _attach(self, attempt: Attempt) -> None:
+    def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
         self._job = attempt.job_name
         self.log.info("Attached to training job %s (%s)", attempt.job_name, attempt.secondary_status)
         changed = changed_fields(self.plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else []
@@ -253,7 +253,8 @@ class TrainingRun:
                 ", ".join(changed),
                 attempt.job_name,
             )
-        if attempt.owner is not None and attempt.owner > self.this_try.number:
+        if not entering and attempt.owner is not None and attempt.owner > self.this_try.number:
+            # A try that begins is the newest, whatever its number: the DAG run may have been made again.
             self.log.warning("Try %d waits for it already: this try is an older one", attempt.owner)
         else:
             self.hook.mark_owner(attempt.arn, self.this_try)
@@ -290,9 +291,13 @@ class TrainingRun:
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
-        left = self.hook.stop(name, StopMark(action.reason, self.this_try.number))
+        left = self.hook.stop(name, StopMark(action.reason, self.this_try.number), owner=self.this_try.number)
         self._tell_stopped(action.why, left)
         self._refresh(name)
+        live = self.history.live
+        if left is not None and live is not None and live.status == "InProgress":
+            # A later try waits for it: it is not this one's to stop, and to try again would never end.
+            raise error_for(None)(f"{action.why}; training job {name}: {left}")
 
     def _succeed(self, action: Succeed) -> tuple[Mapping[str, Any], History]:
         name = action.attempt.job_name

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 #: Seconds between looks after one that failed: doubled each time, up to the second number.
 _PAUSES = (5.0, 300.0)
 
+#: Looks that fail one after the other, about two hours of them, before a worker is asked to find out why.
+_BLIND_LOOKS = 30
+
+_SETTLING_SECONDS = 2.0
+
 
 class SageMakerSpotTrainingTrigger(BaseTrigger):
     """
@@ -106,6 +111,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         """Look until there is something to decide. What fails in passing is tried again, and never ends the task."""
         seen = 0
         failures = 0
+        # Airflow fails a task whose trigger fires before the worker that deferred it has ended.
+        await asyncio.sleep(min(self.poll_interval, _SETTLING_SECONDS))
         while True:
             if self.until is not None and _now() >= self.until:
                 yield self._event("due")
@@ -114,10 +121,10 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
                 found = await self._look(seen)
                 failures = 0
             except Exception as error:
-                if _refused(error):
+                failures += 1
+                if _refused(error) or failures > _BLIND_LOOKS:
                     yield self._event("refused", message=str(error))
                     return
-                failures += 1
                 self.log.warning("Cannot look at %s now, will again: %s", self.job_name, error)
                 found = None
             else:

@@ -268,14 +268,15 @@ def test_an_unexpected_error_leaves_a_job_only_to_the_next_try(
     wait_for(local, settled, f"the job to be {status}")
 
 
-def test_an_older_try_that_attaches_late_does_not_become_the_owner(
+def test_a_dag_run_made_again_owns_the_job_that_it_finds(
     local: LocalSageMaker, sync_task: Task, ti: TaskInstance
 ) -> None:
-    again = ti.retried()
-    first = run_task(sync_task.operator(steps=20, seconds=0.1, wait_for_completion=False), again)
-    assert tags(local, first["Training"]["TrainingJobArn"])[TAG_OWNER] == "2"
-    run_task(sync_task.operator(steps=20, seconds=0.1, wait_for_completion=False), ti)
-    assert tags(local, first["Training"]["TrainingJobArn"])[TAG_OWNER] == "2"
+    first = run_task(sync_task.operator(steps=40, seconds=0.1, wait_for_completion=False), ti.retried())
+    arn = first["Training"]["TrainingJobArn"]
+    assert tags(local, arn)[TAG_OWNER] == "2"
+    # Its numbers start over: the lower one is the newer try.
+    run_task(sync_task.operator(steps=40, seconds=0.1, wait_for_completion=False), ti)
+    assert tags(local, arn)[TAG_OWNER] == "1"
 
 
 def test_text_from_templates_gets_the_types_of_the_api(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
