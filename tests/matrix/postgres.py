@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
+import tempfile
 from pathlib import Path
 from types import TracebackType
 
@@ -16,24 +16,23 @@ _USER = "postgres"
 
 class Postgres:
     """
-    A private cluster; a context manager. Nothing of it is left when it ends but its folder.
+    A private cluster; a context manager. Nothing of it is left when it ends.
 
-    :param folder: an empty folder for it.
-    :param log: gets what its commands say.
+    :param log: gets what its commands say, and what the server said.
     """
 
-    def __init__(self, folder: Path, log: Path) -> None:
-        self.folder = folder
+    def __init__(self, log: Path) -> None:
         self.log = log
         self.port = free_port()
         self.url = f"postgresql+psycopg2://{_USER}@127.0.0.1:{self.port}/{_USER}"
 
     def __enter__(self) -> Postgres:
-        self.folder.mkdir(parents=True)
+        _programs(self.log)
+        # Not below the matrix's folder, which the other user may not be allowed to enter.
+        self._temporary = tempfile.TemporaryDirectory(prefix="airflow-spot-postgres-")
+        self.folder = Path(self._temporary.name)
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root; Debian's package comes with a user for it
-            _programs(self.log)
             shutil.chown(self.folder, _USER)
-            _open_way_to(self.folder)
         self._run("initdb", "--no-sync", "--auth=trust", f"--username={_USER}", "--pgdata", self._data)
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
         self._run("pg_ctl", "start", "-w", "-D", self._data, "-l", self.folder / "server.log", "-o", options)
@@ -42,7 +41,12 @@ class Postgres:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self._data)
+        try:
+            self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self._data)
+            with self.log.open("a") as log:
+                log.write((self.folder / "server.log").read_text(errors="replace"))
+        finally:
+            self._temporary.cleanup()
 
     @property
     def _data(self) -> Path:
@@ -70,11 +74,3 @@ def _find() -> Path | None:
     places = [Path(found).parent] if (found := shutil.which("pg_ctl")) else []
     places += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     return next((place for place in places if (place / "initdb").exists()), None)
-
-
-def _open_way_to(folder: Path) -> None:
-    """Let the other user through to its folder; temporary folders are often closed to all but their owner."""
-    uid = pwd.getpwnam(_USER).pw_uid
-    for parent in folder.parents:
-        if parent.stat().st_uid != uid and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o001)

@@ -41,7 +41,7 @@ def real_airflow(environment: Environment, service: LocalSageMaker, log: Path) -
     with contextlib.ExitStack() as stack:
         if environment.target.is_airflow_2:
             environment.add("psycopg2-binary", log)
-            database = stack.enter_context(Postgres(environment.folder / "postgres", log))
+            database = stack.enter_context(Postgres(log))
             airflow: StandaloneAirflow = StandaloneAirflow2(**place, database=database.url, environ=environ)
         else:
             airflow = StandaloneAirflow(**place, environ=environ)
