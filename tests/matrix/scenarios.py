@@ -199,7 +199,7 @@ def _pipeline(environment: Environment, service: LocalSageMaker, log: Path, *, d
     job = service.client("sagemaker").describe_training_job(TrainingJobName=created[0])
     if job["TrainingJobStatus"] != "Completed":
         raise MatrixError(f"the job is {job['TrainingJobStatus']}")
-    if ("SageMakerSpotTrainingTrigger" in log.read_text()) is not deferrable:
+    if ("running trigger in line" in log.read_text()) is not deferrable:
         raise MatrixError(f"the task did {'not ' if deferrable else ''}wait in a trigger")
 
 
