@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds between looks after one that failed: doubled each time, up to the second number.
 _PAUSES = (5.0, 300.0)
+
+T = TypeVar("T")
 
 #: Looks that fail one after the other, about two hours of them, before a worker is asked to find out why.
 _BLIND_LOOKS = 30
@@ -104,8 +106,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Stop the job when a user ends the deferred task: Airflow 3.3 calls this, :meth:`run` sees to it below."""
         if self._is_to_stop:
-            # Never on the event loop; asgiref's threads, and no others, may ask Airflow for a connection.
-            await sync_to_async(self._stop, thread_sensitive=False)()
+            await _in_thread(self._stop)
 
     async def _watch(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to decide. What fails in passing is tried again, and never ends the task."""
@@ -147,7 +148,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     async def _look(self, seen: int) -> Look | None:
         if self.job_name is None:
             return None
-        return await sync_to_async(self._look_now, thread_sensitive=False)(seen)
+        return await _in_thread(partial(self._look_now, seen))
 
     def _look_now(self, seen: int) -> Look | None:
         return look(self._connect().find, str(self.job_name), seen)
@@ -174,6 +175,16 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     def _pause(self, failures: int) -> float:
         pause = self.poll_interval if not failures else min(_PAUSES[1], _PAUSES[0] * 2 ** min(failures - 1, 10))
         return pause if self.until is None else max(0.0, min(pause, self.until - _now()))
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """
+    Do what blocks, never on the event loop, and to its end.
+
+    asgiref's threads, and no others, may ask Airflow for a connection; broken off by a cancel in the middle of such a
+    question, they would leave its answer for the triggerer to read in place of its own.
+    """
+    return await asyncio.shield(sync_to_async(work, thread_sensitive=False)())
 
 
 def _now() -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from asgiref.sync import async_to_sync
 
 from airflow_spot import compat_triggers
 from airflow_spot.triggers import cancelled, training
@@ -35,6 +36,7 @@ def service() -> DictionarySageMaker:
 @pytest.fixture(autouse=True)
 def _below_3_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "TRIGGER_HAS_ON_KILL", False)
+    monkeypatch.setattr(training, "_SETTLING_SECONDS", 0.0)
 
 
 class Scene:
@@ -207,6 +209,55 @@ def test_a_triggerer_is_not_held_up_for_long() -> None:
 
     asyncio.run(asyncio.wait_for(scene(), LIMIT))
     assert stopped == [1]
+
+
+@pytest.mark.parametrize("doing", ["looking", "stopping"])
+def test_a_question_to_airflow_is_never_broken_off(service: DictionarySageMaker, doing: str) -> None:
+    """The hook's first call asks for the connection; without its answer the triggerer would read the wrong one."""
+    heard: list[str] = []
+
+    async def scene() -> None:
+        asked, answer, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def question() -> str:
+            asked.set()
+            await answer.wait()
+            return "the answer"
+
+        class Asking(DictionaryHook):
+            def find(self, job_name: str) -> dict[str, Any] | None:
+                return self.ask() or super().find(job_name)
+
+            def stop(self, *args: Any, **kwargs: Any) -> str | None:
+                return self.ask() or super().stop(*args, **kwargs)
+
+            def ask(self) -> None:
+                try:
+                    heard.append(async_to_sync(question)())
+                finally:
+                    loop.call_soon_threadsafe(done.set)
+
+        trigger = SageMakerSpotTrainingTrigger(job_name=JOB)
+        trigger._hook = Asking(service)
+
+        async def run() -> None:
+            if doing == "stopping":
+                await trigger.on_kill()
+            async for _ in trigger.run():
+                pass
+
+        task = asyncio.create_task(run())
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled(), "the cancel does not wait for the answer"
+        assert heard == []
+        answer.set()
+        await done.wait()
+
+    asyncio.run(asyncio.wait_for(scene(), LIMIT))
+    assert heard == ["the answer"]
 
 
 @pytest.mark.parametrize(("map_index", "key"), [(-1, "train"), (None, "train"), (0, "train_0"), (7, "train_7")])
