@@ -5,7 +5,8 @@ What ``import airflow_spot.operators.training`` costs a DAG file, beside the sto
 
 Each figure is the median over fresh interpreters, ours and the stock one in turn, so that a busy machine troubles
 both alike; the seconds are of CPU time, for the same reason. Both include ``import airflow`` and everything else that
-comes with it: what a DAG processor pays that has imported nothing yet. "Memory" is the peak resident size above a bare interpreter's.
+comes with it: what a DAG processor pays that has imported nothing yet. "Memory" is the peak resident size above a bare
+interpreter's.
 """
 
 from __future__ import annotations
