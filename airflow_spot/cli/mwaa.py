@@ -135,8 +135,8 @@ def configuration_options(version: str, namespace: str | None) -> list[tuple[str
                 "airflow_spot.namespace",
                 namespace,
                 "Part of the identity of every run: a successor of this environment that has it too, and repeats a run "
-                "by its id, takes over the jobs of that. Two environments that run at the same time in one AWS account must "
-                "not share it.",
+                "by its id, takes over the jobs of that. Two environments that run at the same time in one AWS "
+                "account must not share it.",
             )
         )
     return options
