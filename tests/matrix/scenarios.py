@@ -81,6 +81,8 @@ class Player:
             scenario(log)
         except MatrixError as failure:
             error = str(failure)
+            with log.open("a") as said:
+                print(error, file=said)
         except Exception as failure:  # whatever it is, it is this scenario's
             error = f"{type(failure).__name__}: {failure}"
             with log.open("a") as said:
