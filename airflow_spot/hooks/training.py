@@ -28,7 +28,7 @@ from airflow_spot.core.marks import (
     tag_map,
 )
 from airflow_spot.core.plan import Plan
-from airflow_spot.errors import QuotaError, RequestError
+from airflow_spot.errors import QuotaError, RequestError, SpotTrainingError
 from airflow_spot.hooks.logs import JobLog
 from airflow_spot.hooks.shapes import input_shape
 from airflow_spot.hooks.source import SourceArchive
@@ -170,7 +170,8 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             attached = True
         description = self.find(name)
         if description is None:
-            raise RequestError(f"Training job {name} was created and is gone: somebody deleted it")
+            # Deleted, or not to be seen yet: the next try finds out.
+            raise SpotTrainingError(f"Training job {name} was created and cannot be found")
         if (description.get("Environment") or {}).get(ENV_RUN) != run_key:
             raise RequestError(f"There is a training job {name} that is not of this run; delete it or rename yours")
         return description, attached

@@ -291,6 +291,8 @@ class TrainingRun:
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
+        if not self.options.stop_on_kill:
+            raise error_for(None)(f"{action.why}; training job {name} runs on, as stop_on_kill=False asks")
         left = self.hook.stop(name, StopMark(action.reason, self.this_try.number), owner=self.this_try.number)
         self._tell_stopped(action.why, left)
         self._refresh(name)

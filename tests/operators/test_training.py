@@ -215,6 +215,13 @@ def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskIns
     assert tags(local, job["TrainingJobArn"])[TAG_STOP] == "timeout 1"
 
 
+def test_time_is_up_and_the_job_may_run_on(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
+    with pytest.raises(SpotTimeout, match="runs on, as stop_on_kill=False asks"):
+        run_task(sync_task.operator(steps=1000, seconds=0.1, max_ingestion_time=3, stop_on_kill=False), ti)
+    (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
+    assert job["TrainingJobStatus"] == "InProgress"
+
+
 def test_on_kill_stops_the_job_and_a_retry_goes_on(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
     operator = sync_task.operator(steps=100, seconds=0.1)
     thread, results = in_background(lambda: run_task(operator, ti))
