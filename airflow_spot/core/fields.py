@@ -191,6 +191,7 @@ def _matches(pattern: str, text: str) -> bool:
         return True
 
 
-def _shorten(value: Any, limit: int = 80) -> str:
+def _shorten(value: Any) -> str:
+    """Show a value in at most 103 characters; of a path the end matters as much as the beginning."""
     text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-40:]}"

@@ -213,7 +213,7 @@ def test_quotas_count_what_runs_and_speak_as_aws_does() -> None:
 
         def attempt() -> None:
             try:
-                create(**jobs.request("import time; time.sleep(60)"))
+                create(**jobs.request("import time; time.sleep(600)"))
                 outcomes.append("created")
             except jobs.sagemaker.exceptions.ResourceLimitExceeded:
                 outcomes.append("refused")

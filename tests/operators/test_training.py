@@ -157,9 +157,9 @@ def test_a_capacity_error_is_a_new_attempt_after_a_pause(
 
 
 def test_a_second_worker_attaches(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
-    first = run_task(task.operator(steps=20, seconds=0.1, wait_for_completion=False), ti)
+    first = run_task(task.operator(steps=100, seconds=0.1, wait_for_completion=False), ti)
     again = ti.retried()
-    result = run_task(task.operator(steps=20, seconds=0.1), again)
+    result = run_task(task.operator(steps=100, seconds=0.1), again)
     assert result["Training"]["TrainingJobName"] == first["Training"]["TrainingJobName"]
     assert job_names(local, ti) == [result["Training"]["TrainingJobName"]]
     assert tags(local, result["Training"]["TrainingJobArn"])[TAG_OWNER] == "2"
@@ -278,11 +278,11 @@ def test_an_unexpected_error_leaves_a_job_only_to_the_next_try(
 def test_a_dag_run_made_again_owns_the_job_that_it_finds(
     local: LocalSageMaker, sync_task: Task, ti: TaskInstance
 ) -> None:
-    first = run_task(sync_task.operator(steps=40, seconds=0.1, wait_for_completion=False), ti.retried())
+    first = run_task(sync_task.operator(steps=600, seconds=0.1, wait_for_completion=False), ti.retried())
     arn = first["Training"]["TrainingJobArn"]
     assert tags(local, arn)[TAG_OWNER] == "2"
     # Its numbers start over: the lower one is the newer try.
-    run_task(sync_task.operator(steps=40, seconds=0.1, wait_for_completion=False), ti)
+    run_task(sync_task.operator(steps=600, seconds=0.1, wait_for_completion=False), ti)
     assert tags(local, arn)[TAG_OWNER] == "1"
 
 
