@@ -63,6 +63,7 @@ class Postgres:
 def _programs(log: Path) -> Path:
     """Where initdb and pg_ctl are; installs Debian's package where they are not and this user may."""
     if not (found := _find()) and shutil.which("apt-get") and os.geteuid() == 0:
+        run(["apt-get", "update"], log, timeout=300)
         run(["apt-get", "install", "-y", "--no-install-recommends", "postgresql"], log, timeout=300)
         found = _find()
     if not found:
