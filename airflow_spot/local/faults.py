@@ -149,7 +149,7 @@ def _rule(plan: str, entry: str) -> Rule:
             values["probability" if name == "p" else name] = readers[name](value)
         except (KeyError, ValueError):
             raise ValueError(f"faults {plan!r}: {option!r} is not one of {', '.join(readers)} with its value") from None
-    rule = Rule(pattern, kind, **values)  # type: ignore[arg-type]
+    rule = Rule(pattern, kind, **values)  # type: ignore[arg-type]  # each value was read by its field's own parser
     if not 0 <= rule.probability <= 1 or rule.seconds < 0 or rule.after < 0 or (rule.count or 0) < 0:
         raise ValueError(f"faults {plan!r}: {entry!r} has a value out of range")
     return rule
