@@ -53,11 +53,12 @@ def test_it_needs_airflow_the_amazon_provider_and_boto3(metadata: email.message.
     assert {"local", "sdk", "plot", "dev"} <= set(metadata.get_all("Provides-Extra", []))
 
 
-def test_its_entry_points_are_the_provider_and_the_command(wheel: zipfile.ZipFile) -> None:
+def test_its_entry_points_are_the_provider_the_plugin_and_the_command(wheel: zipfile.ZipFile) -> None:
     points = configparser.ConfigParser(delimiters=("=",))
     points.read_string(inside(wheel, "entry_points.txt"))
     assert {section: dict(points[section]) for section in points.sections()} == {
         "apache_airflow_provider": {"provider_info": "airflow_spot.provider_info:get_provider_info"},
+        "airflow.plugins": {"airflow_spot": "airflow_spot.ui.plugin:AirflowSpotPlugin"},
         "console_scripts": {"airflow-spot": "airflow_spot.cli.main:main"},
     }
 

@@ -1,0 +1,12 @@
+"""The differences between Airflow versions that the plugin meets; each entry says when it can go.
+
+Apart from ``compat.py``, so that DAG files do not load it.
+"""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+#: Whether a plugin adds to the navigation by an external view; below 3.1 it is by a menu item, which 3.1 and above
+#: would show a second time: goes when Airflow 3.0 is no longer supported.
+HAS_EXTERNAL_VIEWS = hasattr(AirflowPlugin, "external_views")

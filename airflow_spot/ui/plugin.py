@@ -1,0 +1,52 @@
+"""What this package adds to Airflow's own UI. Airflow loads it by the entry point ``airflow.plugins``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from airflow_spot.compat_plugins import HAS_EXTERNAL_VIEWS
+
+ENTRY = "Spot training jobs"
+#: Where each partition's console is, by how the names of its regions begin.
+_CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
+_CONSOLE = "console.aws.amazon.com"
+
+
+def deployment_region() -> str | None:
+    """
+    Return the region that this deployment's environment names; None where it names none.
+
+    Not that of a connection: the metadata database is not to be asked while a plugin is loaded.
+    """
+    return os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION") or None
+
+
+def training_jobs_url(region: str | None) -> str:
+    """
+    Return the page of SageMaker's console that lists the training jobs.
+
+    :param region: such as ``eu-west-1``; None for the one that the user's console is in.
+    """
+    console = next((host for start, host in _CONSOLES.items() if (region or "").startswith(start)), _CONSOLE)
+    return f"https://{console}/sagemaker/home{f'?region={region}' if region else ''}#/jobs"
+
+
+def external_views(region: str | None) -> list[dict[str, Any]]:
+    """Return the navigation's entry for Airflow 3.1 and above. AWS's console allows no frame, hence no route."""
+    return [{"name": ENTRY, "href": training_jobs_url(region), "destination": "nav", "category": "browse"}]
+
+
+def menu_items(region: str | None) -> list[dict[str, Any]]:
+    """Return the same for Airflow 2.11 and 3.0."""
+    return [{"name": ENTRY, "href": training_jobs_url(region), "category": "Browse"}]
+
+
+class AirflowSpotPlugin(AirflowPlugin):
+    """The plugin: an entry in the navigation that opens the list of training jobs in SageMaker's console."""
+
+    name = "airflow_spot"
+    external_views = external_views(deployment_region()) if HAS_EXTERNAL_VIEWS else []
+    appbuilder_menu_items = [] if HAS_EXTERNAL_VIEWS else menu_items(deployment_region())
