@@ -38,6 +38,14 @@ class ServiceFault(SpotTrainingError):
     """SageMaker failed by its own error more often than a try bears (``InternalServerError``)."""
 
 
+class SpotCapacityError(SpotTrainingError):
+    """
+    There was no capacity on any rung within ``max_total_wait`` or ``max_attempts``.
+
+    (``CapacityError``, ``MaxWaitTimeExceeded``, or a rung's ``wait`` was spent.)
+    """
+
+
 class QuotaError(SpotTrainingError):
     """An account limit keeps the job from starting (``ResourceLimitExceeded``)."""
 
@@ -51,6 +59,11 @@ class StoppedByUser(SpotFailError):
 
 
 _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
+    Outcome.NO_CAPACITY: SpotCapacityError,
+    Outcome.NO_CAPACITY_IN_TIME: SpotCapacityError,
+    Outcome.WAIT_SPENT: SpotCapacityError,
+    Outcome.INTERRUPTED: SpotCapacityError,
+    Outcome.QUOTA: QuotaError,
     Outcome.SCRIPT_ERROR: ScriptError,
     Outcome.OUT_OF_RUN_TIME: OutOfRunTime,
     Outcome.SERVICE_FAULT: ServiceFault,

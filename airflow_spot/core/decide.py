@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_spot.core.durations import human
-from airflow_spot.core.history import Attempt, History, Rung
-from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.history import Attempt, History, Refusal
+from airflow_spot.core.ladder import Rung
+from airflow_spot.core.outcomes import WAIT_REASON, Outcome
+from airflow_spot.core.walk import MISSES, Position, events, pause_ends, position, waited
 
 
 @dataclass(frozen=True)
 class Limits:
     """
-    How long and how often a run may try.
+    How long and how often a try of a run may go on.
+
+    Capacity and interruptions are bounded by time alone, unless ``max_attempts`` says otherwise.
 
     :param ladder: where attempts may run, in order.
     :param give_up_at: when the task stops waiting, whatever the job does; None for never.
-    :param service_faults: how many of SageMaker's own errors a try bears.
-    :param pause_base: and ``pause_cap``: seconds between attempts that found no capacity: doubled each time
-        up to the cap, less up to half by chance, so that a hundred tasks do not come back at once.
+    :param service_faults: how many of SageMaker's own errors it bears.
+    :param script_errors: how many errors of the script.
+    :param retry_exit_codes: of the script, that are always tried again and count for nothing.
+    :param max_attempts: how many training jobs it may create; None for any number.
+    :param max_total_wait: seconds that it may be without instances, all waits together; None for no limit.
+    :param max_total_run: seconds that its jobs may train together where ``max_run`` cuts one off; None: a job that
+        is cut off is the end.
+    :param pause_base: and ``pause_cap``: seconds between attempts that were refused: doubled each time up to the
+        cap, less up to half by chance.
     """
 
     ladder: tuple[Rung, ...]
     give_up_at: datetime | None = None
     service_faults: int = 5
+    script_errors: int = 0
+    retry_exit_codes: frozenset[int] = frozenset()
+    max_attempts: int | None = None
+    max_total_wait: float | None = None
+    max_total_run: float | None = None
     pause_base: float = 15.0
     pause_cap: float = 900.0
 
@@ -41,18 +56,28 @@ class Submit:
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for the live attempt to end, at most until ``until``."""
+    """
+    Wait for the live attempt to end, at most until ``until``.
+
+    :param patience: seconds that it may wait for capacity in one go, while and whenever it does; None for any.
+    """
 
     attempt: Attempt
     until: datetime | None
+    patience: float | None = None
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing is live: look again at ``until``."""
+    """
+    Nothing is live: look again at ``until``.
+
+    :param turn: the quota that is used up: whoever gives a share of it back may end the pause early.
+    """
 
     until: datetime
     why: str
+    turn: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,13 +112,11 @@ class Fail:
 
 Action = Submit | Wait | Pause | Stop | Succeed | Fail
 
-_NO_CAPACITY = (Outcome.NO_CAPACITY, Outcome.NO_CAPACITY_IN_TIME)
-
 _FATAL = {
     Outcome.OUT_OF_RUN_TIME: (
-        "it ran for its whole max_run. Raise max_run (at most 28 days); the next try goes on from the checkpoint"
+        "it ran for its whole max_run. Raise max_run (at most 28 days), or set max_total_run to go on from the "
+        "checkpoint in further jobs"
     ),
-    Outcome.SCRIPT_ERROR: "the training script failed",
     Outcome.REQUEST_ERROR: "SageMaker cannot run this request; another try would not help",
     Outcome.STOPPED_BY_PERSON: "somebody stopped it outside Airflow. Clear the task to go on from the checkpoint",
     Outcome.UNKNOWN: "it ended in a way that airflow_spot does not know",
@@ -111,68 +134,144 @@ def decide(limits: Limits, history: History, now: datetime, *, key: str = "") ->
     :param now: the time, with a zone.
     :param key: the run key: the seed of the pauses' jitter.
     """
+    past = events(history)
     if history.live is not None:
-        return _watch(limits, history.live, now)
+        return _watch(limits, history.live, past, now)
     last = history.last
     if last is not None and last.outcome is Outcome.COMPLETED:
         return Succeed(last)
     if limits.give_up_at is not None and now >= limits.give_up_at:
         return Fail(last, None, "the task's time is up, and no job is live")
-    if last is None:
-        return Submit(1, limits.ladder[0], "first attempt")
-    mine = history.of_this_try
-    if not mine:
-        return Submit(
-            last.number + 1, _rung(limits, 0), f"attempt {last.number} ended before this try ({last.outcome})"
-        )
-    return _after(limits, mine, now, key)
+    if not past:
+        why = f"attempt {last.number} ended before this try ({last.outcome})" if last else "first attempt"
+        return Submit(last.number + 1 if last else 1, limits.ladder[0], why)
+    return _after(limits, history, past, now, key)
 
 
-def _watch(limits: Limits, live: Attempt, now: datetime) -> Action:
-    if limits.give_up_at is not None and now >= limits.give_up_at and live.status != "Stopping":
-        return Stop(live, "timeout", "the task's time is up")
+def _watch(limits: Limits, live: Attempt, past: Sequence[Attempt | Refusal], now: datetime) -> Action:
     # A job that is stopping ends by itself within minutes: waiting for that is never cut short.
-    return Wait(live, None if live.status == "Stopping" else limits.give_up_at)
+    if live.status == "Stopping":
+        return Wait(live, None)
+    if limits.give_up_at is not None and now >= limits.give_up_at:
+        return Stop(live, "timeout", "the task's time is up")
+    allowed = _wait_allowed(limits, live)
+    left = None
+    if limits.max_total_wait is not None:
+        left = max(0.0, limits.max_total_wait - waited(past, live.waiting_since or now))
+    if live.waiting_since is not None:
+        so_far = (now - live.waiting_since).total_seconds()
+        if left is not None and so_far >= left:
+            return Stop(live, "total-wait", _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
+        if allowed is not None and so_far >= allowed:
+            return Stop(live, WAIT_REASON, f"it waited {human(so_far)} for capacity, as long as its rung allows")
+    bounds = [bound for bound in (allowed, left) if bound is not None]
+    return Wait(live, limits.give_up_at, min(bounds) if bounds else None)
 
 
-def _after(limits: Limits, mine: tuple[Attempt, ...], now: datetime, key: str) -> Action:
-    last = mine[-1]
-    if last.outcome is Outcome.OUR_STOP:
-        return Submit(last.number + 1, _same(limits, last), f"attempt {last.number} was stopped by us")
-    if last.outcome in _NO_CAPACITY:
-        misses = sum(1 for attempt in mine if attempt.outcome in _NO_CAPACITY)
-        rung = _rung(limits, misses)
-        due = _pause_ends(limits, last, misses, key)
-        # MaxWait has been waited for in full already: only an immediate refusal needs a pause.
-        if last.outcome is Outcome.NO_CAPACITY and due is not None and now < due:
-            # Never beyond the task's own end: that is then what the next look decides on.
-            until = due if limits.give_up_at is None else min(due, limits.give_up_at)
-            return Pause(until, f"no capacity for {last.rung}; again in {human((until - now).total_seconds())}")
-        return Submit(last.number + 1, rung, f"attempt {last.number}: {last.outcome}; same checkpoint")
-    if last.outcome is Outcome.SERVICE_FAULT:
-        faults = sum(1 for attempt in mine if attempt.outcome is Outcome.SERVICE_FAULT)
-        if faults <= limits.service_faults:
-            return Submit(
-                last.number + 1, _same(limits, last), f"attempt {last.number}: SageMaker's own error {faults}"
-            )
-        return Fail(last, last.outcome, f"SageMaker failed {faults} times by its own error")
-    kind = last.outcome or Outcome.UNKNOWN
-    return Fail(last, kind, _FATAL.get(kind, _FATAL[Outcome.UNKNOWN]))
+_TOTAL_WAIT = "the run has waited for capacity for max_total_wait ({})"
 
 
-def _rung(limits: Limits, misses: int) -> Rung:
-    return limits.ladder[misses % len(limits.ladder)]
-
-
-def _same(limits: Limits, last: Attempt) -> Rung:
-    return last.rung if last.rung in limits.ladder else limits.ladder[0]
-
-
-def _pause_ends(limits: Limits, last: Attempt, misses: int, key: str) -> datetime | None:
-    """Once round the ladder: a pause, growing and jittered by a hash, so that it is the same at every look."""
-    rounds, within = divmod(misses, len(limits.ladder))
-    if within or last.ended is None:
+def _wait_allowed(limits: Limits, live: Attempt) -> float | None:
+    """How long a job may wait on its rung. With no other rung, to stop it would only lose its place in the queue."""
+    if len(limits.ladder) == 1:
         return None
-    pause = min(limits.pause_cap, limits.pause_base * 2.0 ** min(rounds - 1, 30))
-    share = hashlib.sha256(f"{key}-{last.number}".encode()).digest()[0] / 255
-    return last.ended + timedelta(seconds=pause * (1 - share / 2))
+    return next((rung.wait for rung in limits.ladder if str(rung) == live.rung), None)
+
+
+def _after(limits: Limits, history: History, past: Sequence[Attempt | Refusal], now: datetime, key: str) -> Action:
+    newest = past[-1]
+    place = position(limits.ladder, past)
+    why = _may_go_on(limits, newest, past)
+    attempt = history.last
+    kind = newest.outcome or Outcome.UNKNOWN
+    if why is None:
+        return Fail(attempt, kind, _end(limits, newest, past, kind))
+    number = newest.number if isinstance(newest, Refusal) else newest.number + 1
+    capacity = kind if kind in MISSES else Outcome.NO_CAPACITY_IN_TIME
+    left = None if limits.max_total_wait is None else limits.max_total_wait - waited(past, now)
+    if left is not None and left <= 0:
+        return Fail(attempt, capacity, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
+    mine = history.of_this_try
+    if limits.max_attempts is not None and len(mine) >= limits.max_attempts:
+        return Fail(attempt, kind, f"this try has created max_attempts ({limits.max_attempts}) training jobs")
+    due = _pause(limits, newest, past, place, key)
+    if due is not None and now < due:
+        # Never beyond an end of the task's own: that is then what the next look decides on.
+        ends = [due, *([limits.give_up_at] if limits.give_up_at else [])]
+        ends += [now + timedelta(seconds=left)] if left is not None else []
+        until = min(ends)
+        turn = newest.rung if kind is Outcome.QUOTA else ""
+        return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", turn)
+    return Submit(number, limits.ladder[place.index], why)
+
+
+_UNBOUNDED = {
+    Outcome.QUOTA: "the quota for {rung} is used up",
+    **dict.fromkeys(MISSES - {Outcome.QUOTA}, "{kind} for {rung}; same checkpoint"),
+    Outcome.OUR_STOP: "it was stopped by us",
+    Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
+}
+
+
+def _may_go_on(limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt | Refusal]) -> str | None:
+    """Say why another attempt is worth it; None where the budget of its kind is spent."""
+    kind, why = newest.outcome, None
+    if kind in _UNBOUNDED:
+        why = _UNBOUNDED[kind].format(kind=kind, rung=newest.rung)
+    elif kind is Outcome.SERVICE_FAULT:
+        faults = _count(past, Outcome.SERVICE_FAULT)
+        why = f"SageMaker's own error {faults}" if faults <= limits.service_faults else None
+    elif kind is Outcome.SCRIPT_ERROR and isinstance(newest, Attempt):
+        why = _script_may_go_on(limits, newest, past)
+    elif kind is Outcome.OUT_OF_RUN_TIME and limits.max_total_run is not None:
+        left = limits.max_total_run - sum(event.training_seconds for event in past if isinstance(event, Attempt))
+        why = f"it ran for its whole max_run; {human(left)} of max_total_run are left" if left > 0 else None
+    return None if why is None else f"attempt {newest.number}: {why}"
+
+
+def _script_may_go_on(limits: Limits, newest: Attempt, past: Sequence[Attempt | Refusal]) -> str | None:
+    if newest.exit_code in limits.retry_exit_codes:
+        return f"exit code {newest.exit_code}, which is always tried again"
+    errors = len(_script_errors(limits, past))
+    return f"script error {errors} of {limits.script_errors}" if errors <= limits.script_errors else None
+
+
+def _end(limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt | Refusal], kind: Outcome) -> str:
+    if kind is Outcome.SERVICE_FAULT:
+        return f"SageMaker failed {_count(past, Outcome.SERVICE_FAULT)} times by its own error"
+    if kind is Outcome.SCRIPT_ERROR:
+        times = len(_script_errors(limits, past))
+        return "the training script failed" if times == 1 else f"the training script failed {times} times"
+    if kind is Outcome.OUT_OF_RUN_TIME and limits.max_total_run is not None:
+        return f"its jobs have trained for max_total_run ({human(limits.max_total_run)}): raise it"
+    return _FATAL.get(kind, _FATAL[Outcome.UNKNOWN])
+
+
+def _pause(
+    limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt | Refusal], place: Position, key: str
+) -> datetime | None:
+    again = place.again
+    if newest.outcome is Outcome.SCRIPT_ERROR:
+        # A script that fails at once, with a code that is always tried again, would cost a launch a second.
+        again = 0
+        for event in reversed(past[:-1]):
+            if event.outcome is not Outcome.SCRIPT_ERROR:
+                break
+            again += 1
+    if again is None:
+        return None
+    return pause_ends(key, newest, again, limits.pause_base, limits.pause_cap)
+
+
+def _count(past: Sequence[Attempt | Refusal], outcome: Outcome) -> int:
+    return sum(1 for event in past if event.outcome is outcome)
+
+
+def _script_errors(limits: Limits, past: Sequence[Attempt | Refusal]) -> list[Attempt]:
+    return [
+        event
+        for event in past
+        if isinstance(event, Attempt)
+        and event.outcome is Outcome.SCRIPT_ERROR
+        and event.exit_code not in limits.retry_exit_codes
+    ]

@@ -26,6 +26,7 @@ class InvalidField(ValueError):
         shown = "" if secret else f" is {_shorten(value)}"
         super().__init__(f"{name}{shown}: {fix}")
         self.name = name
+        self.value = value
         self.fix = fix
 
 

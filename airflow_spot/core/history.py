@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from airflow_spot.core.identity import JobName
+from airflow_spot.core.ladder import Placement
 from airflow_spot.core.marks import (
     ENV_FINGERPRINT,
+    ENV_RUNG,
     ENV_TRY,
     TAG_DELIVERED,
     TAG_OWNER,
@@ -17,21 +19,15 @@ from airflow_spot.core.marks import (
     StopMark,
     TryMark,
 )
-from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
+from airflow_spot.core.outcomes import (
+    Outcome,
+    classify,
+    count_interruptions,
+    exit_code,
+    waiting_since,
+    working_spans,
+)
 from airflow_spot.core.savings import savings_percent
-
-
-@dataclass(frozen=True)
-class Rung:
-    """Where an attempt may run: the instances, and on which market."""
-
-    instance_type: str
-    instance_count: int = 1
-    spot: bool = True
-
-    def __str__(self) -> str:
-        count = f"{self.instance_count} x " if self.instance_count != 1 else ""
-        return f"{count}{self.instance_type} {'spot' if self.spot else 'on-demand'}"
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,12 @@ class Attempt:
     """
     One training job of a run.
 
+    :param placement: the instances it ran on.
+    :param rung: the name of the ladder's rung that it was created on.
+    :param waiting_since: since when it has waited for capacity, while it does.
+    :param worked: seconds in which it had its instances, without the span that is not over, which began at
+        ``working_since``.
+    :param exit_code: the script's, where it failed.
     :param stop: why we stopped it, if we did.
     :param delivered: the try that handed its result over.
     :param begun: the try that created it.
@@ -47,10 +49,11 @@ class Attempt:
 
     name: JobName
     job_name: str
-    rung: Rung
+    placement: Placement
     status: str
     secondary_status: str
     outcome: Outcome | None
+    rung: str = ""
     interruptions: int = 0
     training_seconds: int = 0
     billable_seconds: int = 0
@@ -64,6 +67,10 @@ class Attempt:
     checkpoint_s3_uri: str = ""
     arn: str = ""
     owner: int | None = None
+    waiting_since: datetime | None = None
+    worked: float = 0.0
+    working_since: datetime | None = None
+    exit_code: int | None = None
 
     @property
     def number(self) -> int:
@@ -74,6 +81,11 @@ class Attempt:
     def live(self) -> bool:
         """Whether it may still train or write checkpoints."""
         return self.outcome is None
+
+    @property
+    def trained(self) -> bool:
+        """Whether it ever had its instances."""
+        return bool(self.worked or self.working_since or self.training_seconds)
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], tags: Mapping[str, str]) -> Attempt:
@@ -91,29 +103,38 @@ class Attempt:
         stop = StopMark.parse(tags.get(TAG_STOP))
         resources = description.get("ResourceConfig") or {}
         environment = description.get("Environment") or {}
+        reason = str(description.get("FailureReason") or "")
+        spans = working_spans(description)
         return cls(
             name=name,
             job_name=job_name,
-            rung=Rung(
-                str(resources.get("InstanceType") or resources.get("SelectedInstanceType") or "unknown"),
-                int(resources.get("InstanceCount") or 1),
-                bool(description.get("EnableManagedSpotTraining")),
+            placement=(
+                placement := Placement(
+                    str(resources.get("InstanceType") or resources.get("SelectedInstanceType") or "unknown"),
+                    int(resources.get("InstanceCount") or 1),
+                    bool(description.get("EnableManagedSpotTraining")),
+                )
             ),
+            rung=str(environment.get(ENV_RUNG) or placement),
             status=str(description.get("TrainingJobStatus")),
             secondary_status=str(description.get("SecondaryStatus")),
-            outcome=classify(description, stopped_by_us=stop is not None),
+            outcome=classify(description, stop_reason=stop.reason if stop and not stop.withdrawn else None),
             interruptions=count_interruptions(description.get("SecondaryStatusTransitions") or ()),
             training_seconds=int(description.get("TrainingTimeInSeconds") or 0),
             billable_seconds=int(description.get("BillableTimeInSeconds") or 0),
             created=description.get("CreationTime"),
             ended=description.get("TrainingEndTime") or description.get("LastModifiedTime"),
-            failure_reason=str(description.get("FailureReason") or ""),
+            failure_reason=reason,
             stop=stop,
             delivered=TryMark.parse(tags.get(TAG_DELIVERED)),
             begun=TryMark.parse(environment.get(ENV_TRY)),
             fingerprint=str(environment.get(ENV_FINGERPRINT) or ""),
             checkpoint_s3_uri=str((description.get("CheckpointConfig") or {}).get("S3Uri") or ""),
             arn=str(description.get("TrainingJobArn") or ""),
+            waiting_since=waiting_since(description),
+            worked=spans[0],
+            working_since=spans[1],
+            exit_code=exit_code(reason) if reason.startswith("AlgorithmError") else None,
             owner=int(owner) if (owner := tags.get(TAG_OWNER, "")).isdecimal() else None,
         )
 
@@ -121,9 +142,9 @@ class Attempt:
         """Give what a task's result says of the attempt."""
         return {
             "job_name": self.job_name,
-            "instance_type": self.rung.instance_type,
-            "instance_count": self.rung.instance_count,
-            "spot": self.rung.spot,
+            "instance_type": self.placement.instance_type,
+            "instance_count": self.placement.instance_count,
+            "spot": self.placement.spot,
             "outcome": str(self.outcome) if self.outcome else "in progress",
             "interruptions": self.interruptions,
             "training_seconds": self.training_seconds,
@@ -133,17 +154,55 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """
+    A create that SageMaker refused for want of quota or capacity: it leaves no job, so only the try itself knows.
+
+    :param number: the attempt that was to be created.
+    :param rung: where.
+    :param at: when.
+    :param message: SageMaker's, without values of the request.
+    :param waited: the pause after it is over, whatever the clock says: its turn came.
+    """
+
+    number: int
+    rung: str
+    outcome: Outcome
+    at: datetime
+    message: str = ""
+    waited: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it for a deferred task to carry."""
+        return {
+            "number": self.number,
+            "rung": self.rung,
+            "outcome": self.outcome.value,
+            "at": self.at.timestamp(),
+            "message": self.message,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Refusal:
+        """Read what :meth:`to_json` wrote."""
+        at = datetime.fromtimestamp(value["at"], timezone.utc)
+        return cls(value["number"], value["rung"], Outcome(value["outcome"]), at, value["message"])
+
+
+@dataclass(frozen=True)
 class History:
     """
     The attempts of one generation of a run, oldest first.
 
     :param first_of_try: the number of the first attempt that counts for this Airflow try. What ended before is
         closed: neither its failure nor its budgets are this try's.
+    :param refusals: the creates of this try that came to no job.
     """
 
     generation: int
     attempts: tuple[Attempt, ...] = field(default=())
     first_of_try: int = 1
+    refusals: tuple[Refusal, ...] = ()
 
     @property
     def last(self) -> Attempt | None:

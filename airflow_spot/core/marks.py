@@ -32,6 +32,8 @@ TAGS_USED = 7
 ENVIRONMENT_USED = 6
 
 TAG_VALUE_LIMIT = 256
+#: The reason of a stop mark that no longer holds.
+WITHDRAWN = "withdrawn"
 _CUT = "=="  # never occurs in an encoded value, so a cut one shows
 _SCRIPT = ("sagemaker_program", "sagemaker_submit_directory")
 
@@ -68,6 +70,11 @@ class StopMark:
 
     reason: str
     try_number: int
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether a later try took it back: the stop that it announced never came."""
+        return self.reason == WITHDRAWN
 
     def __str__(self) -> str:
         return f"{self.reason} {self.try_number}"

@@ -5,11 +5,59 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 #: Any other status is of a job that may train or write checkpoints, also one that is newer than this package: to
 #: take it for an end would start a second job beside it.
 ENDED_STATUSES = frozenset({"Completed", "Failed", "Stopped", "Deleting"})
+
+#: Secondary statuses in which a job has no instances, or not all of them yet.
+WAITING_STATUSES = frozenset({"Starting", "Pending", "Interrupted", "Restarting", "LaunchingMLInstances"})
+#: And those in which it works, and is paid for.
+_WORKING_STATUSES = frozenset(
+    {"Downloading", "Training", "Uploading", "DownloadingTrainingImage", "PreparingTrainingStack"}
+)
+
+#: Seconds after an interruption in which the other instances' scripts fail for want of their peer.
+PEER_FAILURE_SECONDS = 300.0
+
+#: What SageMaker, or the way to it, recovers from by itself: the code of a ClientError, or an HTTP status.
+PASSING_CODES = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "BandwidthLimitExceeded",
+        "PriorRequestNotComplete",
+        "TransactionInProgressException",
+        "EC2ThrottledException",
+        "InternalFailure",
+        "InternalError",
+        "InternalServerError",
+        "InternalServerException",
+        "InternalServiceException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+    }
+)
+#: Credentials that a fresh session mends.
+EXPIRED_CODES = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "InvalidClientTokenId"}
+)
+HTTP_SERVER_ERROR = 500
+
+#: In our stop mark, of a job that waited longer than its rung allows.
+WAIT_REASON = "wait"
+
+DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 
 class Outcome(str, enum.Enum):
@@ -18,6 +66,9 @@ class Outcome(str, enum.Enum):
     COMPLETED = "completed"
     NO_CAPACITY_IN_TIME = "no capacity in time"
     NO_CAPACITY = "no capacity"
+    WAIT_SPENT = "rung's wait spent"
+    QUOTA = "quota"
+    INTERRUPTED = "interrupted"
     SERVICE_FAULT = "service fault"
     OUT_OF_RUN_TIME = "out of run time"
     SCRIPT_ERROR = "script error"
@@ -30,7 +81,7 @@ class Outcome(str, enum.Enum):
         return self.value
 
 
-def classify(description: Mapping[str, Any], *, stopped_by_us: bool) -> Outcome | None:
+def classify(description: Mapping[str, Any], *, stop_reason: str | None) -> Outcome | None:
     """
     Name how a training job ended.
 
@@ -38,7 +89,7 @@ def classify(description: Mapping[str, Any], *, stopped_by_us: bool) -> Outcome 
     StatusMessage.
 
     :param description: what DescribeTrainingJob returned.
-    :param stopped_by_us: the job bears our stop mark.
+    :param stop_reason: of our stop mark, if the job bears one.
     :return: the outcome; None while the job is live.
     """
     status = description.get("TrainingJobStatus")
@@ -47,18 +98,23 @@ def classify(description: Mapping[str, Any], *, stopped_by_us: bool) -> Outcome 
     if status == "Completed":
         return Outcome.COMPLETED
     if status == "Stopped":
-        return _stopped(str(description.get("SecondaryStatus")), stopped_by_us)
+        return _stopped(str(description.get("SecondaryStatus")), stop_reason)
     if status == "Failed":
-        return _failed(str(description.get("FailureReason") or ""))
+        outcome = _failed(str(description.get("FailureReason") or ""))
+        if outcome is Outcome.SCRIPT_ERROR and is_peer_failure(description):
+            return Outcome.INTERRUPTED
+        return outcome
     return Outcome.UNKNOWN
 
 
-def _stopped(secondary: str, stopped_by_us: bool) -> Outcome:
+def _stopped(secondary: str, stop_reason: str | None) -> Outcome:
     if secondary == "MaxWaitTimeExceeded":
         return Outcome.NO_CAPACITY_IN_TIME
     if secondary == "MaxRuntimeExceeded":
         return Outcome.OUT_OF_RUN_TIME
-    return Outcome.OUR_STOP if stopped_by_us else Outcome.STOPPED_BY_PERSON
+    if stop_reason is None:
+        return Outcome.STOPPED_BY_PERSON
+    return Outcome.WAIT_SPENT if stop_reason == WAIT_REASON else Outcome.OUR_STOP
 
 
 def _failed(reason: str) -> Outcome:
@@ -72,6 +128,88 @@ def _failed(reason: str) -> Outcome:
     if head == "ClientError":
         return Outcome.REQUEST_ERROR
     return Outcome.UNKNOWN
+
+
+def classify_refusal(code: str, status: int = 400) -> Outcome | None:
+    """
+    Name why CreateTrainingJob, or a call about a job, was refused.
+
+    :param code: the ClientError's.
+    :param status: the HTTP status.
+    :return: the outcome; None for what passes by itself, so that the same call is worth repeating.
+    """
+    if code == "ResourceLimitExceeded":
+        return Outcome.QUOTA
+    if code in ("InsufficientCapacity", "InsufficientCapacityException", "CapacityError"):
+        return Outcome.NO_CAPACITY
+    if code in PASSING_CODES or code in EXPIRED_CODES or status >= HTTP_SERVER_ERROR:
+        return None
+    if code in DENIED_CODES or code in ("ValidationException", "ValidationError", "InvalidParameterValue"):
+        return Outcome.REQUEST_ERROR
+    return Outcome.UNKNOWN
+
+
+def exit_code(reason: str) -> int | None:
+    """Read a script's exit code out of a FailureReason, behind the script's own text; None where it says none."""
+    found = re.findall(r"exit code:?\s*(-?\d+)", reason, re.IGNORECASE)
+    return int(found[-1]) if found else None
+
+
+def is_peer_failure(description: Mapping[str, Any]) -> bool:
+    """
+    Tell whether a script failed because its peer's spot instance was taken.
+
+    With several instances, an interruption of one shows in the others as an error of their communication (NCCL,
+    Gloo, MPI), and the job may end as AlgorithmError before SageMaker restarts it.
+    """
+    if int((description.get("ResourceConfig") or {}).get("InstanceCount") or 1) < 2:
+        return False
+    begun = [
+        transition.get("StartTime")
+        for transition in description.get("SecondaryStatusTransitions") or ()
+        if transition.get("Status") == "Interrupted"
+    ]
+    ended = description.get("TrainingEndTime") or description.get("LastModifiedTime")
+    if not begun or not isinstance(begun[-1], datetime) or not isinstance(ended, datetime):
+        return False
+    return (ended - begun[-1]).total_seconds() <= PEER_FAILURE_SECONDS
+
+
+def waiting_since(description: Mapping[str, Any]) -> datetime | None:
+    """
+    Say since when a live job has waited for capacity; None while it works, and once it is told to stop.
+
+    An interruption begins a new wait. From the transitions where there are any: a job that is told from its status
+    alone has waited since it was created.
+    """
+    if description.get("TrainingJobStatus") != "InProgress":
+        return None
+    if description.get("SecondaryStatus") not in WAITING_STATUSES:
+        return None
+    begun: datetime | None = None
+    for transition in reversed(description.get("SecondaryStatusTransitions") or ()):
+        if transition.get("Status") not in WAITING_STATUSES:
+            break
+        begun = transition.get("StartTime") or begun
+    return begun or description.get("CreationTime")
+
+
+def working_spans(description: Mapping[str, Any]) -> tuple[float, datetime | None]:
+    """
+    Sum up how long a job has worked.
+
+    :return: the seconds of the spans that are over, and when the one began that is not.
+    """
+    total, open_since = 0.0, None
+    for transition in description.get("SecondaryStatusTransitions") or ():
+        begun, ended = transition.get("StartTime"), transition.get("EndTime")
+        if transition.get("Status") not in _WORKING_STATUSES or begun is None:
+            continue
+        if ended is None:
+            open_since = begun
+        else:
+            total += max(0.0, (ended - begun).total_seconds())
+    return total, open_since
 
 
 def count_interruptions(transitions: Sequence[Mapping[str, Any]]) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_spot.core import rules
 from airflow_spot.core.durations import seconds
 from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated, plain_copy
-from airflow_spot.core.history import Rung
 from airflow_spot.core.identity import JobName, RunIdentity, check_s3_uri, checkpoint_prefix, legal_prefix
+from airflow_spot.core.ladder import Rung, apply_rung, is_unknown_yet, read_ladder
 from airflow_spot.core.marks import (
     ENV_ATTEMPT,
     ENV_FINGERPRINT,
@@ -39,6 +39,7 @@ class SpotSettings:
     :param checkpoint_local_path: where the script writes them in the container.
     :param checkpoint_scope: ``"run"`` gives each run a folder of its own below the base; ``"exact"`` uses the
         base as it is.
+    :param ladder: where attempts may run, in order; None for the config's own placement.
     """
 
     use_spot_instances: Any = True
@@ -47,6 +48,7 @@ class SpotSettings:
     checkpoint_s3_uri: Any = None
     checkpoint_local_path: Any = None
     checkpoint_scope: Any = "run"
+    ladder: Any = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Plan:
     :param request: CreateTrainingJob's parameters but for name, marks and the checkpoint folder.
     :param prefix: of the job names.
     :param ladder: where attempts may run.
+    :param preferences: whether the installed botocore knows ``InstancePreferences``.
     """
 
     run: RunIdentity
@@ -66,6 +69,7 @@ class Plan:
     ladder: tuple[Rung, ...]
     checkpoint_base: str
     checkpoint_scope: str
+    preferences: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -84,7 +88,7 @@ class Plan:
 
     def request_for(self, generation: int, attempt: int, rung: Rung, this_try: TryMark) -> dict[str, Any]:
         """Make the whole CreateTrainingJob request of one attempt."""
-        request: dict[str, Any] = plain_copy(self.request)
+        request = _on_rung(self.request, rung, self.preferences)
         request["TrainingJobName"] = self.job_name(generation, attempt)
         request["CheckpointConfig"] = {
             **request.get("CheckpointConfig", {}),
@@ -155,21 +159,27 @@ def build_plan(
     # Of legal length for the check only: an attempt's name is made later.
     request["TrainingJobName"] = prefix[:36].rstrip("-")
     request = coerce(request, shape)
-    rules.check(request)
+    preferences = "InstancePreferences" in shape.members["ResourceConfig"]().members
+    if settings.ladder is None:
+        rules.check(request)
     resources = request.get("ResourceConfig") or {}
-    if not any(resources.get(name) for name in ("InstanceType", "InstanceGroups", "InstancePreferences")):
+    if settings.ladder is None and not any(
+        resources.get(name) for name in ("InstanceType", "InstanceGroups", "InstancePreferences")
+    ):
         raise InvalidField("ResourceConfig.InstanceType", resources.get("InstanceType"), "name an instance type")
     scope = str(settings.checkpoint_scope)
     if scope not in ("run", "exact"):
         raise InvalidField("checkpoint_scope", scope, 'must be "run" or "exact"')
+    ladder = _ladder(settings.ladder, request, shape, preferences)
     del request["TrainingJobName"]
     plan = Plan(
         run=run,
         request=request,
         prefix=prefix,
-        ladder=(_rung(request),),
+        ladder=ladder,
         checkpoint_base=request["CheckpointConfig"]["S3Uri"],
         checkpoint_scope=scope,
+        preferences=preferences,
     )
     # The base may fit where the run's folder below it does not; every generation's is of one length.
     uri = shape.members["CheckpointConfig"]().members["S3Uri"]()
@@ -211,10 +221,52 @@ def _unrendered(value: Any) -> bool:
     return not hasattr(value, "total_seconds") and is_templated(value)
 
 
+def _ladder(given: Any, request: Mapping[str, Any], shape: Shape, preferences: bool) -> tuple[Rung, ...]:
+    """Read the ladder, and make every rung's request once: what is wrong with the last one is met before the first."""
+    if given is None:
+        return (_rung(request),)
+    count = (request.get("ResourceConfig") or {}).get("InstanceCount")
+    ladder = tuple(_as_text(rung, shape) for rung in read_ladder(given, instance_count=int(count or 1)))
+    for i, rung in enumerate(ladder):
+        try:
+            rules.check(coerce(_on_rung(request, rung, preferences), shape))
+        except InvalidField as error:
+            raise InvalidField(f"ladder[{i}]: {error.name}", error.value, error.fix) from None
+    return ladder
+
+
+def _as_text(rung: Rung, shape: Shape) -> Rung:
+    """Make text of what a rung lays over text: 16 of a batch size."""
+    laid = {"hyperparameters": "HyperParameters", "environment": "Environment"}
+    return replace(
+        rung,
+        **{
+            name: coerce(value, shape.members[field](), field)
+            for name, field in laid.items()
+            if (value := getattr(rung, name)) is not None
+        },
+    )
+
+
+def check_ladder(given: Any) -> None:
+    """
+    Check a ladder when a DAG is parsed, if it is known by then.
+
+    :raises InvalidField: naming the rung and its field.
+    """
+    if given is not None and not is_unknown_yet(given):
+        read_ladder(given)
+
+
+def _on_rung(request: Mapping[str, Any], rung: Rung, preferences: bool) -> dict[str, Any]:
+    max_run = (request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", rules.DEFAULT_MAX_RUN)
+    return apply_rung(request, rung, preferences=preferences, max_wait=_default_max_wait(max_run))
+
+
 def _rung(request: Mapping[str, Any]) -> Rung:
     resources = request["ResourceConfig"]
     groups = resources.get("InstanceGroups") or []
     preferences = resources.get("InstancePreferences") or []
     instance_type = resources.get("InstanceType") or (groups or preferences)[0].get("InstanceType", "unknown")
     count = resources.get("InstanceCount") or sum(int(group.get("InstanceCount", 1)) for group in groups) or 1
-    return Rung(instance_type, int(count), bool(request.get("EnableManagedSpotTraining")))
+    return Rung(instance_type, int(count), bool(request.get("EnableManagedSpotTraining")), as_requested=True)

@@ -32,7 +32,8 @@ def transition_lines(job_name: str, transitions: Sequence[Mapping[str, Any]], se
 
 def attempt_line(attempt: Attempt) -> str:
     """Tell in one line how an attempt went."""
-    parts = [f"attempt {attempt.number} {attempt.job_name} on {attempt.rung}: {attempt.outcome or 'in progress'}"]
+    where = attempt.rung or attempt.placement
+    parts = [f"attempt {attempt.number} {attempt.job_name} on {where}: {attempt.outcome or 'in progress'}"]
     if attempt.interruptions:
         parts.append(_times(attempt.interruptions, "interruption"))
     if attempt.training_seconds:

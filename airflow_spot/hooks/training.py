@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -23,17 +23,30 @@ from airflow_spot.core.marks import (
     TAG_OWNER,
     TAG_PREFIX,
     TAG_STOP,
+    WITHDRAWN,
     StopMark,
     TryMark,
     tag_map,
 )
+from airflow_spot.core.outcomes import DENIED_CODES, ENDED_STATUSES, Outcome, classify_refusal
 from airflow_spot.core.plan import Plan
-from airflow_spot.errors import QuotaError, RequestError, SpotTrainingError
+from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks.logs import JobLog
+from airflow_spot.hooks.patience import PatientClient
 from airflow_spot.hooks.shapes import input_shape
 from airflow_spot.hooks.source import SourceArchive
 
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
+
+class CreateRefused(Exception):
+    """
+    CreateTrainingJob was refused for a reason that the run's ladder deals with.
+
+    :param outcome: quota, or no capacity.
+    """
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome
 
 
 class SageMakerSpotTrainingHook(SageMakerHook):
@@ -44,7 +57,8 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     Additional arguments (such as ``aws_conn_id`` or ``region_name``) are those of
     :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`. Unless ``config`` says otherwise, calls
-    that are throttled, cut or answered by a 5xx are retried ten times with growing pauses.
+    that are throttled, cut or answered by a 5xx are tried six times with growing pauses; after :meth:`be_patient`,
+    until they are answered.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -56,6 +70,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             "verify": self._verify,
             "config": self._config,
         }
+        self._patient: PatientClient | None = None
         self.s3_hook = S3Hook(**same)
         self.logs_hook = AwsLogsHook(**same)
         self._tags_refused = False
@@ -63,13 +78,28 @@ class SageMakerSpotTrainingHook(SageMakerHook):
     @property
     def config(self) -> Config:
         """The botocore configuration of the clients."""
-        patient = Config(retries={"mode": "standard", "total_max_attempts": 10})
+        patient = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
         merged: Config = patient.merge(super().config)
         return merged
 
     @property
     def client(self) -> Any:
-        """The boto3 client for SageMaker."""
+        """The boto3 client for SageMaker; after :meth:`be_patient`, one that bears what passes."""
+        return self._patient or self.conn
+
+    def be_patient(self, sleep: Callable[[float], None], deadline: float | None) -> None:
+        """
+        Repeat calls that fail in passing, as long as the run may last.
+
+        :param sleep: waits so many seconds, and raises if the task is killed meanwhile.
+        :param deadline: in seconds since 1970; None for none.
+        """
+        self._patient = PatientClient(self._connect, sleep, self.log, deadline=deadline)
+
+    def _connect(self, fresh: bool) -> Any:
+        """Give a client; of a new session, the connection is read again, and its credentials with it."""
+        for cached in ("conn", "conn_config") if fresh else ():
+            self.__dict__.pop(cached, None)
         return self.conn
 
     @cached_property
@@ -120,7 +150,11 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         :param known: job names that the run has had, even if no list shows them yet.
         :return: oldest first; empty where the run has none yet.
         """
-        names = {name: parsed for name in (*self._listed(plan.run.key), *known) if (parsed := JobName.parse(name))}
+        names = {
+            name: parsed
+            for name in (*self.listed(name_filter(plan.run.key)), *known)
+            if (parsed := JobName.parse(name))
+        }
         generation = max((parsed.generation for parsed in names.values()), default=1)
         while self.find(plan.job_name(generation + 1, 1)) is not None:
             generation += 1
@@ -133,6 +167,15 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             found.append(attempt)
             number += 1
         return tuple(sorted(found, key=lambda attempt: attempt.number))
+
+    def live_of_generation(self, plan: Plan, generation: int) -> list[str]:
+        """Name the jobs of a generation that may still train."""
+        live, number = [], 1
+        while (job := self.find(name := plan.job_name(generation, number))) is not None:
+            if job["TrainingJobStatus"] not in ENDED_STATUSES:
+                live.append(name)
+            number += 1
+        return live
 
     def job_log(self, job_name: str) -> JobLog:
         """Follow a job's output."""
@@ -151,7 +194,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         :param run_key: whose it has to be.
         :return: the job's description, and whether this call attached instead of creating.
         :raises RequestError: SageMaker refuses the request, or a stranger has the name.
-        :raises QuotaError: an account limit is reached.
+        :raises CreateRefused: an account limit is reached, or there is no capacity.
         """
         name = request["TrainingJobName"]
         attached = False
@@ -197,6 +240,10 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         """Say that the result was handed over: only then does a clear train anew."""
         self.mark(arn, {TAG_DELIVERED: str(this_try)})
 
+    def withdraw_stop(self, arn: str, try_number: int, client: Any = None) -> None:
+        """Take back a stop mark whose stop never came: what stops the job later is not our stop."""
+        self.mark(arn, {TAG_STOP: str(StopMark(WITHDRAWN, try_number))}, client)
+
     def stop(self, job_name: str, mark: StopMark, *, owner: int | None = None, client: Any = None) -> str | None:
         """
         Stop a job. The mark comes first: after a crash in between, our stop must not read as a person's.
@@ -219,6 +266,10 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         if theirs not in (None, str(owner)):
             return f"try {theirs} waits for it now"
         self.mark(arn, {TAG_STOP: str(mark)}, client)
+        if owner is not None and (theirs := self.tags(arn, client).get(TAG_OWNER)) not in (None, str(owner)):
+            # It was taken over in between: the mark must not make a person's stop read as ours.
+            self.withdraw_stop(arn, mark.try_number, client)
+            return f"try {theirs} waits for it now"
         try:
             client.stop_training_job(TrainingJobName=job_name)
         except ClientError:
@@ -255,9 +306,10 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     # ---- inside
 
-    def _listed(self, key: str) -> list[str]:
-        pages = self.client.get_paginator("list_training_jobs").paginate(NameContains=name_filter(key))
+    def listed(self, name_contains: str) -> list[str]:
+        """List jobs by a part of their names; empty, said, where that is not permitted."""
         try:
+            pages = self.client.get_paginator("list_training_jobs").paginate(NameContains=name_contains)
             return [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
         except ClientError as error:
             if not _denied(error):
@@ -305,7 +357,7 @@ def _not_found(error: ClientError) -> bool:
 
 
 def _denied(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] in _DENIED
+    return error.response["Error"]["Code"] in DENIED_CODES
 
 
 def _without_values(message: str, request: Mapping[str, Any]) -> str:
@@ -320,14 +372,21 @@ def _without_values(message: str, request: Mapping[str, Any]) -> str:
 
 def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:
     name, code = request["TrainingJobName"], error.response["Error"]["Code"]
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
+    outcome = classify_refusal(code, status)
     message = _without_values(error.response["Error"].get("Message", ""), request)
-    if code == "ResourceLimitExceeded":
-        return QuotaError(
+    if outcome is Outcome.QUOTA:
+        return CreateRefused(
+            outcome,
             f"An account limit keeps training job {name} from starting: {message} "
-            "Ask for more in the Service Quotas console, service Amazon SageMaker"
+            "Ask for more in the Service Quotas console, service Amazon SageMaker",
         )
-    if code == "ValidationException":
-        return RequestError(f"SageMaker refuses training job {name}: {message}")
+    if outcome is Outcome.NO_CAPACITY:
+        return CreateRefused(outcome, f"No capacity for training job {name}: {message}")
     if _denied(error):
         return RequestError(f"Not permitted to create training job {name} (sagemaker:CreateTrainingJob): {message}")
-    return error
+    if outcome is Outcome.REQUEST_ERROR:
+        return RequestError(f"SageMaker refuses training job {name}: {message}")
+    if outcome is None:
+        return error
+    return SpotTrainingError(f"SageMaker refuses training job {name} ({code}): {message}")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow_spot.core.decide import Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
-from airflow_spot.core.history import Attempt, History, begin_try
+from airflow_spot.core.history import Attempt, History, Refusal, begin_try
 from airflow_spot.core.marks import StopMark, TryMark, changed_fields
-from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.outcomes import WAIT_REASON, Outcome
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.story import attempt_line, closing_lines, transition_lines
-from airflow_spot.errors import RunKilled, error_for
+from airflow_spot.errors import RequestError, RunKilled, error_for
+from airflow_spot.hooks.training import CreateRefused
+from airflow_spot.operators.options import Deferral, RunOptions
+from airflow_spot.operators.stopping import Log, Stopping
 from airflow_spot.watch.observe import look
 
 if TYPE_CHECKING:
@@ -24,46 +27,11 @@ if TYPE_CHECKING:
 FAILURE_LINES = 20
 RESUME_LINES = 200
 
+REFUSALS_KEPT = 50
+
 #: A pause up to this is slept in the worker. Airflow 3.3 fails a task whose trigger fires before the worker that
 #: deferred it has ended, which takes seconds on a busy machine: to its scheduler the task ended while it runs.
 SHORT_PAUSE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """
-    How a worker carries out a run.
-
-    :param deferrable: wait in the triggerer.
-    :param check_interval: seconds between two looks.
-    :param print_log: show the job's output in the task's log.
-    :param resume: go on from what the run has; False trains anew when a person starts the task over.
-    :param stop_on_kill: whether a killed task stops its job.
-    """
-
-    deferrable: bool = False
-    check_interval: float = 30.0
-    print_log: bool = True
-    resume: bool = True
-    stop_on_kill: bool = True
-
-
-class Log(Protocol):
-    """A task's logger, whichever library it is of."""
-
-    def info(self, message: str, /, *args: Any) -> Any: ...
-
-    def warning(self, message: str, /, *args: Any) -> Any: ...
-
-
-class Deferral(Exception):
-    """The run has to wait, and the triggerer is to do it."""
-
-    def __init__(self, job_name: str | None, until: datetime | None, carry: dict[str, Any]) -> None:
-        super().__init__(job_name)
-        self.job_name = job_name
-        self.until = until
-        self.carry = carry
 
 
 class TrainingRun:
@@ -74,7 +42,8 @@ class TrainingRun:
     :param plan: the validated request.
     :param limits: how long and how often.
     :param this_try: the Airflow try.
-    :param prepare: does what has to be in S3 before the first job is created.
+    :param prepare: does what has to be in S3 before a job is created; told where the checkpoints are to be if it
+        is a generation's first.
     :param on_attempt: told of each attempt that this try creates or attaches to.
     :param log: the task's.
     """
@@ -87,7 +56,7 @@ class TrainingRun:
         this_try: TryMark,
         options: RunOptions,
         *,
-        prepare: Callable[[], None],
+        prepare: Callable[[str | None], None],
         on_attempt: Callable[[str, str], None],
         log: Log,
     ) -> None:
@@ -100,16 +69,18 @@ class TrainingRun:
         self._prepare = prepare
         self._on_attempt = on_attempt
         self._killed = False
-        self._job: str | None = None
-        # A signal may arrive in the middle of a call: the handler must not need what that call holds.
-        self._handler_client = hook.get_client_type(region_name=hook.region_name)
         self.history = History(1)
+        self.stopping = Stopping(
+            hook, this_try, stop_on_kill=options.stop_on_kill, checkpoints=lambda: self._checkpoints, log=log
+        )
+        hook.be_patient(self._sleep, limits.give_up_at.timestamp() if limits.give_up_at else None)
 
     # ---- entering
 
     def begin(self) -> None:
         """Find out where the run stands, at the start of a try."""
-        self.history = begin_try(self.hook.attempts(self.plan), self.this_try, resume=self.options.resume)
+        attempts = self.hook.attempts(self.plan)
+        self.history = begin_try(attempts, self.this_try, resume=self._resumes(attempts))
         last = self.history.last
         if last is None:
             self.log.info("Run %s, generation %d: nothing trained yet", self.plan.run.key, self.history.generation)
@@ -120,18 +91,26 @@ class TrainingRun:
         if self.history.live is not None:
             self._attach(self.history.live)
 
-    def resume(self, carry: Mapping[str, Any]) -> None:
-        """Go on after a deferral: the generation and the try's first attempt are those of before."""
-        self._job = carry.get("job_name")
-        attempts = self.hook.attempts(self.plan, known=[self._job] if self._job else [])
+    def resume(self, carry: Mapping[str, Any], *, turn: bool = False) -> None:
+        """
+        Go on after a deferral: the generation and the try's first attempt are those of before.
+
+        :param turn: a share of the quota was given back, and it is this run's turn to ask for it.
+        """
+        self.stopping.job = carry.get("job_name")
+        attempts = self.hook.attempts(self.plan, known=[self.stopping.job] if self.stopping.job else [])
         generation = int(carry["generation"])
         self.history = History(
             generation,
             tuple(attempt for attempt in attempts if attempt.name.generation == generation),
             int(carry["first_of_try"]),
+            tuple(Refusal.from_json(each) for each in carry.get("refusals") or ()),
         )
-        live, waited_for = self.history.live, self._job
-        self._job = live.job_name if live is not None else None
+        if turn and self.history.refusals:
+            *before, newest = self.history.refusals
+            self.history = replace(self.history, refusals=(*before, replace(newest, waited=True)))
+        live, waited_for = self.history.live, self.stopping.job
+        self.stopping.job = live.job_name if live is not None else None
         if live is not None and live.job_name != waited_for:
             self._attach(live)
         for attempt in self.history.attempts:
@@ -160,7 +139,7 @@ class TrainingRun:
                 self._stop(action)
             elif isinstance(action, Pause):
                 self.log.info("%s", action.why)
-                self._wait_until(action.until)
+                self._pause(action)
             else:
                 self._wait(action)
 
@@ -180,92 +159,99 @@ class TrainingRun:
                 return self.hook.find(name) or {}
 
     def kill(self) -> None:
-        """
-        Stop the job of a task that Airflow kills. Runs in a signal handler, between two instructions of :meth:`go`.
-
-        A worker that is drained and one that was superseded are killed the same way: only the try that owns
-        the job may stop it, and a stop too many costs a changeover, never the work.
-        """
+        """Be killed by Airflow: a flag that ends :meth:`go` before its next call, and the job's stop."""
         self._killed = True
-        if self._job is None:
-            return
-        if not self.options.stop_on_kill:
-            self.log.warning("Killed with stop_on_kill=False: training job %s runs on", self._job)
-            return
-        number = self.this_try.number
-        left = self.hook.stop(self._job, StopMark("killed", number), owner=number, client=self._handler_client)
-        self._tell_stopped("killed", left)
+        self.stopping.kill()
 
     def abandon(self, reason: str) -> None:
-        """Stop the live job of a task that gives up; nothing is left running."""
-        if self._job is None:
-            return
-        if not self.options.stop_on_kill:
-            self.log.warning("Giving up (%s) with stop_on_kill=False: training job %s runs on", reason, self._job)
-            return
-        left = self.hook.stop(self._job, StopMark(reason, self.this_try.number), owner=self.this_try.number)
-        self._tell_stopped(reason, left)
-
-    def let_go(self) -> None:
-        """Look after the job of a try that an unexpected error ends: the next try attaches, or it is stopped."""
-        if self._job is None:
-            return
-        if self.this_try.number <= self.this_try.max_tries:
-            self.log.warning("Training job %s runs on; the next try attaches to it", self._job)
-        else:
-            self.abandon("failure")
+        """Stop the live job of a task whose time is up, and wait until it has ended."""
+        self.stopping.abandon(reason, None if self._killed else self._sleep)
 
     # ---- the actions
 
     def _submit(self, action: Submit) -> None:
         self._check_alive()
-        self._prepare()
         generation = self.history.generation
+        self._check_newest(generation)
+        self._prepare(self._checkpoints if action.number == 1 else None)
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try)
         name = request["TrainingJobName"]
         self.log.info("Attempt %d on %s (%s): creating training job %s", action.number, action.rung, action.why, name)
-        self._job = name  # before the call: a kill in the middle of it must know what to stop
-        description, attached = self.hook.submit(request, self.plan.run.key)
+        self.stopping.job = name  # before the call: a kill in the middle of it must know what to stop
+        try:
+            description, attached = self.hook.submit(request, self.plan.run.key)
+        except CreateRefused as refused:
+            self.stopping.job = None
+            self.log.warning("%s", refused)
+            refusal = Refusal(action.number, str(action.rung), refused.outcome, _now(), str(refused))
+            self.history = replace(self.history, refusals=(*self.history.refusals, refusal))
+            return
         attempt = self.hook.as_attempt(description)
         if attached and not attempt.live:
             # It is from before this try, and no list had shown it: what it was is for the history to say.
-            self._job = None
+            self.stopping.job = None
             known = self.hook.attempts(self.plan, known=[name])
-            self.history = begin_try(known, self.this_try, resume=self.options.resume)
+            self.history = begin_try(known, self.this_try, resume=self._resumes(known))
             return
         self.history = replace(self.history, attempts=(*self.history.attempts, attempt))
         if attached:
             self._attach(attempt, entering=False)
-            return
-        self.log.info("Created %s; checkpoints in %s", name, self._checkpoints)
-        self._on_attempt(name, attempt.checkpoint_s3_uri)
+        else:
+            self.log.info("Created %s; checkpoints in %s", name, self._checkpoints)
+            self._on_attempt(name, attempt.checkpoint_s3_uri)
+        self._check_alone(attempt)
         if self._killed:  # the signal came during the create, when there was no job to stop yet
             self.kill()
             self._check_alive()
 
+    def _check_newest(self, generation: int) -> None:
+        """A worker that was superseded must not go on with a generation that a person has started over."""
+        if self.hook.find(self.plan.job_name(generation + 1, 1)) is not None:
+            raise RunKilled(
+                f"Run {self.plan.run.key} was started over meanwhile: generation {generation + 1} trains, and this "
+                "try is an older one"
+            )
+
+    def _check_alone(self, attempt: Attempt) -> None:
+        """
+        See to it that two generations do not train at once, after a create: either worker then sees the other's.
+
+        The newer generation stays.
+        """
+        generation = attempt.name.generation
+        try:
+            self._check_newest(generation)
+        except RunKilled:
+            self.stopping.abandon("superseded")
+            raise
+        if generation > 1 and attempt.number == 1:
+            for older in self.hook.live_of_generation(self.plan, generation - 1):
+                self.log.warning("Training job %s of the generation before still runs; stopping it", older)
+                self.hook.stop(older, StopMark("superseded", self.this_try.number))
+
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
-        self._job = attempt.job_name
+        self.stopping.job = attempt.job_name
         self.log.info("Attached to training job %s (%s)", attempt.job_name, attempt.secondary_status)
-        changed = changed_fields(self.plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else []
+        changed = self._changed(attempt)
         if changed:
             self.log.warning(
-                "The task's %s changed since %s was created; it trains on as it was",
-                ", ".join(changed),
-                attempt.job_name,
+                "The task's %s changed since %s was created; it trains on as it was", changed, attempt.job_name
             )
         if not entering and attempt.owner is not None and attempt.owner > self.this_try.number:
             # A try that begins is the newest, whatever its number: the DAG run may have been made again.
             self.log.warning("Try %d waits for it already: this try is an older one", attempt.owner)
         else:
             self.hook.mark_owner(attempt.arn, self.this_try)
+            if attempt.stop is not None and not attempt.stop.withdrawn and attempt.status == "InProgress":
+                self.hook.withdraw_stop(attempt.arn, self.this_try.number)
         self._on_attempt(attempt.job_name, attempt.checkpoint_s3_uri)
 
     def _wait(self, action: Wait) -> None:
         name = action.attempt.job_name
-        if name != self._job:
+        if name != self.stopping.job:
             self._attach(action.attempt)
         if self.options.deferrable:
-            raise self._deferral(name, action.until)
+            raise self._deferral(name, action.until, patience=action.patience)
         log = self.hook.job_log(name) if self.options.print_log else None
         seen = 0
         while True:
@@ -280,21 +266,23 @@ class TrainingRun:
                     self.log.info("[%s] %s", name, line)
             if found.ended or (action.until is not None and _now() >= action.until):
                 break
+            if found.waits_longer_than(action.patience, _now()):
+                break
             self._sleep(self.options.check_interval, action.until)
         self._refresh(name)
 
-    def _wait_until(self, until: datetime) -> None:
-        pause = (until - _now()).total_seconds()
+    def _pause(self, action: Pause) -> None:
+        pause = (action.until - _now()).total_seconds()
         if self.options.deferrable and pause > SHORT_PAUSE_SECONDS:
-            raise self._deferral(None, until)
+            raise self._deferral(None, action.until, turn=action.turn)
         self._sleep(pause)
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
-        if not self.options.stop_on_kill:
+        if not self.options.stop_on_kill and action.reason != WAIT_REASON:
             raise error_for(None)(f"{action.why}; training job {name} runs on, as stop_on_kill=False asks")
-        left = self.hook.stop(name, StopMark(action.reason, self.this_try.number), owner=self.this_try.number)
-        self._tell_stopped(action.why, left)
+        left = self.stopping.stop(name, action.reason)
+        self.stopping.tell(action.why, left)
         self._refresh(name)
         live = self.history.live
         if left is not None and live is not None and live.status == "InProgress":
@@ -310,8 +298,10 @@ class TrainingRun:
 
     def _failure(self, action: Fail) -> Exception:
         attempt = action.attempt
-        if attempt is None:
-            return error_for(action.kind)(f"Run {self.plan.run.key} failed: {action.why}")
+        refused = [refusal.message for refusal in self.history.refusals[-1:] if refusal.outcome is action.kind]
+        if attempt is None or refused:
+            parts = [f"Run {self.plan.run.key} failed: {action.why}", *refused]
+            return error_for(action.kind)(". ".join(part.rstrip(".") for part in parts))
         parts = [f"Training job {attempt.job_name} ({attempt.outcome}): {action.why}"]
         if attempt.failure_reason:
             parts.append(f"SageMaker says: {attempt.failure_reason}")
@@ -334,7 +324,7 @@ class TrainingRun:
         attempts = rest if fresh is None else tuple(sorted((*rest, fresh), key=lambda attempt: attempt.number))
         self.history = replace(self.history, attempts=attempts)
         if fresh is None or not fresh.live:
-            self._job = None
+            self.stopping.job = None
             if fresh is None:
                 self.log.warning("Training job %s is gone: somebody deleted it", name)
 
@@ -347,23 +337,48 @@ class TrainingRun:
             for line in self.hook.job_log(attempt.job_name).tail(RESUME_LINES):
                 self.log.info("[%s] %s", attempt.job_name, line)
 
-    def _deferral(self, job_name: str | None, until: datetime | None) -> Deferral:
-        give_up = self.limits.give_up_at
+    def _deferral(self, job_name: str | None, until: datetime | None, **more: Any) -> Deferral:
+        give_up, refusals = self.limits.give_up_at, self.history.refusals
+        # The first says since when the run waits, the newest where it stands: a task carries no more of them.
+        kept = refusals if len(refusals) <= REFUSALS_KEPT else (refusals[0], *refusals[-REFUSALS_KEPT + 1 :])
         carry = {
             "job_name": job_name,
             "generation": self.history.generation,
             "first_of_try": self.history.first_of_try,
             "give_up_at": give_up.timestamp() if give_up else None,
+            "refusals": [refusal.to_json() for refusal in kept],
         }
-        return Deferral(job_name, until, carry)
+        return Deferral(job_name, until, carry, **more)
 
-    def _tell_stopped(self, why: str, left: str | None) -> None:
-        if left is None:
-            self.log.warning(
-                "Stopped training job %s (%s); its checkpoints stay in %s", self._job, why, self._checkpoints
+    def _changed(self, attempt: Attempt) -> str:
+        """Name what is no longer as it was when an attempt was created."""
+        changed = changed_fields(self.plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else []
+        return ", ".join(changed)
+
+    def _resumes(self, attempts: Sequence[Attempt]) -> bool:
+        """
+        Say whether a clear goes on from what the run has.
+
+        :raises RequestError: the training changed, and ``on_config_change="fail"``.
+        """
+        if not self.options.resume or not attempts:
+            return self.options.resume
+        last = max(attempts, key=lambda attempt: (attempt.name.generation, attempt.number))
+        changed = self._changed(last)
+        cleared = last.begun is not None and self.this_try.begins_anew(last.begun)
+        if not changed or not cleared or last.live:
+            return True
+        if self.options.on_config_change == "fail":
+            raise RequestError(
+                f"The task's {changed} changed since {last.job_name} was created, and on_config_change is 'fail'. "
+                "Nothing was created. Undo the change, or clear the task with on_config_change='resume' (go on from "
+                "the checkpoint) or 'restart' (train anew)"
             )
-        else:
-            self.log.warning("Training job %s was not stopped (%s): %s", self._job, why, left)
+        if self.options.on_config_change == "restart":
+            self.log.warning("The task's %s changed since %s was created: training anew", changed, last.job_name)
+            return False
+        self.log.warning("The task's %s changed since %s; its checkpoint is gone on from", changed, last.job_name)
+        return True
 
     @property
     def _checkpoints(self) -> str:

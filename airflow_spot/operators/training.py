@@ -5,33 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.configuration import conf
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from botocore.exceptions import ClientError
 
 from airflow_spot import config as settings
 from airflow_spot.compat import AirflowException, AirflowTaskTimeout
 from airflow_spot.core import rules
 from airflow_spot.core.decide import Limits
-from airflow_spot.core.durations import seconds
-from airflow_spot.core.fields import InvalidField, is_templated
+from airflow_spot.core.durations import human, seconds
+from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated
 from airflow_spot.core.identity import RunIdentity, check_s3_uri
+from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.marks import TryMark
-from airflow_spot.core.plan import Plan, SpotSettings, apply_settings, build_plan
+from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.core.plan import Plan, SpotSettings, apply_settings, build_plan, check_ladder
 from airflow_spot.core.result import build_result
 from airflow_spot.errors import RequestError, SpotTrainingError
-from airflow_spot.hooks.source import SourceArchive, script_mode_hyperparameters
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.links.training import (
     SageMakerCheckpointsLink,
     SageMakerTrainingJobLink,
     SageMakerTrainingLogsLink,
 )
-from airflow_spot.operators.run import Deferral, RunOptions, TrainingRun
+from airflow_spot.operators.options import Deferral, RunOptions
+from airflow_spot.operators.preparing import Preparation, ScriptMode, check_resume_from
+from airflow_spot.operators.run import TrainingRun
+from airflow_spot.operators.timing import give_up_at
 
 if TYPE_CHECKING:
     from airflow_spot.compat import Context
@@ -60,6 +65,24 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         uses it as it is, and refuses to start while a live job of another run writes there (templated).
     :param resume: go on from what the run has (default). False: clearing the task trains anew, from nothing;
         an automatic retry still goes on (templated).
+    :param on_config_change: what clearing the task does where its image, script, hyperparameters or channels
+        changed since its last job: ``"resume"`` (default) goes on from the checkpoint and warns, ``"restart"``
+        trains anew, ``"fail"`` creates nothing (templated).
+    :param resume_from: seed a run that has nothing yet with another's checkpoints: an S3 URI, a training job's
+        name, or ``{"dag_id", "run_id", "task_id"}``, and ``"map_index"`` if mapped (templated).
+    :param checkpoint_retention: after success, delete the checkpoints of this task's other runs that have not
+        changed for so long, such as ``"30d"``, and have no live job (templated). Default: keep all.
+    :param ladder: where to train, in order, when there is no capacity: a list of :class:`Rung`, instance types, or
+        mappings, or JSON of one (templated). Default: the config's instances, again and again.
+    :param max_total_wait: how long the task may be without instances, all waits together (templated). Default: as
+        long as its other limits allow.
+    :param max_attempts: how many training jobs a try may create. Default: any number. (The stock operator's
+        ``max_attempts`` counts looks at a job, of which there is no limit here.)
+    :param max_total_run: go on from the checkpoint in a further job when one is cut off at ``max_run``, until the
+        task's jobs have trained for so long together (templated). Default: being cut off fails the task.
+    :param script_error_retries: how often to train on in the same try after the script failed. Default: 0, since a
+        script's error is there again.
+    :param retry_exit_codes: of the script, that are always tried again, with growing pauses.
     :param entry_point: script mode: the training script; a path in ``source_dir``, else a path relative to the
         DAG's file (templated).
     :param source_dir: the folder that is sent with it, relative to the DAG's file, or the S3 URI of an archive
@@ -69,8 +92,6 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param wait_for_completion: False creates or finds the job, returns its description, and leaves it running.
     :param print_log: show the job's output in the task's log: as it comes, or, deferrable, its end at each resume.
     :param check_interval: seconds between two looks at the job. Default: ``[airflow_spot] check_interval``, 30.
-    :param max_attempts: accepted for the stock operator's sake, and of no effect: the task waits as long as the
-        job may run.
     :param max_ingestion_time: seconds after which the task gives up: the job is stopped, and the task fails.
     :param check_if_job_exists: accepted, and of no effect: a job's name follows from the run.
     :param action_if_job_exists: accepted, and of no effect, likewise.
@@ -94,6 +115,12 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         "checkpoint_local_path",
         "checkpoint_scope",
         "resume",
+        "on_config_change",
+        "resume_from",
+        "checkpoint_retention",
+        "ladder",
+        "max_total_wait",
+        "max_total_run",
         "entry_point",
         "source_dir",
         "code_location",
@@ -114,13 +141,21 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         checkpoint_local_path: str | None = None,
         checkpoint_scope: str = "run",
         resume: bool | str = True,
+        on_config_change: str = "resume",
+        resume_from: str | Mapping[str, Any] | None = None,
+        checkpoint_retention: int | str | timedelta | None = None,
+        ladder: Sequence[Rung | str | Mapping[str, Any]] | str | None = None,
+        max_total_wait: int | str | timedelta | None = None,
+        max_attempts: int | None = None,
+        max_total_run: int | str | timedelta | None = None,
+        script_error_retries: int = 0,
+        retry_exit_codes: Sequence[int] = (),
         entry_point: str | None = None,
         source_dir: str | None = None,
         code_location: str | None = None,
         wait_for_completion: bool = True,
         print_log: bool = True,
         check_interval: float | None = None,
-        max_attempts: int | None = None,
         max_ingestion_time: int | None = None,
         check_if_job_exists: bool = True,
         action_if_job_exists: str = "timestamp",
@@ -137,13 +172,21 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.checkpoint_local_path = checkpoint_local_path
         self.checkpoint_scope = checkpoint_scope
         self.resume = resume
+        self.on_config_change = on_config_change
+        self.resume_from = resume_from
+        self.checkpoint_retention = checkpoint_retention
+        self.ladder = ladder
+        self.max_total_wait = max_total_wait
+        self.max_attempts = max_attempts
+        self.max_total_run = max_total_run
+        self.script_error_retries = script_error_retries
+        self.retry_exit_codes = retry_exit_codes
         self.entry_point = entry_point
         self.source_dir = source_dir
         self.code_location = code_location
         self.wait_for_completion = wait_for_completion
         self.print_log = print_log
         self.check_interval = check_interval
-        self.max_attempts = max_attempts
         self.max_ingestion_time = max_ingestion_time
         self.check_if_job_exists = check_if_job_exists
         self.action_if_job_exists = action_if_job_exists
@@ -157,7 +200,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     def execute(self, context: Context) -> dict[str, Any]:
         """Train, or go on training, and return what came of it."""
         self._explain_parameters()
-        run = self._begin(context, self._give_up_at())
+        run = self._begin(context, self._give_up_at(context))
         if not self.wait_for_completion:
             run.begin()
             description = run.submit_only()
@@ -179,7 +222,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
                 "The triggerer may not look at the job, so the worker waits: %s", (event or {}).get("message")
             )
             run.options = replace(run.options, deferrable=False)
-        return self._carry(run, partial(run.resume, carry))
+        return self._carry(run, partial(run.resume, carry, turn=(event or {}).get("status") == "turn"))
 
     def on_kill(self) -> None:
         """Stop the job of a killed task. Never raises: Airflow calls it from a signal handler."""
@@ -203,12 +246,36 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             raise
         except SpotTrainingError:
             raise  # decided, and no job is live
+        except ClientError as error:
+            denied = error.response["Error"]["Code"] in DENIED_CODES
+            run.stopping.let_go(final=denied)
+            if denied:
+                raise RequestError(
+                    f"Not permitted: sagemaker:{error.operation_name}. Permit it, and clear the task"
+                ) from None
+            raise
         except Exception:
-            run.let_go()
+            run.stopping.let_go(final=False)
             raise
         result = build_result(description, history, run.plan.run.key)
         run.delivered(description)
+        self._sweep(run, description)
         return result
+
+    def _sweep(self, run: TrainingRun, description: Mapping[str, Any]) -> None:
+        """Delete old checkpoints. The result is delivered by then: what fails here is said, and fails nothing."""
+        if self.checkpoint_retention is None or run.plan.checkpoint_scope == "exact":
+            return
+        from airflow_spot.hooks.checkpoints import sweep
+
+        try:
+            own = str((description.get("CheckpointConfig") or {}).get("S3Uri"))
+            age = timedelta(seconds=seconds("checkpoint_retention", self.checkpoint_retention))
+            now = datetime.now(timezone.utc)
+            for uri in sweep(self.hook.conn, self.hook.s3_hook.get_conn(), run.plan.checkpoint_base, own, age, now):
+                self.log.info("Deleted the checkpoints in %s: unchanged for %s", uri, human(age.total_seconds()))
+        except Exception as error:
+            self.log.warning("Old checkpoints could not be deleted: %s", error)
 
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:
         from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
@@ -217,6 +284,8 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             trigger=SageMakerSpotTrainingTrigger(
                 job_name=wait.job_name,
                 until=wait.until.timestamp() if wait.until else None,
+                patience=wait.patience,
+                turn=wait.turn or str(run.history.live.rung if run.history.live else ""),
                 carry=wait.carry,
                 poll_interval=run.options.check_interval,
                 stop_on_kill=run.options.stop_on_kill,
@@ -231,65 +300,73 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     def _begin(self, context: Context, give_up_at: datetime | None) -> TrainingRun:
         ti = context["ti"]
+        namespace = settings.namespace()
+        map_index = -1 if ti.map_index is None else ti.map_index
         try:
-            plan = self._plan(
-                RunIdentity(
-                    settings.namespace(), ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index
-                )
-            )
-            resume = _boolean("resume", self.resume)
-            interval = settings.check_interval() if self.check_interval is None else float(self.check_interval)
-            stop_on_kill = settings.stop_on_kill() if self.stop_on_kill is None else self.stop_on_kill
+            script = self._script()
+            plan = self._plan(RunIdentity(namespace, ti.dag_id, ti.run_id, ti.task_id, map_index), script)
+            limits = self._limits(plan, give_up_at)
+            options = self._options()
+            resume_from = check_resume_from(self.resume_from)
+            if self.checkpoint_retention is not None:
+                seconds("checkpoint_retention", self.checkpoint_retention)
         except InvalidField as error:
             raise RequestError(f"{error}. Nothing was sent to SageMaker") from error
+        if counts_differ(plan.ladder):
+            self.log.warning("The rungs have different instance counts: a checkpoint sharded by rank fits only one")
         self._run = TrainingRun(
             hook=self.hook,
             plan=plan,
-            limits=Limits(ladder=plan.ladder, give_up_at=give_up_at),
+            limits=limits,
             this_try=TryMark(ti.try_number, ti.max_tries),
-            options=RunOptions(
-                deferrable=self.deferrable,
-                check_interval=interval,
-                print_log=self.print_log,
-                resume=resume,
-                stop_on_kill=stop_on_kill,
-            ),
-            prepare=self._prepare(plan),
+            options=options,
+            prepare=Preparation(self.hook, plan, self.config, script, resume_from, namespace),
             on_attempt=self._link_to(context),
             log=self.log,
         )
         return self._run
 
-    def _plan(self, run: RunIdentity) -> Plan:
+    def _limits(self, plan: Plan, give_up_at: datetime | None) -> Limits:
+        return Limits(
+            ladder=plan.ladder,
+            give_up_at=give_up_at,
+            script_errors=self.script_error_retries,
+            retry_exit_codes=frozenset(self.retry_exit_codes),
+            max_attempts=self.max_attempts,
+            max_total_wait=None if self.max_total_wait is None else seconds("max_total_wait", self.max_total_wait),
+            max_total_run=None if self.max_total_run is None else seconds("max_total_run", self.max_total_run),
+        )
+
+    def _options(self) -> RunOptions:
+        _check_on_config_change(self.on_config_change)
+        return RunOptions(
+            deferrable=self.deferrable,
+            check_interval=settings.check_interval() if self.check_interval is None else float(self.check_interval),
+            print_log=self.print_log,
+            resume=coerce(self.resume, Shape("boolean"), "resume"),
+            on_config_change=self.on_config_change,
+            stop_on_kill=settings.stop_on_kill() if self.stop_on_kill is None else self.stop_on_kill,
+        )
+
+    def _plan(self, run: RunIdentity, script: ScriptMode | None) -> Plan:
         config = dict(self.config)
-        if self.entry_point is not None:
-            config["HyperParameters"] = {**config.get("HyperParameters", {}), **self._script_mode()}
+        if script is not None:
+            mode = script.hyperparameters(self.hook.conn_region_name)
+            config["HyperParameters"] = {**config.get("HyperParameters", {}), **mode}
         if config.get("RoleArn"):
             config["RoleArn"] = self.hook.expand_role(config["RoleArn"])
         return build_plan(config, self._settings, run, self.hook.request_shape)
 
-    def _prepare(self, plan: Plan) -> Any:
-        """Make what puts into S3 what the first job needs; it runs once, before a create."""
-        done = False
-
-        def prepare() -> None:
-            nonlocal done
-            if done:
-                return
-            done = True
-            self.hook.configure_s3_resources(self.config)
-            self.hook.check_training_config(dict(plan.request))
-            if self.entry_point is not None and isinstance(self._source, SourceArchive):
-                self.hook.upload_source(self._source, self._code_location)
-            if plan.checkpoint_scope == "exact":
-                writers = self.hook.live_writers(plan.checkpoint_base, plan.run.key)
-                if writers:
-                    raise RequestError(
-                        f"checkpoint_s3_uri is {plan.checkpoint_base!r}: training job {writers[0]} of another run "
-                        'writes there. Wait for it, or use checkpoint_scope="run"'
-                    )
-
-        return prepare
+    def _script(self) -> ScriptMode | None:
+        if self.entry_point is None:
+            return None
+        if self.code_location:
+            location = check_s3_uri("code_location", self.code_location)
+        else:
+            output = (self.config.get("OutputDataConfig") or {}).get("S3OutputPath", "")
+            location = f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
+        base = Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
+        return ScriptMode(str(self.entry_point), self.source_dir, location, base)
 
     def _link_to(self, context: Context) -> Any:
         def link(job_name: str, checkpoint_s3_uri: str) -> None:
@@ -310,39 +387,19 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             checkpoint_s3_uri=self.checkpoint_s3_uri,
             checkpoint_local_path=self.checkpoint_local_path,
             checkpoint_scope=self.checkpoint_scope,
+            ladder=self.ladder,
         )
 
-    @cached_property
-    def _source(self) -> SourceArchive | str:
-        """The script and its folder, or the S3 URI of an archive that is there already."""
-        entry_point, source_dir = str(self.entry_point), self.source_dir
-        if source_dir is not None and source_dir.startswith("s3://"):
-            return check_s3_uri("source_dir", source_dir)
-        base = Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
-        return SourceArchive(entry_point, None if source_dir is None else Path(source_dir), base)
-
-    @property
-    def _code_location(self) -> str:
-        if self.code_location:
-            return check_s3_uri("code_location", self.code_location)
-        output = (self.config.get("OutputDataConfig") or {}).get("S3OutputPath", "")
-        return f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
-
-    def _script_mode(self) -> dict[str, str]:
-        source = self._source
-        region = self.hook.conn_region_name
-        if isinstance(source, str):
-            return script_mode_hyperparameters(str(self.entry_point), source, region)
-        return script_mode_hyperparameters(source.program, source.uri(self._code_location), region)
-
-    def _give_up_at(self) -> datetime | None:
-        limits = []
-        if self.max_ingestion_time is not None:
-            limits.append(seconds("max_ingestion_time", self.max_ingestion_time))
-        if self.execution_timeout is not None and self.deferrable:
-            # Airflow 3 does not count the time in the triggerer, and a worker's own timeout ends no job.
-            limits.append(int(self.execution_timeout.total_seconds()))
-        return datetime.now(timezone.utc) + timedelta(seconds=min(limits)) if limits else None
+    def _give_up_at(self, context: Context) -> datetime | None:
+        dag_run = context.get("dag_run")
+        return give_up_at(
+            datetime.now(timezone.utc),
+            max_ingestion_time=self.max_ingestion_time,
+            execution_timeout=self.execution_timeout,
+            deferrable=self.deferrable,
+            run_started=getattr(dag_run, "start_date", None),
+            dagrun_timeout=getattr(self.dag, "dagrun_timeout", None) if self.has_dag() else None,
+        )
 
     def _check_literals(self) -> None:
         """Meet bad input when the DAG is parsed, where it is known by then; what is templated comes later."""
@@ -350,6 +407,19 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             raise InvalidField("action_if_job_exists", self.action_if_job_exists, 'must be "timestamp" or "fail"')
         if not is_templated(self.checkpoint_scope) and self.checkpoint_scope not in ("run", "exact"):
             raise InvalidField("checkpoint_scope", self.checkpoint_scope, 'must be "run" or "exact"')
+        check_ladder(self.ladder)
+        for name in ("max_total_wait", "max_total_run", "checkpoint_retention"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, timedelta) or not is_templated(value)):
+                seconds(name, value)
+        if not is_templated(self.on_config_change):
+            _check_on_config_change(self.on_config_change)
+        self.script_error_retries = coerce(self.script_error_retries, Shape("integer", min=0), "script_error_retries")
+        self.retry_exit_codes = coerce(
+            list(self.retry_exit_codes), Shape("list", item=lambda: Shape("integer")), "retry_exit_codes"
+        )
+        if self.max_attempts is not None:
+            self.max_attempts = coerce(self.max_attempts, Shape("integer", min=1), "max_attempts")
         if self.source_dir is not None and self.entry_point is None:
             raise InvalidField("source_dir", self.source_dir, "name the script in it as entry_point")
         if isinstance(self.config, Mapping) and all(not is_templated(part) for part in self.config.values()):
@@ -357,8 +427,6 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     def _explain_parameters(self) -> None:
         told = []
-        if self.max_attempts is not None:
-            told.append("max_attempts (the task waits as long as the job may run)")
         if not self.check_if_job_exists or self.action_if_job_exists != "timestamp":
             told.append("check_if_job_exists and action_if_job_exists (a job's name follows from the run)")
         if told:
@@ -367,9 +435,6 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             self.log.warning("deferrable has no effect with wait_for_completion=False")
 
 
-def _boolean(field: str, value: Any) -> bool:
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    if isinstance(value, bool):
-        return value
-    raise InvalidField(field, value, "must be true or false")
+def _check_on_config_change(value: Any) -> None:
+    if value not in ("resume", "restart", "fail"):
+        raise InvalidField("on_config_change", value, 'must be "resume", "restart" or "fail"')

@@ -100,7 +100,7 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
 
     def _judge(self, description: Mapping[str, Any]) -> None:
         mark = StopMark.parse(self.hook.tags(description["TrainingJobArn"]).get(TAG_STOP))
-        outcome = classify(description, stopped_by_us=mark is not None)
+        outcome = classify(description, stop_reason=mark.reason if mark and not mark.withdrawn else None)
         interruptions = count_interruptions(description.get("SecondaryStatusTransitions") or ())
         self.log.info("Training job %s: %s, interrupted %d times", self.job_name, outcome, interruptions)
         if outcome is not Outcome.COMPLETED:

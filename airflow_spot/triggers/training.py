@@ -14,8 +14,10 @@ from asgiref.sync import sync_to_async
 from airflow_spot.compat_triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.story import transition_line
+from airflow_spot.hooks.patience import is_expired
 from airflow_spot.triggers.cancelled import stop_if_ended
 from airflow_spot.watch.observe import Look, look
+from airflow_spot.watch.turnstile import TURNSTILE
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -36,11 +38,14 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     Wait until a training job is terminal, or until a moment; creates and stops nothing while it waits.
 
     It may be killed, or run twice, without harm: all it does is to look. It fires once, with
-    ``{"status": "ended" | "due" | "gone" | "refused", "job_name": ..., "carry": {...}}``.
+    ``{"status": "ended" | "due" | "gone" | "turn" | "refused", "job_name": ..., "carry": {...}}``.
 
     :param job_name: the job to wait for; None waits for the moment alone.
     :param until: the moment, in seconds since 1970; None for no limit. Its own, since the timeout of
         ``defer()`` would end the task and leave the job running.
+    :param patience: seconds that the job may wait for capacity in one go; then the trigger fires. None for any.
+    :param turn: the name of the quota that the job uses, or that a run without a job waits for: when a job ends,
+        one that waits is let through before its moment.
     :param carry: handed back unchanged in the event: how the operator's run goes on where it was.
     :param poll_interval: seconds between two looks.
     :param stop_on_kill: whether a user's mark-failed, mark-success or clear stops the job.
@@ -53,6 +58,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         *,
         job_name: str | None,
         until: float | None = None,
+        patience: float | None = None,
+        turn: str = "",
         carry: dict[str, Any] | None = None,
         poll_interval: float = 30.0,
         stop_on_kill: bool = True,
@@ -65,6 +72,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         super().__init__()
         self.job_name = job_name
         self.until = until
+        self.patience = patience
+        self.turn = turn
         self.carry = carry or {}
         self.poll_interval = poll_interval
         self.stop_on_kill = stop_on_kill
@@ -82,6 +91,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
             {
                 "job_name": self.job_name,
                 "until": self.until,
+                "patience": self.patience,
+                "turn": self.turn,
                 "carry": self.carry,
                 "poll_interval": self.poll_interval,
                 "stop_on_kill": self.stop_on_kill,
@@ -114,6 +125,9 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         failures = 0
         # Airflow fails a task whose trigger fires before the worker that deferred it has ended.
         await asyncio.sleep(min(self.poll_interval, _SETTLING_SECONDS))
+        if self.job_name is None:
+            yield await self._pause_over()
+            return
         while True:
             if self.until is not None and _now() >= self.until:
                 yield self._event("due")
@@ -123,13 +137,16 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
                 failures = 0
             except Exception as error:
                 failures += 1
+                if is_expired(error):
+                    self._hook = None  # a fresh session reads the connection again
                 if _refused(error) or failures > _BLIND_LOOKS:
                     yield self._event("refused", message=str(error))
                     return
                 self.log.warning("Cannot look at %s now, will again: %s", self.job_name, error)
                 found = None
             else:
-                if self.job_name is not None and found is None:
+                if found is None:
+                    self._give_back()
                     yield self._event("gone")
                     return
             if found is not None:
@@ -137,17 +154,35 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
                     self.log.info("%s", transition_line(str(self.job_name), transition))
                 seen = found.seen
                 if found.ended:
+                    self._give_back()
                     yield self._event("ended")
                     return
+                if found.waits_longer_than(self.patience, datetime.now(timezone.utc)):
+                    yield self._event("due")
+                    return
             await asyncio.sleep(self._pause(failures))
+
+    async def _pause_over(self) -> TriggerEvent:
+        """Wait for the moment, or for a turn before it."""
+        left = max(0.0, (self.until or _now()) - _now())
+        if not self.turn:
+            await asyncio.sleep(left)
+            return self._event("due")
+        return self._event("turn" if await TURNSTILE.wait(self._quota, left) else "due")
+
+    def _give_back(self) -> None:
+        if self.turn:
+            TURNSTILE.give_back(self._quota)
+
+    @property
+    def _quota(self) -> str:
+        return f"{self.aws_conn_id} {self.region_name} {self.turn}"
 
     @property
     def _is_to_stop(self) -> bool:
         return self.stop_on_kill and self.job_name is not None
 
     async def _look(self, seen: int) -> Look | None:
-        if self.job_name is None:
-            return None
         return await _in_thread(partial(self._look_now, seen))
 
     def _look_now(self, seen: int) -> Look | None:

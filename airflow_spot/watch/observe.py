@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from airflow_spot.core.outcomes import ENDED_STATUSES
+from airflow_spot.core.outcomes import ENDED_STATUSES, waiting_since
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,20 @@ class Look:
         over between two looks.
     :param seen: how many transitions have been seen now.
     :param ended: the job is terminal.
+    :param waiting_since: since when it has waited for capacity, while it does.
     """
 
     description: Mapping[str, Any]
     new: tuple[Mapping[str, Any], ...]
     seen: int
     ended: bool
+    waiting_since: datetime | None = None
+
+    def waits_longer_than(self, patience: float | None, now: datetime) -> bool:
+        """Tell whether the job has waited for capacity in one go for ``patience`` seconds; None is for ever."""
+        if patience is None or self.waiting_since is None:
+            return False
+        return (now - self.waiting_since).total_seconds() >= patience
 
 
 def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, seen: int) -> Look | None:
@@ -43,4 +52,5 @@ def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, see
         new=transitions[seen:],
         seen=max(seen, len(transitions)),
         ended=description["TrainingJobStatus"] in ENDED_STATUSES,
+        waiting_since=waiting_since(description),
     )

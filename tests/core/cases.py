@@ -8,8 +8,9 @@ from typing import Any
 
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.fields import Shape
-from airflow_spot.core.history import Attempt, History, Rung
+from airflow_spot.core.history import Attempt, History, Refusal
 from airflow_spot.core.identity import JobName, RunIdentity
+from airflow_spot.core.ladder import Rung
 from airflow_spot.core.marks import StopMark, TryMark
 from airflow_spot.core.outcomes import Outcome
 
@@ -35,7 +36,8 @@ def attempt(
     return Attempt(
         name=name,
         job_name=str(name),
-        rung=rung,
+        placement=rung.placement,
+        rung=str(rung),
         status=status or statuses.get(outcome, "Failed"),
         secondary_status="",
         outcome=outcome,
@@ -48,6 +50,11 @@ def history(*outcomes: Outcome | None, first_of_try: int = 1, **more: Any) -> Hi
     """One generation whose attempts ended so."""
     attempts = tuple(attempt(number, outcome, **more) for number, outcome in enumerate(outcomes, 1))
     return History(1, attempts, first_of_try)
+
+
+def refusal(number: int, outcome: Outcome = Outcome.QUOTA, *, rung: Rung = SPOT, at: datetime = NOW) -> Refusal:
+    """A create that SageMaker refused."""
+    return Refusal(number, str(rung), outcome, at)
 
 
 def limits(*ladder: Rung, **more: Any) -> Limits:

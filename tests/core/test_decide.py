@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
-from airflow_spot.core.history import History, Rung
+from airflow_spot.core.history import Attempt, History
+from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
 from tests.core.cases import NOW, SPOT, attempt, history, later, limits
 
@@ -115,7 +116,7 @@ def test_a_refusal_is_followed_by_a_pause_that_ends() -> None:
     assert NOW < pause.until <= later(seconds=15)
     assert "ml.g5.xlarge spot" in pause.why
     assert act(past, now=pause.until - timedelta(microseconds=1)) == Pause(
-        pause.until, "no capacity for ml.g5.xlarge spot; again in 0 s"
+        pause.until, "attempt 1: no capacity for ml.g5.xlarge spot; same checkpoint; again in 0 s"
     )
     assert isinstance(act(past, now=pause.until), Submit)
 
@@ -149,15 +150,15 @@ def test_a_pause_ends_with_the_tasks_time() -> None:
 
 def test_the_ladder_is_gone_round_without_a_pause_inside_a_round() -> None:
     on = limits(SPOT, OTHER, DEMAND)
-    rungs, outcomes = [], []
-    for _ in range(7):
-        action = act(history(*outcomes), on, later(days=1))
+    past: tuple[Attempt, ...] = ()
+    actions: list[Action] = []
+    for number in range(1, 8):
+        actions.append(act(History(1, past), on))
+        action = act(History(1, past), on, later(days=1))
         assert isinstance(action, Submit)
-        rungs.append(action.rung)
-        outcomes.append(O.NO_CAPACITY)
-    assert rungs == [SPOT, OTHER, DEMAND, SPOT, OTHER, DEMAND, SPOT]
-    assert isinstance(act(history(O.NO_CAPACITY, O.NO_CAPACITY), on), Submit)
-    assert isinstance(act(history(O.NO_CAPACITY, O.NO_CAPACITY, O.NO_CAPACITY), on), Pause)
+        past = (*past, attempt(number, O.NO_CAPACITY, rung=action.rung))
+    assert [str(a.rung) for a in past] == [str(rung) for rung in (SPOT, OTHER, DEMAND) * 2 + (SPOT,)]
+    assert [type(each) for each in actions] == [Submit, Submit, Submit, Pause, Submit, Submit, Pause]
 
 
 @pytest.mark.parametrize("outcome", [O.SERVICE_FAULT, O.OUR_STOP])

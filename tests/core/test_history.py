@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.history import Attempt, History, Rung, begin_try
+from airflow_spot.core.history import Attempt, History, begin_try
+from airflow_spot.core.ladder import Placement, Rung
 from airflow_spot.core.outcomes import Outcome
 from tests.core.cases import NOW, RUN, attempt, description, history, killed, later, tried
 
@@ -26,7 +27,7 @@ def test_an_attempt_is_read_with_all_its_marks() -> None:
         {"airflow-spot:stop": "killed 2", "airflow-spot:delivered": "4 5", "team": "ml"},
     )
     assert (read.name.generation, read.number, read.name.key) == (1, 1, RUN.key)
-    assert read.rung == Rung("ml.g5.xlarge", 2, True)
+    assert read.placement == Placement("ml.g5.xlarge", 2, True)
     assert (read.outcome, read.live, read.interruptions) == (Outcome.OUR_STOP, False, 1)
     assert (read.training_seconds, read.billable_seconds) == (100, 30)
     assert (read.created, read.ended) == (NOW, later(minutes=1))

@@ -47,20 +47,25 @@ def test_each_end_has_its_outcome(
     description: dict[str, Any] = {"TrainingJobStatus": status, "SecondaryStatus": secondary}
     if reason is not None:
         description["FailureReason"] = reason
-    assert classify(description, stopped_by_us=ours) is outcome
+    assert classify(description, stop_reason="killed" if ours else None) is outcome
 
 
 @pytest.mark.parametrize("status", ["InProgress", "Stopping"])
 @pytest.mark.parametrize("secondary", ["Starting", "Training", "Interrupted", "MaxWaitTimeExceeded", "Stopped"])
 def test_a_live_job_has_no_outcome(status: str, secondary: str) -> None:
     for ours in (True, False):
-        assert classify({"TrainingJobStatus": status, "SecondaryStatus": secondary}, stopped_by_us=ours) is None
+        assert (
+            classify(
+                {"TrainingJobStatus": status, "SecondaryStatus": secondary}, stop_reason="killed" if ours else None
+            )
+            is None
+        )
 
 
 @pytest.mark.parametrize("status", ["Pausing", "", None])
 def test_a_status_that_nobody_knows_is_live(status: str | None) -> None:
     """To take it for an end would start a second job beside one that may be training."""
-    assert classify({"TrainingJobStatus": status}, stopped_by_us=False) is None
+    assert classify({"TrainingJobStatus": status}, stop_reason=None) is None
 
 
 @given(
@@ -77,7 +82,7 @@ def test_a_status_that_nobody_knows_is_live(status: str | None) -> None:
 def test_only_a_completed_job_is_completed_and_a_stop_is_ours_only_with_our_mark(
     description: dict[str, Any], ours: bool
 ) -> None:
-    outcome = classify(description, stopped_by_us=ours)
+    outcome = classify(description, stop_reason="killed" if ours else None)
     assert (outcome is Outcome.COMPLETED) == (description.get("TrainingJobStatus") == "Completed")
     if outcome is Outcome.OUR_STOP:
         assert ours

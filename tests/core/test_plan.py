@@ -36,7 +36,7 @@ def shape() -> Shape:
             VolumeSizeInGB=NUMBER,
             KeepAlivePeriodInSeconds=NUMBER,
             InstanceGroups=of("list", structure(InstanceType=TEXT, InstanceCount=NUMBER)),
-            InstancePreferences=of("list", structure(InstanceType=TEXT)),
+            InstancePreferences=of("list", structure(InstanceType=TEXT, InstanceCount=NUMBER)),
         ),
         StoppingCondition=structure(MaxRuntimeInSeconds=NUMBER, MaxWaitTimeInSeconds=NUMBER),
         HyperParameters=of("map", TEXT, max=100),

@@ -11,7 +11,8 @@ import pytest
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.plan import Plan
-from airflow_spot.errors import QuotaError, RequestError
+from airflow_spot.errors import RequestError
+from airflow_spot.hooks.training import CreateRefused
 from tests.core.cases import RUN, SPOT, tried
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
 
@@ -153,7 +154,7 @@ ECHO = (
     [
         ("ValidationException", RequestError),
         ("AccessDeniedException", RequestError),
-        ("ResourceLimitExceeded", QuotaError),
+        ("ResourceLimitExceeded", CreateRefused),
     ],
 )
 def test_what_sagemaker_repeats_of_the_request_is_not_told(

@@ -29,7 +29,7 @@ def run(service: DictionarySageMaker, number: int = 2) -> TrainingRun:
         Limits((SPOT,)),
         tried(number, 5),
         RunOptions(deferrable=True, print_log=False),
-        prepare=lambda: None,
+        prepare=lambda first: None,
         on_attempt=lambda name, uri: None,
         log=logging.getLogger("test"),
     )
@@ -74,7 +74,7 @@ def test_of_two_live_jobs_each_is_waited_for_and_answered_for(service: Dictionar
         late.go()
     assert wait.value.job_name == OLDER
     assert service.tags_of(OLDER)["airflow-spot:owner"] == "2"
-    late.abandon("failure")
+    late.stopping.abandon("failure")
     assert service.jobs[OLDER]["TrainingJobStatus"] == "Stopping"
 
 

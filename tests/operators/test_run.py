@@ -86,7 +86,7 @@ class Life(RuleBasedStateMachine):
             limits,
             this_try,
             RunOptions(deferrable=True, print_log=False),
-            prepare=lambda: None,
+            prepare=lambda first: None,
             on_attempt=lambda name, uri: None,
             log=logging.getLogger("test"),
         )

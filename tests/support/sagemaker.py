@@ -145,6 +145,9 @@ class DictionaryHook(SageMakerSpotTrainingHook):
         """The dictionary."""
         return self.service
 
+    def be_patient(self, *_: Any, **__: Any) -> None:
+        """Nothing: the dictionary answers at once, or is meant not to."""
+
     def get_client_type(self, *_: Any, **__: Any) -> Any:
         """The dictionary, for a signal handler too."""
         return self.service

@@ -54,7 +54,7 @@ class ScriptedHook(DictionaryHook):
 def trigger(hook: Any, **more: Any) -> SageMakerSpotTrainingTrigger:
     """A trigger that waits for the job with a hook of ours."""
     made = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "carry": CARRY, "poll_interval": 0.001, **more})
-    made._hook = hook
+    made._connect = lambda: hook  # type: ignore[method-assign]
     return made
 
 
@@ -79,6 +79,8 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 FULL: dict[str, Any] = {
     "job_name": JOB,
     "until": 1_767_225_600.5,
+    "patience": 1_800.0,
+    "turn": "ml.g5.xlarge spot",
     "carry": CARRY,
     "poll_interval": 7.5,
     "stop_on_kill": False,
@@ -116,6 +118,35 @@ def test_a_job_that_is_not_over_is_waited_for(service: DictionarySageMaker, stat
     hook = ScriptedHook(service, *[lambda: service.put(JOB, status, status)] * 5, lambda: service.put(JOB, "Stopped"))
     assert fired(trigger(hook))["status"] == "ended"
     assert hook.looks == 6
+
+
+def test_it_fires_when_the_job_has_waited_for_as_long_as_its_rung_allows(service: DictionarySageMaker) -> None:
+    def interrupted() -> None:
+        service.passes(JOB, "Interrupted", "Starting")
+
+    hook = ScriptedHook(service, None, None, interrupted)
+    begun = time.time()
+    assert fired(trigger(hook, patience=0.3)) == {"status": "due", "job_name": JOB, "carry": CARRY}
+    assert 0.3 <= time.time() - begun < 5
+    assert hook.looks > 3
+
+
+def test_a_job_that_trains_is_not_out_of_patience(service: DictionarySageMaker) -> None:
+    hook = ScriptedHook(service, *[None] * 50, lambda: service.put(JOB, "Completed"))
+    assert fired(trigger(hook, patience=0.001))["status"] == "ended"
+
+
+def test_a_job_that_ends_lets_one_that_waits_for_its_quota_through(service: DictionarySageMaker) -> None:
+    quota = "ml.g5.xlarge spot"
+    ending = trigger(ScriptedHook(service, *[None] * 20, lambda: service.put(JOB, "Completed")), turn=quota)
+    waiting = [trigger(None, job_name=None, turn=quota, until=time.time() + left) for left in (3, 1.5)]
+    other = trigger(None, job_name=None, turn="ml.p3.2xlarge spot", until=time.time() + 1)
+
+    async def together() -> list[str]:
+        done = await asyncio.gather(*(events(each) for each in (ending, *waiting, other)))
+        return [each[0].payload["status"] for each in done]
+
+    assert asyncio.run(asyncio.wait_for(together(), FOREVER)) == ["ended", "turn", "due", "due"]
 
 
 def test_it_fires_when_its_time_is_up_and_the_job_runs_on(service: DictionarySageMaker) -> None:

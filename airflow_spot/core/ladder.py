@@ -1,0 +1,245 @@
+"""Where attempts may run, in order: the rungs of a ladder, and what each changes in the request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from airflow_spot.core.durations import seconds
+from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated, plain_copy
+from airflow_spot.core.identity import short_hash
+
+#: InstancePreferences takes one to five types. Source: ResourceConfig in SageMaker's API reference.
+PREFERENCES_LIMIT = 5
+
+_TRUTH, _WHOLE, _TEXTS = Shape("boolean"), Shape("integer", min=1), Shape("list", item=lambda: Shape("string"))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a job ran: the instances, and on which market."""
+
+    instance_type: str
+    instance_count: int = 1
+    spot: bool = True
+
+    def __str__(self) -> str:
+        count = f"{self.instance_count} x " if self.instance_count != 1 else ""
+        return f"{count}{self.instance_type} {'spot' if self.spot else 'on-demand'}"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """
+    Where attempts may run; one step of a ladder.
+
+    Parameters that are left out are as in the operator's ``config``.
+
+    :param instance_type: such as ``"ml.g5.2xlarge"``.
+    :param instance_count: how many. Another count than the other rungs' is dangerous where checkpoints are sharded
+        by rank: the operator warns.
+    :param spot: managed spot training, or on-demand.
+    :param attempts: how often to try here, one after the other, before the next rung.
+    :param wait: how long an attempt here may wait for capacity before the next rung is tried: seconds, a
+        ``timedelta``, or text such as ``"30m"``. It is the operator's own timer, which a job that trains never
+        meets; without it, SageMaker's ``max_wait`` is the end of the wait.
+    :param subnets: and ``security_group_ids``: of the VPC, where another one has capacity.
+    :param volume_size: GB of storage per instance.
+    :param image_uri: the training image, say for another architecture.
+    :param hyperparameters: laid over the config's, such as a smaller batch for a smaller GPU.
+    :param environment: laid over the config's.
+    :param instance_types: for on-demand, all types that may be taken, in the order of preference; see
+        :meth:`on_demand`.
+    """
+
+    instance_type: str
+    instance_count: Any = None
+    spot: Any = True
+    attempts: Any = 1
+    wait: Any = None
+    subnets: Sequence[str] = ()
+    security_group_ids: Sequence[str] = ()
+    volume_size: Any = None
+    image_uri: str | None = None
+    # Not shown: Airflow shows what a task was given in its UI, and their values may be secrets.
+    hyperparameters: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
+    environment: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
+    instance_types: Sequence[str] = ()
+    #: Which one it is among rungs that are otherwise the same.
+    nth: int = field(default=1, repr=False)
+    #: The request's own placement, which nothing replaces.
+    as_requested: bool = field(default=False, repr=False)
+
+    @classmethod
+    def on_demand(cls, instance_types: str | Sequence[str], **more: Any) -> Rung:
+        """
+        Make an on-demand rung, for the end of a ladder.
+
+        :param instance_types: one, or up to five in the order of preference: where the installed botocore knows
+            ``InstancePreferences``, SageMaker takes the first that it has; else only the first is asked for.
+        :param more: a rung's other parameters.
+        :raises InvalidField: no type is named, or more than five.
+        """
+        types = (instance_types,) if isinstance(instance_types, str) else tuple(instance_types)
+        if not 1 <= len(types) <= PREFERENCES_LIMIT:
+            raise InvalidField("Rung.on_demand", list(types), f"name one to {PREFERENCES_LIMIT} instance types")
+        return cls(types[0], spot=False, instance_types=types, **more)
+
+    @property
+    def placement(self) -> Placement:
+        """The instances it asks for."""
+        return Placement(self.instance_type, int(self.instance_count or 1), bool(self.spot))
+
+    def __str__(self) -> str:
+        """Name it: unique in its ladder, and the same as long as it asks for the same."""
+        changes = {
+            name: value
+            for name in ("subnets", "security_group_ids", "volume_size", "image_uri", "hyperparameters", "environment")
+            if (value := getattr(self, name))
+        }
+        also = f" or {len(self.instance_types) - 1} other" if len(self.instance_types) > 1 else ""
+        what = f" [{short_hash(changes)[:4]}]" if changes else ""
+        return f"{self.placement}{also}{what}{f' ({self.nth})' if self.nth > 1 else ''}"
+
+
+_NAMES = {each.name for each in fields(Rung)} - {"nth", "as_requested"}
+
+
+def is_unknown_yet(value: Any) -> bool:
+    """Tell whether a ladder, or a part of it, is known only when the task runs."""
+    if isinstance(value, Rung):
+        return any(is_unknown_yet(getattr(value, name)) for name in _NAMES)
+    if isinstance(value, Mapping):
+        return any(is_unknown_yet(inner) for inner in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(is_unknown_yet(inner) for inner in value)
+    return not hasattr(value, "total_seconds") and is_templated(value)
+
+
+def read_ladder(value: Any, *, instance_count: int = 1) -> tuple[Rung, ...]:
+    """
+    Read a ladder as people and templates write it.
+
+    :param value: a list, or JSON text of one, whose items are a :class:`Rung`, an instance type (spot), a mapping
+        of a rung's parameters, or ``{"on_demand": [types], ...}``.
+    :param instance_count: of the rungs that name none.
+    :raises InvalidField: naming the rung, its field, the value and the fix.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise InvalidField("ladder", value, "must be a list of rungs, or JSON of one") from None
+    if not isinstance(value, (list, tuple)) or not value:
+        raise InvalidField("ladder", value, "must be a list of at least one rung")
+    rungs: list[Rung] = []
+    for i, item in enumerate(value):
+        rung = _checked(f"ladder[{i}]", _as_rung(f"ladder[{i}]", item), instance_count)
+        same = sum(1 for other in rungs if str(replace(other, nth=1)) == str(rung))
+        rungs.append(replace(rung, nth=same + 1))
+    return tuple(rungs)
+
+
+def _as_rung(where: str, item: Any) -> Rung:
+    if isinstance(item, Rung):
+        return item
+    if isinstance(item, str):
+        return Rung(item)
+    if not isinstance(item, Mapping):
+        raise InvalidField(where, item, "must be a Rung, an instance type, or a mapping of a rung's parameters")
+    given = dict(item)
+    demand = given.pop("on_demand", None)
+    unknown = sorted(set(map(str, given)) - _NAMES)
+    if unknown:
+        raise InvalidField(f"{where}.{unknown[0]}", "an unknown field", f"a rung has {', '.join(sorted(_NAMES))}")
+    if demand is not None and not isinstance(demand, bool):
+        return Rung.on_demand(demand, **given)
+    if demand:
+        given["spot"] = False
+    if "instance_type" not in given:
+        raise InvalidField(f"{where}.instance_type", None, "name an instance type")
+    return Rung(**given)
+
+
+def _checked(where: str, rung: Rung, instance_count: int) -> Rung:
+    """Give every field its type, whatever a template made of it."""
+    for name in ("hyperparameters", "environment"):
+        given = getattr(rung, name)
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidField(f"{where}.{name}", f"a {type(given).__name__}", "must be a mapping")
+    kind = rung.instance_type
+    if not isinstance(kind, str) or not kind.startswith("ml."):
+        raise InvalidField(f"{where}.instance_type", kind, "SageMaker's types begin with ml., as ml.g5.xlarge")
+    types = {"spot": _TRUTH, "attempts": _WHOLE, "instance_count": _WHOLE, "volume_size": _WHOLE}
+    types |= dict.fromkeys(("subnets", "security_group_ids", "instance_types"), _TEXTS)
+    given = {name: getattr(rung, name) for name in types} | {"instance_count": rung.instance_count or instance_count}
+    read = {
+        name: coerce(list(value) if isinstance(value, tuple) else value, types[name], f"{where}.{name}")
+        for name, value in given.items()
+        if value is not None
+    }
+    read = {name: tuple(value) if isinstance(value, list) else value for name, value in read.items()}
+    if read["spot"] and len(read.get("instance_types", ())) > 1:
+        raise InvalidField(
+            f"{where}.instance_types", list(read["instance_types"]), "for on-demand only: give each spot type a rung"
+        )
+    wait = None if rung.wait is None else float(seconds(f"{where}.wait", rung.wait))
+    return replace(rung, **read, wait=wait)
+
+
+def apply_rung(request: Mapping[str, Any], rung: Rung, *, preferences: bool, max_wait: int) -> dict[str, Any]:
+    """
+    Make the request of one rung.
+
+    :param request: the plan's. It is not changed.
+    :param preferences: whether the installed botocore knows ``InstancePreferences``.
+    :param max_wait: ``MaxWaitTimeInSeconds`` for a spot rung where the request has none.
+    :raises InvalidField: subnets without security groups.
+    """
+    made: dict[str, Any] = plain_copy(request)
+    if rung.as_requested:
+        return made
+    made["ResourceConfig"] = _resources(made.get("ResourceConfig") or {}, rung, preferences)
+    stopping = made.setdefault("StoppingCondition", {})
+    made["EnableManagedSpotTraining"] = rung.spot
+    if rung.spot:
+        stopping.setdefault("MaxWaitTimeInSeconds", max_wait)
+    else:
+        stopping.pop("MaxWaitTimeInSeconds", None)
+    if rung.subnets or rung.security_group_ids:
+        vpc = made.get("VpcConfig") or {}
+        groups = list(rung.security_group_ids) or vpc.get("SecurityGroupIds")
+        subnets = list(rung.subnets) or vpc.get("Subnets")
+        if not groups or not subnets:
+            raise InvalidField("security_group_ids", groups, "a VPC needs subnets and security groups: name both")
+        made["VpcConfig"] = {"Subnets": subnets, "SecurityGroupIds": groups}
+    if rung.image_uri:
+        made["AlgorithmSpecification"] = {**made.get("AlgorithmSpecification", {}), "TrainingImage": rung.image_uri}
+    for name, more in (("HyperParameters", rung.hyperparameters), ("Environment", rung.environment)):
+        if more:
+            made[name] = {**made.get(name, {}), **more}
+    return made
+
+
+def _resources(given: Mapping[str, Any], rung: Rung, preferences: bool) -> dict[str, Any]:
+    left_out = {"InstanceType", "InstanceCount", "InstanceGroups", "InstancePreferences"}
+    # Warm pools cannot be used with spot; on the on-demand rung they would keep on costing.
+    left_out |= {"KeepAlivePeriodInSeconds"} if rung.spot else set()
+    resources = {name: value for name, value in given.items() if name not in left_out}
+    count = int(rung.instance_count or given.get("InstanceCount") or 1)
+    if preferences and len(rung.instance_types) > 1:
+        resources["InstancePreferences"] = [
+            {"InstanceType": each, "InstanceCount": count} for each in rung.instance_types
+        ]
+    else:
+        resources.update(InstanceType=rung.instance_type, InstanceCount=count)
+    if rung.volume_size:
+        resources["VolumeSizeInGB"] = rung.volume_size
+    return resources
+
+
+def counts_differ(ladder: Sequence[Rung]) -> bool:
+    """Tell whether the rungs have different instance counts: a checkpoint sharded by rank does not fit them all."""
+    return len({rung.placement.instance_count for rung in ladder}) > 1

@@ -1,0 +1,150 @@
+"""A client that bears what passes: throttling, errors of the service, cut connections, expired credentials."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    MetadataRetrievalError,
+)
+
+from airflow_spot.core.durations import human
+from airflow_spot.core.outcomes import EXPIRED_CODES, HTTP_SERVER_ERROR, PASSING_CODES
+
+T = TypeVar("T")
+
+#: Seconds between two tries of a call, after botocore's own retries are spent: doubled up to the second number.
+PAUSES = (2.0, 60.0)
+#: Seconds for which a client is borne with that has never had an answer: a wrong endpoint does not mend.
+FIRST_ANSWER_SECONDS = 600.0
+_REMINDER_SECONDS = 600.0
+
+
+def is_expired(error: Exception) -> bool:
+    """Tell credentials that have run out: a fresh session mends them."""
+    if isinstance(error, (CredentialRetrievalError, MetadataRetrievalError)):
+        return True
+    return isinstance(error, ClientError) and error.response["Error"].get("Code", "") in EXPIRED_CODES
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell an error after which the same call is worth repeating."""
+    if isinstance(error, (HTTPClientError, ConnectionError)) or is_expired(error):
+        return True
+    if not isinstance(error, ClientError):
+        return False
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    return error.response["Error"].get("Code", "") in PASSING_CODES or status >= HTTP_SERVER_ERROR
+
+
+class PatientClient:
+    """
+    A boto3 client whose calls are repeated until they are answered.
+
+    A call that was carried out although its answer was lost is repeated too: so only calls belong here of which a
+    second one does no harm. CreateTrainingJob is one, by its name: it is answered by ``ResourceInUse``.
+
+    :param connect: gives a client; told whether it has to be of a fresh session, since credentials have run out.
+    :param sleep: waits so many seconds, and raises if the task is killed meanwhile.
+    :param deadline: says after which of ``clock``'s seconds an error is raised after all; None for never.
+    :param log: gets one line when a call begins to fail, and one when it is answered again.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[bool], Any],
+        sleep: Callable[[float], None],
+        log: Any,
+        *,
+        deadline: float | None = None,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._connect = connect
+        self._connected: Any = None
+        self._sleep = sleep
+        self._log = log
+        self._deadline = deadline
+        self._clock = clock
+        self._chance = chance
+        self._answered = False
+
+    @property
+    def plain(self) -> Any:
+        """The client that is not patient."""
+        if self._connected is None:
+            self._connected = self._connect(False)
+        return self._connected
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.plain, name)
+        if name in ("meta", "exceptions") or not callable(value):
+            return value
+        return lambda *args, **kwargs: self.insist(name, lambda: getattr(self.plain, name)(*args, **kwargs))
+
+    def get_paginator(self, operation: str) -> _PatientPages:
+        """Page through an operation; a page that fails begins the whole anew."""
+        return _PatientPages(self, operation)
+
+    def insist(self, name: str, call: Callable[[], T]) -> T:
+        """
+        Repeat a call until it is answered.
+
+        :raises ClientError: an answer, and not one that passes; or the deadline is over.
+        :raises BotoCoreError: likewise.
+        """
+        begun, failures, told = self._clock(), 0, 0.0
+        while True:
+            try:
+                answer = call()
+            except (ClientError, BotoCoreError) as error:
+                now = self._clock()
+                if not is_passing(error) or self._is_over(begun, now):
+                    raise
+                if not failures or now - told >= _REMINDER_SECONDS:
+                    told = now
+                    self._log.warning("%s: %s; trying again until it is answered", name, _shortly(error))
+                if is_expired(error):
+                    self._connected = self._connect(True)
+                pause = min(PAUSES[1], PAUSES[0] * 2.0 ** min(failures, 10))
+                failures += 1
+                self._sleep(pause * (1 - self._chance() / 2))
+            else:
+                self._answered = True
+                if failures:
+                    self._log.info("%s: answered again after %s", name, human(self._clock() - begun))
+                return answer
+
+    def _is_over(self, begun: float, now: float) -> bool:
+        if not self._answered and now - begun >= FIRST_ANSWER_SECONDS:
+            return True
+        return self._deadline is not None and now >= self._deadline
+
+
+class _PatientPages:
+    def __init__(self, patient: PatientClient, operation: str) -> None:
+        self._patient = patient
+        self._operation = operation
+
+    def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
+        """Give all pages."""
+
+        def pages() -> list[dict[str, Any]]:
+            return list(self._patient.plain.get_paginator(self._operation).paginate(**asked))
+
+        return iter(self._patient.insist(self._operation, pages))
+
+
+def _shortly(error: Exception) -> str:
+    """Name an error without what it repeats of a request."""
+    if isinstance(error, ClientError):
+        return f"{error.response['Error'].get('Code')} at {error.operation_name}"
+    return type(error).__name__

@@ -1,0 +1,49 @@
+"""What a worker is told about carrying out a run, and what it says when the triggerer is to wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """
+    How a worker carries out a run.
+
+    :param deferrable: wait in the triggerer.
+    :param check_interval: seconds between two looks.
+    :param print_log: show the job's output in the task's log.
+    :param resume: go on from what the run has; False trains anew when a person starts the task over.
+    :param on_config_change: what a person's clear does where the task's training is another than the last one's:
+        ``"resume"`` from its checkpoint, ``"restart"`` from nothing, or ``"fail"``.
+    :param stop_on_kill: whether a killed task stops its job.
+    """
+
+    deferrable: bool = False
+    check_interval: float = 30.0
+    print_log: bool = True
+    resume: bool = True
+    on_config_change: str = "resume"
+    stop_on_kill: bool = True
+
+
+class Deferral(Exception):
+    """The run has to wait, and the triggerer is to do it."""
+
+    def __init__(
+        self,
+        job_name: str | None,
+        until: datetime | None,
+        carry: dict[str, Any],
+        *,
+        patience: float | None = None,
+        turn: str = "",
+    ) -> None:
+        super().__init__(job_name)
+        self.job_name = job_name
+        self.until = until
+        self.carry = carry
+        self.patience = patience
+        self.turn = turn
