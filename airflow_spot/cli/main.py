@@ -14,6 +14,9 @@ COMMANDS = {
     "local": ("airflow_spot.cli.local", "run Local SageMaker on this machine"),
     "mwaa": ("airflow_spot.cli.mwaa", "write what Amazon MWAA needs to run this"),
     "demo": ("airflow_spot.cli.demo", "the whole story on this machine, without an AWS account"),
+    "history": ("airflow_spot.cli.history", "what became of a run, from SageMaker alone"),
+    "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),
+    "gc": ("airflow_spot.cli.gc", "delete old checkpoints"),
 }
 
 

@@ -1,0 +1,117 @@
+"""What the commands that talk to AWS share: options, clients, choosing a run, tables, errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.history import Attempt
+from airflow_spot.core.identity import KEY_LENGTH, JobName, RunIdentity, name_filter
+from airflow_spot.core.marks import tag_map
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; the message says what to change."""
+
+
+def add_session_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the AWS account."""
+    group = parser.add_argument_group("AWS", "Unset, boto3's own: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ...")
+    group.add_argument("--region", help="the AWS region, such as eu-central-1")
+    group.add_argument("--profile", help="a profile of ~/.aws/config")
+    group.add_argument("--endpoint-url", help="where to call AWS, such as Local SageMaker's address")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a run."""
+    group = parser.add_argument_group("the run: one of --job, --run-key, or --dag with --run-id and --task")
+    group.add_argument("--job", help="the name of any of its training jobs")
+    group.add_argument("--run-key", help="the ten characters in its jobs' names, behind afspot-")
+    group.add_argument("--dag", help="the DAG's id")
+    group.add_argument("--run-id", help="the DAG run's id, such as manual__2026-11-24T10:00:00+00:00")
+    group.add_argument("--task", help="the task's id, with its groups: group.task")
+    group.add_argument("--map-index", type=int, default=-1, help="of a mapped task; default: not mapped")
+    group.add_argument("--namespace", help="[airflow_spot] namespace; default: what Airflow's configuration here says")
+
+
+def client(args: argparse.Namespace, service: str) -> Any:
+    """Make a boto3 client from the options."""
+    import boto3  # here, so that --help needs none of it
+    from botocore.config import Config
+
+    session: Any = boto3.Session(profile_name=args.profile, region_name=args.region)
+    retries = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
+    return session.client(service, endpoint_url=args.endpoint_url, config=retries)
+
+
+def run_key(args: argparse.Namespace) -> str | None:
+    """
+    Work out which run is meant; None where no option says.
+
+    :raises CommandError: the options do not say it fully.
+    """
+    given = [name for name, value in (("--job", args.job), ("--run-key", args.run_key), ("--dag", args.dag)) if value]
+    if len(given) > 1:
+        raise CommandError(f"{' and '.join(given)} both choose a run: give one of them")
+    if args.job:
+        name = JobName.parse(args.job)
+        if name is None:
+            raise CommandError(f"--job {args.job}: not a job of airflow_spot, whose names are like x-afspot-KEY-1-1")
+        return name.key
+    if args.run_key:
+        if JobName.parse(f"x-{name_filter(args.run_key)}1-1") is None:
+            raise CommandError(f"--run-key {args.run_key}: must be {KEY_LENGTH} characters of a-z and 2-7")
+        return str(args.run_key)
+    together = {"--dag": args.dag, "--run-id": args.run_id, "--task": args.task}
+    missing = [name for name, value in together.items() if not value]
+    if len(missing) == len(together):
+        return None
+    if missing:
+        raise CommandError(f"{' and '.join(missing)} missing: a task instance is --dag, --run-id and --task")
+    return RunIdentity(namespace(args.namespace), args.dag, args.run_id, args.task, args.map_index).key
+
+
+def namespace(given: str | None) -> str:
+    """Give the option's value, or what Airflow's configuration on this machine says."""
+    if given:
+        return given
+    from airflow_spot.config import namespace as configured  # imports Airflow
+
+    return configured()
+
+
+def read_attempt(sagemaker: Any, job_name: str) -> tuple[Attempt, dict[str, Any], dict[str, str]]:
+    """Read a job: as an attempt, as SageMaker describes it, and its tags."""
+    description = sagemaker.describe_training_job(TrainingJobName=job_name)
+    pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=description["TrainingJobArn"])
+    tags = tag_map(tag for page in pages for tag in page["Tags"])
+    return Attempt.from_description(description, tags), description, tags
+
+
+def job_names(sagemaker: Any, **filters: Any) -> list[str]:
+    """List jobs of ours, oldest first."""
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(
+        SortBy="CreationTime", SortOrder="Ascending", **filters
+    )
+    names = (str(job["TrainingJobName"]) for page in pages for job in page["TrainingJobSummaries"])
+    return [name for name in names if JobName.parse(name)]
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lay out rows, the first of them the head, in columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def guarded(command: str, work: Callable[[], int]) -> int:
+    """Do a command's work; what a person can mend is said in one line, with exit code 2."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return work()
+    except (CommandError, InvalidField, ValueError, BotoCoreError, ClientError, OSError, RuntimeError) as error:
+        print(f"airflow-spot {command}: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,123 @@
+"""``airflow-spot stop``: stop the training job of a run, for good or to begin a new one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from airflow_spot.cli.aws import (
+    CommandError,
+    add_run_arguments,
+    add_session_arguments,
+    client,
+    guarded,
+    job_names,
+    read_attempt,
+    run_key,
+)
+from airflow_spot.core.history import Attempt
+from airflow_spot.core.identity import name_filter
+from airflow_spot.core.marks import TAG_STOP, WITHDRAWN, StopMark
+
+#: In the stop mark of ``--restart``.
+REASON = "cli"
+_LOOK_SECONDS = 2.0
+
+_EXAMPLES = """examples:
+  airflow-spot stop --job digits-afspot-abcdefghij-1-2             the run ends
+  airflow-spot stop --run-key abcdefghij --restart                 the run goes on with a new job
+
+A plain stop reads as a person's, which it is: the waiting task fails at once and is not retried. Clear it to train
+on from the checkpoint. With --restart the stop is marked as ours: the waiting task starts its next attempt, which
+trains on from the checkpoint. Without a waiting task nothing is started by either.
+Exit code: 0; 1 if the run has no live job, or it did not stop; 2 if something is wrong."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "stop",
+        help="stop the training job of a run",
+        description="Stops a run's live training job and waits until it has ended. Its checkpoints stay.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run_arguments(parser)
+    parser.add_argument("--restart", action="store_true", help="let the run go on with a new job from the checkpoint")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until the job has ended")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait; default: 600")
+    add_session_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    return guarded("stop", lambda: _stop(args))
+
+
+def _stop(args: argparse.Namespace) -> int:
+    key = run_key(args)
+    if key is None:
+        raise CommandError("say which run: --job, --run-key, or --dag with --run-id and --task")
+    sagemaker = client(args, "sagemaker")
+    live = [
+        attempt
+        for status in ("InProgress", "Stopping")
+        for name in job_names(sagemaker, NameContains=name_filter(key), StatusEquals=status)
+        if (attempt := read_attempt(sagemaker, name)[0]).live
+    ]
+    if not live:
+        print(f"The run {key} has no live training job in {sagemaker.meta.region_name}: nothing to stop")
+        return 1
+    ended = True
+    for attempt in live:
+        _stop_job(sagemaker, attempt, restart=args.restart)
+        if not args.no_wait:
+            ended = _wait(sagemaker, attempt.job_name, args.timeout) and ended
+        print(f"checkpoints: {attempt.checkpoint_s3_uri or 'none'}")
+    return 0 if ended else 1
+
+
+def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
+    if attempt.status == "Stopping":
+        ours = attempt.stop is not None and not attempt.stop.withdrawn
+        print(f"{attempt.job_name} is stopping already, {f'by us ({attempt.stop})' if ours else 'by a person'}")
+        return
+    number = attempt.owner or 0
+    if restart:
+        # Before the stop: a task that looks in between must not take it for a person's.
+        _mark(sagemaker, attempt, StopMark(REASON, number))
+    elif attempt.stop is not None and not attempt.stop.withdrawn:
+        # Of a stop that never came: with it, this one would read as ours, and the run would go on.
+        _mark(sagemaker, attempt, StopMark(WITHDRAWN, number))
+    sagemaker.stop_training_job(TrainingJobName=attempt.job_name)
+    print(
+        f"Stopping {attempt.job_name}. "
+        + (
+            "The task that waits for it starts the next attempt, from the checkpoint"
+            if restart
+            else "The task that waits for it fails and is not retried; clear it to train on from the checkpoint"
+        )
+    )
+
+
+def _mark(sagemaker: Any, attempt: Attempt, mark: StopMark) -> None:
+    sagemaker.add_tags(ResourceArn=attempt.arn, Tags=[{"Key": TAG_STOP, "Value": str(mark)}])
+
+
+def _wait(sagemaker: Any, job_name: str, timeout: float) -> bool:
+    begun = time.monotonic()
+    on_terminal = sys.stdout.isatty()
+    while True:
+        attempt, _, _ = read_attempt(sagemaker, job_name)
+        passed = time.monotonic() - begun
+        if not attempt.live:
+            print(f"\r{job_name}: {attempt.status} after {passed:.0f} s ({attempt.outcome})")
+            return True
+        if on_terminal:
+            print(f"\r{job_name}: {attempt.status}, {passed:.0f} s", end="", flush=True)
+        if passed > timeout:
+            print(f"\r{job_name} is still {attempt.status} after {passed:.0f} s; SageMaker goes on stopping it")
+            return False
+        time.sleep(min(_LOOK_SECONDS, max(0.2, timeout - passed)))

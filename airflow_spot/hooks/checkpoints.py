@@ -1,0 +1,174 @@
+"""Checkpoint folders in S3: copied, measured, deleted. Needs no Airflow: the clients are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.identity import MARKER, JobName, check_s3_uri
+from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
+
+_BATCH = 1000  # what DeleteObjects takes
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a copy came to, with what was there already."""
+
+    objects: int
+    bytes: int
+
+
+def copy(client: Any, source: str, target: str) -> Copied:
+    """
+    Copy all that lies in a folder. Doing it again copies only what is missing or differs.
+
+    :param client: boto3's for S3.
+    :param source: an S3 URI, as is the target.
+    :return: the objects that are now there, and their bytes.
+    :raises InvalidField: one folder lies in the other.
+    """
+    if overlaps(source, target):
+        raise InvalidField("resume_from", source, f"must be a folder apart from {target}")
+    (source_bucket, source_prefix), (bucket, prefix) = _place(source), _place(target)
+    there = {item["Key"]: item for item in _objects(client, target)}
+    objects = size = 0
+    for item in _objects(client, source):
+        key = prefix + item["Key"][len(source_prefix) :]
+        if not _same(item, there.get(key)):
+            # Managed: above 5 GB one call cannot copy an object.
+            client.copy({"Bucket": source_bucket, "Key": item["Key"]}, bucket, key)
+        objects, size = objects + 1, size + item["Size"]
+    return Copied(objects, size)
+
+
+def newest_change(client: Any, uri: str) -> datetime | None:
+    """Say when an object in a folder last changed; None where there is none."""
+    return max((item["LastModified"] for item in _objects(client, uri)), default=None)
+
+
+def size(client: Any, uri: str) -> int:
+    """Sum up the bytes in a folder."""
+    return sum(item["Size"] for item in _objects(client, uri))
+
+
+def delete(client: Any, uri: str) -> int:
+    """
+    Delete all that lies in a folder.
+
+    :return: how many objects were deleted.
+    :raises RuntimeError: S3 kept some; the message says why.
+    """
+    bucket, prefix = _place(uri)
+    if not prefix:
+        raise InvalidField("uri", uri, "name a folder: all of a bucket is never deleted")
+    keys = [item["Key"] for item in _objects(client, uri)]
+    for start in range(0, len(keys), _BATCH):
+        batch = [{"Key": key} for key in keys[start : start + _BATCH]]
+        answer = client.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+        if errors := answer.get("Errors"):
+            first = errors[0]
+            raise RuntimeError(f"S3 kept {len(errors)} objects, {first['Key']}: {first['Code']} {first['Message']}")
+    return len(keys)
+
+
+def prefixes(client: Any, base: str, below: str = "") -> list[CheckpointFolder]:
+    """
+    Find the checkpoint folders of runs below a base; what is not of our layout is left out.
+
+    :param below: only those in this folder of the base, ``<dag>/<task>``.
+    """
+    base = check_s3_uri("base", base).rstrip("/")
+    _, root = _place(base)
+    found: dict[str, CheckpointFolder] = {}
+    for item in _objects(client, f"{base}/{below}" if below else base):
+        folder = folder_of(item["Key"][len(root) :])
+        if folder is None:
+            continue
+        before = found.get(folder)
+        found[folder] = CheckpointFolder(
+            f"{base}/{folder}",
+            max(item["LastModified"], before.newest) if before else item["LastModified"],
+            item["Size"] + (before.bytes if before else 0),
+            1 + (before.objects if before else 0),
+        )
+    return list(found.values())
+
+
+def in_use(sagemaker: Any) -> list[str]:
+    """
+    Name the checkpoint folders that live jobs of ours write to.
+
+    :param sagemaker: boto3's client.
+    :raises ClientError: jobs may not be listed; then nothing is known to be unused.
+    """
+    paginator = sagemaker.get_paginator("list_training_jobs")
+    names = {
+        job["TrainingJobName"]
+        for status in ("InProgress", "Stopping")
+        for page in paginator.paginate(NameContains=f"{MARKER}-", StatusEquals=status)
+        for job in page["TrainingJobSummaries"]
+        if JobName.parse(job["TrainingJobName"])
+    }
+    jobs = [sagemaker.describe_training_job(TrainingJobName=name) for name in sorted(names)]
+    return [uri for job in jobs if (uri := (job.get("CheckpointConfig") or {}).get("S3Uri"))]
+
+
+def remove(sagemaker: Any, client: Any, folders: list[CheckpointFolder]) -> list[CheckpointFolder]:
+    """
+    Delete folders that were chosen, unless they have come to life since.
+
+    :return: those that were deleted.
+    """
+    gone = []
+    for folder in folders:
+        # Between the choice and now somebody may have cleared a task.
+        if newest_change(client, folder.uri) != folder.newest:
+            continue
+        if any(overlaps(folder.uri, uri) for uri in in_use(sagemaker)):
+            continue
+        delete(client, folder.uri)
+        gone.append(folder)
+    return gone
+
+
+def sweep(
+    sagemaker: Any, client: Any, base: str, run_folder: str, older_than: timedelta, now: datetime
+) -> list[CheckpointFolder]:
+    """
+    Delete the old checkpoints of a task, after one of its runs succeeded.
+
+    :param base: the checkpoint base, an S3 URI.
+    :param run_folder: the S3 URI of the run's own generation: it stays, and only its task's folders are looked at.
+    :return: what was deleted.
+    :raises InvalidField: the run's folder is not one of our layout in the base.
+    """
+    path = run_folder.rstrip("/").removeprefix(f"{base.rstrip('/')}/")
+    if folder_of(f"{path}/") is None:
+        raise InvalidField("run_folder", run_folder, f"must be <dag>/<task>/<run key>/g<generation> in {base}")
+    folders = prefixes(client, base, below=path.rsplit("/", 2)[0])
+    return remove(sagemaker, client, to_delete(folders, [run_folder, *in_use(sagemaker)], now, older_than=older_than))
+
+
+def _place(uri: str) -> tuple[str, str]:
+    bucket, _, path = check_s3_uri("uri", uri).removeprefix("s3://").partition("/")
+    return bucket, f"{path.rstrip('/')}/" if path.strip("/") else ""
+
+
+def _objects(client: Any, uri: str) -> Iterator[dict[str, Any]]:
+    bucket, prefix = _place(uri)
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        # The folder itself can be an object too, made by the console.
+        yield from (item for item in page.get("Contents", ()) if item["Key"] != prefix)
+
+
+def _same(source: dict[str, Any], target: dict[str, Any] | None) -> bool:
+    if target is None or target["Size"] != source["Size"]:
+        return False
+    if target["ETag"] == source["ETag"]:
+        return True
+    # The ETag of a multipart upload depends on its parts, so a true copy may have another.
+    return "-" in source["ETag"] + target["ETag"] and bool(target["LastModified"] >= source["LastModified"])

@@ -1,0 +1,148 @@
+"""``history``, ``stop`` and ``gc`` against a Local SageMaker."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from airflow_spot.cli.main import main
+from airflow_spot.core.identity import RunIdentity, checkpoint_prefix
+from airflow_spot.core.marks import TAG_STOP
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+from airflow_spot.local import LocalSageMaker
+from tests.local.jobs import BUCKET, COUNTER, Jobs
+from tests.support.ours import BASE, start_ours
+
+
+@pytest.fixture
+def jobs(local: LocalSageMaker, bucket: str) -> Jobs:
+    return Jobs(local)
+
+
+@pytest.fixture
+def run() -> RunIdentity:
+    return RunIdentity("ns", "a dag é", f"manual__{uuid.uuid4()}", "train", 3)
+
+
+def test_a_runs_history_of_all_generations(jobs: Jobs, run: RunIdentity, capsys: pytest.CaptureFixture[str]) -> None:
+    first = start_ours(jobs, run, script=COUNTER.replace("STEPS", "3"))
+    jobs.end(first)
+    second = start_ours(jobs, run, generation=2)
+    named = ["--dag", run.dag_id, "--run-id", run.run_id, "--task", run.task_id, "--map-index", "3"]
+    for choice in (["--job", first], ["--run-key", run.key], [*named, "--namespace", "ns"]):
+        assert main(["history", *choice, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert [(one["job_name"], one["outcome"]) for one in told["attempts"]] == [
+            (first, "completed"),
+            (second, "in progress"),
+        ]
+        assert (told["dag_id"], told["run_id"], told["map_index"]) == (run.dag_id, run.run_id, 3)
+        truth = jobs.describe(first)
+        assert told["totals"]["billable_seconds"] == truth["BillableTimeInSeconds"]
+    assert main(["history", "--job", second, "--verbose"]) == 0
+    text = capsys.readouterr().out
+    assert f"a dag é / {run.run_id} / train [3]" in text
+    assert "g1 #1" in text and "g2 #1" in text and f"{first}: Completed" in text
+    assert "swordfish" not in text
+    assert main(["history", "--since", "1h"]) == 0
+    assert any(run.key in line and second in line for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--job", "not-ours"], 2, "--job not-ours"),
+        (["--run-key", "short"], 2, "--run-key short"),
+        (["--dag", "d"], 2, "--run-id and --task missing"),
+        (["--job", "x-afspot-aaaaaaaaaa-1-1", "--dag", "d"], 2, "--job and --dag"),
+        (["--since", "soon"], 2, "--since"),
+        (["--run-key", "aaaaaaaaaa"], 1, "no training jobs"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    bucket: str, options: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["history", *options]) == code
+    told = capsys.readouterr()
+    assert said in told.out + told.err
+
+
+@pytest.mark.parametrize(("options", "outcome"), [([], Outcome.STOPPED_BY_PERSON), (["--restart"], Outcome.OUR_STOP)])
+def test_a_stop_reads_as_what_was_meant(
+    jobs: Jobs, run: RunIdentity, options: list[str], outcome: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = start_ours(jobs, run)
+    jobs.reach(name, "Training")
+    arn = jobs.describe(name)["TrainingJobArn"]
+    # Of an earlier stop that never came: it must not speak for this one.
+    jobs.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": TAG_STOP, "Value": "killed 1"}])
+    assert main(["stop", "--run-key", run.key, *options]) == 0
+    told = capsys.readouterr().out
+    assert checkpoint_prefix(BASE, run, 1) in told
+    attempt = SageMakerSpotTrainingHook(aws_conn_id="aws_default").attempt(name)
+    assert attempt is not None and attempt.outcome is outcome
+    assert main(["stop", "--job", name]) == 1
+    assert "nothing to stop" in capsys.readouterr().out
+
+
+def test_a_marked_stop_is_marked_before_it_is_asked_for(jobs: Jobs, run: RunIdentity) -> None:
+    name = start_ours(jobs, run)
+    assert main(["stop", "--job", name, "--restart", "--no-wait"]) == 0
+    calls = [line["operation"] for line in jobs.sm.audit if line["event"] == "call"]
+    assert [one for one in calls if one in ("AddTags", "StopTrainingJob")][-2:] == ["AddTags", "StopTrainingJob"]
+
+
+def test_stop_needs_a_run(bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stop"]) == 2
+    assert "say which run" in capsys.readouterr().err
+
+
+def test_gc_lists_first_and_deletes_when_told(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
+    base = f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    dead, live = (RunIdentity("ns", "d", uuid.uuid4().hex, "t") for _ in range(2))
+    folders = [checkpoint_prefix(base, one, 1) for one in (dead, live)]
+    for uri in folders:
+        jobs.put(f"{uri.removeprefix(f's3://{BUCKET}/')}/x", "12345")
+    start_ours(jobs, live, CheckpointConfig={"S3Uri": folders[1]})
+    time.sleep(2.1)
+    command = ["gc", "--base", base, "--older-than", "2s"]
+    assert main(command) == 0
+    told = capsys.readouterr().out
+    assert folders[0] in told and folders[1] not in told
+    assert "1 of 2 folders would be deleted, 5 B" in told
+    assert main([*command, "--keep-newest", "2", "--delete"]) == 0
+    assert len(jobs.keys(base.removeprefix(f"s3://{BUCKET}/"))) == 2
+    capsys.readouterr()
+    assert main([*command, "--delete", "--json"]) == 0
+    (old,) = json.loads(capsys.readouterr().out)["old"]
+    assert (old["uri"], old["deleted"]) == (folders[0], True)
+    assert jobs.keys(base.removeprefix(f"s3://{BUCKET}/")) == [f"{folders[1].removeprefix(f's3://{BUCKET}/')}/x"]
+
+
+def test_the_lifecycle_rule_is_one_that_s3_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gc", "--base", "s3://bucket/checkpoints/", "--older-than", "30d", "--lifecycle"]) == 0
+    configuration: Any = json.loads(capsys.readouterr().out)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+        s3.create_bucket(Bucket="bucket")
+        s3.put_bucket_lifecycle_configuration(Bucket="bucket", LifecycleConfiguration=configuration)
+        (rule,) = s3.get_bucket_lifecycle_configuration(Bucket="bucket")["Rules"]
+    assert rule["Filter"] == {"Prefix": "checkpoints/"}
+    assert rule["Expiration"] == {"Days": 30}
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+
+
+def test_no_rule_for_a_whole_bucket(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["gc", "--base", "s3://bucket", "--older-than", "30d", "--lifecycle"]) == 2
+    assert "--base s3://bucket" in capsys.readouterr().err

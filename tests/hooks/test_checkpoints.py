@@ -1,0 +1,95 @@
+"""Checkpoint folders in a real S3 API."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.identity import RunIdentity, checkpoint_prefix
+from airflow_spot.hooks import checkpoints
+from airflow_spot.local import LocalSageMaker
+from tests.local.jobs import Jobs
+from tests.support.ours import start_ours
+
+RUN = RunIdentity("ns", "dag", "run", "task")
+
+
+@pytest.fixture
+def s3(local: LocalSageMaker) -> Any:
+    return local.client("s3")
+
+
+def put(s3: Any, bucket: str, *keys: str) -> None:
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+
+
+def keys(s3: Any, bucket: str) -> list[str]:
+    return [item["Key"] for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+def test_a_copy_takes_the_folder_and_not_its_namesake(s3: Any, bucket: str) -> None:
+    put(s3, bucket, "g1/a", "g1/b/c", "g10/d")
+    assert checkpoints.copy(s3, f"s3://{bucket}/g1", f"s3://{bucket}/new/") == checkpoints.Copied(2, 10)
+    assert keys(s3, bucket) == ["g1/a", "g1/b/c", "g10/d", "new/a", "new/b/c"]
+    assert s3.get_object(Bucket=bucket, Key="new/b/c")["Body"].read() == b"g1/b/c"
+
+
+def test_a_second_copy_copies_only_what_differs(
+    s3: Any, bucket: str, local: LocalSageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(s3, bucket, "old/a", "old/b")
+    checkpoints.copy(s3, f"s3://{bucket}/old", f"s3://{bucket}/new")
+    s3.put_object(Bucket=bucket, Key="new/b", Body=b"torn")
+    copied = []
+    real = s3.copy
+    monkeypatch.setattr(s3, "copy", lambda *args: (copied.append(args[2]), real(*args)))
+    assert checkpoints.copy(s3, f"s3://{bucket}/old", f"s3://{bucket}/new").objects == 2
+    assert copied == ["new/b"]
+    assert s3.get_object(Bucket=bucket, Key="new/b")["Body"].read() == b"old/b"
+
+
+def test_a_large_one_is_copied_in_parts_once(s3: Any, bucket: str) -> None:
+    body = bytes(9 * 1024 * 1024)  # above boto3's threshold of 8 MiB
+    s3.put_object(Bucket=bucket, Key="old/big", Body=body)
+    for _ in range(2):
+        assert checkpoints.copy(s3, f"s3://{bucket}/old", f"s3://{bucket}/new") == checkpoints.Copied(1, len(body))
+    head = s3.head_object(Bucket=bucket, Key="new/big")
+    assert head["ContentLength"] == len(body)
+
+
+def test_a_folder_is_not_copied_into_itself(s3: Any, bucket: str) -> None:
+    with pytest.raises(InvalidField, match="apart"):
+        checkpoints.copy(s3, f"s3://{bucket}/a", f"s3://{bucket}/a/b")
+
+
+def test_more_than_a_batch_is_deleted_and_the_namesake_stays(s3: Any, bucket: str) -> None:
+    put(s3, bucket, *(f"g1/{number:04d}" for number in range(1005)), "g10/a")
+    assert checkpoints.size(s3, f"s3://{bucket}/g1") == 1005 * 7
+    assert checkpoints.delete(s3, f"s3://{bucket}/g1") == 1005
+    assert keys(s3, bucket) == ["g10/a"]
+    assert checkpoints.newest_change(s3, f"s3://{bucket}/g1") is None
+    with pytest.raises(InvalidField, match="bucket"):
+        checkpoints.delete(s3, f"s3://{bucket}/")
+
+
+def test_a_sweep_leaves_its_own_the_live_and_other_tasks(s3: Any, bucket: str, local: LocalSageMaker) -> None:
+    base = f"s3://{bucket}/c"
+    runs = {name: RunIdentity("ns", "dag", name, "task") for name in ("mine", "live", "old")}
+    other = RunIdentity("ns", "dag", "old", "task2")
+    folders = {name: checkpoint_prefix(base, run, 1) for name, run in [*runs.items(), ("other", other)]}
+    for uri in folders.values():
+        put(s3, bucket, f"{uri.removeprefix(f's3://{bucket}/')}/x")
+    put(s3, bucket, "c/dag/task/notes.txt")
+    sagemaker = local.client("sagemaker")
+    start_ours(Jobs(local), runs["live"], CheckpointConfig={"S3Uri": folders["live"] + "/"})
+    later = datetime.now(timezone.utc) + timedelta(days=40)
+    gone = checkpoints.sweep(sagemaker, s3, base, folders["mine"], timedelta(days=30), later)
+    assert [one.uri for one in gone] == [folders["old"]]
+    left = {key.rsplit("/", 1)[0] for key in keys(s3, bucket) if key.endswith("/x")}
+    assert left == {folders[name].removeprefix(f"s3://{bucket}/") for name in ("mine", "live", "other")}
+    with pytest.raises(InvalidField, match="run_folder"):
+        checkpoints.sweep(sagemaker, s3, base, "s3://elsewhere/x", timedelta(days=30), later)
