@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": ("airflow_spot.cli.demo", "the whole story on this machine, without an AWS account"),
     "history": ("airflow_spot.cli.history", "what became of a run, from SageMaker alone"),
     "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),
+    "orphans": ("airflow_spot.cli.orphans", "find live jobs whose Airflow task is over"),
     "gc": ("airflow_spot.cli.gc", "delete old checkpoints"),
 }
 
