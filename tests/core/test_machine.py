@@ -24,7 +24,7 @@ from tests.core.cases import NOW, RUN, SPOT, attempt
 ENDS = [outcome for outcome in Outcome if outcome is not Outcome.OUR_STOP]
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
     """One try's process; it may live on after it was superseded."""
 
