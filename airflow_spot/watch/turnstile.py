@@ -41,7 +41,7 @@ class Turnstile:
 
     def give_back(self, quota: str) -> None:
         """Let the next one through: a share of the quota is free."""
-        queue = self._queues.get(quota, {})
+        queue: OrderedDict[asyncio.Future[None], None] = self._queues.get(quota, OrderedDict())
         for turn in queue:
             if not turn.done():
                 turn.set_result(None)

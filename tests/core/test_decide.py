@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, 
 from airflow_spot.core.history import Attempt, History
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
-from tests.core.cases import NOW, SPOT, attempt, history, later, limits
+from tests.core.cases import NOW, SPOT, attempt, history, later, limits, refusal
 
 O = Outcome  # noqa: E741 (a table of many)
 DEMAND = Rung("ml.g5.xlarge", 1, False)
@@ -246,3 +247,169 @@ def test_the_same_refusal_for_ever_is_bounded_or_paused(on: Limits, outcome: Out
             break
         past = History(1, (*past.attempts, attempt(action.number, outcome, rung=action.rung)))
     assert isinstance(decide(on, past, NOW, key="a-key"), (Pause, Fail))
+
+
+# ---- the ladder, and budgets apart
+
+
+def climb(on: Limits, *outcomes: Outcome, step: timedelta = timedelta(days=1)) -> list[str]:
+    """The rungs that attempts are created on, each long after the last one ended."""
+    past: tuple[Attempt, ...] = ()
+    rungs = []
+    for number, outcome in enumerate(outcomes, 1):
+        action = act(History(1, past), on, NOW + number * step)
+        if not isinstance(action, Submit):
+            return [*rungs, type(action).__name__]
+        rungs.append(str(action.rung))
+        past = (*past, attempt(number, outcome, rung=action.rung, ended=NOW + number * step))
+    return rungs
+
+
+TWICE = Rung("ml.p3.2xlarge", attempts=2)
+A, B, C = str(SPOT), str(TWICE), str(DEMAND)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "rungs"),
+    [
+        ([O.NO_CAPACITY] * 6, [A, B, B, C, A, B]),
+        ([O.NO_CAPACITY_IN_TIME] * 6, [A, B, B, C, A, B]),
+        ([O.WAIT_SPENT] * 6, [A, B, B, C, A, B]),
+        ([O.NO_CAPACITY, O.OUR_STOP, O.NO_CAPACITY, O.NO_CAPACITY, O.SERVICE_FAULT, O.COMPLETED], [A, B, B, B, C, C]),
+        ([O.NO_CAPACITY, O.INTERRUPTED, O.INTERRUPTED, O.NO_CAPACITY, O.NO_CAPACITY, O.COMPLETED], [A, B, B, B, B, C]),
+        ([O.SCRIPT_ERROR, O.COMPLETED], [A, "Fail"]),
+    ],
+)
+def test_the_ladder_is_climbed_by_misses_alone(outcomes: list[Outcome], rungs: list[str]) -> None:
+    assert climb(limits(SPOT, TWICE, DEMAND), *outcomes) == rungs
+
+
+def test_a_quota_leaves_its_rung_at_once_and_no_job_takes_its_number() -> None:
+    on = limits(SPOT, TWICE, DEMAND)
+    second = act(History(1, (), 1, (refusal(1),)), on)
+    assert isinstance(second, Submit)
+    assert (second.number, second.rung) == (1, TWICE)
+    third = act(History(1, (), 1, (refusal(1), refusal(1, rung=TWICE))), on)
+    assert isinstance(third, Submit)
+    assert (third.number, third.rung) == (1, DEMAND)
+    attempts = (attempt(1, O.NO_CAPACITY, rung=DEMAND),)
+    round_done = act(History(1, attempts, 1, (refusal(1), refusal(1, rung=TWICE))), on, later(days=1))
+    assert isinstance(round_done, Submit)
+    assert (round_done.number, round_done.rung) == (2, SPOT)
+
+
+def test_a_pause_for_a_quota_says_whose_turn_it_waits_for() -> None:
+    past = History(1, (), 1, (refusal(1),))
+    pause = act(past)
+    assert isinstance(pause, Pause)
+    assert pause.turn == str(SPOT)
+    assert NOW < pause.until <= later(seconds=15)
+    come = History(1, (), 1, (replace(refusal(1), waited=True),))
+    assert isinstance(act(come), Submit)
+    again = act(replace(come, refusals=(*come.refusals, refusal(1))))
+    assert isinstance(again, Pause)
+    assert again.until > pause.until
+
+
+def waiting(since: datetime, rung: Rung, **more: object) -> History:
+    """A live job that waits for capacity."""
+    return History(1, (attempt(1, None, rung=rung, waiting_since=since, created=since, **more),))
+
+
+PATIENT = Rung("ml.p3.2xlarge", wait=600.0)
+
+
+@pytest.mark.parametrize(
+    ("past", "on", "action"),
+    [
+        (waiting(later(seconds=-599), PATIENT), limits(PATIENT, DEMAND), Wait),
+        (waiting(later(seconds=-600), PATIENT), limits(PATIENT, DEMAND), Stop),
+        (waiting(later(days=-9), SPOT), limits(PATIENT, SPOT), Wait),  # its rung names no wait
+        (waiting(later(days=-9), PATIENT), limits(PATIENT), Wait),  # nowhere else to go
+        (waiting(later(seconds=-600), PATIENT, status="Stopping"), limits(PATIENT, DEMAND), Wait),
+        (waiting(later(seconds=-99), SPOT), limits(max_total_wait=100.0), Wait),
+        (waiting(later(seconds=-100), SPOT), limits(max_total_wait=100.0), Stop),
+        (history(None), limits(PATIENT, DEMAND, max_total_wait=0.0), Wait),  # it trains
+    ],
+)
+def test_a_rungs_wait_is_ours_and_a_job_that_trains_never_meets_it(
+    past: History, on: Limits, action: type[Action]
+) -> None:
+    chosen = act(past, on)
+    assert isinstance(chosen, action)
+
+
+def test_how_long_a_job_may_wait_goes_with_it_even_while_it_trains() -> None:
+    on = limits(PATIENT, DEMAND, max_total_wait=900.0)
+    chosen = act(History(1, (attempt(1, None, rung=PATIENT, created=later(seconds=-400), worked=100.0),)), on)
+    assert isinstance(chosen, Wait)
+    assert chosen.patience == 600.0
+    tired = act(History(1, (attempt(1, None, rung=PATIENT, created=later(seconds=-700), worked=100.0),)), on)
+    assert isinstance(tired, Wait)
+    assert tired.patience == 300.0
+
+
+def test_all_waits_together_have_an_end_and_training_does_not_count() -> None:
+    on = limits(SPOT, DEMAND, max_total_wait=1_000.0)
+
+    def past(worked: float) -> History:
+        done = attempt(1, O.NO_CAPACITY_IN_TIME, created=later(seconds=-5_000), worked=worked)
+        return History(1, (done,))
+
+    assert isinstance(act(past(4_500.0), on), Submit)
+    spent = act(past(3_999.0), on)
+    assert isinstance(spent, Fail)
+    assert (spent.kind, "max_total_wait" in spent.why) == (O.NO_CAPACITY_IN_TIME, True)
+    stopped = History(1, (attempt(1, O.OUR_STOP, created=later(seconds=-5_000)),))
+    after = act(stopped, on)
+    assert isinstance(after, Fail)
+    assert after.kind is O.NO_CAPACITY_IN_TIME
+
+
+def test_as_many_jobs_as_max_attempts_and_no_more() -> None:
+    on = limits(max_attempts=2)
+    assert climb(on, O.NO_CAPACITY, O.NO_CAPACITY, O.NO_CAPACITY) == [A, A, "Fail"]
+    end = act(history(O.NO_CAPACITY, O.NO_CAPACITY), on, later(days=1))
+    assert isinstance(end, Fail)
+    assert end.kind is O.NO_CAPACITY
+    # Attempts of earlier tries count for nothing.
+    assert isinstance(act(history(*[O.NO_CAPACITY] * 2, first_of_try=2), on, later(days=1)), Submit)
+
+
+@pytest.mark.parametrize(
+    ("codes", "errors", "action"),
+    [
+        ([1], 0, "Fail"),
+        ([1], 1, A),
+        ([1, 1], 1, "Fail"),
+        ([42], 0, A),
+        ([42] * 9, 0, A),
+        ([42, 1, 42], 0, "Fail"),
+        ([42, 1, 42], 1, A),
+        ([None], 0, "Fail"),
+    ],
+)
+def test_script_errors_have_a_budget_of_their_own_and_some_codes_none(
+    codes: list[int | None], errors: int, action: str
+) -> None:
+    past = tuple(attempt(n, O.SCRIPT_ERROR, exit_code=code) for n, code in enumerate(codes, 1))
+    on = limits(script_errors=errors, retry_exit_codes=frozenset({42}))
+    chosen: Action = Pause(NOW, "")
+    if codes[-1] == 42 or errors:
+        paused = act(History(1, past), on)
+        assert isinstance(paused, (Pause, Fail)), "a script that fails at once is not started again at once"
+    for ends in range(1, len(codes) + 1):
+        chosen = act(History(1, past[:ends]), on, later(days=1))
+        if isinstance(chosen, Fail):
+            break
+    assert (str(chosen.rung) if isinstance(chosen, Submit) else type(chosen).__name__) == action
+
+
+def test_a_job_that_is_cut_off_is_gone_on_from_within_a_total() -> None:
+    cut = {"outcome": O.OUT_OF_RUN_TIME, "training_seconds": 100}
+    past = History(1, tuple(attempt(number, **cut) for number in (1, 2)))  # type: ignore[arg-type]
+    assert isinstance(act(past, limits(max_total_run=201.0)), Submit)
+    end = act(past, limits(max_total_run=200.0))
+    assert isinstance(end, Fail)
+    assert "max_total_run" in end.why
+    assert isinstance(act(past), Fail)
