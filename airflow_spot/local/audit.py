@@ -29,6 +29,8 @@ class Audit:
       ``exited`` the ``code`` (128 + the signal's number for one that a signal ended).
     - ``checkpoint``: ``job``, ``action`` (``restore``, ``upload``, ``delete``), ``start``, ``uri``, ``key``
       (relative to the prefix), ``size`` (bytes), ``etag``, ``mtime`` (of the file, seconds).
+    - ``progress``, of the simulated engine: ``job``, ``action`` (``resumed`` from a checkpoint, ``saved`` in one),
+      ``start``, ``uri``, ``seconds`` (of training that the checkpoint holds).
     - ``inert``: ``job``, ``members``: what the request asks for and has no effect here.
     - ``service``: ``action`` (``started``, ``stopped``), ``pid``.
     """

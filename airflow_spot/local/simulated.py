@@ -70,6 +70,7 @@ class SimulatedInstances:
         progress = local / PROGRESS
         if progress.exists():
             self._done = float(json.loads(progress.read_text(encoding="utf-8"))["seconds"])
+            self._tell("resumed", self._done)
 
     def launch(self, wake: Callable[[], None]) -> None:
         self._started = self._backend.clock.now()
@@ -105,8 +106,15 @@ class SimulatedInstances:
     def sync(self, *, final: bool = False) -> None:
         if self._checkpoints is not None:
             path = self._folder / "checkpoints" / PROGRESS
-            path.write_text(json.dumps({"seconds": self._trained()}), encoding="utf-8")
-            self._checkpoints.sync(final=final)
+            trained = self._trained()
+            path.write_text(json.dumps({"seconds": trained}), encoding="utf-8")
+            if self._checkpoints.sync(final=final):
+                self._tell("saved", trained)
+
+    def _tell(self, action: str, seconds: float) -> None:
+        job = self._job
+        uri = job.request["CheckpointConfig"]["S3Uri"]
+        self._backend.audit.write("progress", action=action, job=job.name, start=job.starts, uri=uri, seconds=seconds)
 
     def terminate(self) -> None:
         self._end(TERMINATED)

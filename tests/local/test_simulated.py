@@ -51,6 +51,11 @@ def test_interruptions_cost_what_was_not_checkpointed(hurried: Jobs) -> None:
     assert job["TrainingTimeInSeconds"] >= 240
     prove_resumption(hurried, name)
     assert hurried.events("checkpoint", job=name, action="restore", start=2)
+    saved = [event["seconds"] for event in hurried.events("progress", job=name, action="saved")]
+    [resumed] = hurried.events("progress", job=name, action="resumed")
+    assert saved == sorted(saved)
+    assert saved[-1] == 240
+    assert resumed["seconds"] == max(event["seconds"] for event in hurried.events("progress", job=name, start=1))
 
 
 def test_failures_and_stops(hurried: Jobs) -> None:
