@@ -245,8 +245,8 @@ def begin_try(attempts: tuple[Attempt, ...], this_try: TryMark, *, resume: bool 
         return History(newest, ours, first_of_try=min(live))
     last = ours[-1]
     delivered = last.outcome is Outcome.COMPLETED and last.delivered is not None
-    over = delivered and last.delivered is not None and this_try.begins_anew(last.delivered)
-    abandoned = not resume and last.begun is not None and this_try.begins_anew(last.begun)
+    over = delivered and last.delivered is not None and this_try.begins_anew(last.delivered, last.ended)
+    abandoned = not resume and last.begun is not None and this_try.begins_anew(last.begun, last.ended)
     if over or abandoned:
         return History(newest + 1)
     return History(newest, ours, first_of_try=last.number + 1)

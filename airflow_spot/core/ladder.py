@@ -82,10 +82,10 @@ class Rung:
         :param more: a rung's other parameters.
         :raises InvalidField: no type is named, or more than five.
         """
-        types = (instance_types,) if isinstance(instance_types, str) else tuple(instance_types)
-        if not 1 <= len(types) <= PREFERENCES_LIMIT:
-            raise InvalidField("Rung.on_demand", list(types), f"name one to {PREFERENCES_LIMIT} instance types")
-        return cls(types[0], spot=False, instance_types=types, **more)
+        types = [instance_types] if isinstance(instance_types, str) else instance_types
+        if not isinstance(types, (list, tuple)) or not 1 <= len(types) <= PREFERENCES_LIMIT:
+            raise InvalidField("Rung.on_demand", types, f"name one to {PREFERENCES_LIMIT} instance types")
+        return cls(types[0], spot=False, instance_types=tuple(types), **more)
 
     @property
     def placement(self) -> Placement:
@@ -155,6 +155,9 @@ def _as_rung(where: str, item: Any) -> Rung:
     if unknown:
         raise InvalidField(f"{where}.{unknown[0]}", "an unknown field", f"a rung has {', '.join(sorted(_NAMES))}")
     if demand is not None and not isinstance(demand, bool):
+        for name in ("instance_type", "instance_types", "spot"):
+            if name in given:
+                raise InvalidField(f"{where}.{name}", given[name], "on_demand says it already: remove one of them")
         return Rung.on_demand(demand, **given)
     if demand:
         given["spot"] = False

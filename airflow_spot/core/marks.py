@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from airflow_spot.core.identity import RunIdentity, short_hash
@@ -44,6 +45,8 @@ class TryMark:
 
     number: int
     max_tries: int
+    #: When the DAG run began, of the try that is under way; no mark holds it.
+    run_started: datetime | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.number} {self.max_tries}"
@@ -54,14 +57,21 @@ class TryMark:
         match = re.fullmatch(r"(\d+) (-?\d+)", text or "")
         return cls(int(match[1]), int(match[2])) if match else None
 
-    def begins_anew(self, earlier: TryMark) -> bool:
+    def begins_anew(self, earlier: TryMark, ended: datetime | None = None) -> bool:
         """
         Tell whether a person started the task over since an earlier try.
 
-        Either it was cleared (``max_tries`` differs), or its DAG run was deleted and made again (the numbers
-        start over). An automatic retry is neither.
+        Either it was cleared (``max_tries`` differs), or its DAG run was deleted and made again: the numbers start
+        over. They do as well where the metadata database was restored from a backup; then the DAG run is the old one,
+        and began before the job ended. An automatic retry is none of these.
+
+        :param ended: when the earlier try's job ended.
         """
-        return self.max_tries != earlier.max_tries or self.number <= earlier.number
+        if self.max_tries != earlier.max_tries:
+            return True
+        if self.number > earlier.number:
+            return False
+        return self.run_started is None or ended is None or self.run_started > ended
 
 
 @dataclass(frozen=True)

@@ -365,7 +365,7 @@ class TrainingRun:
             return self.options.resume
         last = max(attempts, key=lambda attempt: (attempt.name.generation, attempt.number))
         changed = self._changed(last)
-        cleared = last.begun is not None and self.this_try.begins_anew(last.begun)
+        cleared = last.begun is not None and self.this_try.begins_anew(last.begun, last.ended)
         if not changed or not cleared or last.live:
             return True
         if self.options.on_config_change == "fail":

@@ -318,7 +318,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             hook=self.hook,
             plan=plan,
             limits=limits,
-            this_try=TryMark(ti.try_number, ti.max_tries),
+            this_try=TryMark(ti.try_number, ti.max_tries, getattr(context.get("dag_run"), "start_date", None)),
             options=options,
             prepare=Preparation(self.hook, plan, self.config, script, resume_from, namespace),
             on_attempt=self._link_to(context),

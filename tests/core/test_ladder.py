@@ -72,6 +72,8 @@ def test_every_way_to_write_one() -> None:
         ([Rung("ml.m5.large", subnets="subnet-1")], "ladder[0].subnets", "list"),
         ([Rung("ml.m5.large", hyperparameters="a=1")], "ladder[0].hyperparameters", "mapping"),  # type: ignore[arg-type]
         ([Rung("ml.m5.large", instance_types=["ml.a", "ml.b"])], "ladder[0].instance_types", "each spot type a rung"),
+        ([{"on_demand": "ml.a", "spot": True}], "ladder[0].spot", "remove one"),
+        ([{"on_demand": 0}], "Rung.on_demand", "one to 5"),
         ([{"on_demand": []}], "Rung.on_demand", "one to 5"),
         ([{"on_demand": ["ml.m5.large"] * 6}], "Rung.on_demand", "one to 5"),
     ],

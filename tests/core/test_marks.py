@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_spot.core import marks
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.marks import StopMark, TryMark, changed_fields, decode_tag, encode_tag, fingerprint
-from tests.core.cases import RUN
+from tests.core.cases import NOW, RUN, later
 
 
 @given(st.text(max_size=600))
@@ -194,3 +195,10 @@ def test_the_fingerprint_of_a_request_without_the_optional_fields() -> None:
 @pytest.mark.parametrize("other", ["", "garbage", "image:x"])
 def test_a_fingerprint_of_another_kind_differs_without_harm(other: str) -> None:
     assert changed_fields(fingerprint(REQUEST), other) == ["image", "script", "hyperparameters", "channels"]
+
+
+@pytest.mark.parametrize(("started", "anew"), [(later(seconds=1), True), (later(seconds=-1), False), (None, True)])
+def test_a_database_that_was_restored_is_no_dag_run_that_was_made_again(started: datetime | None, anew: bool) -> None:
+    """In both the numbers start over; the DAG run that began before the job ended is the one that it was of."""
+    assert TryMark(1, 2, started).begins_anew(TryMark(2, 2), NOW) is anew
+    assert TryMark(1, 2, started) == TryMark(1, 2)

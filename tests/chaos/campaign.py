@@ -1,0 +1,204 @@
+"""Many runs at once, each judged; a file of what is done, to go on from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import operators
+from tests.chaos.airflow import TaskRun
+from tests.chaos.cloud import BUCKET, Cloud
+from tests.chaos.judge import COLUMNS, Ending, Verdict, judge
+from tests.chaos.scenario import Scenario, draw
+from tests.chaos.zygote import Zygote
+
+#: A run that takes longer is stuck. The slowest one that is not waits for MaxWait, and pauses after refusals.
+BOUND_SECONDS = 150.0
+#: A job that is told to stop may take so long.
+SETTLE_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """
+    A run that is over.
+
+    :param struck: what really befell it.
+    :param problems: sentences by column; empty where it survived.
+    """
+
+    seed: int
+    engine: str
+    deferrable: bool
+    faults: list[str]
+    state: str
+    seconds: float
+    jobs: int
+    tries: int
+    struck: list[str] = field(default_factory=list)
+    problems: dict[str, list[str]] = field(default_factory=dict)
+    logs: str = ""
+
+    @property
+    def survived(self) -> bool:
+        """Whether it ended as one without faults."""
+        return not self.problems
+
+
+def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: float = BOUND_SECONDS) -> Done:
+    """
+    Play one run and judge it.
+
+    :param folder: its logs; removed where nothing is wrong.
+    """
+    token = f"{scenario.engine[0]}{scenario.seed}"
+    arguments = dict(scenario.operator)
+    spec = {
+        "kind": "ours",
+        "engine": scenario.engine,
+        "config": operators.config(f"run-{token}-job", BUCKET, scenario.engine, scenario.work),
+        "arguments": {"deferrable": scenario.deferrable, "print_log": scenario.seed % 5 == 0, **arguments},
+    }
+    task = TaskRun(
+        scenario,
+        zygote,
+        spec,
+        cloud.proxy.environ(token),
+        folder,
+        lambda job, down: cloud.local.interrupt(job, down=down),
+        bound,
+    )
+    cloud.proxy.wires[token] = task.wire
+    begun = time.monotonic()
+    state = task.run()
+    left = cloud.settle(token, SETTLE_SECONDS)
+    cloud.stop(left)
+    events = cloud.events(token)
+    completed = [e["job"] for e in events if e["event"] == "state" and e["status"] == "Completed"]
+    trained = {job: amount for job in completed if (amount := cloud.trained(job)) is not None}
+    verdict = judge(events[: _until(events, left)], Ending(state, scenario.work, tuple(task.clears), trained))
+    done = Done(
+        seed=scenario.seed,
+        engine=scenario.engine,
+        deferrable=scenario.deferrable,
+        faults=list(scenario.faults),
+        state=state,
+        seconds=round(time.monotonic() - begun, 1),
+        jobs=len({e["job"] for e in events if e["event"] == "state"}),
+        tries=sum(1 for line in task.story if " begins" in line),
+        struck=[*task.wire.struck, *task.struck, *_market(events)],
+        problems={column: found for column, found in vars(verdict).items() if found},
+        logs="" if verdict.clean else str(folder),
+    )
+    if verdict.clean:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        _keep(folder, scenario, task, events, verdict)
+    cloud.proxy.wires.pop(token, None)
+    cloud.forget(token)
+    return done
+
+
+def _market(events: list[dict[str, Any]]) -> list[str]:
+    """What the market and the quotas did to the run's jobs."""
+    taken = [f"capacity {e['action']}" for e in events if e["event"] == "capacity" and e["action"] != "granted"]
+    refused = [e["error"] for e in events if e["event"] == "call" and e["error"] == "ResourceLimitExceeded"]
+    return [*taken, *refused]
+
+
+def _until(events: list[dict[str, Any]], left: dict[str, str]) -> int:
+    """How many events there were before we stopped what the run had left."""
+    if not left:
+        return len(events)
+    calls = [i for i, event in enumerate(events) if event["event"] == "call" and event.get("resource") in left]
+    stops = [i for i in calls if events[i]["operation"] == "StopTrainingJob"]
+    return stops[-1] if stops else len(events)
+
+
+def _keep(folder: Path, scenario: Scenario, task: TaskRun, events: list[dict[str, Any]], verdict: Verdict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = min((call[0] for call in task.wire.calls), default=0.0)
+    calls = [f"{at - begun:8.3f} pid {pid} {operation} {hit}" for at, pid, operation, hit in task.wire.calls]
+    told = {"scenario": scenario.to_json(), "verdict": asdict(verdict), "story": task.story, "calls": calls}
+    (folder / "run.json").write_text(json.dumps(told, indent=1))
+    (folder / "audit.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+
+
+class Campaign:
+    """
+    The runs of one engine.
+
+    :param logs: below it, a folder for each run that fails.
+    :param resume: a JSON-lines file; runs that are in it are not played again.
+    :param tell: told of each run that is over, and of how many there are.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        seeds: Iterable[int],
+        *,
+        jobs: int,
+        logs: Path,
+        resume: Path | None = None,
+        tell: Callable[[Done, int, int], None] = lambda done, over, all: None,
+    ) -> None:
+        self.engine = engine
+        self.seeds = list(seeds)
+        self.jobs = jobs
+        self.logs = logs
+        self.resume = resume
+        self.tell = tell
+
+    def run(self) -> list[Done]:
+        """Play what is not done yet; return everything."""
+        wanted = set(self.seeds)
+        done = [each for each in self._read() if each.engine == self.engine and each.seed in wanted]
+        rest = [seed for seed in self.seeds if seed not in {each.seed for each in done}]
+        if not rest:
+            return done
+        with Cloud(self.engine) as cloud, Zygote({}) as zygote, ThreadPoolExecutor(self.jobs) as pool:
+
+            def one(seed: int) -> Done:
+                scenario = draw(seed, self.engine)
+                folder = self.logs / f"{self.engine}-{seed}"
+                shutil.rmtree(folder, ignore_errors=True)
+                try:
+                    return play(scenario, cloud, zygote, folder)
+                except Exception:
+                    # The harness's own fault is no run that survived.
+                    problem = {"not_survived": [traceback.format_exc()]}
+                    return Done(
+                        seed, self.engine, scenario.deferrable, list(scenario.faults), "?", 0, 0, 0, [], problem
+                    )
+
+            for future in as_completed([pool.submit(one, seed) for seed in rest]):
+                finished = future.result()
+                done.append(finished)
+                self._write(finished)
+                self.tell(finished, len(done), len(self.seeds))
+        return done
+
+    def _read(self) -> list[Done]:
+        if self.resume is None or not self.resume.exists():
+            return []
+        return [Done(**json.loads(line)) for line in self.resume.read_text().splitlines() if line.endswith("}")]
+
+    def _write(self, done: Done) -> None:
+        if self.resume is not None:
+            with self.resume.open("a") as file:
+                file.write(json.dumps(asdict(done)) + "\n")
+
+
+def summary(done: Iterable[Done]) -> dict[str, int]:
+    """Count the runs, those that survived, and those with something in each column."""
+    runs = list(done)
+    counts = {column: sum(1 for each in runs if each.problems.get(column)) for column in COLUMNS}
+    return {"runs": len(runs), "survived": sum(each.survived for each in runs), **counts}

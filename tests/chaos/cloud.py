@@ -1,0 +1,121 @@
+"""The Local SageMaker of all runs of one engine, and its audit log sorted by run."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+import threading
+import time
+from collections import defaultdict
+from types import TracebackType
+from typing import Any
+
+from airflow_spot.local import LocalSageMaker
+from tests.chaos.operators import FORBIDDEN, RARE, SCARCE, SHARED
+from tests.chaos.wire import Proxy
+
+BUCKET = "chaos"
+#: A type that fails a job that asks at the wrong moment, and takes the instances of one that trains.
+MARKET = f"{SCARCE}=script:fail=2,up=2.5;{RARE}=script:down=6,up=3;*=always"
+#: A quota that is 0, as AWS's spot quotas often are, and one that the runs have to share.
+QUOTAS = f"{FORBIDDEN}:spot=0;{SHARED}=1"
+GRACE_SECONDS = 1.0
+_RUN = re.compile(r"run-([a-z0-9]+)-")
+
+
+class Cloud:
+    """
+    A context manager: a service, the proxy in front of it, and what happened to each run's jobs.
+
+    :param engine: ``simulated`` or ``process``.
+    """
+
+    def __init__(self, engine: str, **settings: Any) -> None:
+        defaults: dict[str, Any] = {"market": MARKET, "quotas": QUOTAS, "capacity_wait_seconds": 5}
+        defaults |= {"grace_seconds": GRACE_SECONDS}
+        if engine == "process":
+            defaults |= {"checkpoint_seconds": 0.2, "isolation": "relocate"}
+        self.engine = engine
+        self.local = LocalSageMaker(engine=engine, **{**defaults, **settings})
+        self.proxy: Proxy
+        self._events: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._lock = threading.Lock()
+        self._read = 0
+        self._rest = b""
+
+    def __enter__(self) -> Cloud:
+        self.local.start()
+        self.proxy = Proxy(self.local.endpoint_url)
+        self.s3 = self.local.client("s3")
+        self.sagemaker = self.local.client("sagemaker")
+        self.s3.create_bucket(Bucket=BUCKET)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.proxy.close()
+        self.local.stop()
+
+    def events(self, run: str) -> list[dict[str, Any]]:
+        """What the audit log has so far about the jobs whose names begin with ``run-<run>-``."""
+        with self._lock:
+            with (self.local.dir / "audit.jsonl").open("rb") as file:
+                file.seek(self._read)
+                data = file.read()
+            self._read += len(data)
+            lines = (self._rest + data).split(b"\n")
+            self._rest = lines.pop()
+            for line in lines:
+                match = _RUN.search(line.decode())
+                if match is not None:
+                    self._events[match[1]].append(json.loads(line))
+            return list(self._events[run])
+
+    def forget(self, run: str) -> None:
+        """Drop what is kept of a run that has been judged."""
+        with self._lock:
+            self._events.pop(run, None)
+
+    def live(self, run: str) -> dict[str, str]:
+        """The run's jobs that have not ended, and their statuses."""
+        status: dict[str, str] = {}
+        for event in self.events(run):
+            if event["event"] == "state":
+                status[event["job"]] = event["status"]
+        return {name: found for name, found in status.items() if found in ("InProgress", "Stopping")}
+
+    def settle(self, run: str, seconds: float) -> dict[str, str]:
+        """Wait until no job of a run is live, at most so long; return those that are, having stopped them."""
+        end = time.monotonic() + seconds
+        while (live := self.live(run)) and time.monotonic() < end:
+            time.sleep(0.1)
+        return live
+
+    def stop(self, jobs: dict[str, str]) -> None:
+        """Clean up what a run left."""
+        for name in jobs:
+            try:
+                self.sagemaker.stop_training_job(TrainingJobName=name)
+            except self.sagemaker.exceptions.ClientError:
+                continue
+
+    def trained(self, job: str) -> float | None:
+        """What a completed job's model holds: seconds, or a whole chain of steps; None for anything else."""
+        description = self.sagemaker.describe_training_job(TrainingJobName=job)
+        uri = description["ModelArtifacts"]["S3ModelArtifacts"]
+        key = uri.removeprefix(f"s3://{BUCKET}/")
+        try:
+            content = self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        except self.s3.exceptions.ClientError:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            member = next(item for item in archive.getmembers() if item.name.endswith("model.json"))
+            file = archive.extractfile(member)
+            model = json.load(file) if file else {}
+        if "chain" in model:
+            chain = model["chain"]
+            return float(len(chain)) if chain == list(range(1, len(chain) + 1)) else None
+        return float(model["seconds"])

@@ -1,0 +1,181 @@
+"""The verdict on a run, from Local SageMaker's audit log and from how the run ended. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+ENDED = frozenset({"Completed", "Failed", "Stopped", "Deleting"})
+#: Seconds by which a simulated job's progress may differ from another's on the same clock.
+TOLERANCE = 0.001
+_STEP = re.compile(r"step-(\d+)\.json")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """
+    How a run ended, as its Airflow has it.
+
+    :param state: ``success`` or ``failed``; ``stuck`` if it did not end within its bound.
+    :param clears: when a person cleared it, in seconds since the epoch: each is allowed one more training.
+    :param work: what a job trains in all: seconds, or steps.
+    :param trained: what each completed job's model holds of it, by job name.
+    """
+
+    state: str
+    work: float
+    clears: tuple[float, ...] = ()
+    trained: Mapping[str, float] = field(default_factory=dict)
+    expected: str = "success"
+
+
+@dataclass
+class Verdict:
+    """Sentences under each column; a column without one is clean."""
+
+    duplicate_jobs: list[str] = field(default_factory=list)
+    lost_checkpoints: list[str] = field(default_factory=list)
+    false_success: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    abandoned: list[str] = field(default_factory=list)
+    not_survived: list[str] = field(default_factory=list)
+
+    @property
+    def survived(self) -> bool:
+        """Whether the run ended as one without faults."""
+        return not self.not_survived
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return not any(vars(self).values())
+
+
+COLUMNS = ("duplicate_jobs", "lost_checkpoints", "false_success", "stuck", "abandoned")
+
+
+def judge(events: Iterable[Mapping[str, Any]], ending: Ending) -> Verdict:
+    """
+    Judge one run.
+
+    :param events: the audit log's lines that are about the run's jobs, in order.
+    """
+    lines = list(events)
+    jobs = _Jobs()
+    for event in lines:
+        if event["event"] == "state":
+            jobs.enter(event, ending.clears)
+    verdict = Verdict(duplicate_jobs=jobs.duplicates, lost_checkpoints=_lost(lines))
+    completed = [name for name, status in jobs.status.items() if status == "Completed"]
+    wanted = 1 + len(ending.clears)
+    if ending.state == "stuck":
+        verdict.stuck.append("it did not end within its bound")
+    if ending.state == "success" and len(completed) < wanted:
+        verdict.false_success.append(f"success with {len(completed)} completed jobs, where {wanted} are due")
+    verdict.abandoned.extend(f"{name} was left {status}" for name, status in jobs.live.items())
+    if ending.state != ending.expected:
+        verdict.not_survived.append(f"the task ended as {ending.state}")
+    for name in completed:
+        trained = ending.trained.get(name)
+        if trained is None or abs(trained - ending.work) > TOLERANCE:
+            verdict.not_survived.append(f"the model of {name} holds {trained} of {ending.work:g}")
+    for column in COLUMNS:
+        verdict.not_survived.extend(getattr(verdict, column))
+    return verdict
+
+
+def alive_at_once(events: Iterable[Mapping[str, Any]]) -> int:
+    """Count how many of a run's jobs were live at the same time, at most."""
+    live: set[str] = set()
+    most = 0
+    for event in events:
+        if event["event"] == "state":
+            (live.discard if event["status"] in ENDED else live.add)(event["job"])
+            most = max(most, len(live))
+    return most
+
+
+def paid_seconds(events: Iterable[Mapping[str, Any]]) -> float:
+    """Sum up how long a run's jobs held instances, by the audit log; what is live still counts up to its last line."""
+    since: dict[str, float] = {}
+    total = last = 0.0
+    for event in events:
+        last = event["time"]
+        if event["event"] == "capacity" and event["action"] == "granted":
+            since[event["job"]] = last
+        elif (event["event"] == "capacity" and event["action"] == "reclaimed") or event.get("status") in ENDED:
+            total += last - since.pop(event["job"], last)
+    return total + sum(last - begun for begun in since.values())
+
+
+class _Jobs:
+    def __init__(self) -> None:
+        self.status: dict[str, str] = {}
+        self.live: dict[str, str] = {}
+        self.duplicates: list[str] = []
+
+    def enter(self, event: Mapping[str, Any], clears: Sequence[float]) -> None:
+        name, status = event["job"], event["status"]
+        if name not in self.status:
+            self._born(name, event["time"], clears)
+        self.status[name] = status
+        if status in ENDED:
+            self.live.pop(name, None)
+        else:
+            self.live[name] = status
+
+    def _born(self, name: str, time: float, clears: Sequence[float]) -> None:
+        if self.live:
+            self.duplicates.append(f"{name} was created while {', '.join(self.live)} was alive")
+        results = sum(1 for status in self.status.values() if status == "Completed")
+        if results > sum(1 for clear in clears if clear <= time):
+            self.duplicates.append(f"{name} was created after the run had its result, and nobody asked for it")
+
+
+def _lost(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Follow each checkpoint folder: what it holds may only grow, and each start begins with all of it."""
+    saved: dict[str, float] = {}
+    found = []
+    restored: dict[tuple[str, int], tuple[str, float]] = {}
+    for event in lines:
+        kind, action = event["event"], event.get("action")
+        if kind == "process" and action == "started":
+            place = (event["job"], event["start"])
+            uri = next((uri for (job, _), (uri, _) in restored.items() if job == event["job"]), None)
+            uri, begun = restored.get(place, (uri, 0.0))
+            if uri is None:
+                uri = _uri_of(event["job"], lines)
+            held = saved.get(uri or "", 0.0)
+            if begun < held - TOLERANCE:
+                found.append(f"{event['job']} start {event['start']} began at {begun:g}, where {held:g} was saved")
+            continue
+        progress = _progress(event)
+        if progress is None:
+            continue
+        uri, amount = progress
+        if action in ("restore", "resumed"):
+            place = (event["job"], event["start"])
+            restored[place] = (uri, max(amount, restored.get(place, (uri, 0.0))[1]))
+        elif amount < saved.get(uri, 0.0) - TOLERANCE:
+            found.append(f"{event['job']} wrote a checkpoint of {amount:g} over one of {saved[uri]:g}")
+        else:
+            saved[uri] = amount
+    return found
+
+
+def _uri_of(job: str, lines: Sequence[Mapping[str, Any]]) -> str | None:
+    """Where a job keeps its checkpoints, by what it wrote there."""
+    return next((event["uri"] for event in lines if event.get("job") == job and event.get("uri")), None)
+
+
+def _progress(event: Mapping[str, Any]) -> tuple[str, float] | None:
+    """How far a checkpoint is: of a simulated job in seconds, of a real one by its file's name in steps."""
+    if event["event"] == "progress":
+        return str(event["uri"]), float(event["seconds"])
+    if event["event"] == "checkpoint" and event["action"] in ("restore", "upload"):
+        match = _STEP.fullmatch(str(event["key"]))
+        if match is not None:
+            return str(event["uri"]), float(match[1])
+    return None

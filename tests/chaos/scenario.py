@@ -1,0 +1,228 @@
+"""What a chaos run suffers, drawn from its seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+#: The kinds of faults. Each run's first one is its seed's, in turn, so that any stretch of seeds has them all.
+KINDS = (
+    "killed before create",
+    "killed between create and its response",
+    "killed after create",
+    "killed while waiting",
+    "killed between completed and delivered",
+    "killed after delivered",
+    "killed at any call",
+    "superseded",
+    "superseded at create",
+    "drained",
+    "database restored",
+    "database restored, old worker alive",
+    "create's response lost",
+    "create's request lost",
+    "connections cut",
+    "throttled",
+    "5xx",
+    "expired credentials",
+    "interrupted",
+    "no capacity in time",
+    "no capacity",
+    "over quota",
+    "list lags",
+    "triggerer killed",
+    "trigger run twice",
+    "cleared after success",
+)
+
+#: Operations that a worker or a triggerer calls.
+CALLS = ("DescribeTrainingJob", "ListTrainingJobs", "ListTags", "AddTags", "CreateTrainingJob")
+
+
+@dataclass(frozen=True)
+class Strike:
+    """
+    What befalls a call on its way, see :mod:`tests.chaos.wire`.
+
+    :param operation: a SageMaker operation, ``*``, or ``Deliver``: the AddTags that marks a result as delivered.
+    :param kind: ``kill`` (SIGKILL whoever calls), ``cut`` the connection, ``hold`` it while a second worker starts,
+        or an error: ``throttle``, ``error``, ``unavailable``, ``expired``, ``quota``.
+    :param when: ``before`` the service has it, ``during`` (the service has acted, the caller does not know),
+        ``after`` (the caller may know).
+    :param nth: the first call that it strikes, among those that match.
+    :param count: how many it strikes.
+    :param seconds: how long it strikes from then on, where it is a span.
+    """
+
+    operation: str
+    kind: str
+    when: str = "before"
+    nth: int = 1
+    count: int = 1
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Blow:
+    """
+    What befalls a run at a moment.
+
+    :param kind: ``kill``, ``supersede``, ``drain``, ``restore``, ``restore-alive``, ``interrupt``, ``twice``.
+    :param at: seconds since the run's first job was created.
+    :param seconds: how long the zombie lives on, or for how long there is no capacity.
+    """
+
+    kind: str
+    at: float
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """
+    One run: what it trains, and what it suffers.
+
+    :param work: seconds of training (simulated), or steps (process).
+    :param lag: seconds by which ListTrainingJobs is late.
+    :param clears: how often a person clears the task after it succeeded.
+    """
+
+    seed: int
+    engine: str
+    deferrable: bool
+    work: float
+    faults: tuple[str, ...]
+    strikes: tuple[Strike, ...] = ()
+    blows: tuple[Blow, ...] = ()
+    lag: float = 0.0
+    clears: int = 0
+    operator: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as JSON values, for people."""
+        return asdict(self)
+
+
+def draw(seed: int, engine: str) -> Scenario:
+    """Make a seed's scenario. The same seed and engine give the same."""
+    dice = random.Random(f"chaos/{engine}/{seed}")
+    deferrable = dice.random() < 0.5
+    first = KINDS[seed % len(KINDS)]
+    if first in ("triggerer killed", "trigger run twice"):
+        deferrable = True
+    faults = (first, *dice.sample(KINDS, k=dice.choice((0, 0, 1, 1, 2))))
+    work = round(dice.uniform(1.5, 4), 2) if engine == "simulated" else float(dice.randint(12, 30))
+    length = work if engine == "simulated" else work * STEP_SECONDS
+    drawn = _Drawn(dice, length)
+    for fault in faults:
+        drawn.add(fault)
+    return Scenario(
+        seed=seed,
+        engine=engine,
+        deferrable=deferrable,
+        work=work,
+        faults=faults,
+        strikes=tuple(drawn.strikes),
+        blows=tuple(sorted(drawn.blows, key=lambda blow: blow.at)),
+        lag=drawn.lag,
+        clears=drawn.clears,
+        operator=drawn.operator,
+    )
+
+
+#: How long a step of the process engine's script takes.
+STEP_SECONDS = 0.15
+
+
+class _Drawn:
+    def __init__(self, dice: random.Random, length: float) -> None:
+        self.dice = dice
+        self.length = length
+        self.strikes: list[Strike] = []
+        self.blows: list[Blow] = []
+        self.lag = 0.0
+        self.clears = 0
+        self.operator: dict[str, Any] = {}
+
+    def add(self, fault: str) -> None:
+        dice = self.dice
+        if fault in _STRIKES:
+            self.strikes.append(_STRIKES[fault])
+        elif fault in _ERRORS:
+            span = dice.uniform(1, 5)
+            kind = dice.choice(_ERRORS[fault])
+            self.strikes.append(Strike("*", kind, nth=dice.randint(1, 15), count=10_000, seconds=span))
+        elif fault in _BLOWS:
+            kind, seconds = _BLOWS[fault]
+            self.blows.append(Blow(kind, dice.uniform(0.2, self.length), dice.uniform(*seconds)))
+        else:
+            _OTHERS[fault](self)
+
+    def killed_at_any_call(self) -> None:
+        for _ in range(self.dice.randint(1, 3)):
+            when = self.dice.choice(("before", "during", "after"))
+            self.strikes.append(Strike("*", "kill", when, nth=self.dice.randint(1, 30)))
+
+    def connections_cut(self) -> None:
+        for _ in range(self.dice.randint(1, 4)):
+            when = self.dice.choice(("before", "during"))
+            self.strikes.append(Strike(self.dice.choice(CALLS), "cut", when, nth=self.dice.randint(1, 5), count=2))
+        self.strikes.append(Strike("*", "cut", "before", nth=self.dice.randint(1, 6)))
+
+    def list_lags(self) -> None:
+        # It matters to whoever looks again.
+        self.lag = self.dice.uniform(2, 20)
+        self.strikes.append(Strike("DescribeTrainingJob", "kill", "after", nth=self.dice.randint(4, 6)))
+
+    def cleared(self) -> None:
+        self.clears += 1
+
+    def no_capacity_in_time(self) -> None:
+        self.operator |= {"max_run": 8, "max_wait": 8}
+        self.blows.append(Blow("interrupt", self.dice.uniform(0.2, self.length), 600))
+
+    def no_capacity(self) -> None:
+        self.operator |= {"ladder": "scarce"}
+
+    def over_quota(self) -> None:
+        if self.dice.random() < 0.5:
+            self.strikes.append(Strike("CreateTrainingJob", "quota", count=self.dice.randint(1, 2)))
+        else:
+            self.operator |= {"ladder": "quota"}
+
+
+_OTHERS = {
+    "killed at any call": _Drawn.killed_at_any_call,
+    "connections cut": _Drawn.connections_cut,
+    "list lags": _Drawn.list_lags,
+    "cleared after success": _Drawn.cleared,
+    "no capacity in time": _Drawn.no_capacity_in_time,
+    "no capacity": _Drawn.no_capacity,
+    "over quota": _Drawn.over_quota,
+}
+_STRIKES = {
+    "killed before create": Strike("CreateTrainingJob", "kill", "before"),
+    "killed between create and its response": Strike("CreateTrainingJob", "kill", "during"),
+    "killed after create": Strike("CreateTrainingJob", "kill", "after"),
+    "killed between completed and delivered": Strike("Deliver", "kill", "before"),
+    "killed after delivered": Strike("Deliver", "kill", "during"),
+    "superseded at create": Strike("CreateTrainingJob", "hold", seconds=1.0),
+    "create's response lost": Strike("CreateTrainingJob", "cut", "during", count=2),
+    "create's request lost": Strike("CreateTrainingJob", "cut", "before", count=2),
+}
+_ERRORS = {
+    "throttled": ("throttle",),
+    "5xx": ("error", "unavailable"),
+    "expired credentials": ("expired",),
+}
+_BLOWS = {
+    "killed while waiting": ("kill", (0.0, 0.0)),
+    "triggerer killed": ("kill", (0.0, 0.0)),
+    "superseded": ("supersede", (0.2, 4.0)),
+    "drained": ("drain", (0.0, 0.0)),
+    "database restored": ("restore", (0.0, 0.0)),
+    "database restored, old worker alive": ("restore-alive", (0.2, 4.0)),
+    "trigger run twice": ("twice", (0.0, 0.0)),
+    "interrupted": ("interrupt", (0.0, 2.0)),
+}
