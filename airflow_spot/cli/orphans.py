@@ -9,6 +9,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from airflow_spot.cli.aws import add_session_arguments, client, guarded, job_names, namespace, read_attempt, table
 from airflow_spot.cli.history import name_of, whose
 from airflow_spot.cli.task_states import TOKEN_VARIABLE, from_api, from_database
@@ -112,5 +114,10 @@ def _stop(sagemaker: Any, fact: dict[str, Any]) -> bool:
     # The mark first: a task that is cleared right now goes on from the checkpoint instead of failing.
     mark = StopMark(REASON, fact["owner"] or 0)
     sagemaker.add_tags(ResourceArn=fact["arn"], Tags=[{"Key": TAG_STOP, "Value": str(mark)}])
-    sagemaker.stop_training_job(TrainingJobName=fact["job"])
+    try:
+        sagemaker.stop_training_job(TrainingJobName=fact["job"])
+    except ClientError:
+        # One that ended meanwhile is no orphan any more; the others are still to be stopped.
+        if sagemaker.describe_training_job(TrainingJobName=fact["job"])["TrainingJobStatus"] == "InProgress":
+            raise
     return True

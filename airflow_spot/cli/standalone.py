@@ -74,6 +74,7 @@ class StandaloneAirflow:
         self.log_path = self.home / "standalone.log"
         self.environ = self._environ(dags_folder.resolve(), environ or {})
         self._process: subprocess.Popen[bytes] | None = None
+        self._sessions: set[int] = set()
         self._token: str | None = None
 
     def __enter__(self) -> StandaloneAirflow:
@@ -109,6 +110,7 @@ class StandaloneAirflow:
                 # Its own session: the Ctrl-C of a terminal is for the demo, which then ends Airflow in order.
                 start_new_session=True,
             )
+        self._sessions.add(self._process.pid)
         deadline = time.monotonic() + timeout
         while not self._healthy():
             if self._process.poll() is not None:
@@ -127,7 +129,6 @@ class StandaloneAirflow:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=20)
         for number in (signal.SIGTERM, signal.SIGKILL):
-            # Task processes make groups of their own; what they all share is this home in their environment.
             left = [pid for pid in self._pids() if pid != os.getpid()]
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
@@ -137,6 +138,7 @@ class StandaloneAirflow:
                 process.poll()
                 time.sleep(0.1)
         process.wait()
+        self._sessions.clear()
 
     def api(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Call the REST API as the admin and return the decoded answer.
@@ -262,10 +264,14 @@ class StandaloneAirflow:
             return json.loads(response.read() or b"null")
 
     def _pids(self) -> Iterator[int]:
+        # Task processes make groups of their own, but no sessions; and a process that gave itself a title has lost
+        # its environment, as far as others can see.
         marker = f"AIRFLOW_HOME={self.home}".encode()
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if marker in (entry / "environ").read_bytes().split(b"\0"):
+                state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                mine = int(session) in self._sessions or marker in (entry / "environ").read_bytes().split(b"\0")
+                if mine and state != "Z":
                     yield int(entry.name)
 
 

@@ -44,7 +44,8 @@ def from_api(url: str) -> Callable[[RunIdentity], TaskState]:
         if found is None:
             # A wrong address says 404 too: only an API that answers may say that a task instance is gone.
             _get(f"{url.rstrip('/')}/dags?limit=1", head, missing_is_wrong=True)
-            return TaskState(False)
+            known = _get(f"{url.rstrip('/')}/dags/{dag}", head) is not None
+            return TaskState(False, dag_known=known)
         ended = found.get("end_date")
         return TaskState(
             True,
@@ -70,6 +71,7 @@ def _get(address: str, head: dict[str, str], *, missing_is_wrong: bool = False) 
 
 def from_database() -> Callable[[RunIdentity], TaskState]:
     """Ask Airflow's metadata database, which has to be reachable from this machine."""
+    from airflow.models.dag import DagModel
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
@@ -80,8 +82,9 @@ def from_database() -> Callable[[RunIdentity], TaskState]:
                 .filter_by(dag_id=run.dag_id, run_id=run.run_id, task_id=run.task_id, map_index=run.map_index)
                 .one_or_none()
             )
+            known = found is not None or session.get(DagModel, run.dag_id) is not None
         if found is None:
-            return TaskState(False)
+            return TaskState(False, dag_known=known)
         return TaskState(True, str(found[0]) if found[0] else None, found[1], int(found[2] or 0))
 
     return ask

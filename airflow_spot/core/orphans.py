@@ -36,6 +36,7 @@ class TaskState:
     What Airflow says of a task instance.
 
     :param exists: False where Airflow has no such task instance.
+    :param dag_known: whether it has the DAG; if not, this may be another Airflow, or an empty database.
     :param state: None for one that was cleared and is not scheduled yet.
     :param ended: when it ended; None where it has not, or nobody knows.
     """
@@ -44,6 +45,7 @@ class TaskState:
     state: str | None = None
     ended: datetime | None = None
     try_number: int = 0
+    dag_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def judge(job: LiveJob, task: TaskState | None, now: datetime, *, grace: timedel
         return Verdict(None, "its tags do not prove that it is of this namespace")
     if task is None:
         return Verdict(None, "Airflow did not say how its task instance is")
+    if not task.exists and not task.dag_known:
+        return Verdict(None, "this Airflow does not know its DAG: is it the one that started the job?")
     if task.exists and task.state not in OVER:
         return Verdict(False, f"its task instance is {task.state or 'cleared'}")
     what = f"its task instance is {task.state}" if task.exists else "there is no such task instance"

@@ -50,5 +50,6 @@ def test_a_task_instance_that_is_gone() -> None:
 
 
 def test_what_cannot_be_told_is_no_orphan() -> None:
+    assert judge(JOB, TaskState(False, dag_known=False), NOW).orphan is None
     assert judge(LiveJob("x", "arn", LONG_AGO, None), TaskState(False), NOW).orphan is None
     assert judge(JOB, None, NOW).orphan is None
