@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there are: {' '.join(map(str, TARGETS))}")
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="airflow-spot-matrix-"))).resolve()
     if not CONSTRAINTS.is_dir():
-        say(f"no constraints beside the checkout ({CONSTRAINTS.name}/): what an index gives is what is installed")
+        say(f"no constraints beside the checkout ({CONSTRAINTS.name}/): those that Airflow publishes are taken")
     started = time.monotonic()
     rows = play_all(targets, folder, bounded=options.scenarios == "bounded", say=say)
     passed = all(row.passed for row in rows)

@@ -1,4 +1,4 @@
-"""`airflow standalone` of Airflow 2: another API, and a database that its executor needs."""
+"""`airflow standalone` of Airflow 2: another API, and an executor that has to be chosen."""
 
 from __future__ import annotations
 
@@ -14,18 +14,15 @@ from airflow_spot.cli.standalone import USER, StandaloneAirflow
 
 class StandaloneAirflow2(StandaloneAirflow):
     """
-    The same as its parent, of Airflow 2. SQLite and the sequential executor block on a task that waits.
+    The same as its parent, of Airflow 2.
 
-    :param database: the URL of an empty PostgreSQL database.
+    :param environ: with the URL of an empty PostgreSQL database: on SQLite a task that waits would block all others.
     """
 
-    def __init__(
-        self, *, home: Path, dags_folder: Path, database: str, python: str, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, *, home: Path, dags_folder: Path, python: str, environ: Mapping[str, str]) -> None:
         super().__init__(home=home, dags_folder=dags_folder, python=python)
         self.environ |= {
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
             "AIRFLOW__WEBSERVER__BASE_URL": self.url,

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NEWEST = "newest"
 CONSTRAINTS = ROOT.parent / "shared" / "constraints"
+#: Where Airflow publishes what each of its versions was tested with.
+PUBLISHED = "https://raw.githubusercontent.com/apache/airflow/constraints-{airflow}/constraints-{python}.txt"
 #: What a deployment has without us.
 BASELINE = ("apache-airflow-providers-amazon", "boto3")
 
@@ -37,11 +40,28 @@ class Target:
     def __str__(self) -> str:
         return f"{self.airflow}-py{self.python}"
 
-    @property
-    def constraints(self) -> Path | None:
-        """MWAA's pins, where this machine has them."""
+    def constraints(self, folder: Path, published: str = PUBLISHED) -> Path | None:
+        """
+        MWAA's pins, where they lie beside the checkout, else what Airflow publishes; None for the newest.
+
+        :param folder: gets what is published.
+        :param published: its URL.
+        :return: None also where neither can be had: then what an index gives is what is installed.
+        """
+        if self.airflow == NEWEST:
+            return None
         path = CONSTRAINTS / f"mwaa-{self.airflow}.txt"
-        return path if path.exists() else None
+        if path.exists():
+            return path
+        path = folder / "constraints.txt"
+        try:
+            with urllib.request.urlopen(
+                published.format(airflow=self.airflow, python=self.python), timeout=30
+            ) as answer:
+                path.write_bytes(answer.read())
+        except OSError:
+            return None
+        return path
 
     @property
     def requirement(self) -> str:
@@ -136,10 +156,12 @@ class Environment:
         self.wheel = wheel
         self.python = folder / "venv" / "bin" / "python"
         self.home = folder / "home"
+        self.constraints: Path | None = None
         self.install_seconds = 0.0
 
     def install(self, interpreter: str, log: Path) -> None:
         """Make it: Airflow of this version and the wheel, under the constraints where there are any."""
+        self.constraints = self.target.constraints(self.folder)
         uv("venv", "--quiet", "--python", interpreter, self.folder / "venv", log=log)
         started = time.monotonic()
         self._pip("install", self.target.requirement, self.wheel, log=log)
@@ -154,8 +176,7 @@ class Environment:
 
     @property
     def _pinned(self) -> list[str | Path]:
-        constraints = self.target.constraints
-        return ["--constraint", constraints] if constraints else []
+        return ["--constraint", self.constraints] if self.constraints else []
 
     def check(self, log: Path) -> None:
         """`pip check`, and that the same environment without us would have had the same versions."""

@@ -67,7 +67,7 @@ def _programs(log: Path) -> Path:
         run(["apt-get", "install", "-y", "--no-install-recommends", "postgresql"], log, timeout=300)
         found = _find()
     if not found:
-        raise MatrixError("no PostgreSQL: Airflow 2's LocalExecutor needs one (apt-get install postgresql)")
+        raise MatrixError("no PostgreSQL for Airflow's database (apt-get install postgresql)")
     return found
 
 

@@ -1,163 +1,185 @@
-"""Scenarios on a real scheduler, triggerer and worker of the version under test."""
+"""A real scheduler, triggerer and worker of the version under test, as the scenarios see and handle them."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airflow_spot.cli.standalone import StandaloneAirflow, StandaloneError
-from airflow_spot.core.identity import RunIdentity
-from airflow_spot.core.marks import TAG_STOP, tag_map
+from airflow_spot.cli.standalone import StandaloneAirflow
+from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.local import LocalSageMaker
-from tests.matrix.airflow2 import StandaloneAirflow2
-from tests.matrix.environment import ROOT, Environment, MatrixError
-from tests.matrix.postgres import Postgres
+from tests.matrix.environment import ROOT, MatrixError
 
 NAMESPACE = "airflow-matrix"
 BUCKET = "airflow-tests"
 DAGS = ROOT / "tests" / "airflow" / "dags"
+ENDED = frozenset({"Completed", "Failed", "Stopped"})
 T = TypeVar("T")
 
 
-@contextlib.contextmanager
-def real_airflow(environment: Environment, service: LocalSageMaker, log: Path) -> Iterator[Real]:
-    """Start the version's Airflow, with the wheel and nothing of the checkout but its DAG files."""
-    environ = {
-        **service.environ,
-        "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": NAMESPACE,
-        "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
-    }
-    place: dict[str, Any] = {
-        "home": environment.folder / "real",
-        "dags_folder": DAGS,
-        "python": str(environment.python),
-    }
-    with contextlib.ExitStack() as stack:
-        if environment.target.is_airflow_2:
-            environment.add("psycopg2-binary", log)
-            database = stack.enter_context(Postgres(log))
-            airflow: StandaloneAirflow = StandaloneAirflow2(**place, database=database.url, environ=environ)
-        else:
-            airflow = StandaloneAirflow(**place, environ=environ)
-        for name in ("PYTHONPATH", "VIRTUAL_ENV"):
-            airflow.environ.pop(name, None)
-        try:
-            airflow.start(timeout=240)
-            yield Real(airflow, service)
-        except StandaloneError as error:
-            raise MatrixError(str(error)) from error
-        finally:
-            airflow.stop()
-
-
 class Real:
-    """A running Airflow, and the scenarios that are played on it."""
+    """A running Airflow beside Local SageMaker. What a run did is judged by Local SageMaker's audit log."""
 
     def __init__(self, airflow: StandaloneAirflow, service: LocalSageMaker) -> None:
         self.airflow = airflow
         self.service = service
+        self.sagemaker = service.client("sagemaker")  # scenarios of both modes share it: a client is thread-safe
 
-    def interrupted(self) -> None:
-        """A deferred run passes, and its one job was interrupted once."""
-        run_id = self._start("interrupted")
-        name = self._training("interrupted", run_id)["TrainingJobName"]
-        checkpoints = lambda: [e for e in self.service.audit if e["event"] == "checkpoint" and e["job"] == name]  # noqa: E731
-        until(checkpoints, "a checkpoint in S3")
-        self.service.interrupt(name)
-        self._passes("interrupted", run_id)
-        (job,) = self._jobs("interrupted", run_id)
-        statuses = [transition["Status"] for transition in job["SecondaryStatusTransitions"]]
-        expect(job["TrainingJobStatus"] == "Completed" and statuses.count("Interrupted") == 1, f"{statuses}")
-
-    def marked_failed(self) -> None:
-        """A deferred task that a user marks failed stops its job, with one marked stop."""
-        run_id = self._start("marked_failed")
-        job = self._training("marked_failed", run_id)
-        self._watched("marked_failed", run_id, job["TrainingJobName"])
-        self.airflow.mark("marked_failed", run_id, "train", "failed")
-        marked = time.monotonic()
-        until(lambda: self._stops(job["TrainingJobName"]), "StopTrainingJob after the task was marked failed")
-        waited = time.monotonic() - marked
-        until(lambda: [j["TrainingJobStatus"] for j in self._jobs("marked_failed", run_id)] == ["Stopped"], "the stop")
-        tags = tag_map(self.service.client("sagemaker").list_tags(ResourceArn=job["TrainingJobArn"])["Tags"])
-        expect(tags.get(TAG_STOP) == "killed 1", f"the mark is {tags.get(TAG_STOP)!r}")
-        expect(len(self._stops(job["TrainingJobName"])) == 1, "more than one StopTrainingJob")
-        expect(waited < 30, f"the stop came after {waited:.0f} s")
-
-    def triggerer_restarted(self) -> None:
-        """A triggerer that ends and comes back stops nothing, and the run passes."""
-        run_id = self._start("triggerer_restarted")
-        job = self._training("triggerer_restarted", run_id)
-        self._watched("triggerer_restarted", run_id, job["TrainingJobName"])
-        for pid in self._triggerers():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        until(lambda: not self._triggerers(), "the triggerer to end")
-        with (self.airflow.home / "triggerer.log").open("ab") as log:
-            command = [self.airflow.python, "-m", "airflow", "triggerer"]
-            again = subprocess.Popen(
-                command, env=self.airflow.environ, cwd=self.airflow.home, stdout=log, stderr=subprocess.STDOUT
-            )
-        try:
-            self._passes("triggerer_restarted", run_id)
-        finally:
-            again.terminate()
-            again.wait(60)
-        expect(len(self._jobs("triggerer_restarted", run_id)) == 1, "more than one job")
-        expect(not self._stops(job["TrainingJobName"]), "the restart stopped the job")
-
-    # ---- what they share
-
-    def _start(self, dag_id: str) -> str:
+    def start(self, dag_id: str) -> str:
+        """Start a run and return its id."""
         self.airflow.unpause(dag_id, timeout=120)
         return self.airflow.trigger(dag_id)
 
-    def _jobs(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        client = self.service.client("sagemaker")
-        key = RunIdentity(NAMESPACE, dag_id, run_id, "train").key
-        found = client.list_training_jobs(NameContains=key, MaxResults=100)["TrainingJobSummaries"]
-        return [client.describe_training_job(TrainingJobName=job["TrainingJobName"]) for job in found]
+    def clear(self, dag_id: str, run_id: str) -> None:
+        """Clear the task as a user does in the UI: it is to run again."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": ["train"],
+            "only_failed": False,
+            "only_running": False,
+            "reset_dag_runs": True,
+        }
+        self.airflow.api("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
-    def _training(self, dag_id: str, run_id: str) -> dict[str, Any]:
+    def jobs(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Every training job of a run, the oldest first."""
+        found = self.sagemaker.list_training_jobs(
+            NameContains=_key(dag_id, run_id), MaxResults=100, SortBy="CreationTime", SortOrder="Ascending"
+        )
+        names = [job["TrainingJobName"] for job in found["TrainingJobSummaries"]]
+        return [self.sagemaker.describe_training_job(TrainingJobName=name) for name in names]
+
+    def training(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """Wait until a job of the run trains and has a checkpoint in S3; return it."""
+
         def trains() -> dict[str, Any] | None:
-            return next((job for job in self._jobs(dag_id, run_id) if job["SecondaryStatus"] == "Training"), None)
+            return next((job for job in self.jobs(dag_id, run_id) if job["SecondaryStatus"] == "Training"), None)
 
-        return until(trains, f"a training job of {dag_id}", self._told(dag_id, run_id))
+        job = until(trains, f"a training job of {dag_id}", self.told(dag_id, run_id))
+        until(lambda: self.checkpoints(job["TrainingJobName"], "upload"), "a checkpoint in S3")
+        return job
 
-    def _watched(self, dag_id: str, run_id: str, job_name: str) -> None:
-        """Wait until the task's trigger runs: from the deferral on, nobody else looks at the job."""
-        states = self._told(dag_id, run_id)
-        until(lambda: states()["train"] == "deferred", "the task to be deferred", states)
-        before = len(self._calls("DescribeTrainingJob", job_name))
-        until(lambda: len(self._calls("DescribeTrainingJob", job_name)) > before + 1, "the trigger to look", states)
+    def watched(self, dag_id: str, run_id: str, job_name: str, *, state: str) -> None:
+        """Wait until the task waits in its trigger or its worker, and looks at the job from there."""
+        states = self.told(dag_id, run_id)
+        until(lambda: states()["train"] == state, f"the task to be {state}", states)
+        before = len(self.calls("DescribeTrainingJob", job_name))
+        until(lambda: len(self.calls("DescribeTrainingJob", job_name)) > before + 1, "a look at the job", states)
 
-    def _passes(self, dag_id: str, run_id: str) -> None:
-        state = self.airflow.wait(dag_id, run_id, timeout=180)
-        expect(state == "success", f"the run is {state}: {self.airflow.task_states(dag_id, run_id)}")
+    def ends(self, dag_id: str, run_id: str, expected: str = "success") -> None:
+        """Wait until the run has ended, as is expected, and check :func:`one_at_a_time`."""
+        state = self.airflow.wait(dag_id, run_id, timeout=240)
+        expect(state == expected, f"the run is {state}: {self.airflow.task_states(dag_id, run_id)}")
+        one_at_a_time(self.service.audit, _key(dag_id, run_id))
 
-    def _told(self, dag_id: str, run_id: str) -> Callable[[], Any]:
+    def attempts(self, dag_id: str, run_id: str) -> list[tuple[int, int, str]]:
+        """Generation, attempt and status of each job of a run."""
+        found = []
+        for job in self.jobs(dag_id, run_id):
+            name = JobName.parse(job["TrainingJobName"])
+            if name is None:
+                raise MatrixError(f"{job['TrainingJobName']} is not a name of ours")
+            found.append((name.generation, name.attempt, job["TrainingJobStatus"]))
+        return found
+
+    def tries(self, dag_id: str, run_id: str) -> int:
+        """The number of the task's newest try."""
+        path = f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id, safe='')}/taskInstances/train"
+        return int(self.airflow.api("GET", path)["try_number"])
+
+    def told(self, dag_id: str, run_id: str) -> Callable[[], Any]:
+        """What to tell where something does not come."""
         return lambda: self.airflow.task_states(dag_id, run_id)
 
-    def _stops(self, job_name: str) -> list[dict[str, Any]]:
-        return self._calls("StopTrainingJob", job_name)
+    def stops(self, job_name: str) -> list[dict[str, Any]]:
+        """Calls of StopTrainingJob."""
+        return self.calls("StopTrainingJob", job_name)
 
-    def _calls(self, operation: str, job_name: str) -> list[dict[str, Any]]:
+    def calls(self, operation: str, job_name: str) -> list[dict[str, Any]]:
+        """Calls about a job."""
         calls = [line for line in self.service.audit if line.get("operation") == operation]
         return [line for line in calls if line["resource"] == job_name]
 
-    def _triggerers(self) -> list[int]:
+    def checkpoints(self, job_name: str, action: str) -> list[dict[str, Any]]:
+        """Checkpoint files that a job has uploaded or was given."""
+        lines = [line for line in self.service.audit if line["event"] == "checkpoint"]
+        return [line for line in lines if line["job"] == job_name and line["action"] == action]
+
+    def end_component(self, name: str, number: signal.Signals) -> None:
+        """Send every process of a component a signal, and wait until none is left. Its workers live on."""
+        pids = self._component(name)
+        expect(bool(pids), f"no {name} runs")
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        until(lambda: not self._component(name), f"the {name} to end")
+
+    def start_component(self, name: str) -> None:
+        """Start a component anew; it runs until this Airflow is stopped."""
+        with (self.airflow.home / f"{name}.log").open("ab") as log:
+            started = subprocess.Popen(
+                [self.airflow.python, "-m", "airflow", name],
+                env=self.airflow.environ,
+                cwd=self.airflow.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.airflow._sessions.add(started.pid)
+
+    def kill_worker(self, dag_id: str) -> None:
+        """SIGKILL the supervisor and the process of the task that told them (see ``TellsItsProcess``)."""
+        told = self.airflow.home / f"{dag_id}.pids"
+        until(told.exists, "the task to tell its processes")
+        pids = [int(word) for word in told.read_text().split()]
+        expect(set(pids) <= set(self.airflow._pids()), f"{pids} are not of this Airflow")
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+
+    def _component(self, name: str) -> list[int]:
         found = []
         for pid in self.airflow._pids():
             with contextlib.suppress(OSError):
-                if b"triggerer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").split()
+                # A worker's title goes on: "airflow worker -- LocalExecutor: ...".
+                if words and words[-1] == name.encode() and b"--" not in words:
                     found.append(pid)
         return found
+
+
+def _key(dag_id: str, run_id: str) -> str:
+    return RunIdentity(NAMESPACE, dag_id, run_id, "train").key
+
+
+def one_at_a_time(audit: Iterable[Mapping[str, Any]], key: str) -> None:
+    """
+    Check that a run's jobs lived one after the other, each created by one call, and that none lives on.
+
+    :param audit: the lines of Local SageMaker's audit log, in order.
+    :param key: of the run.
+    :raises MatrixError: they did not.
+    """
+    alive: set[str] = set()
+    creates: dict[str, list[Any]] = {}
+    for line in audit:
+        if line.get("operation") == "CreateTrainingJob" and key in line["resource"]:
+            creates.setdefault(line["resource"], []).append(line["error"])
+        elif line["event"] == "state" and key in line["job"]:
+            (alive.discard if line["status"] in ENDED else alive.add)(line["job"])
+            expect(len(alive) <= 1, f"alive at once: {sorted(alive)}")
+    expect(bool(creates), "no job was created")
+    expect(all(errors == [None] for errors in creates.values()), f"CreateTrainingJob: {json.dumps(creates)}")
+    expect(not alive, f"left alive: {sorted(alive)}")
 
 
 def until(

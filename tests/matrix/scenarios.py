@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from airflow_spot.local import LocalSageMaker
+from tests.matrix.acts import BOUNDED, RECOVERY, SUPPORTED
 from tests.matrix.environment import NEWEST, ROOT, Environment, MatrixError, Target, build_wheel, find_python, run
-from tests.matrix.real import BUCKET, DAGS, real_airflow
+from tests.matrix.readme import follow_readme
+from tests.matrix.real import BUCKET, DAGS, Real
+from tests.matrix.started import real_airflow
 
 INSIDE = Path(__file__).parent / "inside"
 EXAMPLES = ROOT / "dags"
 PIPELINE = {"rounds": 20, "seconds_per_round": 0.1}
-#: The newest Airflow is played in full on this Python only, like MWAA's images.
+#: MWAA's. What happens to Airflow's own processes does not depend on Python's version: it is played on this one.
 FULL_ON = "3.12"
 CORES = 2
 
@@ -44,6 +47,7 @@ class Row:
 
     target: Target
     airflow: str
+    constraints: str | None = None
     install_seconds: float = 0.0
     results: dict[str, Result] = field(default_factory=dict)
 
@@ -56,7 +60,7 @@ class Row:
         return {
             "airflow": self.airflow,
             "python": self.target.python,
-            "constraints": self.target.constraints is not None,
+            "constraints": self.constraints,
             "install_seconds": round(self.install_seconds, 1),
             "scenarios": {
                 name: {"passed": r.error is None, "seconds": round(r.seconds, 1), "error": r.error, "log": str(r.log)}
@@ -102,27 +106,28 @@ def play_all(targets: Sequence[Target], folder: Path, *, bounded: bool, say: Cal
     """
     wheel = build_wheel(folder / "dist")
     with ThreadPoolExecutor(CORES) as pool:
-        players = list(pool.map(lambda target: _play_statics(target, folder / str(target), wheel, say), targets))
+        statics = partial(_play_statics, wheel=wheel, say=say, bounded=bounded)
+        players = list(pool.map(lambda target: statics(target, folder / str(target)), targets))
     for player in players:
-        full = player.environment.target.python == FULL_ON and player.row.passed
         # On the newest Airflow the suites themselves run on a real scheduler.
-        if full and not (bounded and player.environment.target.airflow == NEWEST):
+        if player.row.passed and not (bounded and player.environment.target.airflow == NEWEST):
             _play_trainings(player, bounded=bounded)
     return [player.row for player in players]
 
 
-def _play_statics(target: Target, place: Path, wheel: Path, say: Callable[[str], None]) -> Player:
+def _play_statics(target: Target, place: Path, wheel: Path, say: Callable[[str], None], *, bounded: bool) -> Player:
     place.mkdir(parents=True)
     player = Player(Row(target, target.airflow), Environment(target, place, wheel), say)
     environment = player.environment
-    if target.constraints is None and target.airflow != NEWEST:
-        say(f"{target} without constraints: there are none for it here")
 
     def install(log: Path) -> None:
         interpreter = find_python(target.python)
         if interpreter is None:
             raise MatrixError(f"no python{target.python} on PATH")
         environment.install(interpreter, log)
+        player.row.constraints = environment.constraints and environment.constraints.name
+        if environment.constraints is None and target.airflow != NEWEST:
+            say(f"{target} without constraints: neither beside the checkout nor from Airflow")
         code = "from importlib.metadata import version; print(version('apache-airflow'))"
         player.row.airflow = run([environment.python, "-c", code], log, timeout=60).strip()
 
@@ -132,6 +137,8 @@ def _play_statics(target: Target, place: Path, wheel: Path, say: Callable[[str],
         player.play("imports", lambda log: _inside(environment, log, "imports.py"))
         player.play("listed", lambda log: _listed(environment, log))
         player.play("dags", lambda log: _dags(environment, log))
+        if not bounded and target.python == FULL_ON:
+            player.play("readme", lambda log: follow_readme(environment, str(find_python(target.python)), log))
     return player
 
 
@@ -146,16 +153,16 @@ def _play_trainings(player: Player, *, bounded: bool) -> None:
         with _entered(player, service) as real:
             if real is None:
                 return
-            scenarios = ["marked_failed"] if bounded else ["interrupted", "marked_failed", "triggerer_restarted"]
-            for name in scenarios:
-                player.play(name, partial(_on_real, real, name))
+            recovery = RECOVERY if environment.target.python == FULL_ON else ()
+            for act in BOUNDED if bounded else (*SUPPORTED, *recovery):
+                player.play(act.__name__, partial(_act, act, real))
 
 
 @contextlib.contextmanager
-def _entered(player: Player, service: LocalSageMaker) -> Iterator[Any]:
+def _entered(player: Player, service: LocalSageMaker) -> Iterator[Real | None]:
     """Start a real Airflow as a scenario of its own; None where it does not start."""
     with contextlib.ExitStack() as stack:
-        entered: list[Any] = []
+        entered: list[Real] = []
 
         def start(log: Path) -> None:
             entered.append(stack.enter_context(real_airflow(player.environment, service, log)))
@@ -164,8 +171,8 @@ def _entered(player: Player, service: LocalSageMaker) -> Iterator[Any]:
         yield entered[0] if entered else None
 
 
-def _on_real(real: Any, name: str, _: Path) -> None:
-    getattr(real, name)()
+def _act(act: Callable[[Real], None], real: Real, _: Path) -> None:
+    act(real)
 
 
 def _inside(environment: Environment, log: Path, script: str, *arguments: str, **environ: str) -> str:
@@ -177,6 +184,14 @@ def _listed(environment: Environment, log: Path) -> None:
     listed = environment.airflow("providers", "list", log=log)
     if "airflow-spot" not in listed:
         raise MatrixError("`airflow providers list` does not list it")
+    # Airflow 2 logs to stdout before it prints.
+    plugins = environment.airflow("plugins", "--output", "json", log=log)
+    (plugin,) = [p for p in json.loads(plugins[plugins.index("[{") :]) if p["name"] == "airflow_spot"]
+    # Where this version's navigation looks for it; in both places it would be there twice.
+    places = [place for place in ("external_views", "appbuilder_menu_items") if "/sagemaker/" in str(plugin.get(place))]
+    old = environment.target.airflow.startswith(("2.", "3.0."))
+    if places != ["appbuilder_menu_items" if old else "external_views"]:
+        raise MatrixError(f"the plugin's entry is in {places or 'no place'}")
 
 
 def _dags(environment: Environment, log: Path) -> None:

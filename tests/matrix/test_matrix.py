@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.matrix import environment as environments
 from tests.matrix.__main__ import TARGETS, main
+from tests.matrix.acts import BOUNDED, RECOVERY, SUPPORTED
 from tests.matrix.environment import Environment, MatrixError, Target, _versions, clean_environ, find_python, run
+from tests.matrix.readme import for_airflow_2, snippet
+from tests.matrix.real import one_at_a_time
 from tests.matrix.scenarios import Player, Result, Row
 from tests.matrix.table import table
 
@@ -100,3 +105,67 @@ def test_an_unknown_version_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
 def test_an_interpreter_that_is_not_there() -> None:
     assert find_python("3.99") is None
     assert find_python(f"{sys.version_info[0]}.{sys.version_info[1]}") == sys.executable
+
+
+def create(name: str, error: str | None = None) -> dict[str, Any]:
+    return {"event": "call", "operation": "CreateTrainingJob", "resource": name, "error": error}
+
+
+def state(name: str, status: str) -> dict[str, Any]:
+    return {"event": "state", "job": name, "status": status}
+
+
+ONE = [create("a-key-1"), state("a-key-1", "InProgress"), state("a-key-1", "Stopping"), state("a-key-1", "Stopped")]
+TWO = [create("a-key-2"), state("a-key-2", "InProgress"), state("a-key-2", "Completed")]
+OTHER = [create("b-other-1"), state("b-other-1", "InProgress")]
+
+
+@pytest.mark.parametrize(
+    ("audit", "what"),
+    [
+        ([*ONE, *OTHER, *TWO], None),
+        ([*ONE[:3], *TWO[:2]], "alive at once"),
+        ([*ONE, *TWO[:2]], "left alive"),
+        ([*ONE, create("a-key-1", "ResourceInUse")], "CreateTrainingJob"),
+        (OTHER, "no job was created"),
+    ],
+)
+def test_jobs_of_a_run_live_one_after_the_other(audit: list[dict[str, Any]], what: str | None) -> None:
+    if what is None:
+        one_at_a_time(audit, "key")
+        return
+    with pytest.raises(MatrixError, match=what):
+        one_at_a_time(audit, "key")
+
+
+def test_every_act_has_a_dag_for_each_of_its_modes() -> None:
+    faults = (environments.ROOT / "tests" / "airflow" / "dags" / "faults.py").read_text()
+    for act in {*BOUNDED, *SUPPORTED, *RECOVERY}:
+        modes = ("",) if act.__name__.startswith("triggerer") else ("", "_sync")
+        assert all(f'"{act.__name__}{mode}"' in faults for mode in modes), act.__name__
+
+
+def test_the_readme_says_what_is_other_on_airflow_2() -> None:
+    code = snippet("Use it", "python")
+    assert "from airflow.sdk import DAG" in code
+    assert "airflow.sdk" not in for_airflow_2(code)
+    assert for_airflow_2(code).startswith("from airflow import DAG\n")
+    assert "pip install airflow-spot" in snippet("Use it", "bash")
+
+
+def test_constraints_are_mwaas_else_what_airflow_publishes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    published = tmp_path / "published-3.0.6-3.12.txt"
+    published.write_text("boto3==1\n")
+    url = (tmp_path / "published-{airflow}-{python}.txt").as_uri().replace("%7B", "{").replace("%7D", "}")
+    target = Target("3.0.6", "3.12")
+    monkeypatch.setattr(environments, "CONSTRAINTS", tmp_path / "none")
+    found = target.constraints(tmp_path, url)
+    assert found is not None
+    assert found.read_text() == "boto3==1\n"
+    assert Target("3.0.7", "3.12").constraints(tmp_path, url) is None
+    assert Target("newest", "3.12").constraints(tmp_path, url) is None
+    monkeypatch.setattr(environments, "CONSTRAINTS", tmp_path)
+    (tmp_path / "mwaa-3.0.6.txt").write_text("boto3==2\n")
+    found = target.constraints(tmp_path, url)
+    assert found is not None
+    assert found.read_text() == "boto3==2\n"

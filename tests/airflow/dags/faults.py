@@ -37,6 +37,16 @@ class DiesBeforeDelivering(SageMakerSpotTrainingOperator):
         return result
 
 
+class TellsItsProcess(SageMakerSpotTrainingOperator):
+    """Writes down who runs its first try, so that a test can kill the worker whole: the task and its supervisor."""
+
+    def execute(self, context: Any) -> Any:
+        if context["ti"].try_number == 1:
+            told = Path(os.environ["AIRFLOW_HOME"], f"{self.dag_id}.pids")
+            told.write_text(f"{os.getppid()} {os.getpid()}")
+        return super().execute(context)
+
+
 def config(steps: int, seconds: float) -> dict[str, Any]:
     """A stock request that trains ``steps.py``."""
     return {
@@ -62,6 +72,18 @@ for dag_id, kind, parameters in (
     ("interrupted", SageMakerSpotTrainingOperator, {"config": config(60, 0.1), "deferrable": True}),
     ("interrupted_sync", SageMakerSpotTrainingOperator, {"config": config(60, 0.1), "deferrable": False}),
     ("triggerer_restarted", SageMakerSpotTrainingOperator, {"config": config(300, 0.1), "deferrable": True}),
+    ("triggerer_killed", SageMakerSpotTrainingOperator, {"config": config(300, 0.1), "deferrable": True}),
+    ("scheduler_killed", SageMakerSpotTrainingOperator, {"config": config(400, 0.1), "deferrable": True, "retries": 3}),
+    (
+        "scheduler_killed_sync",
+        SageMakerSpotTrainingOperator,
+        {"config": config(400, 0.1), "deferrable": False, "retries": 3},
+    ),
+    ("worker_killed_sync", TellsItsProcess, {"config": config(300, 0.1), "deferrable": False, "retries": 1}),
+    ("cleared", SageMakerSpotTrainingOperator, {"config": config(20, 0.1), "deferrable": True}),
+    ("cleared_sync", SageMakerSpotTrainingOperator, {"config": config(20, 0.1), "deferrable": False}),
+    ("cleared_failure", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": True}),
+    ("cleared_failure_sync", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": False}),
     ("worker_killed", DiesBeforeDeferring, {"config": config(40, 0.1), "deferrable": True, "retries": 1}),
     ("result_lost", DiesBeforeDelivering, {"config": config(10, 0.1), "deferrable": True, "retries": 1}),
     ("marked_failed", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": True}),

@@ -1,0 +1,176 @@
+"""The scenarios on a real Airflow: what a user, a crash or the market does to a run, and what must come of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from airflow_spot.core.marks import TAG_STOP, tag_map
+from tests.matrix.environment import MatrixError
+from tests.matrix.real import Real, expect, until
+
+_WAITS = {"": "deferred", "_sync": "running"}
+
+
+def interrupted(real: Real) -> None:
+    """A run passes, and its one job was interrupted once."""
+
+    def play(mode: str) -> None:
+        dag_id = f"interrupted{mode}"
+        run_id = real.start(dag_id)
+        real.service.interrupt(real.training(dag_id, run_id)["TrainingJobName"])
+        real.ends(dag_id, run_id)
+        (job,) = real.jobs(dag_id, run_id)
+        statuses = [transition["Status"] for transition in job["SecondaryStatusTransitions"]]
+        expect(job["TrainingJobStatus"] == "Completed" and statuses.count("Interrupted") == 1, f"{statuses}")
+
+    _in_both_modes(play)
+
+
+def marked_failed(real: Real) -> None:
+    """A task that a user marks failed stops its job, with one marked stop, within seconds."""
+
+    def play(mode: str) -> None:
+        dag_id = f"marked_failed{mode}"
+        run_id = real.start(dag_id)
+        job = real.training(dag_id, run_id)
+        name = job["TrainingJobName"]
+        # A mark before the trigger has begun runs no code of ours on any Airflow, see docs/decisions.
+        real.watched(dag_id, run_id, name, state=_WAITS[mode])
+        real.airflow.mark(dag_id, run_id, "train", "failed")
+        marked = time.monotonic()
+        until(lambda: real.stops(name), "StopTrainingJob after the task was marked failed")
+        waited = time.monotonic() - marked
+        until(lambda: real.attempts(dag_id, run_id) == [(1, 1, "Stopped")], "the stop")
+        tags = tag_map(real.sagemaker.list_tags(ResourceArn=job["TrainingJobArn"])["Tags"])
+        expect(tags.get(TAG_STOP) == "killed 1", f"the mark is {tags.get(TAG_STOP)!r}")
+        expect(len(real.stops(name)) == 1, "more than one StopTrainingJob")
+        expect(waited < 30, f"the stop came after {waited:.0f} s")
+        real.ends(dag_id, run_id, "failed")
+
+    _in_both_modes(play)
+
+
+def cleared(real: Real) -> None:
+    """A run that is cleared after it has delivered trains anew: a second generation, from nothing."""
+
+    def play(mode: str) -> None:
+        dag_id = f"cleared{mode}"
+        run_id = real.start(dag_id)
+        real.ends(dag_id, run_id)
+        expect(real.attempts(dag_id, run_id) == [(1, 1, "Completed")], f"{real.attempts(dag_id, run_id)}")
+        real.clear(dag_id, run_id)
+        real.ends(dag_id, run_id)
+        attempts = real.attempts(dag_id, run_id)
+        expect(attempts == [(1, 1, "Completed"), (2, 1, "Completed")], f"{attempts}")
+        newest = real.jobs(dag_id, run_id)[-1]["TrainingJobName"]
+        expect(not real.checkpoints(newest, "restore"), "the second generation began with the first one's checkpoints")
+
+    _in_both_modes(play)
+
+
+def cleared_failure(real: Real) -> None:
+    """A run whose job a person stopped fails; cleared, it goes on from the checkpoint in a second attempt."""
+
+    def play(mode: str) -> None:
+        dag_id = f"cleared_failure{mode}"
+        run_id = real.start(dag_id)
+        name = real.training(dag_id, run_id)["TrainingJobName"]
+        real.sagemaker.stop_training_job(TrainingJobName=name)
+        real.ends(dag_id, run_id, "failed")
+        expect(real.attempts(dag_id, run_id) == [(1, 1, "Stopped")], f"{real.attempts(dag_id, run_id)}")
+        real.clear(dag_id, run_id)
+        real.ends(dag_id, run_id)
+        attempts = real.attempts(dag_id, run_id)
+        expect(attempts == [(1, 1, "Stopped"), (1, 2, "Completed")], f"{attempts}")
+        newest = real.jobs(dag_id, run_id)[-1]["TrainingJobName"]
+        expect(bool(real.checkpoints(newest, "restore")), "the second attempt began without a checkpoint")
+
+    _in_both_modes(play)
+
+
+def worker_killed(real: Real) -> None:
+    """A worker that is killed, between create and deferral or while it waits, costs a try and no second job."""
+
+    def play(mode: str) -> None:
+        dag_id = f"worker_killed{mode}"
+        run_id = real.start(dag_id)
+        name = real.training(dag_id, run_id)["TrainingJobName"]
+        if mode:  # the deferrable one kills itself: its worker lives for moments only
+            real.kill_worker(dag_id)
+        real.ends(dag_id, run_id)
+        _one_job(real, dag_id, run_id, name)
+        expect(real.tries(dag_id, run_id) == 2, f"try {real.tries(dag_id, run_id)}: the worker's death went unseen")
+
+    _in_both_modes(play)
+
+
+def triggerer_restarted(real: Real) -> None:
+    """A triggerer that ends in order and comes back stops nothing, and the run passes."""
+    _without_triggerer(real, "triggerer_restarted", signal.SIGTERM)
+
+
+def triggerer_killed(real: Real) -> None:
+    """A triggerer that is killed and replaced stops nothing, and the run passes."""
+    _without_triggerer(real, "triggerer_killed", signal.SIGKILL)
+
+
+def scheduler_killed(real: Real) -> None:
+    """
+    A scheduler is killed and replaced while runs of both modes wait; both pass.
+
+    Its workers live on as zombies. The new scheduler takes their tasks for lost and starts them again, so that each
+    sync run has two workers at once.
+    """
+    runs = {f"scheduler_killed{mode}": "" for mode in _WAITS}
+    names = {}
+    for dag_id in runs:
+        runs[dag_id] = real.start(dag_id)
+    for mode, state in _WAITS.items():
+        dag_id = f"scheduler_killed{mode}"
+        names[dag_id] = real.training(dag_id, runs[dag_id])["TrainingJobName"]
+        real.watched(dag_id, runs[dag_id], names[dag_id], state=state)
+    real.end_component("scheduler", signal.SIGKILL)
+    real.start_component("scheduler")
+    for dag_id, run_id in runs.items():
+        real.ends(dag_id, run_id)
+        _one_job(real, dag_id, run_id, names[dag_id])
+
+
+def _without_triggerer(real: Real, dag_id: str, number: signal.Signals) -> None:
+    run_id = real.start(dag_id)
+    name = real.training(dag_id, run_id)["TrainingJobName"]
+    real.watched(dag_id, run_id, name, state="deferred")
+    real.end_component("triggerer", number)
+    real.start_component("triggerer")
+    real.ends(dag_id, run_id)
+    _one_job(real, dag_id, run_id, name)
+
+
+def _one_job(real: Real, dag_id: str, run_id: str, name: str) -> None:
+    attempts = real.attempts(dag_id, run_id)
+    expect(attempts == [(1, 1, "Completed")], f"{attempts}")
+    expect(not real.stops(name), "the job was stopped")
+
+
+def _in_both_modes(play: Callable[[str], None]) -> None:
+    """Play the deferrable DAG and its sync sibling at once; an error names its mode."""
+
+    def named(mode: str) -> None:
+        try:
+            play(mode)
+        except MatrixError as error:
+            raise MatrixError(f"{'sync' if mode else 'deferrable'}: {error}") from error
+
+    with ThreadPoolExecutor(len(_WAITS)) as pool:
+        list(pool.map(named, _WAITS))
+
+
+#: What a change is not merged without: few, since it is played on every version within minutes.
+BOUNDED = (marked_failed,)
+#: What every version and Python is played.
+SUPPORTED = (interrupted, marked_failed)
+#: Then those which end processes of Airflow itself come last.
+RECOVERY = (cleared, cleared_failure, worker_killed, triggerer_restarted, triggerer_killed, scheduler_killed)
