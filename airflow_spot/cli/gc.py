@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lifecycle(args: argparse.Namespace) -> int:
-    days = seconds("--older-than", args.older_than) // 86_400
+    # Rounded up: a rule that deletes later than asked loses nothing.
+    days = -(-seconds("--older-than", args.older_than) // 86_400)
     print(json.dumps(lifecycle_configuration(args.base, days), indent=2))
     return 0
 

@@ -87,7 +87,7 @@ def lifecycle_configuration(base: str, days: int) -> dict[str, object]:
     Make an S3 lifecycle configuration that lets checkpoints expire. S3 knows nothing of live jobs.
 
     :param base: the checkpoint base, an S3 URI with a prefix: a rule for a whole bucket would take all that is in it.
-    :param days: after its last change; longer than any run.
+    :param days: after the last change of each file, not of the folder; longer than any run.
     :raises InvalidField: the base is no S3 URI.
     :raises ValueError: it has no prefix, or days is below 1.
     """

@@ -272,8 +272,8 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             own = str((description.get("CheckpointConfig") or {}).get("S3Uri"))
             age = timedelta(seconds=seconds("checkpoint_retention", self.checkpoint_retention))
             now = datetime.now(timezone.utc)
-            for uri in sweep(self.hook.conn, self.hook.s3_hook.get_conn(), run.plan.checkpoint_base, own, age, now):
-                self.log.info("Deleted the checkpoints in %s: unchanged for %s", uri, human(age.total_seconds()))
+            for folder in sweep(self.hook.conn, self.hook.s3_hook.get_conn(), run.plan.checkpoint_base, own, age, now):
+                self.log.info("Deleted the checkpoints in %s: unchanged for %s", folder.uri, human(age.total_seconds()))
         except Exception as error:
             self.log.warning("Old checkpoints could not be deleted: %s", error)
 

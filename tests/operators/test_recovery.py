@@ -165,6 +165,21 @@ def test_a_run_is_seeded_with_anothers_checkpoints(local: LocalSageMaker, sync_t
         run_task(sync_task.operator(resume_from=nowhere), TaskInstance("train", run_id=f"{ti.run_id}-none"))
 
 
+def test_old_checkpoints_of_other_runs_go_after_a_success(
+    local: LocalSageMaker, sync_task: Task, ti: TaskInstance
+) -> None:
+    old = run_task(sync_task.operator(steps=2), ti)["Spot"]["checkpoint_s3_uri"]
+    time.sleep(2)
+    other = TaskInstance("train", run_id=f"{ti.run_id}-other")
+    new = run_task(sync_task.operator(steps=2, checkpoint_retention="1s"), other)["Spot"]["checkpoint_s3_uri"]
+    kept = []
+    for uri in (old, new):
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        found = local.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/")
+        kept.append(found["KeyCount"] > 0)
+    assert kept == [False, True]
+
+
 def test_twelve_mapped_tasks_share_a_quota_of_two(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
     def member(index: int) -> dict[str, Any]:
         mapped = TaskInstance("train", run_id=ti.run_id, map_index=index)
