@@ -80,8 +80,10 @@ for dag_id, kind, parameters in (
         {"config": config(400, 0.1), "deferrable": False, "retries": 3},
     ),
     ("worker_killed_sync", TellsItsProcess, {"config": config(300, 0.1), "deferrable": False, "retries": 1}),
-    ("cleared", SageMakerSpotTrainingOperator, {"config": config(20, 0.1), "deferrable": True}),
-    ("cleared_sync", SageMakerSpotTrainingOperator, {"config": config(20, 0.1), "deferrable": False}),
+    # Long enough for the scheduler to have seen the deferral's worker end before the trigger fires: on a busy machine
+    # Airflow 3 takes that late news for the end of the resumed task, and fails it.
+    ("cleared", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": True}),
+    ("cleared_sync", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": False}),
     ("cleared_failure", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": True}),
     ("cleared_failure_sync", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": False}),
     ("worker_killed", DiesBeforeDeferring, {"config": config(40, 0.1), "deferrable": True, "retries": 1}),
