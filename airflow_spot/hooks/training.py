@@ -244,6 +244,12 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         """Take back a stop mark whose stop never came: what stops the job later is not our stop."""
         self.mark(arn, {TAG_STOP: str(StopMark(WITHDRAWN, try_number))}, client)
 
+    def take_back_stop(self, job_name: str, arn: str, mark: StopMark, try_number: int) -> None:
+        """Withdraw an older try's stop mark from a job that is ours now, unless its stop comes all the same."""
+        self.withdraw_stop(arn, try_number)
+        if (self.find(job_name) or {}).get("TrainingJobStatus") in ("Stopping", "Stopped"):
+            self.mark(arn, {TAG_STOP: str(mark)})
+
     def stop(self, job_name: str, mark: StopMark, *, owner: int | None = None, client: Any = None) -> str | None:
         """
         Stop a job. The mark comes first: after a crash in between, our stop must not read as a person's.
@@ -276,6 +282,9 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             # A job that ended meanwhile is what was wanted.
             if client.describe_training_job(TrainingJobName=job_name)["TrainingJobStatus"] == "InProgress":
                 raise
+        if owner is not None:
+            # Once more: a successor that took the job over in between has taken the mark back.
+            self.mark(arn, {TAG_STOP: str(mark)}, client)
         return None
 
     def upload_source(self, archive: SourceArchive, location: str) -> str:

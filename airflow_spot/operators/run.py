@@ -243,7 +243,7 @@ class TrainingRun:
         else:
             self.hook.mark_owner(attempt.arn, self.this_try)
             if attempt.stop is not None and not attempt.stop.withdrawn and attempt.status == "InProgress":
-                self.hook.withdraw_stop(attempt.arn, self.this_try.number)
+                self.hook.take_back_stop(attempt.job_name, attempt.arn, attempt.stop, self.this_try.number)
         self._on_attempt(attempt.job_name, attempt.checkpoint_s3_uri)
 
     def _wait(self, action: Wait) -> None:
