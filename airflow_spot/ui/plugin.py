@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_spot.compat_plugins import HAS_EXTERNAL_VIEWS
+from airflow_spot.compat_plugins import HAS_EXTERNAL_VIEWS, HAS_MENU_ITEMS
 
 ENTRY = "Spot training jobs"
 #: Where each partition's console is, by how the names of its regions begin.
@@ -40,7 +40,7 @@ def external_views(region: str | None) -> list[dict[str, Any]]:
 
 
 def menu_items(region: str | None) -> list[dict[str, Any]]:
-    """Return the same for Airflow 2.11 and 3.0."""
+    """Return the same for Airflow 2.11, and 3.0 where it has the FAB provider."""
     return [{"name": ENTRY, "href": training_jobs_url(region), "category": "Browse"}]
 
 
@@ -49,4 +49,4 @@ class AirflowSpotPlugin(AirflowPlugin):
 
     name = "airflow_spot"
     external_views = external_views(deployment_region()) if HAS_EXTERNAL_VIEWS else []
-    appbuilder_menu_items = [] if HAS_EXTERNAL_VIEWS else menu_items(deployment_region())
+    appbuilder_menu_items = menu_items(deployment_region()) if HAS_MENU_ITEMS else []

@@ -77,18 +77,19 @@ def test_both_entries_open_the_list_of_jobs(make: Any) -> None:
     assert entry["href"] == training_jobs_url("eu-west-1")
 
 
-@pytest.mark.parametrize("has_views", [True, False])
-def test_a_version_gets_one_entry(monkeypatch: pytest.MonkeyPatch, has_views: bool) -> None:
+@pytest.mark.parametrize(("has_views", "has_menu"), [(True, False), (False, True), (False, False)])
+def test_a_version_gets_one_entry_at_most(monkeypatch: pytest.MonkeyPatch, has_views: bool, has_menu: bool) -> None:
     """On this Airflow there are external views; what the others get stands here, and the matrix sees it there."""
     import importlib
 
     from airflow_spot import compat_plugins
 
     monkeypatch.setattr(compat_plugins, "HAS_EXTERNAL_VIEWS", has_views)
+    monkeypatch.setattr(compat_plugins, "HAS_MENU_ITEMS", has_menu)
     try:
         importlib.reload(plugin)
         found = plugin.AirflowSpotPlugin
-        assert (len(found.external_views), len(found.appbuilder_menu_items)) == (has_views, not has_views)
+        assert (len(found.external_views), len(found.appbuilder_menu_items)) == (has_views, has_menu)
     finally:
         monkeypatch.undo()
         importlib.reload(plugin)
