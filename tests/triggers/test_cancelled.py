@@ -96,7 +96,7 @@ def test_a_task_that_a_user_ended_stops_its_job_once(
 ) -> None:
     scene = Scene(service, monkeypatch, lambda _: state)
     scene.cancel()
-    assert scene.acts == ["AddTags", "StopTrainingJob"]
+    assert scene.acts == ["AddTags", "StopTrainingJob", "AddTags"]
     assert scene.asked == [TASK]
     assert service.tags_of(JOB)["airflow-spot:stop"] == "killed 2"
 
@@ -138,7 +138,7 @@ def test_an_answer_that_takes_longer_than_airflows_next_cancel_still_counts(
         await under_way
 
     asyncio.run(asyncio.wait_for(both(), LIMIT))
-    assert scene.acts == ["AddTags", "StopTrainingJob"]
+    assert scene.acts == ["AddTags", "StopTrainingJob", "AddTags"]
     assert len(scene.asked) == 1
 
 
