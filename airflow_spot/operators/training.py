@@ -16,15 +16,14 @@ from botocore.exceptions import ClientError
 
 from airflow_spot import config as settings
 from airflow_spot.compat import AirflowException, AirflowTaskTimeout
-from airflow_spot.core import rules
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.durations import human, seconds
-from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated
+from airflow_spot.core.fields import InvalidField, Shape, coerce
 from airflow_spot.core.identity import RunIdentity, check_s3_uri
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.marks import TryMark
 from airflow_spot.core.outcomes import DENIED_CODES
-from airflow_spot.core.plan import Plan, SpotSettings, apply_settings, build_plan, check_ladder
+from airflow_spot.core.plan import Plan, SpotSettings, build_plan
 from airflow_spot.core.result import build_result
 from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -33,6 +32,7 @@ from airflow_spot.links.training import (
     SageMakerTrainingJobLink,
     SageMakerTrainingLogsLink,
 )
+from airflow_spot.operators.checks import check_literals, check_on_config_change
 from airflow_spot.operators.options import Deferral, RunOptions
 from airflow_spot.operators.preparing import Preparation, ScriptMode, check_resume_from
 from airflow_spot.operators.run import TrainingRun
@@ -177,10 +177,13 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.checkpoint_retention = checkpoint_retention
         self.ladder = ladder
         self.max_total_wait = max_total_wait
-        self.max_attempts = max_attempts
+        self.max_attempts = (
+            None if max_attempts is None else coerce(max_attempts, Shape("integer", min=1), "max_attempts")
+        )
         self.max_total_run = max_total_run
-        self.script_error_retries = script_error_retries
-        self.retry_exit_codes = retry_exit_codes
+        self.script_error_retries = coerce(script_error_retries, Shape("integer", min=0), "script_error_retries")
+        codes = Shape("list", item=lambda: Shape("integer"))
+        self.retry_exit_codes = coerce(list(retry_exit_codes), codes, "retry_exit_codes")
         self.entry_point = entry_point
         self.source_dir = source_dir
         self.code_location = code_location
@@ -193,7 +196,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.stop_on_kill = stop_on_kill
         self.deferrable = deferrable
         self._run: TrainingRun | None = None
-        self._check_literals()
+        check_literals(self, self._settings)
 
     # ---- Airflow's entries
 
@@ -338,7 +341,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         )
 
     def _options(self) -> RunOptions:
-        _check_on_config_change(self.on_config_change)
+        check_on_config_change(self.on_config_change)
         return RunOptions(
             deferrable=self.deferrable,
             check_interval=settings.check_interval() if self.check_interval is None else float(self.check_interval),
@@ -401,40 +404,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             dagrun_timeout=getattr(self.dag, "dagrun_timeout", None) if self.has_dag() else None,
         )
 
-    def _check_literals(self) -> None:
-        """Meet bad input when the DAG is parsed, where it is known by then; what is templated comes later."""
-        if self.action_if_job_exists not in ("timestamp", "fail"):
-            raise InvalidField("action_if_job_exists", self.action_if_job_exists, 'must be "timestamp" or "fail"')
-        if not is_templated(self.checkpoint_scope) and self.checkpoint_scope not in ("run", "exact"):
-            raise InvalidField("checkpoint_scope", self.checkpoint_scope, 'must be "run" or "exact"')
-        check_ladder(self.ladder)
-        for name in ("max_total_wait", "max_total_run", "checkpoint_retention"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, timedelta) or not is_templated(value)):
-                seconds(name, value)
-        if not is_templated(self.on_config_change):
-            _check_on_config_change(self.on_config_change)
-        self.script_error_retries = coerce(self.script_error_retries, Shape("integer", min=0), "script_error_retries")
-        self.retry_exit_codes = coerce(
-            list(self.retry_exit_codes), Shape("list", item=lambda: Shape("integer")), "retry_exit_codes"
-        )
-        if self.max_attempts is not None:
-            self.max_attempts = coerce(self.max_attempts, Shape("integer", min=1), "max_attempts")
-        if self.source_dir is not None and self.entry_point is None:
-            raise InvalidField("source_dir", self.source_dir, "name the script in it as entry_point")
-        if isinstance(self.config, Mapping) and all(not is_templated(part) for part in self.config.values()):
-            rules.check(apply_settings(self.config, self._settings, self.task_id))
-
     def _explain_parameters(self) -> None:
-        told = []
         if not self.check_if_job_exists or self.action_if_job_exists != "timestamp":
-            told.append("check_if_job_exists and action_if_job_exists (a job's name follows from the run)")
-        if told:
-            self.log.warning("Of no effect here: %s", "; ".join(told))
+            self.log.warning(
+                "Of no effect here: check_if_job_exists and action_if_job_exists (a job's name follows from the run)"
+            )
         if self.deferrable and not self.wait_for_completion:
             self.log.warning("deferrable has no effect with wait_for_completion=False")
-
-
-def _check_on_config_change(value: Any) -> None:
-    if value not in ("resume", "restart", "fail"):
-        raise InvalidField("on_config_change", value, 'must be "resume", "restart" or "fail"')

@@ -1,0 +1,56 @@
+"""Bad input is met when a DAG is parsed, where it is known by then; a template is checked when it is rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_spot.core import rules
+from airflow_spot.core.durations import seconds
+from airflow_spot.core.fields import InvalidField, is_templated
+from airflow_spot.core.plan import SpotSettings, apply_settings, check_ladder
+
+if TYPE_CHECKING:
+    from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+
+_DURATIONS = ("max_total_wait", "max_total_run", "checkpoint_retention")
+
+
+def check_literals(operator: SageMakerSpotTrainingOperator, settings: SpotSettings) -> None:
+    """
+    Check what an operator was given, as far as it is no template.
+
+    :param settings: its parameters, as the plan takes them.
+    :raises InvalidField: naming the parameter, its value and the fix.
+    """
+    _check_choice("action_if_job_exists", operator.action_if_job_exists, "timestamp", "fail")
+    if not is_templated(operator.checkpoint_scope):
+        _check_choice("checkpoint_scope", operator.checkpoint_scope, "run", "exact")
+    if not is_templated(operator.on_config_change):
+        check_on_config_change(operator.on_config_change)
+    check_ladder(operator.ladder)
+    for name in _DURATIONS:
+        value = getattr(operator, name)
+        if value is not None and (isinstance(value, timedelta) or not is_templated(value)):
+            seconds(name, value)
+    if operator.source_dir is not None and operator.entry_point is None:
+        raise InvalidField("source_dir", operator.source_dir, "name the script in it as entry_point")
+    config = operator.config
+    if isinstance(config, Mapping) and all(not is_templated(part) for part in config.values()):
+        rules.check(apply_settings(config, settings, operator.task_id))
+
+
+def check_on_config_change(value: Any) -> None:
+    """
+    Check a rendered ``on_config_change``.
+
+    :raises InvalidField: it is none of the three.
+    """
+    _check_choice("on_config_change", value, "resume", "restart", "fail")
+
+
+def _check_choice(name: str, value: Any, *choices: str) -> None:
+    if value not in choices:
+        *most, last = (f'"{choice}"' for choice in choices)
+        raise InvalidField(name, value, f"must be {', '.join(most)} or {last}")
