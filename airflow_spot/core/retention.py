@@ -34,6 +34,11 @@ class CheckpointFolder:
         """The folder of its DAG and task."""
         return self.uri.rsplit("/", 2)[0]
 
+    @property
+    def key(self) -> str:
+        """The key of its run."""
+        return self.uri.rsplit("/", 2)[1]
+
 
 def folder_of(path: str) -> str | None:
     """

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_spot.core.fields import InvalidField
-from airflow_spot.core.identity import MARKER, JobName, check_s3_uri
+from airflow_spot.core.identity import MARKER, JobName, check_s3_uri, name_filter
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
 
 _BATCH = 1000  # what DeleteObjects takes
@@ -48,11 +48,6 @@ def copy(client: Any, source: str, target: str) -> Copied:
 def newest_change(client: Any, uri: str) -> datetime | None:
     """Say when an object in a folder last changed; None where there is none."""
     return max((item["LastModified"] for item in _objects(client, uri)), default=None)
-
-
-def size(client: Any, uri: str) -> int:
-    """Sum up the bytes in a folder."""
-    return sum(item["Size"] for item in _objects(client, uri))
 
 
 def delete(client: Any, uri: str) -> int:
@@ -98,18 +93,19 @@ def prefixes(client: Any, base: str, below: str = "") -> list[CheckpointFolder]:
     return list(found.values())
 
 
-def in_use(sagemaker: Any) -> list[str]:
+def in_use(sagemaker: Any, name_contains: str = f"{MARKER}-") -> list[str]:
     """
     Name the checkpoint folders that live jobs of ours write to.
 
     :param sagemaker: boto3's client.
+    :param name_contains: only of jobs with this in their names, such as one run's.
     :raises ClientError: jobs may not be listed; then nothing is known to be unused.
     """
     paginator = sagemaker.get_paginator("list_training_jobs")
     names = {
         job["TrainingJobName"]
         for status in ("InProgress", "Stopping")
-        for page in paginator.paginate(NameContains=f"{MARKER}-", StatusEquals=status)
+        for page in paginator.paginate(NameContains=name_contains, StatusEquals=status)
         for job in page["TrainingJobSummaries"]
         if JobName.parse(job["TrainingJobName"])
     }
@@ -121,6 +117,8 @@ def remove(sagemaker: Any, client: Any, folders: list[CheckpointFolder]) -> list
     """
     Delete folders that were chosen, unless they have come to life since.
 
+    Only the run that a folder is of can have begun to write there: its jobs are looked at again, not everybody's.
+
     :return: those that were deleted.
     """
     gone = []
@@ -128,7 +126,7 @@ def remove(sagemaker: Any, client: Any, folders: list[CheckpointFolder]) -> list
         # Between the choice and now somebody may have cleared a task.
         if newest_change(client, folder.uri) != folder.newest:
             continue
-        if any(overlaps(folder.uri, uri) for uri in in_use(sagemaker)):
+        if any(overlaps(folder.uri, uri) for uri in in_use(sagemaker, name_filter(folder.key))):
             continue
         delete(client, folder.uri)
         gone.append(folder)
