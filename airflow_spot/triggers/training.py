@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 
 from airflow_spot.compat_triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.marks import StopMark
+from airflow_spot.core.outcomes import DENIED_CODES
 from airflow_spot.core.story import transition_line
 from airflow_spot.hooks.patience import is_expired
 from airflow_spot.triggers.cancelled import stop_if_ended
@@ -229,4 +230,4 @@ def _now() -> float:
 def _refused(error: Exception) -> bool:
     """Tell an error that time does not mend: the worker, which sees it too, reports it."""
     code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-    return code in ("AccessDenied", "AccessDeniedException")
+    return code in DENIED_CODES
