@@ -14,7 +14,12 @@ def get_provider_info() -> dict[str, Any]:
         "name": "SageMaker Spot",
         "description": "SageMaker managed spot training that never loses work and never pays twice.",
         "versions": [__version__],
-        "operators": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.operators.training"]}],
+        "operators": [
+            {
+                "integration-name": "SageMaker Spot",
+                "python-modules": [f"airflow_spot.operators.{name}" for name in ("reaper", "training")],
+            }
+        ],
         "sensors": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.sensors.training"]}],
         "hooks": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.hooks.training"]}],
         "triggers": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.triggers.training"]}],

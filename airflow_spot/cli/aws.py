@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_spot.core.fields import InvalidField
-from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import KEY_LENGTH, JobName, RunIdentity, name_filter
-from airflow_spot.core.marks import tag_map
 
 
 class CommandError(Exception):
@@ -81,23 +79,6 @@ def namespace(given: str | None) -> str:
     from airflow_spot.config import namespace as configured  # imports Airflow
 
     return configured()
-
-
-def read_attempt(sagemaker: Any, job_name: str) -> tuple[Attempt, dict[str, Any], dict[str, str]]:
-    """Read a job: as an attempt, as SageMaker describes it, and its tags."""
-    description = sagemaker.describe_training_job(TrainingJobName=job_name)
-    pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=description["TrainingJobArn"])
-    tags = tag_map(tag for page in pages for tag in page["Tags"])
-    return Attempt.from_description(description, tags), description, tags
-
-
-def job_names(sagemaker: Any, **filters: Any) -> list[str]:
-    """List jobs of ours, oldest first."""
-    pages = sagemaker.get_paginator("list_training_jobs").paginate(
-        SortBy="CreationTime", SortOrder="Ascending", **filters
-    )
-    names = (str(job["TrainingJobName"]) for page in pages for job in page["TrainingJobSummaries"])
-    return [name for name in names if JobName.parse(name)]
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -14,17 +14,16 @@ from airflow_spot.cli.aws import (
     add_session_arguments,
     client,
     guarded,
-    job_names,
-    read_attempt,
     run_key,
     table,
 )
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.history import Attempt, History
-from airflow_spot.core.identity import MARKER, JobName, name_filter
-from airflow_spot.core.marks import TAG_DAG, TAG_MAP_INDEX, TAG_RUN, TAG_TASK, decode_tag
+from airflow_spot.core.identity import JobName, name_filter
+from airflow_spot.core.marks import whose
 from airflow_spot.core.savings import savings_percent
-from airflow_spot.core.story import closing_lines, transition_lines
+from airflow_spot.core.story import closing_lines, task_line, transition_lines
+from airflow_spot.hooks import jobs
 
 _HEAD = ("attempt", "job", "instances", "outcome", "interruptions", "waited", "trained", "billed", "savings", "marks")
 
@@ -62,26 +61,9 @@ def run(args: argparse.Namespace) -> int:
     return guarded("history", work)
 
 
-def whose(tags: dict[str, str]) -> dict[str, Any]:
-    """Name the task instance of a job, from its tags."""
-    index = tags.get(TAG_MAP_INDEX, "-1")
-    return {
-        "dag_id": decode_tag(tags.get(TAG_DAG, "?")),
-        "run_id": decode_tag(tags.get(TAG_RUN, "?")),
-        "task_id": decode_tag(tags.get(TAG_TASK, "?")),
-        "map_index": int(index) if index.lstrip("-").isdecimal() else -1,
-    }
-
-
-def name_of(task: dict[str, Any]) -> str:
-    """Write a task instance in one line."""
-    mapped = f" [{task['map_index']}]" if task["map_index"] >= 0 else ""
-    return f"{task['dag_id']} / {task['run_id']} / {task['task_id']}{mapped}"
-
-
 def _one(args: argparse.Namespace, key: str) -> int:
     sagemaker, now = client(args, "sagemaker"), datetime.now(timezone.utc)
-    found = [read_attempt(sagemaker, name) for name in job_names(sagemaker, NameContains=name_filter(key))]
+    found = [jobs.read(sagemaker, name) for name in jobs.listed(sagemaker, name_filter(key))]
     if not found:
         print(f"The run {key} has no training jobs in {sagemaker.meta.region_name}")
         return 1
@@ -92,7 +74,7 @@ def _one(args: argparse.Namespace, key: str) -> int:
         facts = [_facts(attempt, description, now, args.verbose) for attempt, description, _ in found]
         print(json.dumps({"run_key": key, **task, "attempts": facts, "totals": _totals(attempts)}, indent=2))
         return 0
-    print(f"{name_of(task)}   run key {key}\n")
+    print(f"{task_line(task)}   run key {key}\n")
     print("\n".join(table([_HEAD, *(_row(attempt, now) for attempt in attempts)])))
     if args.verbose:
         for attempt, description, _ in found:
@@ -169,16 +151,16 @@ def _recent(args: argparse.Namespace) -> int:
     since = datetime.now(timezone.utc) - timedelta(seconds=seconds("--since", args.since))
     sagemaker = client(args, "sagemaker")
     runs: dict[str, list[str]] = {}
-    for name in job_names(sagemaker, NameContains=f"{MARKER}-", CreationTimeAfter=since):
+    for name in jobs.listed(sagemaker, CreationTimeAfter=since):
         parsed = JobName.parse(name)
         if parsed:
             runs.setdefault(parsed.key, []).append(name)
     rows, facts = [], []
     for key, names in runs.items():
-        newest, _, tags = read_attempt(sagemaker, names[-1])
+        newest, _, tags = jobs.read(sagemaker, names[-1])
         outcome = str(newest.outcome or f"in progress ({newest.secondary_status})")
         created = newest.created.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M") if newest.created else "-"
-        rows.append([key, name_of(whose(tags)), str(len(names)), created, outcome, names[-1]])
+        rows.append([key, task_line(whose(tags)), str(len(names)), created, outcome, names[-1]])
         facts.append({"run_key": key, **whose(tags), "jobs": len(names), "outcome": outcome, "newest_job": names[-1]})
     if args.json:
         print(json.dumps(facts, indent=2))

@@ -5,22 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from airflow_spot.cli.aws import add_session_arguments, client, guarded, job_names, namespace, read_attempt, table
-from airflow_spot.cli.history import name_of, whose
+from airflow_spot.cli.aws import add_session_arguments, client, guarded, namespace, table
 from airflow_spot.cli.task_states import TOKEN_VARIABLE, from_api, from_database
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.identity import MARKER, RunIdentity
-from airflow_spot.core.marks import TAG_STOP, StopMark
-from airflow_spot.core.orphans import LiveJob, TaskState, judge, owner_of, run_of
-
-#: In the stop mark.
-REASON = "orphan"
+from airflow_spot.core.story import task_line
+from airflow_spot.hooks.orphans import Finding, Orphans
 
 _EXAMPLES = f"""examples:
   airflow-spot orphans                                       where Airflow's database can be reached
@@ -57,50 +50,28 @@ def run(args: argparse.Namespace) -> int:
 def _orphans(args: argparse.Namespace) -> int:
     grace = timedelta(seconds=seconds("--grace", args.grace))
     ask = from_api(args.api) if args.api else from_database()
-    sagemaker, space = client(args, "sagemaker"), namespace(args.namespace)
-    facts = [
-        _judged(sagemaker, name, space, ask, grace)
-        for name in job_names(sagemaker, NameContains=f"{MARKER}-", StatusEquals="InProgress")
-    ]
-    orphans = [fact for fact in facts if fact["orphan"]]
+    space = namespace(args.namespace)
+    orphans = Orphans(client(args, "sagemaker"), space, ask, lambda: datetime.now(timezone.utc), grace)
+    found = {one.job: one for one in orphans.find()}
+    theirs = [one for one in found.values() if one.orphan]
     if not args.json:
-        _tell(facts, orphans)
-    if args.stop and orphans and (args.yes or _agreed(len(orphans))):
-        for fact in orphans:
-            # A task may have been cleared since: asked again, right before.
-            again = _judged(sagemaker, fact["job"], space, ask, grace)
-            fact["stopped"] = bool(again["orphan"]) and _stop(sagemaker, again)
+        _tell(list(found.values()), len(theirs))
+    if args.stop and theirs and (args.yes or _agreed(len(theirs))):
+        for one in theirs:
+            found[one.job] = again = orphans.stop(one)
             if not args.json:
-                print(f"{fact['job']}: {'stopped' if fact['stopped'] else 'left: ' + again['reason']}")
+                print(f"{one.job}: {'stopped' if again.stopped else 'left: ' + again.reason}")
     if args.json:
-        print(json.dumps(facts, indent=2))
-    return 1 if any(not fact["stopped"] for fact in orphans) else 0
+        print(json.dumps([one.to_json() for one in found.values()], indent=2))
+    return 1 if any(one.orphan and not one.stopped for one in found.values()) else 0
 
 
-def _judged(
-    sagemaker: Any, name: str, space: str, ask: Callable[[RunIdentity], TaskState], grace: timedelta
-) -> dict[str, Any]:
-    attempt, description, tags = read_attempt(sagemaker, name)
-    job = LiveJob(name, attempt.arn, description["CreationTime"], run_of(name, tags, space), owner_of(tags))
-    task = ask(job.run) if job.run else None
-    verdict = judge(job, task, datetime.now(timezone.utc), grace=grace)
-    return {
-        "job": name,
-        "arn": attempt.arn,
-        **whose(tags),
-        "orphan": verdict.orphan,
-        "reason": verdict.reason,
-        "owner": job.owner,
-        "stopped": False,
-    }
-
-
-def _tell(facts: list[dict[str, Any]], orphans: list[dict[str, Any]]) -> None:
+def _tell(found: Sequence[Finding], orphans: int) -> None:
     words = {True: "orphan", False: "in use", None: "cannot tell"}
-    rows = [[words[fact["orphan"]], fact["job"], name_of(fact), fact["reason"]] for fact in facts]
+    rows = [[words[one.orphan], one.job, task_line(one.task), one.reason] for one in found]
     if rows:
         print("\n".join(table([["", "job", "task instance", "why"], *rows])))
-    print(f"{len(orphans)} of {len(facts)} live jobs are orphans")
+    print(f"{orphans} of {len(found)} live jobs are orphans")
 
 
 def _agreed(count: int) -> bool:
@@ -108,16 +79,3 @@ def _agreed(count: int) -> bool:
         print("Not stopped: nobody is here to ask; add --yes", file=sys.stderr)
         return False
     return input(f"Stop {count}? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _stop(sagemaker: Any, fact: dict[str, Any]) -> bool:
-    # The mark first: a task that is cleared right now goes on from the checkpoint instead of failing.
-    mark = StopMark(REASON, fact["owner"] or 0)
-    sagemaker.add_tags(ResourceArn=fact["arn"], Tags=[{"Key": TAG_STOP, "Value": str(mark)}])
-    try:
-        sagemaker.stop_training_job(TrainingJobName=fact["job"])
-    except ClientError:
-        # One that ended meanwhile is no orphan any more; the others are still to be stopped.
-        if sagemaker.describe_training_job(TrainingJobName=fact["job"])["TrainingJobStatus"] == "InProgress":
-            raise
-    return True

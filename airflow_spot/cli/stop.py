@@ -13,13 +13,12 @@ from airflow_spot.cli.aws import (
     add_session_arguments,
     client,
     guarded,
-    job_names,
-    read_attempt,
     run_key,
 )
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import name_filter
-from airflow_spot.core.marks import TAG_STOP, WITHDRAWN, StopMark
+from airflow_spot.core.marks import WITHDRAWN, StopMark
+from airflow_spot.hooks import jobs
 
 #: In the stop mark of ``--restart``.
 REASON = "cli"
@@ -62,10 +61,7 @@ def _stop(args: argparse.Namespace) -> int:
         raise CommandError("say which run: --job, --run-key, or --dag with --run-id and --task")
     sagemaker = client(args, "sagemaker")
     live = [
-        attempt
-        for status in ("InProgress", "Stopping")
-        for name in job_names(sagemaker, NameContains=name_filter(key), StatusEquals=status)
-        if (attempt := read_attempt(sagemaker, name)[0]).live
+        attempt for name in jobs.live(sagemaker, name_filter(key)) if (attempt := jobs.read(sagemaker, name)[0]).live
     ]
     if not live:
         print(f"The run {key} has no live training job in {sagemaker.meta.region_name}: nothing to stop")
@@ -87,11 +83,11 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
     number = attempt.owner or 0
     if restart:
         # Before the stop: a task that looks in between must not take it for a person's.
-        _mark(sagemaker, attempt, StopMark(REASON, number))
+        jobs.mark_stop(sagemaker, attempt.arn, StopMark(REASON, number))
     elif attempt.stop is not None and not attempt.stop.withdrawn:
         # Of a stop that never came: with it, this one would read as ours, and the run would go on.
-        _mark(sagemaker, attempt, StopMark(WITHDRAWN, number))
-    sagemaker.stop_training_job(TrainingJobName=attempt.job_name)
+        jobs.mark_stop(sagemaker, attempt.arn, StopMark(WITHDRAWN, number))
+    jobs.stop(sagemaker, attempt.job_name)
     print(
         f"Stopping {attempt.job_name}. "
         + (
@@ -102,15 +98,11 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
     )
 
 
-def _mark(sagemaker: Any, attempt: Attempt, mark: StopMark) -> None:
-    sagemaker.add_tags(ResourceArn=attempt.arn, Tags=[{"Key": TAG_STOP, "Value": str(mark)}])
-
-
 def _wait(sagemaker: Any, job_name: str, timeout: float) -> bool:
     begun = time.monotonic()
     on_terminal = sys.stdout.isatty()
     while True:
-        attempt, _, _ = read_attempt(sagemaker, job_name)
+        attempt, _, _ = jobs.read(sagemaker, job_name)
         passed = time.monotonic() - begun
         if not attempt.live:
             print(f"\r{job_name}: {attempt.status} after {passed:.0f} s ({attempt.outcome})")

@@ -71,20 +71,6 @@ def _get(address: str, head: dict[str, str], *, missing_is_wrong: bool = False) 
 
 def from_database() -> Callable[[RunIdentity], TaskState]:
     """Ask Airflow's metadata database, which has to be reachable from this machine."""
-    from airflow.models.dag import DagModel
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
+    from airflow_spot.compat_states import in_database  # imports Airflow
 
-    def ask(run: RunIdentity) -> TaskState:
-        with create_session() as session:
-            found = (
-                session.query(TaskInstance.state, TaskInstance.end_date, TaskInstance.try_number)
-                .filter_by(dag_id=run.dag_id, run_id=run.run_id, task_id=run.task_id, map_index=run.map_index)
-                .one_or_none()
-            )
-            known = found is not None or session.get(DagModel, run.dag_id) is not None
-        if found is None:
-            return TaskState(False, dag_known=known)
-        return TaskState(True, str(found[0]) if found[0] else None, found[1], int(found[2] or 0))
-
-    return ask
+    return in_database

@@ -136,6 +136,17 @@ def run_tags(run: RunIdentity, owner: int) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in values.items()]
 
 
+def whose(tags: Mapping[str, str]) -> dict[str, Any]:
+    """Name the task instance of a job by its tags, as its ids; "?" where they may not be read."""
+    index = tags.get(TAG_MAP_INDEX, "-1")
+    return {
+        "dag_id": decode_tag(tags.get(TAG_DAG, "?")),
+        "run_id": decode_tag(tags.get(TAG_RUN, "?")),
+        "task_id": decode_tag(tags.get(TAG_TASK, "?")),
+        "map_index": int(index) if index.lstrip("-").isdecimal() else -1,
+    }
+
+
 def tag_map(tags: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Turn the list that ListTags returns into a mapping."""
     return {tag["Key"]: tag["Value"] for tag in tags}

@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.marks import TAG_DAG, TAG_MAP_INDEX, TAG_OWNER, TAG_RUN, TAG_TASK, decode_tag
 
-#: States in which nobody comes for the job any more. In any other, also one that is newer than this, somebody may.
+#: States in which nobody comes for the job any more. A task that is deferred still waits, in another triggerer or after
+#: a restart; one that is scheduled, queued, running or to be retried has a worker coming that attaches to the job, or
+#: creates the next attempt; and one that is newer than this list may be any of these.
 OVER = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
 GRACE = timedelta(minutes=10)
 

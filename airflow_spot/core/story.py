@@ -43,6 +43,12 @@ def attempt_line(attempt: Attempt) -> str:
     return "; ".join(parts)
 
 
+def task_line(task: Mapping[str, Any]) -> str:
+    """Name a task instance, as :func:`~airflow_spot.core.marks.whose` read it from a job."""
+    mapped = f" [{task['map_index']}]" if task["map_index"] >= 0 else ""
+    return f"{task['dag_id']} / {task['run_id']} / {task['task_id']}{mapped}"
+
+
 def closing_lines(history: History) -> Iterable[str]:
     """Tell what a finished run came to."""
     for attempt in history.attempts:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_spot.core.fields import InvalidField
-from airflow_spot.core.identity import MARKER, JobName, check_s3_uri, name_filter
+from airflow_spot.core.identity import MARKER, check_s3_uri, name_filter
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
+from airflow_spot.hooks import jobs
 
 _BATCH = 1000  # what DeleteObjects takes
 
@@ -101,16 +102,8 @@ def in_use(sagemaker: Any, name_contains: str = f"{MARKER}-") -> list[str]:
     :param name_contains: only of jobs with this in their names, such as one run's.
     :raises ClientError: jobs may not be listed; then nothing is known to be unused.
     """
-    paginator = sagemaker.get_paginator("list_training_jobs")
-    names = {
-        job["TrainingJobName"]
-        for status in ("InProgress", "Stopping")
-        for page in paginator.paginate(NameContains=name_contains, StatusEquals=status)
-        for job in page["TrainingJobSummaries"]
-        if JobName.parse(job["TrainingJobName"])
-    }
-    jobs = [sagemaker.describe_training_job(TrainingJobName=name) for name in sorted(names)]
-    return [uri for job in jobs if (uri := (job.get("CheckpointConfig") or {}).get("S3Uri"))]
+    found = (sagemaker.describe_training_job(TrainingJobName=name) for name in jobs.live(sagemaker, name_contains))
+    return [uri for job in found if (uri := jobs.checkpoint_folder(job))]
 
 
 def remove(sagemaker: Any, client: Any, folders: list[CheckpointFolder]) -> list[CheckpointFolder]:

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.core.fields import SECRET_FIELDS, Shape
 from airflow_spot.core.history import Attempt
-from airflow_spot.core.identity import MARKER, JobName, name_filter
+from airflow_spot.core.identity import JobName, name_filter
 from airflow_spot.core.marks import (
     ENV_PREFIX,
     ENV_RUN,
@@ -30,7 +30,9 @@ from airflow_spot.core.marks import (
 )
 from airflow_spot.core.outcomes import DENIED_CODES, ENDED_STATUSES, Outcome, classify_refusal
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.retention import overlaps
 from airflow_spot.errors import RequestError, SpotTrainingError
+from airflow_spot.hooks import jobs
 from airflow_spot.hooks.logs import JobLog
 from airflow_spot.hooks.patience import PatientClient
 from airflow_spot.hooks.shapes import input_shape
@@ -331,22 +333,14 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     def live_writers(self, checkpoint_s3_uri: str, but_run: str) -> list[str]:
         """Find live jobs of other runs of ours that write to a checkpoint folder, to one in it, or to one around it."""
-        place = checkpoint_s3_uri.rstrip("/")
-        paginator = self.client.get_paginator("list_training_jobs")
-        names = [
-            job["TrainingJobName"]
-            for status in ("InProgress", "Stopping")  # what is told to stop trains on for two minutes, and uploads
-            for page in paginator.paginate(NameContains=f"{MARKER}-", StatusEquals=status)
-            for job in page["TrainingJobSummaries"]
-        ]
         writers = []
-        for name in names:
+        for name in jobs.live(self.client):
             parsed = JobName.parse(name)
             if parsed is None or parsed.key == but_run or (job := self.find(name)) is None:
                 continue
-            theirs = str((job.get("CheckpointConfig") or {}).get("S3Uri") or "").rstrip("/")
+            theirs = jobs.checkpoint_folder(job)
             # A job restores all that lies below its folder, and deletes there what its script deletes.
-            if theirs and (f"{place}/".startswith(f"{theirs}/") or f"{theirs}/".startswith(f"{place}/")):
+            if theirs and overlaps(checkpoint_s3_uri, theirs):
                 writers.append(name)
         return writers
 

@@ -14,10 +14,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-#: States in which nobody comes to look after the job any more. A task that is deferred still waits, in another
-#: triggerer or after this one's restart; one that is scheduled, queued, running or to be retried has a worker
-#: coming that attaches to the job, or creates the next attempt.
-OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+from airflow_spot.core.orphans import OVER
 
 #: How long a cancelled trigger holds up the triggerer for it, at most. The stop itself takes a second.
 PATIENCE_SECONDS = 20.0

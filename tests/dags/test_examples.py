@@ -8,20 +8,25 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_spot.core.identity import RunIdentity
 from airflow_spot.local import LocalSageMaker
 from tests.dags.conftest import DAGS
+from tests.local.jobs import Jobs
+from tests.support.ours import start_ours
 
+NAMESPACE = "examples"
 EXAMPLES = sorted(DAGS.glob("*.py"))
 
 
 def test_there_are_examples() -> None:
-    assert {path.stem for path in EXAMPLES} >= {"drop_in", "spot_training_pipeline"}
+    assert {path.stem for path in EXAMPLES} >= {"drop_in", "spot_reaper", "spot_training_pipeline"}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -56,6 +61,7 @@ class Airflow:
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": NAMESPACE,
             "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
             "PYTHONPATH": str(DAGS),
         }
@@ -114,6 +120,30 @@ def test_the_drop_in_trains_on_what_the_pipeline_prepared(airflow: Airflow, sm: 
     job = sm.client("sagemaker").describe_training_job(TrainingJobName=name)
     assert job["EnableManagedSpotTraining"] is True
     assert job["CheckpointConfig"]["S3Uri"].startswith("s3://airflow-spot-demo/drop-in/")
+
+
+def test_the_reaper_stops_what_no_task_waits_for_and_nothing_else(airflow: Airflow, sm: LocalSageMaker) -> None:
+    with sqlite3.connect(airflow.home / "airflow.db") as database:
+        # The drop-in's, of the test before.
+        (run_id,) = database.execute("select run_id from dag_run where dag_id = 'drop_in' order by id desc").fetchone()
+    jobs = Jobs(sm)
+    runs = {
+        "ended": RunIdentity(NAMESPACE, "drop_in", run_id, "train"),
+        "gone": RunIdentity(NAMESPACE, "drop_in", "manual__gone", "train"),
+        "another DAG": RunIdentity(NAMESPACE, "never_here", "manual__1", "train"),
+        "foreign": RunIdentity("another", "drop_in", run_id, "train"),
+    }
+    names = {what: start_ours(jobs, run) for what, run in runs.items()}
+    try:
+        time.sleep(1.1)
+        state, tasks = airflow.run("spot_reaper", grace="1s")
+        assert state == "success", tasks
+        assert {line["resource"] for line in calls(sm, "StopTrainingJob")} == {names["ended"], names["gone"]}
+        for what in ("ended", "gone"):
+            assert jobs.end(names[what])["TrainingJobStatus"] == "Stopped"
+    finally:
+        for what in ("another DAG", "foreign"):
+            jobs.sagemaker.stop_training_job(TrainingJobName=names[what])
 
 
 def test_a_wrong_answer_fails_the_run_and_the_endpoint_is_deleted_all_the_same(

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.core.identity import JobName, RunIdentity
+from airflow_spot.core.marks import TAG_STOP, tag_map
 from airflow_spot.local import LocalSageMaker
 from tests.matrix.environment import ROOT, MatrixError
 
@@ -103,6 +104,11 @@ class Real:
     def stops(self, job_name: str) -> list[dict[str, Any]]:
         """Calls of StopTrainingJob."""
         return self.calls("StopTrainingJob", job_name)
+
+    def mark_of(self, job_name: str) -> str | None:
+        """Why a job was stopped, as it is marked."""
+        arn = self.sagemaker.describe_training_job(TrainingJobName=job_name)["TrainingJobArn"]
+        return tag_map(self.sagemaker.list_tags(ResourceArn=arn)["Tags"]).get(TAG_STOP)
 
     def calls(self, operation: str, job_name: str) -> list[dict[str, Any]]:
         """Calls about a job."""

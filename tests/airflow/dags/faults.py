@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow import __version__ as airflow_version
+
+from airflow_spot.operators.reaper import SageMakerSpotReaperOperator
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
 
@@ -18,12 +22,24 @@ except ImportError:  # Airflow 2: the matrix runs these too
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 
 
+def die() -> None:
+    """
+    Be killed, as a worker is.
+
+    Airflow 3.0 fails a task whose process alone was killed and gives it no retry, so that there the worker has to go
+    whole, as with its machine.
+    """
+    if airflow_version.startswith("3.0."):
+        os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 class DiesBeforeDeferring(SageMakerSpotTrainingOperator):
     """Its first worker is killed after the job was created, and before Airflow knows of it."""
 
     def _defer(self, run: Any, wait: Any) -> None:
         if run.this_try.number == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         super()._defer(run, wait)
 
 
@@ -33,7 +49,7 @@ class DiesBeforeDelivering(SageMakerSpotTrainingOperator):
     def _carry(self, run: Any, enter: Any) -> Any:
         result = super()._carry(run, enter)
         if run.this_try.number == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return result
 
 
@@ -90,10 +106,36 @@ for dag_id, kind, parameters in (
     ("result_lost", DiesBeforeDelivering, {"config": config(10, 0.1), "deferrable": True, "retries": 1}),
     ("marked_failed", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": True}),
     ("marked_failed_sync", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": False}),
+    (
+        "timed_out",
+        SageMakerSpotTrainingOperator,
+        {"config": config(600, 0.1), "deferrable": True, "execution_timeout": timedelta(seconds=20)},
+    ),
+    (
+        "timed_out_sync",
+        SageMakerSpotTrainingOperator,
+        {"config": config(600, 0.1), "deferrable": False, "execution_timeout": timedelta(seconds=20)},
+    ),
+    ("dagrun_timed_out", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": True}),
+    ("dagrun_timed_out_sync", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": False}),
+    (
+        "reaped",
+        SageMakerSpotTrainingOperator,
+        {"config": config(900, 0.1), "deferrable": True, "stop_on_kill": False},
+    ),
+    (
+        "reaped_sync",
+        SageMakerSpotTrainingOperator,
+        {"config": config(900, 0.1), "deferrable": False, "stop_on_kill": False},
+    ),
 ):
-    with DAG(dag_id, schedule=None, catchup=False) as dag:
+    limit = timedelta(seconds=40) if dag_id.startswith("dagrun_timed_out") else None
+    with DAG(dag_id, schedule=None, catchup=False, dagrun_timeout=limit) as dag:
         kind(**COMMON, **parameters)
     globals()[dag_id] = dag
+
+with DAG("reaper", schedule=None, catchup=False) as reaper:
+    SageMakerSpotReaperOperator(task_id="reap", grace="1s")
 
 with DAG("sensed", schedule=None, catchup=False, params={"job_name": ""}) as sensed:
     SageMakerSpotTrainingSensor(task_id="wait", job_name="{{ params.job_name }}", poke_interval=1, deferrable=True)

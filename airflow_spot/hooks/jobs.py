@@ -1,0 +1,61 @@
+"""Jobs of ours by a plain client: listed, read, told to stop. Needs no Airflow: the commands use it too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from airflow_spot.core.history import Attempt
+from airflow_spot.core.identity import MARKER, JobName
+from airflow_spot.core.marks import TAG_STOP, StopMark, tag_map
+
+#: What may still write: a job that is told to stop trains on for two minutes, and uploads.
+LIVE_STATUSES = ("InProgress", "Stopping")
+
+
+def listed(sagemaker: Any, name_contains: str = f"{MARKER}-", **filters: Any) -> list[str]:
+    """
+    Name jobs of ours, oldest first.
+
+    :param name_contains: only those with this in their names, such as one run's.
+    :param filters: more of ListTrainingJobs'.
+    """
+    pages = sagemaker.get_paginator("list_training_jobs").paginate(
+        NameContains=name_contains, SortBy="CreationTime", SortOrder="Ascending", **filters
+    )
+    names = (str(job["TrainingJobName"]) for page in pages for job in page["TrainingJobSummaries"])
+    return [name for name in names if JobName.parse(name)]
+
+
+def live(sagemaker: Any, name_contains: str = f"{MARKER}-") -> list[str]:
+    """Name the jobs of ours that may still train or write checkpoints; each once, though it moves between two lists."""
+    names = (name for status in LIVE_STATUSES for name in listed(sagemaker, name_contains, StatusEquals=status))
+    return list(dict.fromkeys(names))
+
+
+def checkpoint_folder(description: dict[str, Any]) -> str:
+    """Say where a job keeps its checkpoints, as an S3 URI; empty where nowhere."""
+    return str((description.get("CheckpointConfig") or {}).get("S3Uri") or "")
+
+
+def read(sagemaker: Any, job_name: str) -> tuple[Attempt, dict[str, Any], dict[str, str]]:
+    """Read a job: as an attempt, as SageMaker describes it, and its tags."""
+    description = sagemaker.describe_training_job(TrainingJobName=job_name)
+    pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=description["TrainingJobArn"])
+    tags = tag_map(tag for page in pages for tag in page["Tags"])
+    return Attempt.from_description(description, tags), description, tags
+
+
+def mark_stop(sagemaker: Any, arn: str, mark: StopMark) -> None:
+    """Say on a job why it is stopped, or that a mark no longer holds."""
+    sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": TAG_STOP, "Value": str(mark)}])
+
+
+def stop(sagemaker: Any, job_name: str) -> None:
+    """Tell a job to stop; that it has ended meanwhile is what was wanted."""
+    try:
+        sagemaker.stop_training_job(TrainingJobName=job_name)
+    except ClientError:
+        if sagemaker.describe_training_job(TrainingJobName=job_name)["TrainingJobStatus"] == "InProgress":
+            raise

@@ -1,0 +1,82 @@
+"""Stop live training jobs whose Airflow task is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from botocore.exceptions import ClientError
+
+from airflow_spot.core.durations import seconds
+from airflow_spot.core.fields import Shape, coerce, is_templated
+from airflow_spot.core.story import task_line
+from airflow_spot.errors import SpotTrainingError
+from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+if TYPE_CHECKING:
+    from airflow_spot.compat import Context
+
+
+class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
+    """
+    Find live training jobs of this Airflow whose task instance is finished or gone, and stop them.
+
+    A task stops its own job when it ends; this is for what escapes, such as a worker and a triggerer that are lost
+    at once. Schedule it every half hour. Whose a job is, is proved by its tags and the key in its name: a job of
+    another namespace, and one of a DAG that this Airflow has no run of, is left alone. The checkpoints stay.
+
+    It needs sagemaker:ListTrainingJobs, DescribeTrainingJob, ListTags, AddTags and StopTrainingJob.
+
+    :param stop: False only tells (templated).
+    :param grace: so long after a job's creation it is left alone, as "10m" or in seconds (templated).
+    :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
+    :return: ``{"live": <how many jobs>, "orphans": [...]}``, each orphan with its job, task instance, reason and
+        whether it was stopped.
+    :raises InvalidField: an argument cannot be understood.
+    :raises SpotTrainingError: some could not be stopped; the others were.
+    """
+
+    aws_hook_class = SageMakerSpotTrainingHook
+    template_fields: Sequence[str] = aws_template_fields("stop", "grace")
+    ui_color: str = "#d6ecd2"
+
+    def __init__(self, *, stop: bool | str = True, grace: str | float | timedelta = "10m", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stop = stop
+        self.grace = grace
+        if not any(is_templated(each) for each in (stop, grace)):
+            self._options()
+
+    def _options(self) -> tuple[timedelta, bool]:
+        return timedelta(seconds=seconds("grace", self.grace)), coerce(self.stop, Shape("boolean"), "stop")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Find, tell and stop."""
+        from airflow_spot.compat_states import in_task
+        from airflow_spot.config import namespace
+        from airflow_spot.hooks.orphans import Orphans
+
+        grace, stop = self._options()
+        orphans = Orphans(self.hook.client, namespace(), in_task, lambda: datetime.now(timezone.utc), grace)
+        found = list(orphans.find())
+        for one in found:
+            if one.orphan is None:
+                self.log.warning("Cannot tell whether %s (%s) is used: %s", one.job, task_line(one.task), one.reason)
+        theirs, failures = [one for one in found if one.orphan], []
+        for number, one in enumerate(theirs):
+            self.log.warning("%s is an orphan of %s: %s", one.job, task_line(one.task), one.reason)
+            if not stop:
+                continue
+            try:
+                theirs[number] = again = orphans.stop(one)
+            except ClientError as error:
+                failures.append(f"{one.job}: {error}")
+            else:
+                self.log.info("%s: %s", one.job, "stopped" if again.stopped else f"left alone, {again.reason}")
+        self.log.info("%d of %d live jobs are orphans", len(theirs), len(found))
+        if failures:
+            raise SpotTrainingError(f"{len(failures)} of {len(theirs)} orphans run on: " + "; ".join(failures))
+        return {"live": len(found), "orphans": [one.to_json() for one in theirs]}
