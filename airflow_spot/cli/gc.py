@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_spot.cli.aws import add_session_arguments, client, guarded, table
 from airflow_spot.core.durations import human, seconds
-from airflow_spot.core.retention import CheckpointFolder, lifecycle_configuration, to_delete
+from airflow_spot.core.retention import CheckpointFolder, lifecycle_configuration, overlaps, to_delete
 
 _EXAMPLES = """examples:
   airflow-spot gc --base s3://bucket/checkpoints --older-than 30d             what would go
@@ -58,13 +59,21 @@ def _collect(args: argparse.Namespace) -> int:
     if args.keep_newest < 0:
         raise ValueError(f"--keep-newest {args.keep_newest}: give 0 or more")
     s3, sagemaker, now = client(args, "s3"), client(args, "sagemaker"), datetime.now(timezone.utc)
+    print(f"Listing {args.base} ...", file=sys.stderr)
     folders = prefixes(s3, args.base)
     # Jobs after folders: one that was created in between is seen.
     used = in_use(sagemaker)
     chosen = to_delete(folders, used, now, older_than=older_than, keep_newest=args.keep_newest)
-    gone = remove(sagemaker, s3, chosen) if args.delete else []
+    gone, kept = [], {}
+    if args.delete:
+        for number, (folder, why) in enumerate(remove(sagemaker, s3, chosen), 1):
+            if why is None:
+                gone.append(folder)
+            else:
+                kept[folder] = why
+            print(f"{number} of {len(chosen)}: {folder.uri} {'deleted' if why is None else why}", file=sys.stderr)
     if args.json:
-        facts = [_facts(folder, now, folder in gone) for folder in chosen]
+        facts = [_facts(folder, now, folder in gone) | {"kept": kept.get(folder)} for folder in chosen]
         print(json.dumps({"folders": len(folders), "old": facts}, indent=2))
         return 0
     rows = [(one.uri, str(one.objects), _bytes(one.bytes), _age(one, now)) for one in chosen]
@@ -73,10 +82,12 @@ def _collect(args: argparse.Namespace) -> int:
     total = _bytes(sum(one.bytes for one in (gone if args.delete else chosen)))
     if args.delete:
         print(f"{len(gone)} of {len(folders)} folders deleted, {total}")
-        if len(gone) < len(chosen):
-            print(f"{len(chosen) - len(gone)} kept: they changed, or a job came to use them, while this ran")
     else:
         print(f"{len(chosen)} of {len(folders)} folders would be deleted, {total}. Add --delete to do it")
+    for folder, why in kept.items():
+        print(f"{folder.uri} was kept: {why}")
+    if in_live := sum(any(overlaps(folder.uri, uri) for uri in used) for folder in folders):
+        print(f"{in_live} folders are of live jobs")
     return 0
 
 

@@ -106,24 +106,25 @@ def in_use(sagemaker: Any, name_contains: str = f"{MARKER}-") -> list[str]:
     return [uri for job in found if (uri := jobs.checkpoint_folder(job))]
 
 
-def remove(sagemaker: Any, client: Any, folders: list[CheckpointFolder]) -> list[CheckpointFolder]:
+def remove(
+    sagemaker: Any, client: Any, folders: list[CheckpointFolder]
+) -> Iterator[tuple[CheckpointFolder, str | None]]:
     """
     Delete folders that were chosen, unless they have come to life since.
 
     Only the run that a folder is of can have begun to write there: its jobs are looked at again, not everybody's.
 
-    :return: those that were deleted.
+    :return: each folder as soon as it is dealt with, with None, or why it was kept.
     """
-    gone = []
     for folder in folders:
         # Between the choice and now somebody may have cleared a task.
         if newest_change(client, folder.uri) != folder.newest:
-            continue
-        if any(overlaps(folder.uri, uri) for uri in in_use(sagemaker, name_filter(folder.key))):
-            continue
-        delete(client, folder.uri)
-        gone.append(folder)
-    return gone
+            yield folder, "it has changed since it was listed"
+        elif any(overlaps(folder.uri, uri) for uri in in_use(sagemaker, name_filter(folder.key))):
+            yield folder, "a job came to use it"
+        else:
+            delete(client, folder.uri)
+            yield folder, None
 
 
 def sweep(
@@ -141,7 +142,8 @@ def sweep(
     if folder_of(f"{path}/") is None:
         raise InvalidField("run_folder", run_folder, f"must be <dag>/<task>/<run key>/g<generation> in {base}")
     folders = prefixes(client, base, below=path.rsplit("/", 2)[0])
-    return remove(sagemaker, client, to_delete(folders, [run_folder, *in_use(sagemaker)], now, older_than=older_than))
+    chosen = to_delete(folders, [run_folder, *in_use(sagemaker)], now, older_than=older_than)
+    return [folder for folder, kept in remove(sagemaker, client, chosen) if kept is None]
 
 
 def _place(uri: str) -> tuple[str, str]:
