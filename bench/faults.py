@@ -1,141 +1,71 @@
 """
 What becomes of a training when something goes wrong: the stock operator, and ours, under the same faults.
 
-    python bench/faults.py [--only TEXT] [--json]
+    python bench/faults.py [--only TEXT] [--jobs P] [--json | --markdown | --write]
 
 Nothing is typed in. Each cell is a run of the real operator in processes of their own, with the tries, deferrals and
-kills that Airflow would give it (see ``tests/chaos``), on Local SageMaker; jobs are simulated and need five seconds of
-training. The stock operator has what its users write for spot: managed spot, a MaxWait, a checkpoint folder. What is
-counted is read from the service's audit log:
+kills that Airflow would give it (see ``tests/chaos``), on Local SageMaker; jobs are simulated and need fifteen seconds
+of training. The stock operator runs in an environment of its own (see ``bench/stock.py``), on the same Airflow and
+amazon provider, with what its users write for spot: managed spot, a MaxWait, a checkpoint folder. Both may be tried
+once more, unless the row is about a limit in time. Ours has a ladder where there is no capacity or no quota, as the
+stock operator has nothing like it. What is counted is read from the service's audit log:
 
+- ``state``: what the task says in the end; ``completed``: whether any job completed
 - ``jobs``: training jobs created; ``at_once``: how many were live at the same time, at most
-- ``left``: jobs that ran on when the task was over, and nobody waited for them any more
-- ``paid_seconds``: time on instances of all its jobs, up to three seconds after the task's end
-- ``completed``: whether a job completed at all; ``state``: what the task says of it
+- ``left``: jobs that were live three seconds after the task's end, when nobody waits for them any more
+- ``paid_seconds``: how long all its jobs held instances. Jobs that are left running are let run on until they end by
+  themselves, and are paid until then; one that has not ended ten seconds later than its work takes is stopped.
+- ``as_due``: it ended in the state that is right for this fault (after a script's error: failed), a success has a
+  completed job, never were two live at once, and none was left
+- ``struck``: what really befell the run. A cell whose fault found nothing to strike is void, and says so.
+
+``--write`` puts the whole table into docs/faults.md and the telling rows into the README, between their markers.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench import fault_report, stock
+from bench.fault_cases import CASES, MARKET, QUOTAS, WORK_SECONDS, Case, on
 from tests.chaos import operators
 from tests.chaos.airflow import TaskRun
 from tests.chaos.cloud import BUCKET, Cloud
 from tests.chaos.judge import alive_at_once, paid_seconds
-from tests.chaos.scenario import Blow, Scenario, Strike
+from tests.chaos.scenario import Scenario
 from tests.chaos.zygote import Zygote
 
-WORK_SECONDS = 5.0
 #: What is live so long after the task's end is left running.
 SETTLE_SECONDS = 3.0
-BOUND_SECONDS = 120.0
-#: aiobotocore pins botocore below boto3, so an environment has it or a new boto3: without it the stock operator's
-#: deferrable mode ends at once in an ImportError, which is no fault to compare.
-STOCK_CAN_DEFER = importlib.util.find_spec("aiobotocore") is not None
-#: Spot types of this benchmark's market: none to be had, and none at first.
-NONE, FAILING = "ml.p3.2xlarge", "ml.p3.8xlarge"
-MARKET = f"{NONE}=never;{FAILING}=script:fail=600;*=always"
-QUOTAS = f"{operators.FORBIDDEN}:spot=0"
-
-
-@dataclass(frozen=True)
-class Case:
-    """
-    One row.
-
-    :param mode: ``sync`` or ``deferrable``.
-    :param config: laid over the config of both.
-    :param both: arguments of both operators; ``ours``: of ours alone, where the stock one has nothing like it.
-    """
-
-    fault: str
-    mode: str
-    strikes: tuple[Strike, ...] = ()
-    blows: tuple[Blow, ...] = ()
-    retries: int = 1
-    clears: int = 0
-    config: dict[str, Any] = field(default_factory=dict)
-    both: dict[str, Any] = field(default_factory=dict)
-    ours: dict[str, Any] = field(default_factory=dict)
-
-
-def _on(instance_type: str, max_wait: int = 600) -> dict[str, Any]:
-    return {
-        "ResourceConfig": {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": min(max_wait, 600), "MaxWaitTimeInSeconds": max_wait},
-    }
-
-
-def _ladder(first: str) -> dict[str, Any]:
-    return {"ladder": [{"instance_type": first}, {"instance_type": operators.TYPE}]}
-
-
-def _throttled(kind: str, seconds: float) -> tuple[Strike, ...]:
-    return (Strike("DescribeTrainingJob", kind, nth=3, count=10_000, seconds=seconds),)
-
-
-_BOTH_MODES = ("sync", "deferrable")
-CASES = (
-    *(Case("no fault", mode) for mode in _BOTH_MODES),
-    *(
-        Case("worker killed between create and its response", mode, (Strike("CreateTrainingJob", "kill", "during"),))
-        for mode in _BOTH_MODES
-    ),
-    Case("worker killed between create and defer", "deferrable", (Strike("CreateTrainingJob", "kill", "after"),)),
-    Case("worker killed while waiting", "sync", blows=(Blow("kill", 2.0),)),
-    Case("triggerer killed while waiting", "deferrable", blows=(Blow("kill", 2.0),)),
-    Case("worker superseded, and alive", "sync", blows=(Blow("supersede", 1.5, 2.0),)),
-    Case("worker drained", "sync", blows=(Blow("drain", 2.0),)),
-    *(Case("marked failed while it waits", mode, blows=(Blow("mark-failed", 2.0),)) for mode in _BOTH_MODES),
-    *(Case("spot interruption", mode, blows=(Blow("interrupt", 2.0, 1.0),)) for mode in _BOTH_MODES),
-    Case(
-        "MaxWaitTime is over, print_log=False",
-        "sync",
-        config=_on(NONE, 3),
-        both={"print_log": False},
-        ours=_ladder(NONE),
-    ),
-    Case("MaxWaitTime is over", "deferrable", config=_on(NONE, 3), ours=_ladder(NONE)),
-    *(Case("capacity error", mode, config=_on(FAILING), ours=_ladder(FAILING)) for mode in _BOTH_MODES),
-    *(
-        Case("no quota for the type", mode, config=_on(operators.FORBIDDEN), ours=_ladder(operators.FORBIDDEN))
-        for mode in _BOTH_MODES
-    ),
-    Case("script error", "sync", config={"HyperParameters": {"simulated_seconds": "2", "simulated_exit_code": "3"}}),
-    *(Case("throttled for 20 s", mode, _throttled("throttle", 20)) for mode in _BOTH_MODES),
-    *(Case("credentials expired for 3 s", mode, _throttled("expired", 3)) for mode in _BOTH_MODES),
-    *(Case("create's response lost", mode, (Strike("CreateTrainingJob", "cut", "during"),)) for mode in _BOTH_MODES),
-    Case("cleared after success", "sync", clears=1),
-    *(Case("execution_timeout", mode, retries=0, both={"execution_timeout": 3}) for mode in _BOTH_MODES),
-    Case("longer than the poll limit", "deferrable", retries=0, both={"max_attempts": 3}),
-)
+#: A run that takes longer is stuck. The slowest that is not sees two jobs wait for MaxWait.
+BOUND_SECONDS = 180.0
 
 
 def measure(case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, folder: Path) -> dict[str, Any]:
     """Run one cell."""
     token = f"{kind}{number}"
     name = f"run-{token}-job"
-    config = operators.config(name, BUCKET, "simulated", WORK_SECONDS, **_on(operators.TYPE))
+    config = operators.config(name, BUCKET, "simulated", WORK_SECONDS, **on(operators.TYPE))
     if kind == "stock":
         config["EnableManagedSpotTraining"] = True
         config["CheckpointConfig"] = {"S3Uri": f"s3://{BUCKET}/checkpoints/{name}"}
-    arguments = {"deferrable": case.mode == "deferrable", "check_interval": 1, **case.both}
     spec = {
         "kind": kind,
         "engine": "simulated",
         "config": {**config, **case.config},
-        "arguments": {**arguments, **(case.ours if kind == "ours" else {})},
+        "arguments": case.arguments_of(kind),
     }
     scenario = Scenario(
         seed=number,
@@ -143,7 +73,7 @@ def measure(case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, fo
         deferrable=case.mode == "deferrable",
         work=WORK_SECONDS,
         faults=(case.fault,),
-        strikes=case.strikes,
+        strikes=case.strikes_on(kind),
         blows=case.blows,
         clears=case.clears,
     )
@@ -156,79 +86,119 @@ def measure(case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, fo
         lambda job, down: cloud.local.interrupt(job, down=down),
         BOUND_SECONDS,
         retries=case.retries,
+        retry_delay=case.retry_delay,
         execution_timeout=case.both.get("execution_timeout"),
+        stop=lambda job: cloud.stop({job: ""}),
     )
     cloud.proxy.wires[token] = task.wire
     state = task.run()
     left = cloud.settle(token, SETTLE_SECONDS)
+    cloud.stop(cloud.settle(token, WORK_SECONDS + 10))
+    cloud.settle(token, SETTLE_SECONDS)
     events = cloud.events(token)
     states = [event for event in events if event["event"] == "state"]
-    cloud.stop(left)
-    return {
-        "state": state,
+    struck = [*task.wire.struck, *task.struck]
+    (folder / token).mkdir(parents=True, exist_ok=True)
+    (folder / token / "story.txt").write_text("\n".join([f"{case.fault}, {case.mode}", *task.story, *struck]) + "\n")
+    (folder / token / "audit.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    found = {
+        "state": "marked failed" if "mark-failed" in struck else state,
         "jobs": len({event["job"] for event in states}),
         "at_once": alive_at_once(events),
         "left": len(left),
         "completed": any(event["status"] == "Completed" for event in states),
         "paid_seconds": round(paid_seconds(events), 1),
-        "error": task.error[:200] if state == "failed" else "",
+        "struck": sorted(set(struck)),
+        "void": bool(case.blows or scenario.strikes or case.clears) and not struck,
+        "error": task.error[:300] if state == "failed" else "",
     }
+    return {**found, "as_due": fault_report.as_due(found, case.due)}
 
 
-def compare(cases: tuple[Case, ...], tell: Callable[[str], None] = lambda line: None) -> list[dict[str, Any]]:
-    """Run the rows, both columns, several at once."""
-    with (
-        tempfile.TemporaryDirectory(prefix="airflow-spot-faults-") as folder,
-        Cloud("simulated", market=MARKET, quotas=QUOTAS) as cloud,
-        Zygote({}) as zygote,
-        ThreadPoolExecutor(8) as pool,
-    ):
+def compare(
+    cases: Sequence[Case], tell: Callable[[str], None], *, jobs: int = 6, logs: Path | None = None
+) -> dict[str, Any]:
+    """
+    Run the rows, both columns, several at once.
+
+    :param tell: told what is being done.
+    :param logs: a folder for what each cell's processes said, and its part of the audit log.
+    """
+    defers = any(case.mode == "deferrable" for case in cases)
+    python, not_run = sys.executable, ""
+    try:
+        python = str(stock.interpreter(tell))
+    except stock.NotMade as error:
+        tell(f"no environment for the stock operator: {error}")
+        if "aiobotocore" not in stock.versions(python):
+            not_run = "not run: no environment with aiobotocore"
+    with ExitStack() as stack:
+        folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="airflow-spot-faults-")))
+        cloud = stack.enter_context(Cloud("simulated", market=MARKET, quotas=QUOTAS))
+        zygotes = {
+            "stock": stack.enter_context(Zygote({}, "stock", python)),
+            "ours": stack.enter_context(Zygote({})),
+        }
+        pool = stack.enter_context(ThreadPoolExecutor(jobs))
 
         def cell(job: tuple[int, Case, str]) -> dict[str, Any]:
             number, case, kind = job
-            if kind == "stock" and case.mode == "deferrable" and not STOCK_CAN_DEFER:
-                return {"state": "not run", "error": "the stock trigger needs aiobotocore, which is not installed"}
-            tell(f"{kind}: {case.fault}, {case.mode}")
-            return measure(case, kind, number, cloud, zygote, Path(folder))
+            if kind == "stock" and case.mode == "deferrable" and not_run:
+                return {"state": "not run", "error": not_run}
+            begun = time.monotonic()
+            found = measure(case, kind, number, cloud, zygotes[kind], folder)
+            seconds = time.monotonic() - begun
+            tell(f"{case.fault}, {case.mode}: {kind}: {fault_report.say(found)} [{seconds:.0f} s, {kind}{number}]")
+            return found
 
-        jobs = [(number, case, kind) for number, case in enumerate(cases) for kind in ("stock", "ours")]
-        cells = list(pool.map(cell, jobs))
-    return [
-        {"fault": case.fault, "mode": case.mode, "stock": cells[2 * i], "ours": cells[2 * i + 1]}
+        cells = list(pool.map(cell, [(i, case, kind) for i, case in enumerate(cases) for kind in zygotes]))
+    rows = [
+        {
+            "fault": case.fault,
+            "mode": case.mode,
+            "due": case.due,
+            "telling": case.telling,
+            "stock": cells[2 * i],
+            "ours": cells[2 * i + 1],
+        }
         for i, case in enumerate(cases)
     ]
-
-
-def say(cell: dict[str, Any]) -> str:
-    """One cell, for people."""
-    if cell["state"] == "not run":
-        return "not run: needs aiobotocore"
-    parts = [str(cell["state"])]
-    if cell["state"] == "success" and not cell["completed"]:
-        parts[0] = "success, and nothing is trained"
-    parts.append(f"{cell['jobs']} job{'s' * (cell['jobs'] != 1)}")
-    if cell["at_once"] > 1:
-        parts.append(f"{cell['at_once']} at once")
-    if cell["left"]:
-        parts.append(f"{cell['left']} left running")
-    return f"{', '.join(parts)}; {cell['paid_seconds']:.0f} s"
+    return {
+        "date": date.today().isoformat(),
+        "work_seconds": WORK_SECONDS,
+        "versions": {"stock": stock.versions(python), "ours": stock.versions(sys.executable)},
+        "stock_deferrable": not (defers and not_run),
+        "faults": rows,
+        "totals": fault_report.totals(rows),
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--only", default="", metavar="TEXT", help="only the faults whose name holds this")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("--mode", default="", choices=("sync", "deferrable"), help="only this mode")
+    parser.add_argument("--jobs", type=int, default=6, metavar="P", help="how many cells run at once (default 6)")
+    parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep what each cell's processes said")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    form.add_argument("--markdown", action="store_true", help="print the table as markdown")
+    form.add_argument("--write", action="store_true", help="put the tables into docs/faults.md and README.md")
     args = parser.parse_args(arguments)
-    cases = tuple(case for case in CASES if args.only in case.fault)
-    rows = compare(cases, lambda line: print(line, file=sys.stderr, flush=True) if sys.stderr.isatty() else None)
+    cases = [case for case in CASES if args.only in case.fault and args.mode in ("", case.mode)]
+    if not cases:
+        parser.error(f"no fault has {args.only!r} in its name")
+    if args.write and len(cases) < len(CASES):
+        parser.error("--write takes the whole table")
+    found = compare(cases, lambda line: print(line, file=sys.stderr, flush=True), jobs=args.jobs, logs=args.logs)
     if args.json:
-        print(json.dumps({"work_seconds": WORK_SECONDS, "faults": rows}))
-        return 0
-    print(f"{'what goes wrong':<46} {'mode':<11} {'SageMakerTrainingOperator':<50} SageMakerSpotTrainingOperator")
-    for row in rows:
-        print(f"{row['fault']:<46} {row['mode']:<11} {say(row['stock']):<50} {say(row['ours'])}")
-    print(f"\nA training takes {WORK_SECONDS:g} s; seconds are those on paid instances, of all jobs together.")
+        print(json.dumps(found))
+    elif args.markdown:
+        print(fault_report.markdown(found))
+    else:
+        print(fault_report.table(found))
+    if args.write:
+        fault_report.write(found, Path(__file__).parents[1])
     return 0
 
 

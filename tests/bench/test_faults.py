@@ -1,4 +1,4 @@
-"""The fault benchmark measures: a lost response is two jobs of the stock operator and one of ours."""
+"""The fault benchmark measures, judges what it measured, and its pages hold what it printed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,107 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench import fault_report, stock
+from bench.fault_cases import CASES
+
 ROOT = Path(__file__).parents[2]
+WELL = {"state": "success", "jobs": 1, "at_once": 1, "left": 0, "completed": True, "paid_seconds": 15.0, "void": False}
 
 
 @pytest.mark.slow
 def test_a_lost_response_in_both_columns() -> None:
+    """Two jobs of the stock operator at once, and one of ours."""
     command = [sys.executable, "bench/faults.py", "--only", "response lost", "--json"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300)
-    rows = {row["mode"]: row for row in json.loads(done.stdout)["faults"]}
+    found = json.loads(done.stdout)
+    rows = {row["mode"]: row for row in found["faults"]}
     assert set(rows) == {"sync", "deferrable"}
-    assert rows["sync"]["stock"]["jobs"] == 2
-    assert rows["sync"]["stock"]["at_once"] == 2
-    for row in rows.values():
+    for mode, row in rows.items():
         assert (row["ours"]["state"], row["ours"]["jobs"], row["ours"]["left"]) == ("success", 1, 0)
+        assert row["ours"]["as_due"]
+        if mode == "sync" or found["stock_deferrable"]:
+            assert (row["stock"]["jobs"], row["stock"]["at_once"]) == (2, 2)
+            assert not row["stock"]["as_due"]
+            assert row["stock"]["struck"] == row["ours"]["struck"] == ["cut during CreateTrainingJob"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "due", "well"),
+    [
+        ({}, "success", True),
+        ({}, "failed", False),
+        ({"state": "failed", "completed": False}, "failed", True),
+        ({"completed": False}, "success", False),
+        ({"at_once": 2}, "success", False),
+        ({"left": 1}, "success", False),
+        ({"state": "stuck"}, "success", False),
+    ],
+)
+def test_a_cell_is_judged(cell: dict[str, Any], due: str, well: bool) -> None:
+    assert fault_report.as_due({**WELL, **cell}, due) is well
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ({}, "success, 1 job; 15 s paid"),
+        ({"jobs": 2, "at_once": 2, "left": 1}, "success, 2 jobs, 2 at once, 1 left running; 15 s paid"),
+        ({"completed": False}, "success, and nothing is trained, 1 job; 15 s paid"),
+        ({"void": True}, "success, 1 job; 15 s paid (void: the fault struck nothing)"),
+    ],
+)
+def test_a_cell_is_told(cell: dict[str, Any], text: str) -> None:
+    assert fault_report.say({**WELL, **cell}) == text
+
+
+def test_what_did_not_run_is_not_counted() -> None:
+    ran, not_run = {**WELL, "as_due": True}, {"state": "not run", "error": "no index"}
+    totals = fault_report.totals([{"stock": ran, "ours": ran}, {"stock": not_run, "ours": ran}])
+    assert totals["stock"]["cells"] == totals["ours"]["cells"] == 1
+    assert totals["ours"]["paid_seconds"] == 15.0
+    assert fault_report.say(not_run) == "not run"
+
+
+def test_the_pages_tables_are_one_run_of_the_rows_there_are() -> None:
+    """The README's rows are some of docs/faults.md's, cell by cell, which are those of the benchmark."""
+    whole, some = (_between(page) for page in ("docs/faults.md", "README.md"))
+    assert [tuple(row[:2]) for row in whole] == [(case.fault, case.mode) for case in CASES]
+    assert some == [row for row, case in zip(whole, CASES, strict=True) if case.telling]
+    assert not any("void" in cell for row in whole for cell in row)
+
+
+def _between(page: str) -> list[list[str]]:
+    _, _, rest = (ROOT / page).read_text().partition(fault_report.BEGIN)
+    table = rest.partition(fault_report.END)[0].strip().split("\n\n")[0]
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    page = f"a\n{fault_report.BEGIN}old\n{fault_report.END}b\n"
+    assert fault_report.between(page, "new") == f"a\n{fault_report.BEGIN}\nnew\n\n{fault_report.END}b\n"
+    with pytest.raises(ValueError, match="no lines"):
+        fault_report.between("a", "new")
+
+
+def test_an_environment_that_cannot_be_made_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stock, "_commands", lambda folder, python: [["sh", "-c", "echo no index >&2; exit 1"]])
+    told: list[str] = []
+    with pytest.raises(stock.NotMade, match="no index"):
+        stock.interpreter(told.append, tmp_path / "stock")
+    assert len(told) == 1
+
+
+def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "stock"
+    monkeypatch.setattr(stock, "_commands", lambda folder, python: [["mkdir", str(folder)]])
+    told: list[str] = []
+    for _ in range(2):
+        assert stock.interpreter(told.append, folder) == folder / "bin" / "python"
+    assert len(told) == 1
+    monkeypatch.setattr(stock, "requirements", lambda: ["another version"])
+    stock.interpreter(told.append, folder)
+    assert len(told) == 2

@@ -50,6 +50,7 @@ class TaskRun:
     :param spec: the operator's, see :func:`tests.chaos.operators.build`.
     :param environ: sends its processes' calls along the wire.
     :param interrupt: takes the instances of a job back: job name, seconds without capacity.
+    :param stop: stops a job as a person does in the console.
     :ivar story: what happened, line by line.
     :ivar struck: the blows that it really suffered.
     """
@@ -62,7 +63,9 @@ class TaskRun:
     interrupt: Callable[[str, float], None]
     bound: float
     retries: int = RETRIES
+    retry_delay: float = RETRY_DELAY
     execution_timeout: float | None = None
+    stop: Callable[[str], None] = lambda job: None
     wire: Wire = field(init=False)
     story: list[str] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
@@ -192,7 +195,7 @@ class TaskRun:
         self._current = None
         self._deferred = None
         if retry and self._try <= self._max_tries:
-            self._again_at = time.monotonic() + RETRY_DELAY
+            self._again_at = time.monotonic() + self.retry_delay
         else:
             self._state = "failed"
 
@@ -242,20 +245,22 @@ class TaskRun:
                 process.child.signal(signal.SIGKILL)
         timeout = (self._deferred or {}).get("timeout")
         if timeout and self._deferred is not None and now >= self._deferred["since"] + timeout:
-            # Airflow resumes the task only to fail it: no method of the operator runs.
-            self._bury(at_once=True)
+            # Airflow resumes the task only to fail it, and cancels the trigger: no method of the operator runs.
+            self._cancel_triggers()
             self._failed("TaskDeferralTimeout: the trigger's timeout", retry=True)
+
+    def _cancel_triggers(self) -> None:
+        for process in self._processes:
+            if process.role == "triggerer":
+                process.zombie = True
+                process.term_at = time.monotonic()
 
     def _strike(self, blow: Blow) -> None:
         self._tell(f"blow: {blow.kind}")
         current = self._current
-        if blow.kind == "interrupt":
-            for job in self.wire.jobs[-1:]:
-                try:
-                    self.interrupt(job, blow.seconds)
-                except RuntimeError as error:  # it has ended, or waits for instances
-                    self._tell(str(error))
-                    return
+        if blow.kind in ("interrupt", "stop"):
+            if not self._strike_job(blow):
+                return
         elif blow.kind in ("restore", "restore-alive"):
             if self.clears:
                 return  # an hour ago, its run was over: to begin it again is to train anew
@@ -275,6 +280,16 @@ class TaskRun:
         else:
             return
         self.struck.append(blow.kind)
+
+    def _strike_job(self, blow: Blow) -> bool:
+        """Strike the newest job, and not the task; return whether there was one to strike."""
+        for job in self.wire.jobs[-1:]:
+            try:
+                self.stop(job) if blow.kind == "stop" else self.interrupt(job, blow.seconds)
+            except RuntimeError as error:  # it has ended, or waits for instances
+                self._tell(str(error))
+                return False
+        return True
 
     def _supersede(self, seconds: float) -> None:
         """The worker is thought dead, and lives on beside its successor for a while."""

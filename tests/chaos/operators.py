@@ -39,7 +39,8 @@ def build(spec: dict[str, Any]) -> Any:
     """
     Make an operator.
 
-    :param spec: ``kind`` (``ours`` or ``stock``), ``config``, ``engine``, and ``arguments`` for the operator.
+    :param spec: ``kind`` (``ours`` or ``stock``), ``config``, ``engine``, and ``arguments`` for the operator, whose
+        ``ladder`` may be the name of one of ours.
     """
     arguments = {"task_id": "train", "check_interval": 0.3, "aws_conn_id": "aws_default", **spec["arguments"]}
     if limit := arguments.pop("execution_timeout", None):
@@ -50,7 +51,7 @@ def build(spec: dict[str, Any]) -> Any:
         return SageMakerTrainingOperator(config=spec["config"], **arguments)
     from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 
-    if ladder := arguments.pop("ladder", None):
+    if isinstance(ladder := arguments.get("ladder"), str):
         arguments["ladder"] = _ladder(ladder)
     if spec["engine"] == "process":
         arguments |= {"entry_point": "steps.py", "source_dir": str(SCRIPTS / "script"), "print_log": False}

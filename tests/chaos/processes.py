@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import os
@@ -26,13 +27,33 @@ except ImportError:
     from airflow.exceptions import TaskDeferred  # Airflow 2
 
 
-def warm_up() -> None:
-    """Import and build once what every child needs."""
-    os.environ.update(AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none")
-    for module in ("operators.training", "triggers.training", "core.ladder", "errors"):
-        importlib.import_module(f"airflow_spot.{module}")
+def warm_up(kind: str) -> None:
+    """
+    Import and build once what every child needs.
+
+    :param kind: ``ours`` or ``stock``: whose operator they run.
+    """
+    os.environ.update(AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_DEFAULT_REGION="us-east-1")
+    os.environ.update(AWS_ACCESS_KEY_ID="none", AWS_SECRET_ACCESS_KEY="none")
     for module in ("operators.sagemaker", "triggers.sagemaker"):
         importlib.import_module(f"airflow.providers.amazon.aws.{module}")
+    (_warm_up_stock if kind == "stock" else _warm_up_ours)()
+
+
+def _warm_up_stock() -> None:
+    from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
+
+    with contextlib.suppress(ImportError):  # the deferrable mode's, which is an extra
+        importlib.import_module("aiobotocore.session")
+    hook = SageMakerHook(aws_conn_id="aws_default", region_name="us-east-1")
+    hook.get_conn()
+    hook.s3_hook.get_conn()
+    hook.logs_hook.get_conn()
+
+
+def _warm_up_ours() -> None:
+    for module in ("operators.training", "triggers.training", "core.ladder", "errors"):
+        importlib.import_module(f"airflow_spot.{module}")
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
     hook = SageMakerSpotTrainingHook(aws_conn_id="aws_default", region_name="us-east-1")
@@ -86,6 +107,9 @@ def _work(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
             result = getattr(operator, task["method"])(context, event=task["event"])
         else:
             result = operator.execute(context)
+    except AirflowTaskTimeout:
+        operator.on_kill()  # as Airflow does
+        raise
     except TaskDeferred as deferred:
         path, kwargs = deferred.trigger.serialize()
         timeout = deferred.timeout.total_seconds() if deferred.timeout else None

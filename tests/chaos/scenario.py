@@ -53,6 +53,7 @@ class Strike:
     :param nth: the first call that it strikes, among those that match.
     :param count: how many it strikes.
     :param seconds: how long it strikes from then on, where it is a span.
+    :param at: seconds since the run's first job was created before which it strikes nothing, and counts nothing.
     """
 
     operation: str
@@ -61,6 +62,7 @@ class Strike:
     nth: int = 1
     count: int = 1
     seconds: float = 0.0
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Blow:
     """
     What befalls a run at a moment.
 
-    :param kind: ``kill``, ``supersede``, ``drain``, ``restore``, ``restore-alive``, ``interrupt``, ``twice``.
+    :param kind: ``kill``, ``supersede``, ``drain``, ``restore``, ``restore-alive``, ``interrupt``, ``twice``,
+        ``mark-failed``; ``stop``: a person stops the job.
     :param at: seconds since the run's first job was created.
     :param seconds: how long the zombie lives on, or for how long there is no capacity.
     """

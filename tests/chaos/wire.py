@@ -62,7 +62,12 @@ class Wire:
         hit = None
         with self._lock:
             for progress in self._strikes:
-                if progress.strike.operation in names and progress.strikes() and hit is None:
+                if (
+                    progress.strike.operation in names
+                    and self._is_time(progress.strike)
+                    and progress.strikes()
+                    and not hit
+                ):
                     hit = progress.strike
             self.calls.append((time.time(), pid, operation, f"{hit.kind} {hit.when}" if hit else ""))
             if hit is not None:
@@ -70,6 +75,10 @@ class Wire:
         if hit is not None and hit.kind == "hold":
             self._on_hold()
         return hit
+
+    def _is_time(self, strike: Strike) -> bool:
+        created = self.created_at
+        return not strike.at or (created is not None and time.monotonic() >= created + strike.at)
 
     def done(self, operation: str, body: bytes, status: int) -> None:
         """Note that the service carried out a call."""

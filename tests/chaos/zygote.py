@@ -74,10 +74,18 @@ class Child:
 
 
 class Zygote:
-    """A context manager; its children end with it."""
+    """
+    A context manager; its children end with it.
 
-    def __init__(self, environ: dict[str, str]) -> None:
+    :param kind: whose operator its children run: ``ours`` or ``stock``. The latter imports no package of ours but what
+        gives Airflow's names.
+    :param python: the interpreter of the environment that they run in.
+    """
+
+    def __init__(self, environ: dict[str, str], kind: str = "ours", python: str | Path = sys.executable) -> None:
         self._environ = environ
+        self._command = [str(python), "-m", "tests.chaos.zygote"]
+        self._kind = kind
         self._folder = tempfile.TemporaryDirectory(prefix="airflow-spot-chaos-")
         self._path = f"{self._folder.name}/zygote"
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,7 +101,7 @@ class Zygote:
             **self._environ,
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.zygote", self._path],
+            [*self._command, self._path, self._kind],
             cwd=ROOT,
             env=env,
             stdin=subprocess.PIPE,
@@ -144,13 +152,13 @@ def _remember_models() -> None:
     JSONFileLoader.load_file = load_once
 
 
-def main(path: str) -> None:
+def main(path: str, kind: str) -> None:
     """Import, warm up, and fork until the parent is gone."""
     _die_with_parent()
     from tests.chaos import processes
 
     _remember_models()
-    processes.warm_up()
+    processes.warm_up(kind)
     server = socket.socket(socket.AF_UNIX)
     server.bind(path)
     server.listen(256)
@@ -176,4 +184,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
