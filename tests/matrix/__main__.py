@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--versions", nargs="+", metavar="AIRFLOW[-pyX.Y]", help="such as 3.0.6, newest-py3.13")
     parser.add_argument("--scenarios", choices=["bounded", "all"], default="all")
+    parser.add_argument("--jobs", type=int, default=1, help="real Airflows at once, each wants a core; default: 1")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--folder", type=Path, help="for environments and logs; a new temporary one by default")
     options = parser.parse_args(arguments)
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not CONSTRAINTS.is_dir():
         say(f"no constraints beside the checkout ({CONSTRAINTS.name}/): those that Airflow publishes are taken")
     started = time.monotonic()
-    rows = play_all(targets, folder, bounded=options.scenarios == "bounded", say=say)
+    rows = play_all(targets, folder, bounded=options.scenarios == "bounded", jobs=options.jobs, say=say)
     passed = all(row.passed for row in rows)
     if options.json:
         print(json.dumps({"rows": [row.as_json() for row in rows], "passed": passed}))

@@ -10,7 +10,7 @@ from functools import partial
 
 from airflow_spot.core.marks import StopMark
 from tests.matrix.environment import MatrixError
-from tests.matrix.real import Real, expect, until
+from tests.matrix.real import API_SERVER, Real, expect, until
 
 _WAITS = {"": "deferred", "_sync": "running"}
 
@@ -168,17 +168,43 @@ def scheduler_killed(real: Real) -> None:
     real.end_component("scheduler", signal.SIGKILL)
     real.start_component("scheduler")
     for dag_id, run_id in runs.items():
-        real.ends(dag_id, run_id)
-        attempts = real.attempts(dag_id, run_id)
-        if not dag_id.endswith("_sync") or len(attempts) == 1:
-            _one_job(real, dag_id, run_id, names[dag_id])
-            continue
-        expect(attempts == [(1, 1, "Stopped"), (1, 2, "Completed")], f"{attempts}")
-        stopped, completed = real.jobs(dag_id, run_id)
-        mark, tries = StopMark.parse(real.mark_of(stopped["TrainingJobName"])), real.tries(dag_id, run_id)
-        # Airflow 3 may tell the second try to end too, before a third one is the last.
-        expect(mark is not None and mark.reason == "killed" and mark.try_number < tries, f"the mark is {mark}, {tries}")
-        expect(bool(real.checkpoints(completed["TrainingJobName"], "restore")), "attempt 2 began without a checkpoint")
+        _goes_on(real, dag_id, run_id, names[dag_id], may_stop=dag_id.endswith("_sync"))
+
+
+def api_server_away(real: Real) -> None:
+    """
+    For a minute no API server answers, while runs of both modes wait; both pass.
+
+    The worker's supervisor then ends a task that waits in it, which stops its job: the next try goes on.
+    """
+    waiting = {}
+    for mode, state in _WAITS.items():
+        dag_id = f"api_server_away{mode}"
+        run_id = real.start(dag_id)
+        name = real.training(dag_id, run_id)["TrainingJobName"]
+        real.watched(dag_id, run_id, name, state=state)
+        waiting[dag_id] = run_id, name
+    real.end_component(API_SERVER, signal.SIGKILL)
+    time.sleep(60)
+    real.start_component(API_SERVER)
+    until(real.airflow._healthy, "the API server to answer")
+    for dag_id, (run_id, name) in waiting.items():
+        _goes_on(real, dag_id, run_id, name, may_stop=dag_id.endswith("_sync"))
+
+
+def _goes_on(real: Real, dag_id: str, run_id: str, name: str, *, may_stop: bool) -> None:
+    """The run passes with its one job, or, where a worker may have been told to end, with the next one after a stop."""
+    real.ends(dag_id, run_id)
+    attempts = real.attempts(dag_id, run_id)
+    if not may_stop or len(attempts) == 1:
+        _one_job(real, dag_id, run_id, name)
+        return
+    expect(attempts == [(1, 1, "Stopped"), (1, 2, "Completed")], f"{attempts}")
+    stopped, completed = real.jobs(dag_id, run_id)
+    mark, tries = StopMark.parse(real.mark_of(stopped["TrainingJobName"])), real.tries(dag_id, run_id)
+    # Airflow 3 may tell the second try to end too, before a third one is the last.
+    expect(mark is not None and mark.reason == "killed" and mark.try_number < tries, f"the mark is {mark}, {tries}")
+    expect(bool(real.checkpoints(completed["TrainingJobName"], "restore")), "attempt 2 began without a checkpoint")
 
 
 def _gives_up(real: Real, dag_id: str) -> None:
@@ -244,3 +270,5 @@ RECOVERY = (
     triggerer_killed,
     scheduler_killed,
 )
+#: Airflow 2 has no API server that its tasks would need.
+RECOVERY_3 = (*RECOVERY, api_server_away)

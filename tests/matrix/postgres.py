@@ -35,6 +35,9 @@ class Postgres:
             shutil.chown(self.folder, _USER)
         self._run("initdb", "--no-sync", "--auth=trust", f"--username={_USER}", "--pgdata", self._data)
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        # A killed scheduler's workers inherit its connections and hold its locks for as long as they live, so that the
+        # next scheduler queues nothing: as in production, a transaction that does nothing is ended.
+        options += " -c idle_in_transaction_session_timeout=15s"
         self._run("pg_ctl", "start", "-w", "-D", self._data, "-l", self.folder / "server.log", "-o", options)
         return self
 

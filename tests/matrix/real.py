@@ -22,6 +22,7 @@ from tests.matrix.environment import ROOT, MatrixError
 NAMESPACE = "airflow-matrix"
 BUCKET = "airflow-tests"
 DAGS = ROOT / "tests" / "airflow" / "dags"
+API_SERVER = "api-server"
 ENDED = frozenset({"Completed", "Failed", "Stopped"})
 T = TypeVar("T")
 
@@ -158,7 +159,9 @@ class Real:
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").split()
                 # A worker's title goes on: "airflow worker -- LocalExecutor: ...".
-                if words and words[-1] == name.encode() and b"--" not in words:
+                alone = bool(words) and words[-1] == name.encode() and b"--" not in words
+                # The API server's has its address: "airflow api_server -- host:...".
+                if alone or (name == API_SERVER and not {b"api-server", b"api_server"}.isdisjoint(words)):
                     found.append(pid)
         return found
 

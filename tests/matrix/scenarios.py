@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_spot.local import LocalSageMaker
-from tests.matrix.acts import BOUNDED, RECOVERY, SUPPORTED
+from tests.matrix.acts import BOUNDED, RECOVERY, RECOVERY_3, SUPPORTED
 from tests.matrix.environment import NEWEST, ROOT, Environment, MatrixError, Target, build_wheel, find_python, run
 from tests.matrix.readme import follow_readme
 from tests.matrix.real import BUCKET, DAGS, Real
@@ -96,22 +96,25 @@ class Player:
         return error is None
 
 
-def play_all(targets: Sequence[Target], folder: Path, *, bounded: bool, say: Callable[[str], None]) -> list[Row]:
+def play_all(
+    targets: Sequence[Target], folder: Path, *, bounded: bool, jobs: int, say: Callable[[str], None]
+) -> list[Row]:
     """
-    Install every version and play its scenarios: what is single-threaded on both cores, the rest one by one.
+    Install every version and play its scenarios.
 
     :param folder: for environments and logs.
     :param bounded: without the slower ones.
+    :param jobs: on how many versions at once to play what needs a service.
     :param say: told of each result.
     """
     wheel = build_wheel(folder / "dist")
     with ThreadPoolExecutor(CORES) as pool:
         statics = partial(_play_statics, wheel=wheel, say=say, bounded=bounded)
         players = list(pool.map(lambda target: statics(target, folder / str(target)), targets))
-    for player in players:
-        # On the newest Airflow the suites themselves run on a real scheduler.
-        if player.row.passed and not (bounded and player.environment.target.airflow == NEWEST):
-            _play_trainings(player, bounded=bounded)
+    # On the newest Airflow the suites themselves run on a real scheduler.
+    played = [p for p in players if p.row.passed and not (bounded and p.environment.target.airflow == NEWEST)]
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(partial(_play_trainings, bounded=bounded), played))
     return [player.row for player in players]
 
 
@@ -153,7 +156,8 @@ def _play_trainings(player: Player, *, bounded: bool) -> None:
         with _entered(player, service) as real:
             if real is None:
                 return
-            recovery = RECOVERY if environment.target.python == FULL_ON else ()
+            recovery = RECOVERY if environment.target.is_airflow_2 else RECOVERY_3
+            recovery = recovery if environment.target.python == FULL_ON else ()
             for act in BOUNDED if bounded else (*SUPPORTED, *recovery):
                 player.play(act.__name__, partial(_act, act, real))
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.matrix import environment as environments
 from tests.matrix.__main__ import TARGETS, main
-from tests.matrix.acts import BOUNDED, RECOVERY, SUPPORTED
+from tests.matrix.acts import BOUNDED, RECOVERY_3, SUPPORTED
 from tests.matrix.environment import Environment, MatrixError, Target, _versions, clean_environ, find_python, run
 from tests.matrix.readme import for_airflow_2, snippet
 from tests.matrix.real import one_at_a_time
@@ -140,7 +140,7 @@ def test_jobs_of_a_run_live_one_after_the_other(audit: list[dict[str, Any]], wha
 
 def test_every_act_has_a_dag_for_each_of_its_modes() -> None:
     faults = (environments.ROOT / "tests" / "airflow" / "dags" / "faults.py").read_text()
-    for act in {*BOUNDED, *SUPPORTED, *RECOVERY}:
+    for act in {*BOUNDED, *SUPPORTED, *RECOVERY_3}:
         modes = ("",) if act.__name__.startswith("triggerer") else ("", "_sync")
         assert all(f'"{act.__name__}{mode}"' in faults for mode in modes), act.__name__
 

@@ -95,6 +95,13 @@ for dag_id, kind, parameters in (
         SageMakerSpotTrainingOperator,
         {"config": config(400, 0.1), "deferrable": False, "retries": 3},
     ),
+    # A minute without API server, and the time to find out.
+    ("api_server_away", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": True, "retries": 3}),
+    (
+        "api_server_away_sync",
+        SageMakerSpotTrainingOperator,
+        {"config": config(900, 0.1), "deferrable": False, "retries": 3},
+    ),
     ("worker_killed_sync", TellsItsProcess, {"config": config(300, 0.1), "deferrable": False, "retries": 1}),
     # Long enough for the scheduler to have seen the deferral's worker end before the trigger fires: on a busy machine
     # Airflow 3 takes that late news for the end of the resumed task, and fails it.
