@@ -334,8 +334,11 @@ class TrainingRun:
         for line in transition_lines(attempt.job_name, description.get("SecondaryStatusTransitions") or ()):
             self.log.info("%s", line)
         if self.options.print_log and attempt.outcome is not Outcome.SCRIPT_ERROR:
-            for line in self.hook.job_log(attempt.job_name).tail(RESUME_LINES):
+            lines = self.hook.job_log(attempt.job_name).tail(RESUME_LINES)
+            for line in lines:
                 self.log.info("[%s] %s", attempt.job_name, line)
+            if len(lines) == RESUME_LINES:
+                self.log.info("These are its last lines; all are behind this task's link SageMaker Training Logs")
 
     def _deferral(self, job_name: str | None, until: datetime | None, **more: Any) -> Deferral:
         give_up, refusals = self.limits.give_up_at, self.history.refusals

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from airflow_spot.cli.task_states import TOKEN_VARIABLE
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.local import LocalSageMaker
 from tests.airflow.newest.members import MEMBERS, TYPE
+from tests.airflow.running import airflow_of
 from tests.local.jobs import Jobs
 from tests.support.ours import start_ours
 
@@ -34,14 +34,9 @@ def service() -> Iterator[LocalSageMaker]:
 
 @pytest.fixture(scope="module")
 def airflow(service: LocalSageMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneAirflow]:
-    environ = {
-        **service.environ,
-        "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": NAMESPACE,
-        "AIRFLOW_SPOT_TEST_MEMBERS": str(MEMBERS),
-        "PYTHONPATH": str(Path(__file__).parent.parent.parent),
-    }
-    dags = Path(__file__).parent / "newest"
-    with StandaloneAirflow(home=tmp_path_factory.mktemp("airflow"), dags_folder=dags, environ=environ) as standalone:
+    with airflow_of(
+        service, tmp_path_factory.mktemp("airflow"), "newest", NAMESPACE, AIRFLOW_SPOT_TEST_MEMBERS=str(MEMBERS)
+    ) as standalone:
         yield standalone
 
 

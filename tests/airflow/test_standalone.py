@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -13,6 +12,7 @@ from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.marks import TAG_STOP, tag_map
 from airflow_spot.local import LocalSageMaker
+from tests.airflow.running import airflow_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
@@ -29,13 +29,7 @@ def service() -> Iterator[LocalSageMaker]:
 
 @pytest.fixture(scope="module")
 def airflow(service: LocalSageMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneAirflow]:
-    environ = {
-        **service.environ,
-        "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": NAMESPACE,
-        "PYTHONPATH": str(Path(__file__).parent.parent.parent),
-    }
-    dags = Path(__file__).parent / "dags"
-    with StandaloneAirflow(home=tmp_path_factory.mktemp("airflow"), dags_folder=dags, environ=environ) as standalone:
+    with airflow_of(service, tmp_path_factory.mktemp("airflow"), "dags", NAMESPACE) as standalone:
         yield standalone
 
 
