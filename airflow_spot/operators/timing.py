@@ -7,8 +7,10 @@ from typing import Any
 
 from airflow_spot.core.durations import seconds
 
-#: How long before its DAG run's timeout a task gives up: the scheduler then ends it without a word, job and all.
-LEAD = timedelta(seconds=30)
+#: How long before its DAG run's timeout a task gives up, and at most which part of it: the scheduler then ends it without
+#: a word, job and all, and a deferred task needs a worker before that to stop its job.
+LEAD = timedelta(seconds=60)
+LEAD_SHARE = 0.25
 
 
 def give_up_at(
@@ -34,5 +36,5 @@ def give_up_at(
     if execution_timeout is not None and deferrable:
         ends.append(now + execution_timeout)
     if dagrun_timeout is not None and run_started is not None:
-        ends.append(run_started + dagrun_timeout - min(LEAD, dagrun_timeout / 10))
+        ends.append(run_started + dagrun_timeout - min(LEAD, dagrun_timeout * LEAD_SHARE))
     return min(ends) if ends else None

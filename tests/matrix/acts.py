@@ -126,7 +126,7 @@ def reaped(real: Real) -> None:
         names.append(name := real.training(dag_id, run_id)["TrainingJobName"])
         real.watched(dag_id, run_id, name, state=state)
         real.airflow.mark(dag_id, run_id, "train", "failed")
-        real.ends(dag_id, run_id, "failed")
+        real.airflow.wait(dag_id, run_id, timeout=60)
     time.sleep(5)  # what would stop them by itself would have done so
     expect(not any(real.stops(name) for name in names), "a job was stopped in spite of stop_on_kill=False")
     run_id = real.start("reaper")

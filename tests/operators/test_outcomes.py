@@ -84,7 +84,7 @@ def test_a_job_that_fails_by_its_request_is_not_tried_again(
     local.client("s3").put_object(Bucket=bucket, Key="data/plain.csv", Body=b"1,2")
     source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/data"}}
     config["InputDataConfig"] = [{"ChannelName": "train", "DataSource": source, "CompressionType": "Gzip"}]
-    with pytest.raises(RequestError, match="plain.csv is not gzip") as raised:
+    with pytest.raises(RequestError, match=r"plain\.csv is not gzip") as raised:
         run_task(task.operator(config, script_error_retries=3), ti)
     assert isinstance(raised.value, AirflowFailException)
     assert [job["TrainingJobStatus"] for job in of_run(local, ti)] == ["Failed"]

@@ -136,7 +136,7 @@ for dag_id, kind, parameters in (
         {"config": config(900, 0.1), "deferrable": False, "stop_on_kill": False},
     ),
 ):
-    limit = timedelta(seconds=40) if dag_id.startswith("dagrun_timed_out") else None
+    limit = timedelta(seconds=60) if dag_id.startswith("dagrun_timed_out") else None
     with DAG(dag_id, schedule=None, catchup=False, dagrun_timeout=limit) as dag:
         kind(**COMMON, **parameters)
     globals()[dag_id] = dag

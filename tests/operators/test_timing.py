@@ -1,0 +1,39 @@
+"""When a task gives up."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_spot.core.fields import InvalidField
+from airflow_spot.operators.timing import give_up_at
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+STARTED = NOW - timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("limits", "minutes"),
+    [
+        ({}, None),
+        ({"max_ingestion_time": "10m"}, 10),
+        ({"execution_timeout": timedelta(minutes=20), "deferrable": True}, 20),
+        # A worker's is an exception there.
+        ({"execution_timeout": timedelta(minutes=20)}, None),
+        ({"dagrun_timeout": timedelta(hours=1), "run_started": STARTED}, 54),
+        ({"dagrun_timeout": timedelta(minutes=8), "run_started": STARTED}, 2),
+        ({"dagrun_timeout": timedelta(minutes=2), "run_started": STARTED}, -3.5),
+        ({"dagrun_timeout": timedelta(hours=1)}, None),
+        ({"max_ingestion_time": "1h", "dagrun_timeout": timedelta(minutes=30), "run_started": STARTED}, 24),
+    ],
+)
+def test_the_first_limit_counts(limits: dict[str, Any], minutes: float | None) -> None:
+    expected = None if minutes is None else NOW + timedelta(minutes=minutes)
+    assert give_up_at(NOW, **limits) == expected
+
+
+def test_a_wrong_value_is_named() -> None:
+    with pytest.raises(InvalidField, match="max_ingestion_time"):
+        give_up_at(NOW, max_ingestion_time="soon")
