@@ -7,8 +7,8 @@ from typing import Any
 
 from airflow_spot.core.durations import seconds
 
-#: How long before its DAG run's timeout a task gives up, and at most which part of it: the scheduler then ends it without
-#: a word, job and all, and a deferred task needs a worker before that to stop its job.
+#: How long before its DAG run's timeout a task gives up, and at most which part of it: the scheduler then ends it
+#: without a word, job and all, and a deferred task needs a worker before that to stop its job.
 LEAD = timedelta(seconds=60)
 LEAD_SHARE = 0.25
 
