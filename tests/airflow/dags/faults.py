@@ -100,7 +100,8 @@ for dag_id, kind, parameters in (
     (
         "api_server_away_sync",
         SageMakerSpotTrainingOperator,
-        {"config": config(900, 0.1), "deferrable": False, "retries": 3},
+        # While nobody answers, each try ends at once: with no delay all of them would.
+        {"config": config(900, 0.1), "deferrable": False, "retries": 3, "retry_delay": 45},
     ),
     ("worker_killed_sync", TellsItsProcess, {"config": config(300, 0.1), "deferrable": False, "retries": 1}),
     # Long enough for the scheduler to have seen the deferral's worker end before the trigger fires: on a busy machine
@@ -138,7 +139,7 @@ for dag_id, kind, parameters in (
 ):
     limit = timedelta(seconds=60) if dag_id.startswith("dagrun_timed_out") else None
     with DAG(dag_id, schedule=None, catchup=False, dagrun_timeout=limit) as dag:
-        kind(**COMMON, **parameters)
+        kind(**{**COMMON, **parameters})
     globals()[dag_id] = dag
 
 with DAG("reaper", schedule=None, catchup=False) as reaper:
