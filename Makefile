@@ -42,7 +42,7 @@ lint: env wheel ## ruff, mypy --strict, the import contract, the wheel
 matrix: env ## the wheel on every supported Airflow: half an hour; SCENARIOS=bounded for at most ten minutes
 	@$(BIN)/python -m tests.matrix --scenarios $(or $(SCENARIOS),all)
 
-bench: env ## the benchmarks against the stock operator
+bench: env ## the benchmarks against the stock operator: ten minutes
 	@$(BIN)/python bench/import_cost.py
 	@$(BIN)/python bench/faults.py
 
@@ -54,4 +54,4 @@ wheel: ## build the wheel into dist/, which docker-compose.yaml mounts
 	@ls $(DIST)/airflow_spot-*.whl
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) .demo dist build *.egg-info
+	rm -rf $(VENV) .bench .demo dist build *.egg-info

@@ -106,7 +106,7 @@ CASES: tuple[Case, ...] = (
     Case("worker killed after the job, before the task's success", "sync", **_BEFORE_SUCCESS),
     Case("triggerer killed while waiting", "deferrable", blows=(Blow("kill", 5.0),)),
     Case("worker superseded, and alive", "sync", blows=(Blow("supersede", 3.0, 3.0),)),
-    Case("worker drained", "sync", blows=(Blow("drain", 5.0),)),
+    Case("worker drained", "sync", blows=(Blow("drain", 2.0),)),
     *_in_both_modes("create's response lost", telling="deferrable", strikes=_create("cut", "during")),
     *_in_both_modes("task marked failed", telling="deferrable", due="marked failed", blows=(Blow("mark-failed", 5.0),)),
     *_in_both_modes("job stopped by a person", due="failed", blows=(Blow("stop", 5.0),)),

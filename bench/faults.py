@@ -1,7 +1,7 @@
 """
 What becomes of a training when something goes wrong: the stock operator, and ours, under the same faults.
 
-    python bench/faults.py [--only TEXT] [--jobs P] [--json | --markdown | --write]
+    python bench/faults.py [--only TEXT] [--jobs P] [--json | --markdown] [--write]
 
 Nothing is typed in. Each cell is a run of the real operator in processes of their own, with the tries, deferrals and
 kills that Airflow would give it (see ``tests/chaos``), on Local SageMaker; jobs are simulated and need fifteen seconds
@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     form.add_argument("--markdown", action="store_true", help="print the table as markdown")
-    form.add_argument("--write", action="store_true", help="put the tables into docs/faults.md and README.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/faults.md and README.md")
     args = parser.parse_args(arguments)
     cases = [case for case in CASES if args.only in case.fault and args.mode in ("", case.mode)]
     if not cases:

@@ -55,7 +55,7 @@ def test_a_cell_is_judged(cell: dict[str, Any], due: str, well: bool) -> None:
     [
         ({}, "success, 1 job; 15 s paid"),
         ({"jobs": 2, "at_once": 2, "left": 1}, "success, 2 jobs, 2 at once, 1 left running; 15 s paid"),
-        ({"completed": False}, "success, and nothing is trained, 1 job; 15 s paid"),
+        ({"completed": False}, "success, but no job completed, 1 job; 15 s paid"),
         ({"void": True}, "success, 1 job; 15 s paid (void: the fault struck nothing)"),
     ],
 )
@@ -67,7 +67,7 @@ def test_what_did_not_run_is_not_counted() -> None:
     ran, not_run = {**WELL, "as_due": True}, {"state": "not run", "error": "no index"}
     totals = fault_report.totals([{"stock": ran, "ours": ran}, {"stock": not_run, "ours": ran}])
     assert totals["stock"]["cells"] == totals["ours"]["cells"] == 1
-    assert totals["ours"]["paid_seconds"] == 15.0
+    assert totals["ours"]["as_due"] == totals["ours"]["success"] == 1
     assert fault_report.say(not_run) == "not run"
 
 
