@@ -1,0 +1,130 @@
+"""When to list, and with or without the hint. Pure: the calls are made by the watcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow_spot.watch.book import Book
+from airflow_spot.watch.pace import LIST_SECONDS
+from airflow_spot.watch.sweep import HINT_MARGIN, Summary, Sweep, most_pages
+
+#: Seconds between two sweeps without the hint, while it holds: they see what it hides.
+WHOLE_SECONDS = 600.0
+#: Seconds for which the hint is not used after it failed, and no list is asked for after one was not permitted.
+SHUNNED_SECONDS = 3600.0
+#: Pages that fail, one after the other, before their sweep is given up.
+_FAILURES = 3
+
+
+class Lists:
+    """
+    The sweeps of one watcher: one with the hint at each interval, beside one without at times; or those alone.
+
+    Times are the event loop's, in seconds.
+
+    :ivar pages: that the last whole sweep took.
+    """
+
+    def __init__(self) -> None:
+        self.pages = 1
+        self._newest: datetime | None = None
+        self._hinted: Sweep | None = None
+        self._whole: Sweep | None = None
+        self._whole_at = 0.0
+        self._no_hint_until = 0.0
+        self._denied_until = 0.0
+        self._next_call = 0.0
+        self._failures = 0
+
+    def cost(self, now: float) -> int:
+        """Say how many pages the sweep at each interval takes."""
+        return 1 if self._uses_hint(now) else self.pages
+
+    def is_worth_it(self, jobs: int, now: float) -> bool:
+        """Tell whether to list for so many jobs is cheaper than to describe each of them."""
+        return jobs > self.cost(now) and now >= self._denied_until
+
+    def begin(self, book: Book, now: float) -> None:
+        """Begin the sweep of an interval; one that is still under way goes on."""
+        jobs, _ = book.counts
+        if self._uses_hint(now):
+            if self._hinted is None and self._newest is not None:
+                wanted = {job.name: None for job in book.listable}
+                self._hinted = Sweep(wanted, after=self._newest - HINT_MARGIN, most_pages=max(2, self.pages))
+            if now < self._whole_at:
+                return
+        if self._whole is None:
+            self._whole_at = now + WHOLE_SECONDS
+            known = {job.name: job.created for job in book.listable}
+            self._whole = Sweep(known, after=None, most_pages=most_pages(jobs))
+
+    def next_page(self) -> tuple[float, Sweep] | None:
+        """Say when which sweep reads its next page; None if none is under way."""
+        sweep = self._hinted or self._whole
+        return None if sweep is None else (self._next_call, sweep)
+
+    def took(self, sweep: Sweep, page: Mapping[str, Any], now: float) -> dict[str, Summary]:
+        """
+        Take in a page.
+
+        :return: what it says of watched jobs. The sweep is over where :meth:`is_over` says so.
+        """
+        self._next_call = now + LIST_SECONDS
+        self._failures = 0
+        if not sweep.read(page):
+            if sweep.after is None:
+                self.pages = max(1, sweep.pages)
+            elif sweep.hint_failed:
+                self.shun_hint(now)
+            self.drop(sweep)
+        if sweep.newest is not None:
+            self._newest = sweep.newest if self._newest is None else max(self._newest, sweep.newest)
+        return sweep.found
+
+    def failed(self, sweep: Sweep, now: float, *, will_pass: bool) -> bool:
+        """
+        Take note of a page that failed.
+
+        :param will_pass: the same page is worth asking for again.
+        :return: whether lists are done without for a while.
+        """
+        self._next_call = now + LIST_SECONDS
+        self._failures += 1
+        if not will_pass or self._failures % _FAILURES == 0:
+            self.drop(sweep)
+        if will_pass or self._failures < _FAILURES:
+            return False
+        self.deny(now, WHOLE_SECONDS)
+        return True
+
+    def is_over(self, sweep: Sweep) -> bool:
+        """Tell whether a sweep has come to its end."""
+        return sweep is not self._hinted and sweep is not self._whole
+
+    def drop(self, sweep: Sweep) -> None:
+        """Let a sweep be over, for good or ill."""
+        if sweep is self._hinted:
+            self._hinted = None
+        elif sweep is self._whole:
+            self._whole = None
+
+    def shun_hint(self, now: float) -> bool:
+        """
+        Do without the hint for an hour.
+
+        :return: whether it was in use.
+        """
+        used = self._uses_hint(now)
+        self._no_hint_until = now + SHUNNED_SECONDS
+        self._whole_at = 0.0
+        return used
+
+    def deny(self, now: float, seconds: float = SHUNNED_SECONDS) -> None:
+        """Do without lists for a while."""
+        self._denied_until = now + seconds
+        self._hinted = self._whole = None
+
+    def _uses_hint(self, now: float) -> bool:
+        return self.pages > 1 and self._newest is not None and now >= self._no_hint_until
