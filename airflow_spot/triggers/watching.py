@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class HookService:
 
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
+        self._lock = threading.Lock()
         self._hook: SageMakerSpotTrainingHook | None = None
 
     def describe(self, job_name: str) -> Mapping[str, Any] | None:
@@ -65,12 +67,15 @@ class HookService:
         return Trouble.PASSING if is_passing(error) else Trouble.OTHER
 
     def _connect(self) -> SageMakerSpotTrainingHook:
-        if self._hook is None:
-            from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+        with self._lock:
+            if self._hook is None:
+                from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
-            theirs = self._settings.get("config") or {}
-            self._hook = SageMakerSpotTrainingHook(**{**self._settings, "config": {**_CONFIG, **theirs}})
-        return self._hook
+                theirs = self._settings.get("config") or {}
+                hook = SageMakerSpotTrainingHook(**{**self._settings, "config": {**_CONFIG, **theirs}})
+                hook.client  # noqa: B018 - makes it, which takes half a second, and once
+                self._hook = hook
+            return self._hook
 
 
 _TOO_MANY = frozenset({"TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "BandwidthLimitExceeded"})

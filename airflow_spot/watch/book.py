@@ -119,15 +119,16 @@ class Book:
         heapq.heappush(self._timed, (when, job.name))
         self._tidy()
 
-    def next_urgent(self) -> Job | None:
+    def take_urgent(self, most: int) -> list[Job]:
         """Take the first of those in a hurry."""
+        taken: list[Job] = []
         for queue in self._urgent:
-            while queue:
+            while queue and len(taken) < most:
                 job = queue.popleft()
                 job.urgent = False
                 if self.jobs.get(job.name) is job:
-                    return job
-        return None
+                    taken.append(job)
+        return taken
 
     @property
     def next_due(self) -> tuple[float, Job] | None:

@@ -13,8 +13,8 @@ SAFETY_SECONDS = (1800.0, 2160.0)
 
 _PAUSES = (1.0, 60.0)
 _SLOWEST = 16.0
-#: One throttled call in nine is borne without slowing down for long; more of them are not.
-_SLOWER, _FASTER = 1.25, 0.97
+#: One throttled call in five is borne without slowing down for long; one in two is not.
+_SLOWER, _FASTER = 1.25, 0.9
 
 
 class Pace:

@@ -27,7 +27,7 @@ class Trouble(enum.Enum):
 
 
 class Service(Protocol):
-    """SageMaker in one account and region. The calls block; they come one at a time, each in some thread."""
+    """SageMaker in one account and region. The calls block; they come from several threads."""
 
     def describe(self, job_name: str) -> Mapping[str, Any] | None:
         """Describe a training job; None where there is none of that name."""

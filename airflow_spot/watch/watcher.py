@@ -1,7 +1,7 @@
 """
 One watcher for all jobs of a connection and region.
 
-A single task makes one call at a time, in a thread: the next page of a sweep where one is due, else a describe of a
+A single task makes the calls, in threads: the next page of a sweep where one is due, else a describe of a
 job that changed, else one that is due for safety. So the calls grow with the changes and not with the jobs, and
 whatever makes one of them fail is answered in one place.
 """
@@ -39,6 +39,10 @@ _REMINDER_SECONDS = 600.0
 #: Subscribers that are told at a time, before others have their turn on the loop.
 _SLICE = 50
 _AT_ONCE = 2
+#: Describes made at once, where jobs wait to be described.
+TOGETHER = 4
+#: A clock may show a moment before the one that was waited for.
+_LEAST_REST = 0.001
 
 
 class Watcher:
@@ -157,18 +161,19 @@ class Watcher:
         if now < self._not_before:
             await self._rest(self._not_before)
             return
-        if now >= self._next_sweep:
+        busy = self._lists.is_busy
+        if not busy and now >= self._next_sweep:
             self._sweep(now)
         page = self._lists.next_page()
         if page is not None and now >= page[0]:
             await self._read(page[1])
-        elif (job := self.book.next_urgent()) is not None:
-            await self._describe(job)
+        elif urgent := self.book.take_urgent(TOGETHER):
+            await asyncio.gather(*(self._describe(job) for job in urgent))
         elif (due := self.book.next_due) is not None and now >= max(due[0], self._next_quiet):
             self._next_quiet = now + QUIET_DESCRIBE_SECONDS * self._pace.factor
             await self._describe(due[1])
         else:
-            moments = [self._next_sweep]
+            moments = [] if busy else [self._next_sweep]
             moments += [page[0]] if page is not None else []
             moments += [max(due[0], self._next_quiet)] if due is not None else []
             await self._rest(min(moments))
@@ -177,7 +182,7 @@ class Watcher:
         self._wake.clear()
         waiter = self._loop.create_task(self._wake.wait())
         try:
-            await asyncio.wait((waiter,), timeout=max(0.0, until - self._clock()))
+            await asyncio.wait((waiter,), timeout=max(_LEAST_REST, until - self._clock()))
         finally:
             waiter.cancel()
 
@@ -205,13 +210,14 @@ class Watcher:
 
     async def _read(self, sweep: Sweep) -> None:
         try:
+            asked = self._clock()
             page = await self._call(partial(self._service.page, sweep.token, sweep.after))
         except Exception as error:
             await self._not_read(sweep, error)
             return
         now = self._clock()
         self._answer(now)
-        for name, summary in self._lists.took(sweep, page, now).items():
+        for name, summary in self._lists.took(sweep, page, asked, now).items():
             job = self.book.jobs.get(name)
             if job is not None:
                 self._compare(job, summary)
