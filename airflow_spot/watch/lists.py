@@ -11,7 +11,7 @@ from airflow_spot.watch.pace import LIST_SECONDS
 from airflow_spot.watch.sweep import HINT_MARGIN, Summary, Sweep, most_pages
 
 #: Seconds between two sweeps without the hint, while it holds: they see what it hides.
-WHOLE_SECONDS = 600.0
+WHOLE_SECONDS = 1800.0
 #: Seconds for which the hint is not used after it failed, and no list is asked for after one was not permitted.
 SHUNNED_SECONDS = 3600.0
 #: Pages that fail, one after the other, before their sweep is given up.
@@ -125,7 +125,7 @@ class Lists:
             self.drop(sweep)
         if will_pass or self._failures < _FAILURES:
             return False
-        self.deny(now, WHOLE_SECONDS)
+        self.deny(now, 600.0)
         return True
 
     def is_over(self, sweep: Sweep) -> bool:

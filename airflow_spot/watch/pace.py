@@ -9,7 +9,7 @@ QUIET_DESCRIBE_SECONDS = 0.2
 #: Seconds between two describes, at least, where jobs are described in every sweep since no list shows them.
 SWEPT_DESCRIBE_SECONDS = 0.5
 #: Seconds from one describe of a job to the next one for safety, if nothing else asks for one.
-SAFETY_SECONDS = (1800.0, 2160.0)
+SAFETY_SECONDS = (1860.0, 2400.0)
 
 _PAUSES = (1.0, 60.0)
 _SLOWEST = 16.0

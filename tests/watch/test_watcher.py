@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 
@@ -41,7 +42,7 @@ def test_an_hour_in_which_nothing_happens(jobs: int) -> None:
     cloud = Cloud()
     names = training(cloud, jobs)
     watched = run(hour_by_hour(cloud, names, hours=2))
-    whole = 6 * (2 + jobs // 100) if jobs > 100 else 0
+    whole = 2 * (2 + jobs // 100) if jobs > 100 else 0
     for listed, described in watched if jobs > 1 else []:
         assert described <= 2 * jobs
         assert listed <= HOUR / INTERVAL + whole + 10
@@ -76,19 +77,19 @@ def test_the_calls_grow_with_the_changes() -> None:
 
 
 @pytest.mark.parametrize("broken", [{"hint": "ignored"}, {"hint": "late"}, {"frozen": True}])
-@pytest.mark.parametrize("jobs", [250, 5_000])
+@pytest.mark.parametrize("jobs", [250, 2_000])
 def test_a_hint_that_is_not_kept(jobs: int, broken: dict[str, object]) -> None:
     """Whole lists then: a page for each hundred jobs, and one list a second at most."""
     cloud = Cloud(**broken)  # type: ignore[arg-type]
     names = training(cloud, jobs)
     ending = names[:: jobs // 50]
     for number, each in enumerate(ending):
-        cloud.jobs[each].moments.append(600 + number * 53.7)
+        cloud.jobs[each].moments.append(600 + number * 13.7)
         cloud.jobs[each].statuses.append("Completed")
-    waiters = run(wait_for(cloud, names, seconds=HOUR, interval=INTERVAL))
+    waiters = run(wait_for(cloud, names, seconds=HOUR / 2, interval=INTERVAL))
     pages = 1 + jobs // 100
-    assert lists(cloud) <= min(HOUR, (HOUR / INTERVAL + 10) * pages)
-    assert describes(cloud) <= 2 * jobs + len(ending)
+    assert lists(cloud) <= min(HOUR / 2, (HOUR / 2 / INTERVAL + 10) * pages)
+    assert describes(cloud) <= jobs + len(ending)
     sweep = max(INTERVAL, pages * 1.1)
     late = [waiters[each].ended_at - cloud.jobs[each].moments[-1] for each in ending]  # type: ignore[operator]
     assert max(late) <= sweep + 1
@@ -100,7 +101,7 @@ def test_lists_are_a_second_apart() -> None:
     moments: list[float] = []
     cloud.before = lambda operation: moments.append(cloud._now()) if operation == "ListTrainingJobs" else None
     run(wait_for(cloud, training(cloud, 3_000), seconds=300, interval=INTERVAL))
-    assert min(after - before for before, after in zip(moments, moments[1:], strict=False)) >= 0.999
+    assert min(after - before for before, after in itertools.pairwise(moments)) >= 0.999
 
 
 def test_calls_do_not_burst_when_thousands_begin() -> None:
@@ -257,7 +258,7 @@ def test_a_throttled_account_is_called_less_and_less_and_then_again() -> None:
 
     run(scene())
     during = [at for at in cloud.called_at if 900 < at < 3000]
-    after = [at for at in cloud.called_at if 2 * HOUR - 1200 < at]
+    after = [at for at in cloud.called_at if at > 2 * HOUR - 1200]
     assert len(during) <= 2100 / 30 + 5
     assert len(after) >= 1200 / INTERVAL / 2
 
@@ -337,7 +338,7 @@ def test_a_watcher_that_breaks_begins_anew_and_says_why(
     real, broken = Watcher._compare, [3]
 
     def break_now_and_then(self: Watcher, *given: object) -> None:
-        if 300 < cloud._now() and broken[0]:
+        if cloud._now() > 300 and broken[0]:
             broken[0] -= 1
             raise KeyError("a bug")
         real(self, *given)  # type: ignore[arg-type]
