@@ -67,6 +67,7 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
                 job_name=self.job_name,
                 until=limit.timestamp(),
                 poll_interval=self.poke_interval,
+                seen=self._seen,
                 stop_on_kill=False,  # the job is not ours to stop
                 aws_conn_id=self.aws_conn_id,
                 region_name=self.region_name,

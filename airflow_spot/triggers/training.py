@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import math
+from collections.abc import AsyncIterator
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from airflow_spot.compat_triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.marks import StopMark
-from airflow_spot.core.outcomes import DENIED_CODES
 from airflow_spot.core.story import transition_line
-from airflow_spot.hooks.patience import is_expired
 from airflow_spot.triggers.cancelled import stop_if_ended
-from airflow_spot.watch.observe import Look, look
+from airflow_spot.triggers.watching import HookService
+from airflow_spot.watch.observe import waits_longer_than
+from airflow_spot.watch.registry import WATCHERS, key_of
+from airflow_spot.watch.service import Service
+from airflow_spot.watch.subscription import News, Subscription
+from airflow_spot.watch.threads import in_thread
 from airflow_spot.watch.turnstile import TURNSTILE
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
-
-#: Seconds between looks after one that failed: doubled each time, up to the second number.
-_PAUSES = (5.0, 300.0)
-
-T = TypeVar("T")
-
-#: Looks that fail one after the other, about two hours of them, before a worker is asked to find out why.
-_BLIND_LOOKS = 30
 
 _SETTLING_SECONDS = 2.0
 
@@ -48,7 +43,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     :param turn: the name of the quota that the job uses, or that a run without a job waits for: when a job ends,
         one that waits is let through before its moment.
     :param carry: handed back unchanged in the event: how the operator's run goes on where it was.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two looks, at most: one watcher looks for all triggers of a connection.
+    :param seen: how many of the job's transitions have been told before.
     :param stop_on_kill: whether a user's mark-failed, mark-success or clear stops the job.
     :param try_number: the Airflow try that waits, for the stop's mark.
     :param aws_conn_id: and the next three: as for the operator.
@@ -63,6 +59,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         turn: str = "",
         carry: dict[str, Any] | None = None,
         poll_interval: float = 30.0,
+        seen: int = 0,
         stop_on_kill: bool = True,
         try_number: int = 1,
         aws_conn_id: str | None = "aws_default",
@@ -77,13 +74,16 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         self.turn = turn
         self.carry = carry or {}
         self.poll_interval = poll_interval
+        self.seen = seen
         self.stop_on_kill = stop_on_kill
         self.try_number = try_number
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
         self.botocore_config = botocore_config
-        self._hook: SageMakerSpotTrainingHook | None = None
+        # Since when the job waits for capacity, or may: until the first look, since this trigger began.
+        self._waits = _now()
+        self._asked = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what the triggerer needs to build this trigger again."""
@@ -96,6 +96,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
                 "turn": self.turn,
                 "carry": self.carry,
                 "poll_interval": self.poll_interval,
+                "seen": self.seen,
                 "stop_on_kill": self.stop_on_kill,
                 "try_number": self.try_number,
                 "aws_conn_id": self.aws_conn_id,
@@ -118,50 +119,67 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Stop the job when a user ends the deferred task: Airflow 3.3 calls this, :meth:`run` sees to it below."""
         if self._is_to_stop:
-            await _in_thread(self._stop)
+            await in_thread(self._stop)
 
     async def _watch(self) -> AsyncIterator[TriggerEvent]:
-        """Look until there is something to decide. What fails in passing is tried again, and never ends the task."""
-        seen = 0
-        failures = 0
+        """Wait until there is something to decide. What fails in passing is tried again, and never ends the task."""
         # Airflow fails a task whose trigger fires before the worker that deferred it has ended.
         await asyncio.sleep(min(self.poll_interval, _SETTLING_SECONDS))
         if self.job_name is None:
             yield await self._pause_over()
             return
-        while True:
+        watcher = WATCHERS.get(key_of(self._settings), self._service)
+        with watcher.subscribe(self.job_name, seen=self.seen, interval=self.poll_interval) as subscription:
+            while True:
+                event = await self._next(subscription)
+                if event is not None:
+                    break
+        if event.payload["status"] in ("ended", "gone"):
+            self._give_back()
+        yield event
+
+    async def _next(self, subscription: Subscription) -> TriggerEvent | None:
+        """Wait for news, or for the end of the time or of the patience; None if there is nothing to decide."""
+        left = self._left()
+        news = None if left == 0 else await subscription.next(left)
+        if news is None:
             if self.until is not None and _now() >= self.until:
-                yield self._event("due")
-                return
-            try:
-                found = await self._look(seen)
-                failures = 0
-            except Exception as error:
-                failures += 1
-                if is_expired(error):
-                    self._hook = None  # a fresh session reads the connection again
-                if _refused(error) or failures > _BLIND_LOOKS:
-                    yield self._event("refused", message=str(error))
-                    return
-                self.log.warning("Cannot look at %s now, will again: %s", self.job_name, error)
-                found = None
-            else:
-                if found is None:
-                    self._give_back()
-                    yield self._event("gone")
-                    return
-            if found is not None:
-                for transition in found.new:
-                    self.log.info("%s", transition_line(str(self.job_name), transition))
-                seen = found.seen
-                if found.ended:
-                    self._give_back()
-                    yield self._event("ended")
-                    return
-                if found.waits_longer_than(self.patience, datetime.now(timezone.utc)):
-                    yield self._event("due")
-                    return
-            await asyncio.sleep(self._pause(failures))
+                return self._event("due")
+            if not self._asked and self._patience_left() == 0:
+                # What is known of the job may be as old as the last sweep, or nothing yet.
+                self._asked = True
+                subscription.ask()
+            return None
+        return self._read(news)
+
+    def _read(self, news: News) -> TriggerEvent | None:
+        """Tell what is new; None if there is nothing to decide."""
+        if news.refused is not None:
+            return self._event("refused", message=news.refused)
+        if news.trouble is not None:
+            self.log.warning("Cannot look at %s now, will again: %s", self.job_name, news.trouble)
+            return None
+        self._asked = False
+        for transition in news.new:
+            self.log.info("%s", transition_line(str(self.job_name), transition))
+        if news.gone or news.ended:
+            return self._event("gone" if news.gone else "ended")
+        self._waits = news.waiting_since.timestamp() if news.waiting_since else math.inf
+        over = waits_longer_than(news.waiting_since, self.patience, datetime.now(timezone.utc))
+        return self._event("due") if over else None
+
+    def _left(self) -> float | None:
+        """Give the seconds until there is something to do without any news; None for ever."""
+        ends = [] if self.until is None else [max(0.0, self.until - _now())]
+        if not self._asked and (patience := self._patience_left()) is not None:
+            ends.append(patience)
+        return min(ends, default=None)
+
+    def _patience_left(self) -> float | None:
+        """Give the seconds until the job has waited for as long as it may, if it waits; None where it does not."""
+        if self.patience is None or self._waits == math.inf:
+            return None
+        return max(0.0, self._waits + self.patience - _now())
 
     async def _pause_over(self) -> TriggerEvent:
         """Wait for the moment, or for a turn before it."""
@@ -183,51 +201,32 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     def _is_to_stop(self) -> bool:
         return self.stop_on_kill and self.job_name is not None
 
-    async def _look(self, seen: int) -> Look | None:
-        return await _in_thread(partial(self._look_now, seen))
-
-    def _look_now(self, seen: int) -> Look | None:
-        return look(self._connect().find, str(self.job_name), seen)
-
     def _stop(self) -> None:
         left = self._connect().stop(str(self.job_name), StopMark("killed", self.try_number), owner=self.try_number)
         self.log.info("The task was ended by a user; training job %s: %s", self.job_name, left or "stopped")
 
-    def _connect(self) -> SageMakerSpotTrainingHook:
-        if self._hook is None:
-            from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+            "config": self.botocore_config,
+        }
 
-            self._hook = SageMakerSpotTrainingHook(
-                aws_conn_id=self.aws_conn_id,
-                region_name=self.region_name,
-                verify=self.verify,
-                config=self.botocore_config,
-            )
-        return self._hook
+    def _service(self) -> Service:
+        """What the watcher asks; it does not hold on to this trigger."""
+        return HookService(**self._settings)
+
+    def _connect(self) -> SageMakerSpotTrainingHook:
+        """A hook of its own, for the stop: it is patient, and waits for no sweep."""
+        from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+        return SageMakerSpotTrainingHook(**self._settings)
 
     def _event(self, status: str, **more: Any) -> TriggerEvent:
         return TriggerEvent({"status": status, "job_name": self.job_name, "carry": self.carry, **more})
 
-    def _pause(self, failures: int) -> float:
-        pause = self.poll_interval if not failures else min(_PAUSES[1], _PAUSES[0] * 2 ** min(failures - 1, 10))
-        return pause if self.until is None else max(0.0, min(pause, self.until - _now()))
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """
-    Do what blocks, never on the event loop, and to its end.
-
-    asgiref's threads, and no others, may ask Airflow for a connection; broken off by a cancel in the middle of such a
-    question, they would leave its answer for the triggerer to read in place of its own.
-    """
-    return await asyncio.shield(sync_to_async(work, thread_sensitive=False)())
-
 
 def _now() -> float:
     return datetime.now(timezone.utc).timestamp()
-
-
-def _refused(error: Exception) -> bool:
-    """Tell an error that time does not mend: the worker, which sees it too, reports it."""
-    code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
-    return code in DENIED_CODES

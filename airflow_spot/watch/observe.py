@@ -30,9 +30,7 @@ class Look:
 
     def waits_longer_than(self, patience: float | None, now: datetime) -> bool:
         """Tell whether the job has waited for capacity in one go for ``patience`` seconds; None is for ever."""
-        if patience is None or self.waiting_since is None:
-            return False
-        return (now - self.waiting_since).total_seconds() >= patience
+        return waits_longer_than(self.waiting_since, patience, now)
 
 
 def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, seen: int) -> Look | None:
@@ -44,8 +42,15 @@ def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, see
     :return: None where the job is gone.
     """
     description = describe(job_name)
-    if description is None:
-        return None
+    return None if description is None else read(description, seen)
+
+
+def read(description: Mapping[str, Any], seen: int) -> Look:
+    """
+    Read a job's description as a look.
+
+    :param seen: how many transitions the last look had shown.
+    """
     transitions = tuple(description.get("SecondaryStatusTransitions") or ())
     return Look(
         description=description,
@@ -54,3 +59,12 @@ def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, see
         ended=description["TrainingJobStatus"] in ENDED_STATUSES,
         waiting_since=waiting_since(description),
     )
+
+
+def waits_longer_than(since: datetime | None, patience: float | None, now: datetime) -> bool:
+    """
+    Tell whether a wait that began then has lasted for ``patience`` seconds; None is for ever.
+
+    :param since: None where there is no wait.
+    """
+    return patience is not None and since is not None and (now - since).total_seconds() >= patience

@@ -90,6 +90,13 @@ class DictionarySageMaker:
         self.marks[f"{ARN}{name}"] = {tag["Key"]: tag["Value"] for tag in tags}
         return {"TrainingJobArn": f"{ARN}{name}"}
 
+    def list_training_jobs(self, NameContains: str = "", MaxResults: int = 100, **asked: Any) -> dict[str, Any]:
+        self._called("ListTrainingJobs")
+        names = [name for name in reversed(list(self.jobs)[: len(self.jobs) - self.unlisted]) if NameContains in name]
+        begin = int(asked.get("NextToken") or 0)
+        page = {"TrainingJobSummaries": [self.jobs[name] for name in names[begin : begin + MaxResults]]}
+        return page if begin + MaxResults >= len(names) else {**page, "NextToken": str(begin + MaxResults)}
+
     def stop_training_job(self, TrainingJobName: str) -> None:
         self._called("StopTrainingJob")
         if self.jobs[TrainingJobName]["TrainingJobStatus"] != "InProgress":

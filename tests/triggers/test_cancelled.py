@@ -16,6 +16,7 @@ from asgiref.sync import async_to_sync
 from airflow_spot import compat_triggers
 from airflow_spot.triggers import cancelled, training
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
+from airflow_spot.triggers.watching import HookService
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 
 JOB = "train-afspot-abcdefghij-1-1"
@@ -37,6 +38,14 @@ def service() -> DictionarySageMaker:
 def _below_3_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "TRIGGER_HAS_ON_KILL", False)
     monkeypatch.setattr(training, "_SETTLING_SECONDS", 0.0)
+
+
+def use(trigger: SageMakerSpotTrainingTrigger, hook: Any) -> None:
+    """Have a trigger look and stop with a hook of ours."""
+    watched = HookService()
+    watched._hook = hook
+    trigger._connect = lambda: hook  # type: ignore[method-assign]
+    trigger._service = lambda: watched  # type: ignore[method-assign]
 
 
 class Scene:
@@ -65,7 +74,7 @@ class Scene:
                 return found
 
         trigger = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "poll_interval": LIMIT, "try_number": 2, **more})
-        trigger._hook = Looked(self.service)
+        use(trigger, Looked(self.service))
         if task_instance is not None:
             trigger.task_instance = task_instance
         events: list[Any] = []
@@ -186,7 +195,7 @@ def test_a_trigger_that_has_fired_asks_nothing(service: DictionarySageMaker, mon
 
     async def run() -> list[Any]:
         trigger = SageMakerSpotTrainingTrigger(job_name=JOB)
-        trigger._hook = DictionaryHook(service)
+        use(trigger, DictionaryHook(service))
         trigger.task_instance = TASK
         return [event async for event in trigger.run()]
 
@@ -239,7 +248,7 @@ def test_a_question_to_airflow_is_never_broken_off(service: DictionarySageMaker,
                     loop.call_soon_threadsafe(done.set)
 
         trigger = SageMakerSpotTrainingTrigger(job_name=JOB)
-        trigger._hook = Asking(service)
+        use(trigger, Asking(service))
 
         async def run() -> None:
             if doing == "stopping":

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TriggerEvent
 
-from airflow_spot.triggers import training
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
+from airflow_spot.triggers.watching import HookService
+from airflow_spot.watch import pace, watcher
+from airflow_spot.watch.registry import WATCHERS
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
 
 JOB = "train-afspot-abcdefghij-1-1"
@@ -55,6 +57,9 @@ def trigger(hook: Any, **more: Any) -> SageMakerSpotTrainingTrigger:
     """A trigger that waits for the job with a hook of ours."""
     made = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "carry": CARRY, "poll_interval": 0.001, **more})
     made._connect = lambda: hook  # type: ignore[method-assign]
+    service = HookService()
+    service._hook = hook
+    made._service = lambda: service  # type: ignore[method-assign]
     return made
 
 
@@ -73,7 +78,9 @@ def fired(of: SageMakerSpotTrainingTrigger) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_PAUSES", (0.001, 0.002))
+    monkeypatch.setattr(pace, "_PAUSES", (0.001, 0.002))
+    monkeypatch.setattr(watcher, "retry_delay", lambda *_: 0.001)
+    monkeypatch.setattr(watcher, "QUIET_DESCRIBE_SECONDS", 0.001)
 
 
 FULL: dict[str, Any] = {
@@ -83,6 +90,7 @@ FULL: dict[str, Any] = {
     "turn": "ml.g5.xlarge spot",
     "carry": CARRY,
     "poll_interval": 7.5,
+    "seen": 4,
     "stop_on_kill": False,
     "try_number": 3,
     "aws_conn_id": None,
@@ -158,8 +166,8 @@ def test_it_fires_when_its_time_is_up_and_the_job_runs_on(service: DictionarySag
 
 def test_a_moment_alone_needs_no_hook() -> None:
     made = SageMakerSpotTrainingTrigger(job_name=None, until=time.time() + 0.1, carry=CARRY, poll_interval=FOREVER)
+    made._service = None  # type: ignore[assignment, method-assign]
     assert fired(made) == {"status": "due", "job_name": None, "carry": CARRY}
-    assert made._hook is None
 
 
 def test_a_long_interval_does_not_delay_the_moment(service: DictionarySageMaker) -> None:
@@ -180,33 +188,79 @@ def test_it_fires_when_looking_is_not_permitted(service: DictionarySageMaker) ->
 
 
 @pytest.mark.parametrize(
-    "passing",
+    ("passing", "told"),
     [
-        error("ThrottlingException", "Rate exceeded"),
-        error("ExpiredTokenException", "The security token included in the request is expired"),
-        error("InternalFailure"),
-        ConnectionError("no route"),
-        TimeoutError(),
-        RuntimeError("anything"),
+        (error("ThrottlingException", "Rate exceeded"), 0),
+        (error("ExpiredTokenException", "The security token included in the request is expired"), 0),
+        (error("InternalFailure"), 18),
+        (ConnectionError("no route"), 21),
+        (TimeoutError(), 21),
+        (RuntimeError("anything"), 21),
     ],
 )
 def test_what_passes_ends_nothing(
-    service: DictionarySageMaker, passing: Exception, capfd: pytest.CaptureFixture[str]
+    service: DictionarySageMaker, passing: Exception, told: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hook = ScriptedHook(service, *[passing] * 20, None, passing, lambda: service.put(JOB, "Completed"))
-    assert fired(trigger(hook))["status"] == "ended"
+    made = trigger(hook)
+    made._service().renew = lambda: None  # type: ignore[method-assign]
+    assert fired(made)["status"] == "ended"
     assert hook.looks == 23
-    assert capfd.readouterr().out.count("will again") == 21
+    assert capfd.readouterr().out.count("will again") == told
 
 
-def test_pauses_after_failures_grow_to_a_limit_and_never_beyond_the_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "_PAUSES", (5.0, 300.0))
-    made = SageMakerSpotTrainingTrigger(job_name=JOB, poll_interval=30.0)
-    assert [made._pause(failures) for failures in (0, 1, 2, 3, 7, 5_000)] == [30.0, 5.0, 10.0, 20.0, 300.0, 300.0]
-    made.until = time.time() + 2
-    assert all(0 <= made._pause(failures) <= 2 for failures in (0, 1, 5_000))
-    made.until = time.time() - 2
-    assert made._pause(0) == 0
+def test_expired_credentials_are_read_anew(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[ScriptedHook] = []
+
+    def make(**settings: Any) -> ScriptedHook:
+        expired = error("ExpiredTokenException", "The security token included in the request is expired")
+        made.append(ScriptedHook(service, *([expired] if not made else [lambda: service.put(JOB, "Completed")])))
+        return made[-1]
+
+    monkeypatch.setattr("airflow_spot.hooks.training.SageMakerSpotTrainingHook", make)
+    waiting = SageMakerSpotTrainingTrigger(job_name=JOB, poll_interval=0.001)
+    (event,) = asyncio.run(asyncio.wait_for(events(waiting), FOREVER))
+    assert event.payload["status"] == "ended"
+    assert [hook.looks for hook in made] == [1, 1]
+
+
+def test_what_was_told_before_is_not_told_again(
+    service: DictionarySageMaker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hook = ScriptedHook(service, None, lambda: service.put(JOB, "Completed"))
+    assert fired(trigger(hook, seen=2))["status"] == "ended"
+    assert re.findall(rf" {JOB}: (\w+)", capfd.readouterr().out) == ["Training"]
+
+
+def test_triggers_of_one_connection_share_a_watcher(service: DictionarySageMaker) -> None:
+    """And it is gone with the last of them."""
+    names = [f"train-afspot-{number:010d}-1-1" for number in range(50)]
+    for name in names:
+        service.put(name)
+    made = [trigger(DictionaryHook(service), job_name=name, poll_interval=1) for name in names]
+    other = trigger(DictionaryHook(service), region_name="eu-west-1", poll_interval=1)
+
+    async def scene() -> list[int]:
+        tasks = [asyncio.create_task(events(each)) for each in (*made, other)]
+        counts = []
+        await asyncio.sleep(1.5)
+        counts.append(WATCHERS.count())
+        tasks[-1].cancel()
+        await asyncio.sleep(0.1)
+        counts.append(WATCHERS.count())
+        for task in tasks[25:]:
+            task.cancel()
+        for name in names[:25]:
+            service.put(name, "Completed", "Completed")
+        done = await asyncio.gather(*tasks[:25])
+        assert all(fired[0].payload["status"] == "ended" for fired in done)
+        await asyncio.sleep(0.1)
+        counts.append(WATCHERS.count())
+        assert len(asyncio.all_tasks()) == 2, "nothing is left but this, and what waits for it"
+        return counts
+
+    assert asyncio.run(asyncio.wait_for(scene(), FOREVER)) == [2, 1, 0]
+    assert service.calls.count("DescribeTrainingJob") < 4 * len(names)
 
 
 def test_every_transition_is_told_once_and_in_order_even_between_two_looks(

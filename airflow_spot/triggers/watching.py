@@ -1,0 +1,81 @@
+"""SageMaker for a watcher: a hook of its own, and what its errors mean."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_spot.core.identity import MARKER
+from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.hooks.patience import is_expired, is_passing
+from airflow_spot.watch.service import Trouble
+from airflow_spot.watch.sweep import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+#: The watcher itself repeats what failed, and slows down for it: botocore must not do so behind its back. And a call
+#: that hangs holds up all jobs.
+_CONFIG: dict[str, Any] = {
+    "retries": {"mode": "standard", "total_max_attempts": 1},
+    "connect_timeout": 10,
+    "read_timeout": 20,
+}
+
+
+class HookService:
+    """
+    What a watcher calls. The hook and its client are made by the first call, in a thread.
+
+    :param settings: arguments of the hook: ``aws_conn_id``, ``region_name``, ``verify``, ``config``.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._hook: SageMakerSpotTrainingHook | None = None
+
+    def describe(self, job_name: str) -> Mapping[str, Any] | None:
+        """Describe a training job; None where there is none of that name."""
+        return self._connect().find(job_name)
+
+    def page(self, token: str | None, after: datetime | None) -> Mapping[str, Any]:
+        """List a page of our jobs, newest first."""
+        asked: dict[str, Any] = {"NextToken": token} if token else {}
+        if after is not None:
+            asked["LastModifiedTimeAfter"] = after
+        page: Mapping[str, Any] = self._connect().client.list_training_jobs(
+            NameContains=f"{MARKER}-", SortBy="CreationTime", SortOrder="Descending", MaxResults=PAGE_SIZE, **asked
+        )
+        return page
+
+    def renew(self) -> None:
+        """Read the connection again for the next call."""
+        self._hook = None
+
+    def judge(self, error: Exception) -> Trouble:
+        """Say what an error of a call means."""
+        code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+        if code in DENIED_CODES:
+            return Trouble.DENIED
+        if is_expired(error):
+            return Trouble.EXPIRED
+        if "hrottl" in code or code in _TOO_MANY:
+            return Trouble.THROTTLED
+        return Trouble.PASSING if is_passing(error) else Trouble.OTHER
+
+    def _connect(self) -> SageMakerSpotTrainingHook:
+        with self._lock:
+            if self._hook is None:
+                from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+                theirs = self._settings.get("config") or {}
+                hook = SageMakerSpotTrainingHook(**{**self._settings, "config": {**_CONFIG, **theirs}})
+                hook.client  # noqa: B018 - makes it, which takes half a second, and once
+                self._hook = hook
+            return self._hook
+
+
+_TOO_MANY = frozenset({"TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "BandwidthLimitExceeded"})

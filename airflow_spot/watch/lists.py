@@ -1,0 +1,159 @@
+"""When to list, and with or without the hint. Pure: the calls are made by the watcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_spot.watch.book import Book
+from airflow_spot.watch.pace import LIST_SECONDS
+from airflow_spot.watch.sweep import HINT_MARGIN, Summary, Sweep, most_pages
+
+#: Seconds between two sweeps without the hint, while it holds: they see what it hides.
+WHOLE_SECONDS = 1800.0
+#: Seconds for which the hint is not used after it failed, and no list is asked for after one was not permitted.
+SHUNNED_SECONDS = 3600.0
+#: Pages that fail, one after the other, before their sweep is given up.
+_FAILURES = 3
+
+
+class Lists:
+    """
+    The sweeps of one watcher: one with the hint at each interval, beside one without at times; or those alone.
+
+    Times are the event loop's, in seconds.
+
+    :ivar pages: that the last whole sweep took.
+    """
+
+    def __init__(self) -> None:
+        self.pages = 1
+        #: A moment of the service's clock, and the loop's time when it had come at the latest.
+        self._moment: tuple[datetime, float] | None = None
+        self._complete_at = 0.0
+        self._hinted_at = 0.0
+        self._hinted: Sweep | None = None
+        self._whole: Sweep | None = None
+        self._whole_at = 0.0
+        self._beside = False
+        self._no_hint_until = 0.0
+        self._denied_until = 0.0
+        self._next_call = 0.0
+        self._failures = 0
+
+    def cost(self, now: float) -> int:
+        """Say how many pages the sweep at each interval takes."""
+        return 1 if self._uses_hint(now) else self.pages
+
+    def is_worth_it(self, jobs: int, now: float) -> bool:
+        """Tell whether to list for so many jobs is cheaper than to describe each of them."""
+        return jobs > self.cost(now) and now >= self._denied_until
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether the sweep of the last interval is still under way."""
+        return self._hinted is not None or (self._whole is not None and not self._beside)
+
+    def begin(self, book: Book, now: float) -> None:
+        """Begin the sweep of an interval."""
+        jobs, _ = book.counts
+        if self._uses_hint(now) and self._moment is not None:
+            # What a list showed then was so at that moment or later: no clock but the service's own is asked.
+            known, at = self._moment
+            after = known + timedelta(seconds=self._complete_at - at) - HINT_MARGIN
+            wanted = {job.name: None for job in book.listable}
+            self._hinted_at, self._beside = now, True
+            self._hinted = Sweep(wanted, after=after, most_pages=max(2, self.pages))
+            if now < self._whole_at:
+                return
+        else:
+            self._beside = False
+            self._complete_at = now
+        if self._whole is None:
+            self._whole_at = now + WHOLE_SECONDS
+            created = {job.name: job.created for job in book.listable}
+            self._whole = Sweep(created, after=None, most_pages=most_pages(jobs))
+
+    def next_page(self) -> tuple[float, Sweep] | None:
+        """Say when which sweep reads its next page; None if none is under way."""
+        sweep = self._hinted or self._whole
+        return None if sweep is None else (self._next_call, sweep)
+
+    def took(self, sweep: Sweep, page: Mapping[str, Any], asked: float, now: float) -> dict[str, Summary]:
+        """
+        Take in a page.
+
+        :param asked: when it was asked for.
+        :return: what it says of watched jobs. The sweep is over where :meth:`is_over` says so.
+        """
+        self._next_call = asked + LIST_SECONDS
+        self._failures = 0
+        goes_on = sweep.read(page)
+        if sweep.newest is not None and sweep.newest > self._service_time(asked):
+            self._moment = (sweep.newest, now)
+        if goes_on:
+            self.pages = max(self.pages, 2)  # so the hint is of use, before a long sweep comes to its end
+            return sweep.found
+        if sweep.after is None:
+            self.pages = sweep.pages
+        elif sweep.hint_failed:
+            self.shun_hint(now)
+        else:
+            self._complete_at = self._hinted_at
+        self.drop(sweep)
+        return sweep.found
+
+    def _service_time(self, at: float) -> datetime:
+        """Say what the service's clock had come to by then, at least."""
+        if self._moment is None:
+            return datetime.min.replace(tzinfo=timezone.utc)
+        known, then = self._moment
+        return known + timedelta(seconds=at - then)
+
+    def failed(self, sweep: Sweep, now: float, *, will_pass: bool) -> bool:
+        """
+        Take note of a page that failed.
+
+        :param will_pass: the same page is worth asking for again.
+        :return: whether lists are done without for a while.
+        """
+        self._next_call = now + LIST_SECONDS
+        self._failures += 1
+        if not will_pass or self._failures % _FAILURES == 0:
+            self._whole_at = self._whole_at if sweep is self._hinted else 0.0
+            self.drop(sweep)
+        if will_pass or self._failures < _FAILURES:
+            return False
+        self.deny(now, 600.0)
+        return True
+
+    def is_over(self, sweep: Sweep) -> bool:
+        """Tell whether a sweep has come to its end."""
+        return sweep is not self._hinted and sweep is not self._whole
+
+    def drop(self, sweep: Sweep) -> None:
+        """Let a sweep be over, for good or ill."""
+        if sweep is self._hinted:
+            self._hinted = None
+        elif sweep is self._whole:
+            self._whole = None
+
+    def shun_hint(self, now: float) -> bool:
+        """
+        Do without the hint for an hour.
+
+        :return: whether it was in use.
+        """
+        used = self._uses_hint(now)
+        self._no_hint_until = now + SHUNNED_SECONDS
+        self._whole_at = 0.0
+        return used
+
+    def deny(self, now: float, seconds: float = SHUNNED_SECONDS) -> None:
+        """Do without lists for a while."""
+        self._denied_until = now + seconds
+        self._hinted = self._whole = None
+
+    def _uses_hint(self, now: float) -> bool:
+        return self.pages > 1 and self._moment is not None and now >= self._no_hint_until

@@ -1,0 +1,47 @@
+"""What a watcher asks of SageMaker, and how it takes an error."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+
+class Trouble(enum.Enum):
+    """
+    What a call that failed means for the watcher.
+
+    - ``THROTTLED``: too many calls: all of them become fewer.
+    - ``PASSING``: the same call is worth repeating.
+    - ``EXPIRED``: a fresh client mends it.
+    - ``DENIED``: not permitted; time does not mend it.
+    - ``OTHER``: this call's own trouble, such as an answer that cannot be read.
+    """
+
+    THROTTLED = "throttled"
+    PASSING = "passing"
+    EXPIRED = "expired"
+    DENIED = "denied"
+    OTHER = "other"
+
+
+class Service(Protocol):
+    """SageMaker in one account and region. The calls block; they come from several threads."""
+
+    def describe(self, job_name: str) -> Mapping[str, Any] | None:
+        """Describe a training job; None where there is none of that name."""
+
+    def page(self, token: str | None, after: datetime | None) -> Mapping[str, Any]:
+        """
+        List a page of our jobs, newest first.
+
+        :param token: of the page before; None for the first page.
+        :param after: only those modified after it, for a service that keeps to that.
+        """
+
+    def renew(self) -> None:
+        """Have the next call made by a client of a new session, with credentials read anew."""
+
+    def judge(self, error: Exception) -> Trouble:
+        """Say what an error of a call means."""

@@ -1,0 +1,21 @@
+"""Where what blocks is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from asgiref.sync import sync_to_async
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """
+    Do what blocks, never on the event loop, and to its end.
+
+    asgiref's threads, and no others, may ask Airflow for a connection; broken off by a cancel in the middle of such a
+    question, they would leave its answer for the triggerer to read in place of its own.
+    """
+    return await asyncio.shield(sync_to_async(work, thread_sensitive=False)())

@@ -1,0 +1,334 @@
+"""
+One watcher for all jobs of a connection and region.
+
+A single task makes the calls, in threads: the next page of a sweep where one is due, else a describe of a
+job that changed, else one that is due for safety. So the calls grow with the changes and not with the jobs, and
+whatever makes one of them fail is answered in one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from airflow_spot.core.outcomes import ENDED_STATUSES
+from airflow_spot.watch import observe
+from airflow_spot.watch.book import Book, Job
+from airflow_spot.watch.lists import Lists
+from airflow_spot.watch.pace import QUIET_DESCRIBE_SECONDS, Pace, retry_delay, safety_delay
+from airflow_spot.watch.service import Service, Trouble
+from airflow_spot.watch.subscription import News, Subscription
+from airflow_spot.watch.sweep import Summary, Sweep, contradicts_hint, is_news, status_of
+from airflow_spot.watch.threads import in_thread
+
+#: Seconds for which an ended job's last transitions are waited for; then its end is told without them.
+ENDED_SECONDS = 0.8
+#: Describes of one job that fail, one after the other, before a worker is asked to find out why: about two hours.
+BLIND_LOOKS = 30
+#: And seconds in which no call at all is answered.
+BLIND_SECONDS = 7200.0
+#: Seconds in which no call is answered before everybody who waits is told.
+TOLD_SECONDS = 60.0
+#: A watcher that breaks begins anew after so many seconds.
+RESTART_SECONDS = 5.0
+_REMINDER_SECONDS = 600.0
+#: Subscribers that are told at a time, before others have their turn on the loop.
+_SLICE = 50
+_AT_ONCE = 2
+#: Describes made at once, where jobs wait to be described.
+TOGETHER = 4
+#: A clock may show a moment before the one that was waited for.
+_LEAST_REST = 0.001
+
+
+class Watcher:
+    """
+    Watches jobs for as long as somebody waits for one.
+
+    :param service: makes the calls.
+    :param name: of what is watched, for the log.
+    :param log: the triggerer's.
+    :param on_end: called when the last subscriber is gone.
+    :param call: does what blocks.
+    :param chance: gives a number from 0 up to 1.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        name: str,
+        log: Any,
+        *,
+        on_end: Callable[[Watcher], None] = lambda _: None,
+        call: Callable[[Callable[[], Any]], Awaitable[Any]] = in_thread,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = name
+        self.book = Book()
+        self._service = service
+        self._log = log
+        self._on_end = on_end
+        self._call = call
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        now = self._clock()
+        self._lists = Lists()
+        self._pace = Pace()
+        self._begun: float | None = None  # the sweep of this interval
+        self._not_before = now
+        self._next_quiet = now
+        self._answered = now
+        self._told = False
+        self._reminded = -_REMINDER_SECONDS
+        self.book.forget(now)
+
+    # ---- who waits
+
+    def subscribe(self, job_name: str, *, seen: int = 0, interval: float = 30.0) -> Subscription:
+        """
+        Wait for a job.
+
+        :param seen: how many of its transitions have been told before.
+        :param interval: seconds between two sweeps, at most, as long as calls are not throttled.
+        """
+        made = Subscription(job_name, seen, interval, ask=self._ask, close=self._close)
+        self.book.add(made, self._clock())
+        if self._task is None or self._task.done():
+            self._start()
+        self._wake.set()
+        return made
+
+    def _ask(self, subscription: Subscription) -> None:
+        self.book.hurry(self.book.jobs[subscription.job_name], first=True)
+        self._wake.set()
+
+    def _close(self, subscription: Subscription) -> None:
+        self.book.remove(subscription)
+        if not self.book.jobs:
+            self._on_end(self)
+            task, self._task = self._task, None
+            if task is not None:
+                task.cancel()
+
+    # ---- its task
+
+    def _start(self) -> None:
+        # In an empty context: what it logs belongs to the triggerer, and not to the task that came first.
+        self._task = contextvars.Context().run(self._loop.create_task, self._run())
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Begin anew if somebody still waits: what cancelled the task was not the last of them."""
+        if self.book.jobs and task is self._task:
+            # Later, if the loop still runs then: it may be what ends.
+            self._loop.call_later(RESTART_SECONDS, self._restart, task)
+
+    def _restart(self, task: asyncio.Task[None]) -> None:
+        if self.book.jobs and task is self._task:
+            self._log.warning("The watcher of %s was cancelled while jobs are waited for: it begins anew", self.name)
+            self._begin_anew()
+            self._start()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                while True:
+                    await self._turn()
+            except Exception as error:
+                self._log.warning(
+                    "The watcher of %s broke and begins anew: %s: %s",
+                    self.name,
+                    type(error).__name__,
+                    error,
+                    exc_info=True,
+                )
+                await asyncio.sleep(RESTART_SECONDS * (1 + self._chance()))
+                self._begin_anew()
+
+    async def _turn(self) -> None:
+        """Make the call that is due, or wait for one."""
+        now = self._clock()
+        if now < self._not_before:
+            await self._rest(self._not_before)
+            return
+        busy = self._lists.is_busy
+        if not busy and now >= self._next_sweep:
+            self._sweep(now)
+        page = self._lists.next_page()
+        if page is not None and now >= page[0]:
+            await self._read(page[1])
+        elif urgent := self.book.take_urgent(TOGETHER):
+            await asyncio.gather(*(self._describe(job) for job in urgent))
+        elif (due := self.book.next_due) is not None and now >= max(due[0], self._next_quiet):
+            self._next_quiet = now + QUIET_DESCRIBE_SECONDS * self._pace.factor
+            await self._describe(due[1])
+        else:
+            moments = [] if busy else [self._next_sweep]
+            moments += [page[0]] if page is not None else []
+            moments += [max(due[0], self._next_quiet)] if due is not None else []
+            await self._rest(min(moments))
+
+    async def _rest(self, until: float) -> None:
+        self._wake.clear()
+        waiter = self._loop.create_task(self._wake.wait())
+        try:
+            await asyncio.wait((waiter,), timeout=max(_LEAST_REST, until - self._clock()))
+        finally:
+            waiter.cancel()
+
+    @property
+    def _next_sweep(self) -> float:
+        if self._begun is None:
+            return 0.0
+        listable, others = self.book.counts
+        listed = self._lists.is_worth_it(listable, self._clock())
+        pages, describes = (self._lists.cost(self._clock()), others) if listed else (0, others + listable)
+        return self._begun + self._pace.interval(self.book.interval, pages, describes)
+
+    def _sweep(self, now: float) -> None:
+        self._begun = now
+        for job in self.book.unlistable:
+            self.book.hurry(job)
+        listable, _ = self.book.counts
+        if self._lists.is_worth_it(listable, now):
+            self._lists.begin(self.book, now)
+        else:
+            for job in self.book.listable:
+                self.book.hurry(job)
+
+    # ---- the list
+
+    async def _read(self, sweep: Sweep) -> None:
+        try:
+            asked = self._clock()
+            page = await self._call(partial(self._service.page, sweep.token, sweep.after))
+        except Exception as error:
+            await self._not_read(sweep, error)
+            return
+        now = self._clock()
+        self._answer(now)
+        for name, summary in self._lists.took(sweep, page, asked, now).items():
+            job = self.book.jobs.get(name)
+            if job is not None:
+                self._compare(job, summary)
+        if not self._lists.is_over(sweep):
+            return
+        if sweep.hint_failed:
+            self._log.info("%s: LastModifiedTimeAfter is not kept to; lists are read whole for an hour", self.name)
+            self._lists.begin(self.book, now)
+        elif sweep.after is None:
+            for name in sweep.missing:
+                job = self.book.jobs.get(name)
+                # One that no describe has shown yet has its first look before it.
+                if job is not None and job.described is not None:
+                    self.book.hurry(job)
+
+    async def _not_read(self, sweep: Sweep, error: Exception) -> None:
+        trouble, now = await self._failed(error), self._clock()
+        if trouble is Trouble.DENIED:
+            self._lists.deny(now)
+        elif not self._lists.failed(sweep, now, will_pass=trouble is not Trouble.OTHER):
+            return
+        self._log.warning("%s: jobs cannot be listed, and are described one by one instead: %s", self.name, error)
+
+    def _compare(self, job: Job, summary: Summary) -> None:
+        before, job.listed, job.created = job.listed, summary.status, summary.created
+        if summary.status[0] in ENDED_STATUSES:
+            if before != summary.status:
+                self.book.hurry(job, first=True)
+                self._loop.call_later(ENDED_SECONDS, self._tell_end, job)
+        elif is_news(summary.status, before, job.described):
+            self.book.hurry(job)
+
+    def _tell_end(self, job: Job) -> None:
+        """Tell an end that no describe could tell in time: many jobs end at once, or its describe fails."""
+        if self.book.jobs.get(job.name) is not job or (job.described and job.described[0] in ENDED_STATUSES):
+            return
+        for subscriber in job.subscribers:
+            subscriber.tell(News(ended=True))
+
+    # ---- single jobs
+
+    async def _describe(self, job: Job) -> None:
+        try:
+            description = await self._call(partial(self._service.describe, job.name))
+            now = self._clock()
+            self._answer(now)
+            if description is None:
+                for subscriber in job.subscribers:
+                    subscriber.tell(News(gone=True))
+            else:
+                job.described, job.created = status_of(description), description.get("CreationTime")
+                if contradicts_hint(description) and self._lists.shun_hint(now):
+                    self._log.info(
+                        "%s: LastModifiedTime does not move with each transition; lists are read whole", self.name
+                    )
+                for subscriber in job.subscribers:
+                    subscriber.look(observe.read(description, subscriber.seen))
+        except Exception as error:
+            await self._not_described(job, error)
+        else:
+            job.failures = 0
+            self.book.schedule(job, now + safety_delay(self._chance()))
+
+    async def _not_described(self, job: Job, error: Exception) -> None:
+        trouble = await self._failed(error)
+        if trouble in (Trouble.THROTTLED, Trouble.EXPIRED):
+            self.book.hurry(job, first=True)
+            return
+        job.failures += 1
+        if trouble is Trouble.DENIED or job.failures > BLIND_LOOKS:
+            for subscriber in job.subscribers:
+                subscriber.tell(News(refused=str(error)))
+        elif job.failures > _AT_ONCE or trouble is Trouble.OTHER:
+            for subscriber in job.subscribers:
+                subscriber.tell(News(trouble=str(error)))
+        if trouble is Trouble.PASSING and job.failures <= _AT_ONCE:
+            self.book.hurry(job)
+        else:
+            self.book.schedule(job, self._clock() + retry_delay(job.failures, self._chance()))
+
+    # ---- calls that fail
+
+    def _answer(self, now: float) -> None:
+        if self._told:
+            self._log.info("%s: calls are answered again", self.name)
+        self._answered, self._told = now, False
+        self._pace.answered()
+
+    async def _failed(self, error: Exception) -> Trouble:
+        """Take note of a call that failed, and say what that means."""
+        trouble, now = self._service.judge(error), self._clock()
+        if trouble in (Trouble.DENIED, Trouble.OTHER):
+            return trouble
+        if trouble is Trouble.EXPIRED:
+            self._service.renew()
+        pause = self._pace.throttled if trouble is Trouble.THROTTLED else self._pace.failed
+        self._not_before = now + pause(self._chance())
+        if now - self._reminded >= _REMINDER_SECONDS:
+            self._reminded = now
+            self._log.warning("%s: %s (%s); calls are made less often until it passes", self.name, error, trouble.value)
+        blind = now - self._answered
+        if blind >= BLIND_SECONDS:
+            await self._tell_all(News(refused=str(error)))
+        elif blind >= TOLD_SECONDS and not self._told:
+            self._told = True
+            await self._tell_all(News(trouble=str(error)))
+        return trouble
+
+    async def _tell_all(self, news: News) -> None:
+        for number, job in enumerate(list(self.book.jobs.values())):
+            for subscriber in job.subscribers:
+                subscriber.tell(news)
+            if number % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
