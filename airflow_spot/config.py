@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from airflow.configuration import conf
 
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.fields import InvalidField, check_queue_url
 
 SECTION = "airflow_spot"
 CHECK_INTERVAL_SECONDS = 30.0
@@ -50,6 +50,19 @@ def check_interval() -> float:
     if interval <= 0:
         raise InvalidField("[airflow_spot] check_interval", interval, "must be seconds, above 0")
     return float(interval)
+
+
+def events_queue_url(of_task: str | None = None) -> str | None:
+    """
+    Say which queue SageMaker's events come to; None for none.
+
+    :param of_task: what the task says itself.
+    :raises InvalidField: it is no queue's URL.
+    """
+    if of_task:
+        return check_queue_url("events_queue_url", of_task)
+    url = conf.get(SECTION, "events_queue_url", fallback=None)
+    return check_queue_url(f"[{SECTION}] events_queue_url", url) if url else None
 
 
 def stop_on_kill() -> bool:

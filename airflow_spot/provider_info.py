@@ -53,6 +53,16 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "60",
                         "default": "30",
                     },
+                    "events_queue_url": {
+                        "description": (
+                            "The SQS queue that SageMaker's events come to: a triggerer hears of a change at once "
+                            "and looks rarely. For tasks that do not set events_queue_url themselves."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://sqs.eu-central-1.amazonaws.com/123456789012/airflow-spot-events",
+                        "default": None,
+                    },
                     "stop_on_kill": {
                         "description": (
                             "Whether a task that is killed or gives up stops its training job, for tasks that do "

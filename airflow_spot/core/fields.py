@@ -51,6 +51,17 @@ def is_templated(value: Any) -> bool:
     return not (value is None or isinstance(value, (bool, int, float, Mapping, Sequence)))
 
 
+def check_queue_url(field: str, value: Any) -> str:
+    """
+    Check the URL of a queue.
+
+    :raises InvalidField: it is none, such as the queue's name or ARN.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^/\s]+/\S+", value):
+        raise InvalidField(field, value, "must be the URL of an SQS queue, as https://sqs.<region>.amazonaws.com/...")
+    return value
+
+
 def plain_copy(value: Any) -> Any:
     """Copy mappings and lists all the way down, and nothing else: an XComArg in them drags its DAG along."""
     if isinstance(value, Mapping):

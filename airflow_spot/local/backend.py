@@ -10,6 +10,7 @@ from airflow_spot.local.audit import Audit
 from airflow_spot.local.aws import Aws
 from airflow_spot.local.clock import Clock
 from airflow_spot.local.container import Containers
+from airflow_spot.local.events import Events
 from airflow_spot.local.faults import Faults
 from airflow_spot.local.images import Images
 from airflow_spot.local.journal import Journal
@@ -35,6 +36,7 @@ class Backend:
     :param aws: clients for S3 and CloudWatch Logs that talk to this very service.
     :param containers: starts processes that see a directory of their own at ``/opt/ml``.
     :param images: what runs for a container image.
+    :param events: tells EventBridge of state changes.
     :param logs: CloudWatch Logs streams.
     :param capacity: the markets.
     :param engine: drives training jobs.
@@ -51,6 +53,7 @@ class Backend:
     aws: Aws
     containers: Containers
     images: Images
+    events: Events
     logs: Logs
     capacity: Capacity
     engine: Engine
@@ -70,6 +73,7 @@ class Backend:
             closer()
         self.engine.close()
         self.journal.close()
+        self.events.close()
         self.containers.close()
         self.logs.close()
         self.audit.write("service", action="stopped")

@@ -323,6 +323,7 @@ class Lifecycle:
     def _record(self) -> None:
         job = self.job
         self._backend.journal.changed(job)
+        self._backend.events.training(job, self._backend.store.tags.get(job.arn, {}))
         self._backend.audit.write(
             "state",
             kind="training",

@@ -83,6 +83,7 @@ def _resume(backend: Backend, job: TrainingJob, died: float) -> None:
         if not job.terminal and job.secondary in ("Interrupted", "Restarting", "Downloading"):
             job.enter("Starting", now)
         backend.journal.changed(job)
+        backend.events.training(job, backend.store.tags.get(job.arn, {}))
         backend.audit.write(
             "state",
             kind="training",

@@ -21,6 +21,7 @@ from airflow_spot.local.capacity import Capacity
 from airflow_spot.local.clock import Clock
 from airflow_spot.local.container import Containers
 from airflow_spot.local.engine import Engine
+from airflow_spot.local.events import Events
 from airflow_spot.local.faults import Faults
 from airflow_spot.local.images import Images
 from airflow_spot.local.journal import Journal
@@ -68,6 +69,7 @@ def build(settings: Settings) -> Backend:
         aws=aws,
         containers=Containers(settings),
         images=Images(settings),
+        events=Events(aws),
         logs=Logs(aws, clock),
         capacity=capacity,
         engine=engine,

@@ -29,6 +29,8 @@ TARGET = "SageMaker."
 JSON_TYPE = "application/x-amz-json-1.1"
 INVOCATIONS = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)")
 _NAMES = ("Name", "Arn")
+#: Services that make rules for events.
+_MAKE_RULES = frozenset({"events", "cloudformation"})
 
 StartResponse: TypeAlias = Any
 
@@ -101,8 +103,11 @@ class Server:
         return _json(result) if error is None else error_response(error)
 
     def _rest_of_aws(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        service = scope(environ)[1]
+        if service in _MAKE_RULES:
+            self._backend.events.begin()
         # What is not signed in its headers is S3's too: presigned URLs.
-        if scope(environ)[1] not in ("s3", ""):
+        if service not in ("s3", ""):
             return self._moto(environ, start_response)
         operation, bucket, key = s3_operation(environ)
         faults = self._strike(f"s3:{operation}", key, environ)

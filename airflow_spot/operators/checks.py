@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_spot.core import rules
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.fields import InvalidField, is_templated
+from airflow_spot.core.fields import InvalidField, check_queue_url, is_templated
 from airflow_spot.core.plan import SpotSettings, apply_settings, check_ladder
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def check_literals(operator: SageMakerSpotTrainingOperator, settings: SpotSettin
         value = getattr(operator, name)
         if value is not None and (isinstance(value, timedelta) or not is_templated(value)):
             seconds(name, value)
+    if operator.events_queue_url is not None and not is_templated(operator.events_queue_url):
+        check_queue_url("events_queue_url", operator.events_queue_url)
     if operator.source_dir is not None and operator.entry_point is None:
         raise InvalidField("source_dir", operator.source_dir, "name the script in it as entry_point")
     config = operator.config

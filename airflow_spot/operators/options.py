@@ -14,6 +14,7 @@ class RunOptions:
 
     :param deferrable: wait in the triggerer.
     :param check_interval: seconds between two looks.
+    :param events_queue_url: of the queue that SageMaker's events come to, which the triggerer listens to.
     :param print_log: show the job's output in the task's log.
     :param resume: go on from what the run has; False trains anew when a person starts the task over.
     :param on_config_change: what a person's clear does where the task's training is another than the last one's:
@@ -23,6 +24,7 @@ class RunOptions:
 
     deferrable: bool = False
     check_interval: float = 30.0
+    events_queue_url: str | None = None
     print_log: bool = True
     resume: bool = True
     on_config_change: str = "resume"

@@ -92,6 +92,8 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param wait_for_completion: False creates or finds the job, returns its description, and leaves it running.
     :param print_log: show the job's output in the task's log: as it comes, or, deferrable, its end at each resume.
     :param check_interval: seconds between two looks at the job. Default: ``[airflow_spot] check_interval``, 30.
+    :param events_queue_url: an SQS queue that SageMaker's events come to, see ``docs/events.md`` (templated).
+        Default: ``[airflow_spot] events_queue_url``, none.
     :param max_ingestion_time: seconds after which the task gives up: the job is stopped, and the task fails.
     :param check_if_job_exists: accepted, and of no effect: a job's name follows from the run.
     :param action_if_job_exists: accepted, and of no effect, likewise.
@@ -124,6 +126,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         "entry_point",
         "source_dir",
         "code_location",
+        "events_queue_url",
     )
     template_ext: Sequence[str] = ()
     template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
@@ -156,6 +159,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         wait_for_completion: bool = True,
         print_log: bool = True,
         check_interval: float | None = None,
+        events_queue_url: str | None = None,
         max_ingestion_time: int | None = None,
         check_if_job_exists: bool = True,
         action_if_job_exists: str = "timestamp",
@@ -190,6 +194,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.wait_for_completion = wait_for_completion
         self.print_log = print_log
         self.check_interval = check_interval
+        self.events_queue_url = events_queue_url
         self.max_ingestion_time = max_ingestion_time
         self.check_if_job_exists = check_if_job_exists
         self.action_if_job_exists = action_if_job_exists
@@ -291,6 +296,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
                 turn=wait.turn or str(run.history.live.rung if run.history.live else ""),
                 carry=wait.carry,
                 poll_interval=run.options.check_interval,
+                events_queue_url=run.options.events_queue_url,
                 stop_on_kill=run.options.stop_on_kill,
                 try_number=run.this_try.number,
                 aws_conn_id=self.aws_conn_id,
@@ -345,6 +351,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         return RunOptions(
             deferrable=self.deferrable,
             check_interval=settings.check_interval() if self.check_interval is None else float(self.check_interval),
+            events_queue_url=settings.events_queue_url(self.events_queue_url),
             print_log=self.print_log,
             resume=coerce(self.resume, Shape("boolean"), "resume"),
             on_config_change=self.on_config_change,

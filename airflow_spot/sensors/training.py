@@ -10,6 +10,7 @@ from airflow.configuration import conf
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
+from airflow_spot import config as settings
 from airflow_spot.compat import AirflowException, AirflowSensorTimeout, PokeReturnValue
 from airflow_spot.core.marks import TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
@@ -32,23 +33,26 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
 
     :param job_name: the training job (templated).
     :param deferrable: wait in the triggerer.
+    :param events_queue_url: as for the operator (templated).
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon sensor.
     :return: ``{"Training": <the job's description>}`` without hyperparameters and environment.
     """
 
     aws_hook_class = SageMakerSpotTrainingHook
-    template_fields: Sequence[str] = aws_template_fields("job_name")
+    template_fields: Sequence[str] = aws_template_fields("job_name", "events_queue_url")
     ui_color: str = "#d6ecd2"
 
     def __init__(
         self,
         *,
         job_name: str,
+        events_queue_url: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.job_name = job_name
+        self.events_queue_url = events_queue_url
         self.deferrable = deferrable
         self._seen = 0
 
@@ -67,6 +71,7 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
                 job_name=self.job_name,
                 until=limit.timestamp(),
                 poll_interval=self.poke_interval,
+                events_queue_url=settings.events_queue_url(self.events_queue_url),
                 seen=self._seen,
                 stop_on_kill=False,  # the job is not ours to stop
                 aws_conn_id=self.aws_conn_id,

@@ -15,8 +15,9 @@ from airflow_spot.compat_triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.story import transition_line
 from airflow_spot.triggers.cancelled import stop_if_ended
-from airflow_spot.triggers.watching import HookService
+from airflow_spot.triggers.watching import HookService, Queue
 from airflow_spot.watch.observe import waits_longer_than
+from airflow_spot.watch.push import Mailbox
 from airflow_spot.watch.registry import WATCHERS, key_of
 from airflow_spot.watch.service import Service
 from airflow_spot.watch.subscription import News, Subscription
@@ -45,6 +46,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     :param carry: handed back unchanged in the event: how the operator's run goes on where it was.
     :param poll_interval: seconds between two looks, at most: one watcher looks for all triggers of a connection.
     :param seen: how many of the job's transitions have been told before.
+    :param events_queue_url: of an SQS queue that SageMaker's events come to, see ``docs/events.md``; None for none.
     :param stop_on_kill: whether a user's mark-failed, mark-success or clear stops the job.
     :param try_number: the Airflow try that waits, for the stop's mark.
     :param aws_conn_id: and the next three: as for the operator.
@@ -60,6 +62,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         carry: dict[str, Any] | None = None,
         poll_interval: float = 30.0,
         seen: int = 0,
+        events_queue_url: str | None = None,
         stop_on_kill: bool = True,
         try_number: int = 1,
         aws_conn_id: str | None = "aws_default",
@@ -75,6 +78,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         self.carry = carry or {}
         self.poll_interval = poll_interval
         self.seen = seen
+        self.events_queue_url = events_queue_url
         self.stop_on_kill = stop_on_kill
         self.try_number = try_number
         self.aws_conn_id = aws_conn_id
@@ -97,6 +101,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
                 "carry": self.carry,
                 "poll_interval": self.poll_interval,
                 "seen": self.seen,
+                "events_queue_url": self.events_queue_url,
                 "stop_on_kill": self.stop_on_kill,
                 "try_number": self.try_number,
                 "aws_conn_id": self.aws_conn_id,
@@ -128,7 +133,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         if self.job_name is None:
             yield await self._pause_over()
             return
-        watcher = WATCHERS.get(key_of(self._settings), self._service)
+        key = key_of({**self._settings, "events": self.events_queue_url})
+        watcher = WATCHERS.get(key, self._service, self._mailbox)
         with watcher.subscribe(self.job_name, seen=self.seen, interval=self.poll_interval) as subscription:
             while True:
                 event = await self._next(subscription)
@@ -217,6 +223,9 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     def _service(self) -> Service:
         """What the watcher asks; it does not hold on to this trigger."""
         return HookService(**self._settings)
+
+    def _mailbox(self) -> Mailbox | None:
+        return Queue(self.events_queue_url, **self._settings) if self.events_queue_url else None
 
     def _connect(self) -> SageMakerSpotTrainingHook:
         """A hook of its own, for the stop: it is patient, and waits for no sweep."""

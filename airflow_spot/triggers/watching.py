@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ _CONFIG: dict[str, Any] = {
     "connect_timeout": 10,
     "read_timeout": 20,
 }
+
+
+_BATCH = 10  # what SQS gives and takes at a time
 
 
 class HookService:
@@ -57,14 +60,7 @@ class HookService:
 
     def judge(self, error: Exception) -> Trouble:
         """Say what an error of a call means."""
-        code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
-        if code in DENIED_CODES:
-            return Trouble.DENIED
-        if is_expired(error):
-            return Trouble.EXPIRED
-        if "hrottl" in code or code in _TOO_MANY:
-            return Trouble.THROTTLED
-        return Trouble.PASSING if is_passing(error) else Trouble.OTHER
+        return judge(error)
 
     def _connect(self) -> SageMakerSpotTrainingHook:
         with self._lock:
@@ -76,6 +72,62 @@ class HookService:
                 hook.client  # noqa: B018 - makes it, which takes half a second, and once
                 self._hook = hook
             return self._hook
+
+
+class Queue:
+    """
+    A queue of SQS that SageMaker's events come to.
+
+    :param url: the queue's.
+    :param settings: arguments of the hook, as above.
+    """
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self._url = url
+        self._settings = settings
+        self._client: Any = None
+
+    def receive(self) -> Sequence[Mapping[str, Any]]:
+        """Wait for messages, for as long as a triggerer's end may be held up. What is not deleted comes again."""
+        answer = self._connect().receive_message(
+            QueueUrl=self._url, MaxNumberOfMessages=_BATCH, WaitTimeSeconds=10, VisibilityTimeout=5
+        )
+        messages: Sequence[Mapping[str, Any]] = answer.get("Messages", ())
+        return messages
+
+    def delete(self, handles: Sequence[str]) -> None:
+        """Take messages out of the queue; one that stays comes again, without harm."""
+        entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(handles)]
+        self._connect().delete_message_batch(QueueUrl=self._url, Entries=entries)
+
+    def renew(self) -> None:
+        """Read the connection again for the next call."""
+        self._client = None
+
+    def judge(self, error: Exception) -> Trouble:
+        """Say what an error of a call means."""
+        return judge(error)
+
+    def _connect(self) -> Any:
+        if self._client is None:
+            from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+
+            theirs = self._settings.get("config") or {}
+            config = {**_CONFIG, "read_timeout": 40, **theirs}
+            self._client = SqsHook(**{**self._settings, "config": config}).conn
+        return self._client
+
+
+def judge(error: Exception) -> Trouble:
+    """Say what an error of a call means for who watches."""
+    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    if code in DENIED_CODES:
+        return Trouble.DENIED
+    if is_expired(error):
+        return Trouble.EXPIRED
+    if "hrottl" in code or code in _TOO_MANY:
+        return Trouble.THROTTLED
+    return Trouble.PASSING if is_passing(error) else Trouble.OTHER
 
 
 _TOO_MANY = frozenset({"TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "BandwidthLimitExceeded"})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from airflow_spot.watch.push import Mailbox
 from airflow_spot.watch.service import Service
 from airflow_spot.watch.watcher import Watcher
 
@@ -21,12 +22,15 @@ class Watchers:
     def __init__(self) -> None:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = WeakKeyDictionary()
 
-    def get(self, key: str, connect: Callable[[], Service]) -> Watcher:
+    def get(
+        self, key: str, connect: Callable[[], Service], mailbox: Callable[[], Mailbox | None] = lambda: None
+    ) -> Watcher:
         """
         Give the watcher of a key, on the running event loop. Subscribe to it at once.
 
         :param key: what its calls are made with.
-        :param connect: gives it a service, if there is no watcher yet; must not block.
+        :param connect: gives it a service, if there is no watcher yet; must not block. So does ``mailbox``, if there
+            is a queue that events come to.
         """
         loop = asyncio.get_running_loop()
         watchers = self._by_loop.setdefault(loop, {})
@@ -35,7 +39,7 @@ class Watchers:
             def end(_: Watcher) -> None:
                 watchers.pop(key, None)
 
-            watchers[key] = Watcher(connect(), key, log, on_end=end)
+            watchers[key] = Watcher(connect(), key, log, mailbox=mailbox(), on_end=end)
         return watchers[key]
 
     def count(self) -> int:

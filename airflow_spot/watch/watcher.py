@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from airflow_spot.watch import observe
 from airflow_spot.watch.book import Book, Job
 from airflow_spot.watch.lists import Lists
 from airflow_spot.watch.pace import QUIET_DESCRIBE_SECONDS, Pace, retry_delay, safety_delay
+from airflow_spot.watch.push import SWEEP_SECONDS, Listener, Mailbox
 from airflow_spot.watch.service import Service, Trouble
 from airflow_spot.watch.subscription import News, Subscription
 from airflow_spot.watch.sweep import Summary, Sweep, contradicts_hint, is_news, status_of
@@ -41,6 +43,8 @@ _SLICE = 50
 _AT_ONCE = 2
 #: Describes made at once, where jobs wait to be described.
 TOGETHER = 4
+#: While events come, it is looked so often whether they still do.
+SILENCE_SEEN_SECONDS = 30.0
 #: A clock may show a moment before the one that was waited for.
 _LEAST_REST = 0.001
 
@@ -52,6 +56,7 @@ class Watcher:
     :param service: makes the calls.
     :param name: of what is watched, for the log.
     :param log: the triggerer's.
+    :param mailbox: a queue that SageMaker's events come to; sweeps are rare while it answers.
     :param on_end: called when the last subscriber is gone.
     :param call: does what blocks.
     :param chance: gives a number from 0 up to 1.
@@ -63,6 +68,7 @@ class Watcher:
         name: str,
         log: Any,
         *,
+        mailbox: Mailbox | None = None,
         on_end: Callable[[Watcher], None] = lambda _: None,
         call: Callable[[Callable[[], Any]], Awaitable[Any]] = in_thread,
         chance: Callable[[], float] = random.random,
@@ -78,6 +84,12 @@ class Watcher:
         self._clock = self._loop.time
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._listener = None
+        if mailbox is not None:
+            self._listener = Listener(
+                mailbox, name, log, self._hear, call=call, clock=self._clock, now=_now, chance=chance
+            )
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -112,13 +124,23 @@ class Watcher:
         self.book.hurry(self.book.jobs[subscription.job_name], first=True)
         self._wake.set()
 
+    def _hear(self, job_name: str) -> bool:
+        """Be told that a job changed; whether it is watched here."""
+        job = self.book.jobs.get(job_name)
+        if job is None:
+            return False
+        self.book.hurry(job, first=True)
+        self._wake.set()
+        return True
+
     def _close(self, subscription: Subscription) -> None:
         self.book.remove(subscription)
         if not self.book.jobs:
             self._on_end(self)
-            task, self._task = self._task, None
-            if task is not None:
-                task.cancel()
+            tasks, self._task, self._listening = (self._task, self._listening), None, None
+            for task in tasks:
+                if task is not None:
+                    task.cancel()
 
     # ---- its task
 
@@ -126,6 +148,8 @@ class Watcher:
         # In an empty context: what it logs belongs to the triggerer, and not to the task that came first.
         self._task = contextvars.Context().run(self._loop.create_task, self._run())
         self._task.add_done_callback(self._ended)
+        if self._listener is not None and (self._listening is None or self._listening.done()):
+            self._listening = contextvars.Context().run(self._loop.create_task, self._listener.run())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Begin anew if somebody still waits: what cancelled the task was not the last of them."""
@@ -176,7 +200,13 @@ class Watcher:
             moments = [] if busy else [self._next_sweep]
             moments += [page[0]] if page is not None else []
             moments += [max(due[0], self._next_quiet)] if due is not None else []
+            # A queue may fall silent meanwhile, and then the next sweep is due sooner.
+            moments += [now + SILENCE_SEEN_SECONDS] if self._hears else []
             await self._rest(min(moments))
+
+    @property
+    def _hears(self) -> bool:
+        return self._listener is not None and self._listener.hears
 
     async def _rest(self, until: float) -> None:
         self._wake.clear()
@@ -193,7 +223,8 @@ class Watcher:
         listable, others = self.book.counts
         listed = self._lists.is_worth_it(listable, self._clock())
         pages, describes = (self._lists.cost(self._clock()), others) if listed else (0, others + listable)
-        return self._begun + self._pace.interval(self.book.interval, pages, describes)
+        wanted = max(self.book.interval, SWEEP_SECONDS) if self._hears else self.book.interval
+        return self._begun + self._pace.interval(wanted, pages, describes)
 
     def _sweep(self, now: float) -> None:
         self._begun = now
@@ -332,3 +363,7 @@ class Watcher:
                 subscriber.tell(news)
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -91,6 +91,7 @@ FULL: dict[str, Any] = {
     "carry": CARRY,
     "poll_interval": 7.5,
     "seen": 4,
+    "events_queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
     "stop_on_kill": False,
     "try_number": 3,
     "aws_conn_id": None,

@@ -1,0 +1,94 @@
+"""State changes as EventBridge events on moto's default bus, from where rules take them to queues."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_spot.local.aws import Aws
+from airflow_spot.local.job import TrainingJob
+
+log = logging.getLogger(__name__)
+
+SOURCE = "aws.sagemaker"
+TRAINING = "SageMaker Training Job State Change"
+_TIMES = frozenset({"CreationTime", "LastModifiedTime", "TrainingStartTime", "TrainingEndTime", "StartTime", "EndTime"})
+_MOST_AT_ONCE = 10  # what PutEvents takes
+
+
+class Events:
+    """
+    Sends events in the order of the changes, from a thread of its own: a job does not wait for them.
+
+    Before anybody has made a rule nobody could get one, so that none is sent: thousands of simulated jobs would spend
+    more on them than on themselves. An event that cannot be sent is lost, as an event may be.
+
+    :param aws: for the bus, in each region.
+    """
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self._waiting: queue.SimpleQueue[tuple[str, dict[str, Any]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """Send from now on: somebody may make a rule."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send, name="events", daemon=True)
+                self._thread.start()
+
+    def training(self, job: TrainingJob, tags: Mapping[str, str]) -> None:
+        """Tell that a training job has changed. Whoever calls holds its lock."""
+        if self._thread is None:
+            return
+        entry = {
+            "Source": SOURCE,
+            "DetailType": TRAINING,
+            "Resources": [job.arn],
+            "Detail": json.dumps({**_in_milliseconds(job.describe()), "Tags": dict(tags)}, default=str),
+        }
+        self._waiting.put((job.region, entry))
+
+    def close(self) -> None:
+        """Send what waits, and end."""
+        with self._lock:
+            if self._thread is not None:
+                self._waiting.put(None)
+                self._thread.join(timeout=5)
+
+    def _send(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            region, entries, ended = first[0], [first[1]], False
+            while len(entries) < _MOST_AT_ONCE and not self._waiting.empty():
+                following = self._waiting.get()
+                if following is None:
+                    ended = True
+                    break
+                if following[0] != region:
+                    self._put(region, entries)
+                    region, entries = following[0], []
+                entries.append(following[1])
+            self._put(region, entries)
+            if ended:
+                return
+
+    def _put(self, region: str, entries: list[dict[str, Any]]) -> None:
+        try:
+            self._aws.client("events", region).put_events(Entries=entries)
+        except Exception:  # a rule whose queue is gone, or the service's own end: no job may suffer from it
+            log.warning("%d events were not delivered", len(entries), exc_info=True)
+
+
+def _in_milliseconds(value: Any, name: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {key: _in_milliseconds(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_in_milliseconds(each) for each in value]
+    # AWS writes them as text.
+    return str(int(value * 1000)) if name in _TIMES else value
