@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow import __version__ as airflow_version
+
+#: Whether Airflow ends a deferred task at its ``execution_timeout``, by no code of ours: goes when 2.11 is no longer
+#: supported.
+EXECUTION_TIMEOUT_COUNTS_DEFERRED = airflow_version.startswith("2.")
+
 if TYPE_CHECKING:
     from airflow.sdk import Context, PokeReturnValue
     from airflow.sdk.exceptions import (
@@ -36,6 +42,7 @@ else:
         from airflow.sdk import Context, PokeReturnValue
 
 __all__ = [
+    "EXECUTION_TIMEOUT_COUNTS_DEFERRED",
     "AirflowException",
     "AirflowFailException",
     "AirflowSensorTimeout",

@@ -15,7 +15,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from botocore.exceptions import ClientError
 
 from airflow_spot import config as settings
-from airflow_spot.compat import AirflowException, AirflowTaskTimeout
+from airflow_spot.compat import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.fields import InvalidField, Shape, coerce
@@ -407,6 +407,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             max_ingestion_time=self.max_ingestion_time,
             execution_timeout=self.execution_timeout,
             deferrable=self.deferrable,
+            airflow_counts=EXECUTION_TIMEOUT_COUNTS_DEFERRED,
             run_started=getattr(dag_run, "start_date", None),
             dagrun_timeout=getattr(self.dag, "dagrun_timeout", None) if self.has_dag() else None,
         )

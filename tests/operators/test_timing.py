@@ -20,6 +20,8 @@ STARTED = NOW - timedelta(minutes=5)
         ({}, None),
         ({"max_ingestion_time": "10m"}, 10),
         ({"execution_timeout": timedelta(minutes=20), "deferrable": True}, 20),
+        ({"execution_timeout": timedelta(minutes=20), "deferrable": True, "airflow_counts": True}, 19),
+        ({"execution_timeout": timedelta(minutes=2), "deferrable": True, "airflow_counts": True}, 1.5),
         # A worker's is an exception there.
         ({"execution_timeout": timedelta(minutes=20)}, None),
         ({"dagrun_timeout": timedelta(hours=1), "run_started": STARTED}, 54),

@@ -186,9 +186,7 @@ def test_a_queue_that_falls_silent_is_noticed_and_heard_again() -> None:
         assert found[job] < bound, (job, end)
 
 
-@given(
-    st.one_of(st.text(), st.none(), st.integers(), st.recursive(st.text(), st.lists).map(json.dumps))
-)
+@given(st.one_of(st.text(), st.none(), st.integers(), st.recursive(st.text(), st.lists).map(json.dumps)))
 def test_any_message_can_be_read(body: Any) -> None:
     assert read_event(body) is None
 

@@ -117,12 +117,12 @@ for dag_id, kind, parameters in (
     (
         "timed_out",
         SageMakerSpotTrainingOperator,
-        {"config": config(600, 0.1), "deferrable": True, "execution_timeout": timedelta(seconds=20)},
+        {"config": config(600, 0.1), "deferrable": True, "execution_timeout": timedelta(seconds=40)},
     ),
     (
         "timed_out_sync",
         SageMakerSpotTrainingOperator,
-        {"config": config(600, 0.1), "deferrable": False, "execution_timeout": timedelta(seconds=20)},
+        {"config": config(600, 0.1), "deferrable": False, "execution_timeout": timedelta(seconds=40)},
     ),
     ("dagrun_timed_out", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": True}),
     ("dagrun_timed_out_sync", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": False}),
