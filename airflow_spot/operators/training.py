@@ -291,6 +291,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
                 turn=wait.turn or str(run.history.live.rung if run.history.live else ""),
                 carry=wait.carry,
                 poll_interval=run.options.check_interval,
+                seen=wait.seen,
                 stop_on_kill=run.options.stop_on_kill,
                 try_number=run.this_try.number,
                 aws_conn_id=self.aws_conn_id,
