@@ -196,7 +196,5 @@ def test_a_triggerer_that_is_killed(service: LocalSageMaker, triggerers: Trigger
     check(triggerers.events(), range(TASKS))
     for number in range(half, TASKS, 10):
         # The second one tells again what the first had told, whose lines may be lost; and nothing is left out.
-        told = triggerers.told(number)
-        assert told[:3] == LIFE
-        assert told[-len(LIFE) * 2 - 3 :][:7] == [*LIFE, "Interrupted", *LIFE]
-        assert told[-1] == "Stopped"
+        told = [status for status in triggerers.told(number) if status != "Stopping"]
+        assert told == [*LIFE, *LIFE, "Interrupted", *LIFE, "Stopped"]
