@@ -45,6 +45,7 @@ matrix: env ## the wheel on every supported Airflow: half an hour; SCENARIOS=bou
 bench: env ## the benchmarks against the stock operator: ten minutes
 	@$(BIN)/python bench/import_cost.py
 	@$(BIN)/python bench/faults.py
+	@$(BIN)/python bench/watch.py
 
 wheel: ## build the wheel into dist/, which docker-compose.yaml mounts
 	@rm -f $(DIST)/airflow_spot-*.whl

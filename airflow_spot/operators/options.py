@@ -42,6 +42,7 @@ class Deferral(Exception):
         *,
         patience: float | None = None,
         turn: str = "",
+        seen: int = 0,
     ) -> None:
         super().__init__(job_name)
         self.job_name = job_name
@@ -49,3 +50,4 @@ class Deferral(Exception):
         self.carry = carry
         self.patience = patience
         self.turn = turn
+        self.seen = seen

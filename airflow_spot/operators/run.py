@@ -69,6 +69,7 @@ class TrainingRun:
         self._prepare = prepare
         self._on_attempt = on_attempt
         self._killed = False
+        self._told: dict[str, int] = {}
         self.history = History(1)
         self.stopping = Stopping(
             hook, this_try, stop_on_kill=options.stop_on_kill, checkpoints=lambda: self._checkpoints, log=log
@@ -251,7 +252,7 @@ class TrainingRun:
         if name != self.stopping.job:
             self._attach(action.attempt)
         if self.options.deferrable:
-            raise self._deferral(name, action.until, patience=action.patience)
+            raise self._deferral(name, action.until, patience=action.patience, seen=self._told.get(name, 0))
         log = self.hook.job_log(name) if self.options.print_log else None
         seen = 0
         while True:
@@ -331,7 +332,9 @@ class TrainingRun:
     def _tell_whole(self, attempt: Attempt) -> None:
         """Repeat what the trigger saw: its own lines are lost on MWAA."""
         description = self.hook.find(attempt.job_name) or {}
-        for line in transition_lines(attempt.job_name, description.get("SecondaryStatusTransitions") or ()):
+        transitions = description.get("SecondaryStatusTransitions") or ()
+        self._told[attempt.job_name] = len(transitions)
+        for line in transition_lines(attempt.job_name, transitions):
             self.log.info("%s", line)
         if self.options.print_log and attempt.outcome is not Outcome.SCRIPT_ERROR:
             lines = self.hook.job_log(attempt.job_name).tail(RESUME_LINES)

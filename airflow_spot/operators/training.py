@@ -87,8 +87,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         DAG's file (templated).
     :param source_dir: the folder that is sent with it, relative to the DAG's file, or the S3 URI of an archive
         that is there already (templated).
-    :param code_location: the S3 folder for the script's archive (templated). Default: ``code`` below
-        ``S3OutputPath``.
+    :param code_location: the S3 folder for its archive (templated). Default: ``code`` below ``S3OutputPath``.
     :param wait_for_completion: False creates or finds the job, returns its description, and leaves it running.
     :param print_log: show the job's output in the task's log: as it comes, or, deferrable, its end at each resume.
     :param check_interval: seconds between two looks at the job. Default: ``[airflow_spot] check_interval``, 30.
@@ -297,6 +296,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
                 carry=wait.carry,
                 poll_interval=run.options.check_interval,
                 events_queue_url=run.options.events_queue_url,
+                seen=wait.seen,
                 stop_on_kill=run.options.stop_on_kill,
                 try_number=run.this_try.number,
                 aws_conn_id=self.aws_conn_id,

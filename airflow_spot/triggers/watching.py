@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from airflow_spot.core.identity import MARKER
 from airflow_spot.core.outcomes import DENIED_CODES
 from airflow_spot.hooks.patience import is_expired, is_passing
@@ -120,7 +122,7 @@ class Queue:
 
 def judge(error: Exception) -> Trouble:
     """Say what an error of a call means for who watches."""
-    code = str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    code = str(error.response["Error"].get("Code", "")) if isinstance(error, ClientError) else ""
     if code in DENIED_CODES:
         return Trouble.DENIED
     if is_expired(error):

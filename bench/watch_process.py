@@ -1,0 +1,151 @@
+"""
+The process that ``watch.py`` measures: many triggers on one event loop, as in a triggerer.
+
+    python bench/watch_process.py < settings.json
+
+Runs in the environment of the trigger that it measures, ours or the stock one's, and prints JSON lines. What an idle
+triggerer has loaded is loaded before anything is counted; then one trigger alone, which loads what all share.
+
+Settings: ``kind``, ``jobs`` (names), ``first`` (the name of one more), ``interval`` and ``seconds``; ``hurry`` makes so
+many seconds of the event loop pass in one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import selectors
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 60.0
+_TICK = 0.02
+
+
+class Hurried(asyncio.SelectorEventLoop):
+    """An event loop whose time goes faster than the machine's."""
+
+    def __init__(self, times: float) -> None:
+        self._times, self._begun = times, time.monotonic()
+        super().__init__(_Shortened(times))
+
+    def time(self) -> float:
+        return self._begun + (time.monotonic() - self._begun) * self._times
+
+
+class _Shortened(selectors.DefaultSelector):  # type: ignore[valid-type, misc]
+    def __init__(self, times: float) -> None:
+        self._times = times
+        super().__init__()
+
+    def select(self, timeout: float | None = None) -> Any:
+        return super().select(timeout if timeout is None else timeout / self._times)
+
+
+def memory_kb() -> float:
+    """Resident size."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def maker(kind: str, interval: float) -> Callable[[str], Any]:
+    """Give what makes a trigger for a job, as the operator's own deferral does."""
+    if kind == "ours":
+        from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
+
+        return lambda name: SageMakerSpotTrainingTrigger(
+            job_name=name, poll_interval=interval, carry={"job_name": name}
+        )
+    from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
+
+    return lambda name: SageMakerTrigger(
+        job_name=name, job_type="Training", waiter_delay=int(interval), waiter_max_attempts=10_000
+    )
+
+
+class Measurement:
+    """What became of the triggers."""
+
+    def __init__(self) -> None:
+        self.fired: dict[str, float] = {}
+        self.failed: list[str] = []
+        self.lag = 0.0
+
+    async def run(self, name: str, trigger: Any) -> None:
+        """Run one trigger, as a triggerer does."""
+        try:
+            async for _ in trigger.run():
+                self.fired[name] = time.time()
+                return
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the stock trigger raises where the job did not complete
+            self.fired[name] = time.time()
+            self.failed.append(type(error).__name__)
+
+    async def meter(self) -> None:
+        """Note how late the loop is, at most."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_TICK)
+            self.lag = max(self.lag, time.monotonic() - before - _TICK)
+
+
+async def measure(settings: dict[str, Any]) -> dict[str, Any]:
+    """Run all triggers for as long as is asked, and tell of it on the way."""
+    idle = memory_kb()
+    make, found = maker(settings["kind"], settings["interval"]), Measurement()
+    tasks = [asyncio.ensure_future(found.run(settings["first"], make(settings["first"])))]
+    await asyncio.sleep(settings["interval"] / 2)
+    shared, processor, lag = memory_kb(), [time.process_time()], asyncio.ensure_future(found.meter())
+    # By the clock on the wall, also where the loop is blocked.
+    minute = threading.Timer(START_SECONDS, lambda: processor.append(time.process_time()))
+    minute.daemon = True
+    minute.start()
+    _say(state="begun", at=time.time())
+    for name in settings["jobs"]:
+        tasks.append(asyncio.ensure_future(found.run(name, make(name))))
+        await asyncio.sleep(0)  # as the triggerer does
+    begun = asyncio.get_running_loop().time()
+    await asyncio.sleep(START_SECONDS)
+    start = {
+        "cpu_seconds": (processor[1] if len(processor) > 1 else time.process_time()) - processor[0],
+        "loop_lag_seconds": found.lag,
+        "kb_per_job": (memory_kb() - shared) / max(1, len(settings["jobs"])),
+        "shared_mb": (shared - idle) / 1024,
+    }
+    _say(state="started", at=time.time(), **start)
+    await asyncio.sleep(max(0.0, settings["seconds"] - (asyncio.get_running_loop().time() - begun)))
+    lag.cancel()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, lag, return_exceptions=True)
+    return {"state": "ended", "at": time.time(), "fired": found.fired, "failed": found.failed, "lag": found.lag}
+
+
+def _say(**what: Any) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def main() -> None:
+    """Measure what is asked for on standard input."""
+    settings = json.loads(sys.stdin.readline())
+    import airflow.jobs.triggerer_job_runner  # noqa: F401 - what an idle triggerer has loaded
+
+    loop = Hurried(settings["hurry"])
+    asyncio.set_event_loop(loop)
+    _say(**loop.run_until_complete(measure(settings)))
+    # Not through the interpreter's end: thousands of clients take their time to be closed.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""A real triggerer with 200 deferred tasks, against Local SageMaker; only the scheduler and the workers lack."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_spot.local import LocalSageMaker
+
+pytestmark = [pytest.mark.slow, pytest.mark.airflow]
+
+ROOT = Path(__file__).parents[2]
+TASKS = 200
+INTERVAL = 3.0
+LIFE = ["Starting", "Downloading", "Training"]
+
+
+def name(number: int) -> str:
+    return f"train-afspot-{number:010d}-1-1"
+
+
+@pytest.fixture
+def service() -> Iterator[LocalSageMaker]:
+    """Jobs that train for as long as they are let."""
+    with LocalSageMaker(engine="simulated", grace_seconds=0) as sagemaker:
+        client = sagemaker.client("sagemaker")
+        sagemaker.client("s3").create_bucket(Bucket="bucket")
+        for number in range(TASKS):
+            client.create_training_job(
+                TrainingJobName=name(number),
+                RoleArn="arn:aws:iam::123456789012:role/any",
+                AlgorithmSpecification={"TrainingImage": "any", "TrainingInputMode": "File"},
+                OutputDataConfig={"S3OutputPath": "s3://bucket/output"},
+                ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+                StoppingCondition={"MaxRuntimeInSeconds": 90_000, "MaxWaitTimeInSeconds": 90_000},
+                EnableManagedSpotTraining=True,
+                HyperParameters={"simulated_seconds": "80000"},
+            )
+        yield sagemaker
+
+
+class Triggerers:
+    """A metadata database with deferred tasks, and the triggerers that are started on it."""
+
+    def __init__(self, home: Path, service: LocalSageMaker) -> None:
+        self.home = home
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_"))},
+            **service.environ,
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "PYTHONPATH": str(ROOT),
+        }
+        self._run(["-m", "airflow", "db", "migrate"])
+        arguments = [
+            (f"task_{number}", {"job_name": name(number), "poll_interval": INTERVAL, "carry": {"number": number}})
+            for number in range(TASKS)
+        ]
+        self._run([str(Path(__file__).with_name("deferred.py")), "defer"], json.dumps(arguments))
+
+    def _run(self, command: list[str], given: str | None = None) -> str:
+        done = subprocess.run(
+            [sys.executable, *command], input=given, env=self.environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    @contextlib.contextmanager
+    def triggerer(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A triggerer; killed, with all that it started, at the end if it has not been before."""
+        with (self.home / "triggerer.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", "triggerer", "--skip-serve-logs"],
+                env=self.environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            self.kill(process)
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL, also to what it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def events(self) -> dict[int, dict[str, Any]]:
+        """The events that tasks are to go on with."""
+        out = self._run([str(Path(__file__).with_name("deferred.py")), "states"])
+        found = json.loads(out.splitlines()[-1])
+        assert len(found) == TASKS
+        return {
+            int(task.removeprefix("task_")): one["event"] for task, one in found.items() if one["state"] == "scheduled"
+        }
+
+    def told(self, number: int) -> list[str]:
+        """The transitions in a task's log, of all triggerers."""
+        text = "".join(path.read_text() for path in sorted(self.home.glob(f"logs/**/task_id=task_{number}/*.log*")))
+        return re.findall(rf"{name(number)}: (\w+)", text)
+
+    @property
+    def log(self) -> str:
+        """What the triggerers said."""
+        return (self.home / "triggerer.log").read_text()
+
+
+@pytest.fixture
+def triggerers(tmp_path: Path, service: LocalSageMaker) -> Triggerers:
+    return Triggerers(tmp_path, service)
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(1)
+
+
+def calls(service: LocalSageMaker) -> Counter[str]:
+    return Counter(entry["operation"] for entry in service.audit if entry["event"] == "call")
+
+
+def looked(service: LocalSageMaker) -> bool:
+    """Whether each job has been described."""
+    answered = [entry for entry in service.audit if entry["event"] == "call" and entry["error"] is None]
+    return len({e["resource"] for e in answered if e["operation"] == "DescribeTrainingJob"}) == TASKS
+
+
+def check(events: dict[int, dict[str, Any]], numbers: range) -> None:
+    assert set(events) == set(numbers)
+    for number, event in events.items():
+        assert event == {"status": "ended", "job_name": name(number), "carry": {"number": number}}
+
+
+def test_two_hundred_tasks(service: LocalSageMaker, triggerers: Triggerers) -> None:
+    """With one call in ten throttled, and one in fifty cut."""
+    service.set_faults(
+        "DescribeTrainingJob=throttle:p=0.1,seed=1;ListTrainingJobs=throttle:p=0.1,seed=2;"
+        "DescribeTrainingJob=cut-before:p=0.02,seed=3;ListTrainingJobs=cut-after:p=0.02,seed=4"
+    )
+    client = service.client("sagemaker")
+    with triggerers.triggerer():
+        until(lambda: looked(service), "a first look at each job")
+        before, begun = calls(service), time.monotonic()
+        time.sleep(10 * INTERVAL)
+        after, passed = calls(service), time.monotonic() - begun
+        assert after["ListTrainingJobs"] - before["ListTrainingJobs"] <= 2 * passed / INTERVAL + 5
+        assert after["DescribeTrainingJob"] - before["DescribeTrainingJob"] <= 20
+        for number in range(TASKS):
+            client.stop_training_job(TrainingJobName=name(number))
+        until(lambda: len(triggerers.events()) == TASKS, "all events", 60)
+    check(triggerers.events(), range(TASKS))
+    log = triggerers.log
+    assert "Traceback" not in log, log[-3000:]
+    for number in range(0, TASKS, 20):
+        told = triggerers.told(number)
+        assert told[:3] == LIFE
+        assert len(told) == len(set(told)), "each once"
+
+
+def test_a_triggerer_that_is_killed(service: LocalSageMaker, triggerers: Triggerers) -> None:
+    client = service.client("sagemaker")
+    half = TASKS // 2
+    with triggerers.triggerer() as first:
+        until(lambda: looked(service), "a first look at each job")
+        for number in range(half):
+            client.stop_training_job(TrainingJobName=name(number))
+        until(lambda: len(triggerers.events()) >= half // 2, "some events")
+        triggerers.kill(first)
+    for number in range(half, TASKS, 10):
+        service.interrupt(name(number))
+    client.stop_training_job(TrainingJobName=name(TASKS - 1))
+    with triggerers.triggerer():
+        until(lambda: len(triggerers.events()) == half + 1, "the events of what had ended")
+        for number in range(half, TASKS - 1):
+            client.stop_training_job(TrainingJobName=name(number))
+        until(lambda: len(triggerers.events()) == TASKS, "all events")
+    check(triggerers.events(), range(TASKS))
+    for number in range(half, TASKS, 10):
+        # The second one tells again what the first had told, whose lines may be lost; and nothing is left out.
+        told = [status for status in triggerers.told(number) if status != "Stopping"]
+        whole = [*LIFE, *LIFE, "Interrupted", *LIFE, "Stopped"]
+        # A hundred end at once: an end that was not described in time is told by the worker alone.
+        assert told in (whole, whole[:-1])
