@@ -1,0 +1,111 @@
+"""The watcher on Local SageMaker, in real time: its lists lag, its hint is not kept, its calls fail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from airflow_spot.local import LocalSageMaker
+from airflow_spot.triggers.watching import HookService
+from airflow_spot.watch import lists
+from airflow_spot.watch.watcher import Watcher
+from tests.local.jobs import Jobs
+from tests.watch.scene import LIFE, Waiter, name
+
+JOBS, ENDING = 120, range(0, 120, 8)
+INTERVAL = 2.0
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[LocalSageMaker]:
+    """Jobs for two pages, that train for as long as they are let."""
+    with LocalSageMaker(engine="simulated", grace_seconds=0) as made:
+        yield made
+
+
+@pytest.fixture
+def names(service: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    for variable, value in service.environ.items():
+        monkeypatch.setenv(variable, value)
+    client, jobs = service.client("sagemaker"), Jobs(service)
+    found = [name(number) for number in range(JOBS)]
+    for each in found:
+        request = jobs.request(TrainingJobName=each, HyperParameters={"simulated_seconds": "3600"})
+        del request["CheckpointConfig"]
+        client.create_training_job(**request)
+    yield found
+    service.set_faults("")
+    for each in found:
+        if client.describe_training_job(TrainingJobName=each)["TrainingJobStatus"] == "InProgress":
+            client.stop_training_job(TrainingJobName=each)
+    time.sleep(0.5)
+    for each in found:
+        client.delete_training_job(TrainingJobName=each)
+
+
+@pytest.mark.parametrize(
+    ("plan", "slack", "hinted"),
+    [
+        ("ListTrainingJobs=lag:seconds=4", 4, True),
+        ("ListTrainingJobs=filter-after-paging", 0, False),
+        ("*=frozen-last-modified", 0, False),
+        ("*TrainingJob*=throttle:p=0.1,seed=1;*TrainingJob*=cut-before:p=0.02,seed=2", 10, True),
+    ],
+)
+def test_ends_are_told(
+    service: LocalSageMaker,
+    names: list[str],
+    plan: str,
+    slack: float,
+    hinted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # All jobs are new here, and a hint reaches back behind most of what happens in a test.
+    monkeypatch.setattr(lists, "HINT_MARGIN", timedelta(seconds=4 + slack))
+    if "frozen" in plan:
+        time.sleep(4)
+        service.interrupt(names[1])
+    service.set_faults(plan)
+    client = service.client("sagemaker")
+    ended: dict[str, float] = {}
+
+    async def scene() -> dict[str, Waiter]:
+        watching = Watcher(HookService(aws_conn_id=None, region_name="us-east-1"), "here", logging.getLogger("here"))
+        waiters = {each: Waiter(each) for each in names}
+        tasks = {
+            each: asyncio.ensure_future(waiters[each].wait(watching.subscribe(each, interval=INTERVAL)))
+            for each in names
+        }
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(2 * INTERVAL + slack + 2)
+        for number in ENDING:
+            # Past the faults, which are the watcher's.
+            while names[number] not in ended:
+                try:
+                    await asyncio.to_thread(client.stop_training_job, TrainingJobName=names[number])
+                    ended[names[number]] = loop.time()
+                except Exception:
+                    await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)
+        await asyncio.wait([tasks[each] for each in ended], timeout=30)
+        assert watching._lists._uses_hint(loop.time()) is hinted
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.wait(tasks.values())
+        return waiters
+
+    waiters = asyncio.run(scene())
+    assert {each for each, waiter in waiters.items() if waiter.ended_at} == {names[number] for number in ENDING}
+    pages = 1 if hinted else 2
+    # Two seconds more than promised, for a busy machine.
+    late = [(waiters[each].ended_at or 0) - at for each, at in ended.items()]
+    assert max(late) <= INTERVAL + pages + 1 + slack + 2
+    for each in ended:
+        told = [status for status in waiters[each].statuses if status != "Stopping"]
+        # Without its last transition, or its first look, where many calls were to be made first.
+        assert told in ([*LIFE, "Stopped"], [*LIFE], [])
