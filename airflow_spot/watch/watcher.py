@@ -114,7 +114,9 @@ class Watcher:
         :param interval: seconds between two sweeps, at most, as long as calls are not throttled.
         """
         made = Subscription(job_name, seen, interval, ask=self._ask, close=self._close)
-        self.book.add(made, self._clock())
+        job = self.book.add(made, self._clock())
+        if job.listed is not None and job.listed[0] in ENDED_STATUSES:
+            self.book.hurry(job, first=True)
         if self._task is None or self._task.done():
             self._start()
         self._wake.set()
