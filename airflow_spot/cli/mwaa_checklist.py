@@ -28,6 +28,10 @@ STATEMENTS: dict[str, tuple[list[str], list[str]]] = {
         ["logs:DescribeLogStreams", "logs:GetLogEvents"],
     ),
     "Data": (["arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"], ["s3:GetObject", "s3:ListBucket", "s3:PutObject"]),
+    # Only where tasks set checkpoint_retention.
+    "Retention": (["arn:aws:s3:::BUCKET/CHECKPOINTS/*"], ["s3:DeleteObject"]),
+    # Only with events_queue_url.
+    "Events": (["arn:aws:sqs:*:ACCOUNT:QUEUE"], ["sqs:DeleteMessage", "sqs:ReceiveMessage"]),
 }
 
 

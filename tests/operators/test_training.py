@@ -206,18 +206,15 @@ def test_out_of_run_time(local: LocalSageMaker, task: Task, ti: TaskInstance) ->
 
 def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
     with pytest.raises(SpotTimeout):
-        run_task(task.operator(steps=1000, seconds=0.1, max_ingestion_time=3), ti)
-    client = local.client("sagemaker")
-    (job,) = client.list_training_jobs(
-        NameContains="digits-afspot", SortBy="CreationTime", SortOrder="Descending", MaxResults=1
-    )["TrainingJobSummaries"]
+        run_task(task.operator(steps=1000, seconds=0.1, max_ingestion_time=8), ti)
+    (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "Stopped"
     assert tags(local, job["TrainingJobArn"])[TAG_STOP] == "timeout 1"
 
 
 def test_time_is_up_and_the_job_may_run_on(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
     with pytest.raises(SpotTimeout, match="runs on, as stop_on_kill=False asks"):
-        run_task(sync_task.operator(steps=1000, seconds=0.1, max_ingestion_time=3, stop_on_kill=False), ti)
+        run_task(sync_task.operator(steps=1000, seconds=0.1, max_ingestion_time=8, stop_on_kill=False), ti)
     (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "InProgress"
 
