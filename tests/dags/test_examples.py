@@ -146,6 +146,7 @@ def test_the_reaper_stops_what_no_task_waits_for_and_nothing_else(airflow: Airfl
             jobs.sagemaker.stop_training_job(TrainingJobName=names[what])
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_fails_the_run_and_the_endpoint_is_deleted_all_the_same(
     airflow: Airflow, sm: LocalSageMaker
 ) -> None:

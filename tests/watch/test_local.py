@@ -17,6 +17,8 @@ from airflow_spot.watch.watcher import Watcher
 from tests.local.jobs import Jobs
 from tests.watch.scene import LIFE, Waiter, name
 
+pytestmark = pytest.mark.slow
+
 JOBS, ENDING = 120, range(0, 120, 8)
 INTERVAL = 2.0
 

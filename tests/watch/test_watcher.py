@@ -36,7 +36,7 @@ def describes(cloud: Cloud) -> int:
 # ---- how many calls
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 100, 1_000, 5_000])
+@pytest.mark.parametrize("jobs", [1, 2, 100, 1_000, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_an_hour_in_which_nothing_happens(jobs: int) -> None:
     """The first hour has a first look at each job too, and the second only what goes on for ever."""
     cloud = Cloud()
@@ -113,7 +113,7 @@ def test_calls_do_not_burst_when_thousands_begin() -> None:
 # ---- what is told, and how soon
 
 
-@pytest.mark.parametrize("jobs", [1, 3, 100, 1_000, 5_000])
+@pytest.mark.parametrize("jobs", [1, 3, 100, 1_000, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_an_end_is_told_within_a_sweep_and_a_second(jobs: int) -> None:
     cloud, chance = Cloud(), random.Random(2)
     names = training(cloud, jobs)
