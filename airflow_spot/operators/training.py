@@ -50,16 +50,15 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     checkpoint folder of its own. What it guarantees: one job trains per task instance, over all retries, worker
     crashes and lost responses; a new job resumes from the newest checkpoint; a task that ends leaves no job behind.
 
-    :param config: CreateTrainingJob's parameters, as for the stock operator, ``S3Operations`` included
-        (templated). It is not changed. ``TrainingJobName`` becomes the prefix of the attempts' names; without
-        one it is the task's id.
+    :param config: CreateTrainingJob's parameters and ``S3Operations``, as for the stock operator (templated); never
+        changed. ``TrainingJobName`` becomes the prefix of the attempts' names; without one it is the task's id.
     :param use_spot_instances: managed spot training (default) or on-demand (templated).
     :param max_run: how long the job may train, over all its restarts: seconds, a ``timedelta``, or text such as
         ``"6h"`` (templated). Default: the config's ``MaxRuntimeInSeconds``, else a day.
     :param max_wait: how long it may wait for capacity and train, together (templated). Default: the config's
         ``MaxWaitTimeInSeconds``, else ``max_run`` and a day. When it is over, a new attempt begins.
-    :param checkpoint_s3_uri: the S3 folder below which each run keeps its checkpoints (templated). Default:
-        the config's, else ``checkpoints`` below its ``S3OutputPath``.
+    :param checkpoint_s3_uri: the S3 folder below which each run keeps its checkpoints (templated). Default: the
+        config's, else ``checkpoints`` below its ``S3OutputPath``.
     :param checkpoint_local_path: where the script writes them (templated). Default: ``/opt/ml/checkpoints``.
     :param checkpoint_scope: ``"run"`` (default) adds dag, task, run key and generation to the folder; ``"exact"``
         uses it as it is, and refuses to start while a live job of another run writes there (templated).
