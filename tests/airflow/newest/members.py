@@ -12,7 +12,7 @@ from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.retry import SpotRetryPolicy
 
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
-MEMBERS = int(os.environ.get("AIRFLOW_SPOT_TEST_MEMBERS", "12"))
+MEMBERS = int(os.environ.get("AIRFLOW_SPOT_TEST_MEMBERS", "8"))
 #: Has a quota in the test.
 TYPE = "ml.p3.2xlarge"
 
@@ -26,7 +26,7 @@ def config(member: int, **hyperparameters: str) -> dict[str, Any]:
         "OutputDataConfig": {"S3OutputPath": "s3://airflow-tests/output"},
         "ResourceConfig": {"InstanceType": TYPE, "InstanceCount": 1, "VolumeSizeInGB": 10},
         "StoppingCondition": {"MaxRuntimeInSeconds": 600},
-        "HyperParameters": {"steps": "150", "seconds": "0.1", "member": str(member), **hyperparameters},
+        "HyperParameters": {"steps": "300", "seconds": "0.1", "member": str(member), **hyperparameters},
     }
 
 
