@@ -22,6 +22,8 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
+    # It stops jobs: somebody has to want it.
+    is_paused_upon_creation=True,
     doc_md=__doc__,
     tags=["airflow_spot", "example"],
     params={"stop": True, "grace": "10m"},
