@@ -6,18 +6,36 @@ import json
 import logging
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_spot.local.aws import Aws
-from airflow_spot.local.job import TrainingJob
 
 log = logging.getLogger(__name__)
 
 SOURCE = "aws.sagemaker"
 TRAINING = "SageMaker Training Job State Change"
-_TIMES = frozenset({"CreationTime", "LastModifiedTime", "TrainingStartTime", "TrainingEndTime", "StartTime", "EndTime"})
+PROCESSING = "SageMaker Processing Job State Change"
+TRANSFORM = "SageMaker Transform Job State Change"
+TUNING = "SageMaker HyperParameter Tuning Job State Change"
+MODEL = "SageMaker Model State Change"
+ENDPOINT_CONFIG = "SageMaker Endpoint Config State Change"
+ENDPOINT = "SageMaker Endpoint State Change"
 _MOST_AT_ONCE = 10  # what PutEvents takes
+
+
+@dataclass(frozen=True)
+class Change:
+    """
+    What has changed.
+
+    :param detail_type: one of this module's.
+    """
+
+    detail_type: str
+    region: str
+    arn: str
 
 
 class Events:
@@ -43,17 +61,23 @@ class Events:
                 self._thread = threading.Thread(target=self._send, name="events", daemon=True)
                 self._thread.start()
 
-    def training(self, job: TrainingJob, tags: Mapping[str, str]) -> None:
-        """Tell that a training job has changed. Whoever calls holds its lock."""
+    def changed(self, change: Change, describe: Callable[[], dict[str, Any]], tags: Mapping[str, str]) -> None:
+        """
+        Tell that a resource has changed. Calls for one resource come in the order of its changes.
+
+        :param change: of what.
+        :param describe: gives its description, if anybody is to hear of it.
+        :param tags: that it has.
+        """
         if self._thread is None:
             return
         entry = {
             "Source": SOURCE,
-            "DetailType": TRAINING,
-            "Resources": [job.arn],
-            "Detail": json.dumps({**_in_milliseconds(job.describe()), "Tags": dict(tags)}, default=str),
+            "DetailType": change.detail_type,
+            "Resources": [change.arn],
+            "Detail": json.dumps({**_in_milliseconds(describe()), "Tags": dict(tags)}, default=str),
         }
-        self._waiting.put((job.region, entry))
+        self._waiting.put((change.region, entry))
 
     def close(self) -> None:
         """Send what waits, and end."""
@@ -91,4 +115,4 @@ def _in_milliseconds(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [_in_milliseconds(each) for each in value]
     # AWS writes them as text.
-    return str(int(value * 1000)) if name in _TIMES else value
+    return str(int(value * 1000)) if name.endswith("Time") and isinstance(value, float) else value

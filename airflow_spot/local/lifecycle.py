@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_spot.local.errors import InternalError, JobError
+from airflow_spot.local.events import TRAINING, Change
 from airflow_spot.local.instance import Instances
 from airflow_spot.local.job import FAILURE_REASON_CHARACTERS, WAITING_FOR_SPOT, TrainingJob
 from airflow_spot.local.market import State
@@ -323,7 +324,9 @@ class Lifecycle:
     def _record(self) -> None:
         job = self.job
         self._backend.journal.changed(job)
-        self._backend.events.training(job, self._backend.store.tags.get(job.arn, {}))
+        self._backend.events.changed(
+            Change(TRAINING, job.region, job.arn), job.describe, self._backend.store.tags.get(job.arn, {})
+        )
         self._backend.audit.write(
             "state",
             kind="training",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import InternalError
+from airflow_spot.local.events import TRAINING, Change
 from airflow_spot.local.job import TrainingJob
 
 TAIL_BYTES = 64 * 1024
@@ -83,7 +84,7 @@ def _resume(backend: Backend, job: TrainingJob, died: float) -> None:
         if not job.terminal and job.secondary in ("Interrupted", "Restarting", "Downloading"):
             job.enter("Starting", now)
         backend.journal.changed(job)
-        backend.events.training(job, backend.store.tags.get(job.arn, {}))
+        backend.events.changed(Change(TRAINING, job.region, job.arn), job.describe, backend.store.tags.get(job.arn, {}))
         backend.audit.write(
             "state",
             kind="training",
