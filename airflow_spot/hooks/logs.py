@@ -8,6 +8,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+#: CloudWatch may answer with pages without a line in them before those that have some.
+_EMPTY_PAGES = 20
 
 
 class JobLog:
@@ -58,7 +60,8 @@ class JobLog:
         ]
 
     def _read_on(self, stream: str) -> Iterator[str]:
-        while True:
+        empty = 0
+        while empty <= _EMPTY_PAGES:
             token = self._tokens.get(stream)
             page = self._client.get_log_events(
                 logGroupName=LOG_GROUP,
@@ -68,9 +71,10 @@ class JobLog:
             )
             for event in page["events"]:
                 yield event["message"].rstrip("\n")
+            empty = 0 if page["events"] else empty + 1
             self._tokens[stream] = page["nextForwardToken"]
             # The same token twice is how CloudWatch says that the stream's end is reached.
-            if page["nextForwardToken"] == token or not page["events"]:
+            if page["nextForwardToken"] == token:
                 return
 
 

@@ -124,3 +124,21 @@ def test_what_cannot_be_read_is_said_and_ends_nothing(client: Any) -> None:
     assert "cannot be read" in line and "AccessDenied" in line
     (line,) = log.tail(5)
     assert "cannot be read" in line and "AccessDenied" in line
+
+
+def test_pages_without_a_line_hide_none(logs: CloudWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudWatch may answer so; moto never does, so that its answers come after three such pages."""
+    logs.write("job/algo-1-1", "one", "two")
+    get = logs.client.get_log_events
+
+    def sparse(**arguments: Any) -> Any:
+        token = str(arguments.get("nextToken", ""))
+        if token.startswith("empty-") or not token:
+            seen = int(token.removeprefix("empty-") or 0)
+            if seen < 3:
+                return {"events": [], "nextForwardToken": f"empty-{seen + 1}"}
+            arguments.pop("nextToken", None)
+        return get(**arguments)
+
+    monkeypatch.setattr(logs.client, "get_log_events", sparse)
+    assert list(JobLog(logs.client, "job").new_lines()) == ["one", "two"]
