@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- what bench/faults.py --write printed -->\n", "<!-- end -->\n"
+from bench.pages import between, markdown_table
+
+BENCHMARK = "bench/faults.py"
 STOCK, OURS = "SageMakerTrainingOperator", "SageMakerSpotTrainingOperator"
 
 
@@ -88,13 +90,13 @@ def markdown(found: Mapping[str, Any], *, telling: bool = False) -> str:
     :param telling: only the telling rows.
     """
     rows = [row for row in found["faults"] if row["telling"] or not telling]
-    lines = _markdown_table(
+    lines = markdown_table(
         ("what goes wrong", "mode", f"`{STOCK}`", f"`{OURS}`"),
         [(row["fault"], row["mode"], _bold(row["stock"]), _bold(row["ours"])) for row in rows],
     )
     cells = found["totals"]["ours"]["cells"]
     lines += ["", f"Bold: not as it should end. Of all {cells} rows, this many:", ""]
-    lines += _markdown_table(
+    lines += markdown_table(
         ("", "stock", "ours"),
         [(label, *(found["totals"][kind][name] for kind in ("stock", "ours"))) for label, name in _TOTALS],
     )
@@ -109,24 +111,7 @@ def _bold(cell: Mapping[str, Any]) -> str:
 def write(found: Mapping[str, Any], root: Path) -> None:
     """Put the whole table into docs/faults.md, and the telling rows into the README, between their markers."""
     for page, telling in ((root / "docs" / "faults.md", False), (root / "README.md", True)):
-        page.write_text(between(page.read_text(), markdown(found, telling=telling)))
-
-
-def between(page: str, text: str) -> str:
-    """
-    Give a page with another text between its markers.
-
-    :raises ValueError: if it has no markers.
-    """
-    before, _, rest = page.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise ValueError(f"no lines {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
-
-
-def _markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    return [f"| {' | '.join(str(part) for part in row)} |" for row in (head, ["---"] * len(head), *rows)]
+        page.write_text(between(page.read_text(), BENCHMARK, markdown(found, telling=telling)))
 
 
 def _about(found: Mapping[str, Any]) -> str:

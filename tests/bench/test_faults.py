@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import fault_report, stock
+from bench import fault_report, pages, stock
 from bench.fault_cases import CASES
 
 ROOT = Path(__file__).parents[2]
@@ -80,16 +80,18 @@ def test_the_pages_tables_are_one_run_of_the_rows_there_are() -> None:
 
 
 def _between(page: str) -> list[list[str]]:
-    _, _, rest = (ROOT / page).read_text().partition(fault_report.BEGIN)
-    table = rest.partition(fault_report.END)[0].strip().split("\n\n")[0]
+    _, _, rest = (ROOT / page).read_text().partition(pages.begin(fault_report.BENCHMARK))
+    table = rest.partition(pages.END)[0].strip().split("\n\n")[0]
     return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
 
 
 def test_a_page_without_markers_is_refused() -> None:
-    page = f"a\n{fault_report.BEGIN}old\n{fault_report.END}b\n"
-    assert fault_report.between(page, "new") == f"a\n{fault_report.BEGIN}\nnew\n\n{fault_report.END}b\n"
+    begin = pages.begin("bench/one.py")
+    page = f"a\n{begin}old\n{pages.END}b\n{pages.begin('bench/two.py')}kept\n{pages.END}"
+    changed = pages.between(page, "bench/one.py", "new")
+    assert changed == f"a\n{begin}\nnew\n\n{pages.END}b\n{pages.begin('bench/two.py')}kept\n{pages.END}"
     with pytest.raises(ValueError, match="no lines"):
-        fault_report.between("a", "new")
+        pages.between("a", "bench/one.py", "new")
 
 
 def test_an_environment_that_cannot_be_made_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

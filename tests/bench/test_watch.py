@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench import watch
+from bench import watch, watch_report
 
 
 @pytest.mark.slow
@@ -33,7 +33,7 @@ def figures(calls: int, missed: int = 0) -> dict[str, Any]:
 
 
 def test_the_table() -> None:
-    lines = watch.table(
+    lines = watch_report.table(
         [{"jobs": 1000, "stock": figures(240_000, 3), "ours": figures(2_240)}, {"jobs": 5000, "ours": figures(9)}]
     )
     assert len(lines) == 4
@@ -41,6 +41,14 @@ def test_the_table() -> None:
     assert lines[1].endswith("7.5, 15.5, 3 not at all")
     assert lines[2].split()[:3] == ["1000", "ours", "2,240"]
     assert lines[3].split()[:3] == ["5000", "ours", "9"]
+
+
+def test_the_readme_has_a_row_for_each_that_was_measured() -> None:
+    text = watch_report.markdown([{"jobs": 1000, "stock": figures(240_000, 3), "ours": figures(2_240)}], "About.")
+    rows = [line for line in text.splitlines() if line.startswith("| 1,000")]
+    assert rows[0] == "| 1,000 | `SageMakerTrigger` | 240,000 | 9.8 | 1.2 | 0.50 | 7.5, 15.5, 3 not at all |"
+    assert rows[1].startswith("| 1,000 | `SageMakerSpotTrainingTrigger` | 2,240 |")
+    assert text.endswith("once. About.")
 
 
 def test_names_are_those_of_the_operator_and_each_is_one_jobs() -> None:
