@@ -45,7 +45,7 @@ CALLS = ("ListTrainingJobs", "DescribeTrainingJob")
 #: Jobs that are stopped to see how soon the triggers fire.
 ENDS = 100
 HOUR = 3600.0
-#: For which CPU and lag are measured, see ``watch_process.py``.
+#: For which CPU and lag are measured.
 START_SECONDS = 60.0
 HURRY = 20.0
 _BUCKET = "bench"
@@ -98,8 +98,13 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         self.service.stop()
 
-    def start(self, seconds: float) -> subprocess.Popen[str]:
-        """Start the process; its triggers wait for so many seconds of its loop."""
+    def start(self, seconds: float, first: float = START_SECONDS) -> subprocess.Popen[str]:
+        """
+        Start the process.
+
+        :param seconds: of its loop, for which its triggers wait.
+        :param first: of them, for which CPU and lag are measured.
+        """
         environ = {
             **self.service.environ,
             "PATH": "/usr/bin:/bin",
@@ -124,6 +129,7 @@ class Scene:
             "first": self.first,
             "interval": self._interval,
             "seconds": seconds,
+            "start_seconds": first,
             "hurry": self._hurry,
         }
         assert process.stdin is not None
@@ -145,17 +151,21 @@ class Scene:
         return Counter(entry["operation"] for entry in audit if entry["operation"] in CALLS)
 
 
-def in_real_time(kind: str, python: str, jobs: int, interval: float) -> dict[str, Any]:
-    """Measure a start, and how soon ends are told."""
+def in_real_time(kind: str, python: str, jobs: int, interval: float, first: float = START_SECONDS) -> dict[str, Any]:
+    """
+    Measure a start, and how soon ends are told.
+
+    :param first: seconds that are the start.
+    """
     with Scene(kind, python, jobs, interval) as scene:
         # The first two sweeps read all pages, one a second: the jobs are new. What counts is how it goes on.
-        settled = START_SECONDS + jobs / 50
-        process = scene.start(START_SECONDS + settled + 4 * interval)
+        settled = first + jobs / 50
+        process = scene.start(first + settled + 4 * interval, first)
         try:
             scene.told(process, "begun")
             started = scene.told(process, "started")
             time.sleep(settled)
-            calls = scene.calls(started["at"], started["at"] + 60)
+            calls = scene.calls(started["at"], started["at"] + first)
             ending = scene.names[:: max(1, jobs // ENDS)][:ENDS]
             for name in ending:
                 scene.client.stop_training_job(TrainingJobName=name)
@@ -177,7 +187,7 @@ def in_real_time(kind: str, python: str, jobs: int, interval: float) -> dict[str
         "max": round(late[-1], 2) if late else None,
         "missed": len(ending) - len(late),
     }
-    found["calls"] = {operation: round(calls[operation] * HOUR / 60) for operation in CALLS}
+    found["calls"] = {operation: round(calls[operation] * HOUR / first) for operation in CALLS}
     found["calls_per_hour"] = sum(found["calls"].values())
     return found
 

@@ -6,8 +6,8 @@ The process that ``watch.py`` measures: many triggers on one event loop, as in a
 Runs in the environment of the trigger that it measures, ours or the stock one's, and prints JSON lines. What an idle
 triggerer has loaded is loaded before anything is counted; then one trigger alone, which loads what all share.
 
-Settings: ``kind``, ``jobs`` (names), ``first`` (the name of one more), ``interval`` and ``seconds``; ``hurry`` makes so
-many seconds of the event loop pass in one.
+Settings: ``kind``, ``jobs`` (names), ``first`` (the name of one more), ``interval``, ``seconds`` and, of these,
+``start_seconds``, for which the start is measured; ``hurry`` makes so many seconds of the event loop pass in one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 60.0
 _TICK = 0.02
 
 
@@ -106,7 +105,7 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(settings["interval"] / 2)
     shared, processor, lag = memory_kb(), [time.process_time()], asyncio.ensure_future(found.meter())
     # By the clock on the wall, also where the loop is blocked.
-    minute = threading.Timer(START_SECONDS, lambda: processor.append(time.process_time()))
+    minute = threading.Timer(settings["start_seconds"], lambda: processor.append(time.process_time()))
     minute.daemon = True
     minute.start()
     _say(state="begun", at=time.time())
@@ -114,7 +113,7 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
         tasks.append(asyncio.ensure_future(found.run(name, make(name))))
         await asyncio.sleep(0)  # as the triggerer does
     begun = asyncio.get_running_loop().time()
-    await asyncio.sleep(START_SECONDS)
+    await asyncio.sleep(settings["start_seconds"])
     start = {
         "cpu_seconds": (processor[1] if len(processor) > 1 else time.process_time()) - processor[0],
         "loop_lag_seconds": found.lag,
