@@ -1,4 +1,4 @@
-"""What the containers of processing jobs and endpoints have in common."""
+"""What the containers of processing jobs and of models have in common."""
 
 from __future__ import annotations
 
