@@ -156,8 +156,8 @@ class Hosting:
                 fleet.close()
         # A failed endpoint stays, without a process, until it is deleted.
         endpoint.deleted.wait()
-        self._backend.store.endpoints.pop(endpoint.region, endpoint.name)
         self._backend.store.tags.pop(endpoint.arn, None)
+        self._backend.store.endpoints.pop(endpoint.region, endpoint.name)
 
     def _hold(self) -> None:
         """Deploy what is pending and watch what is in service, until the endpoint is deleted.

@@ -73,10 +73,10 @@ def _drop(backend: Backend, call: Call, kind: Kind, name: str) -> dict[str, Any]
     """Delete a resource with its tags; raises as :func:`find` does."""
     table = kind.table(backend)
     with table.lock:
-        find(table, call.region, name)
-        gone = table.pop(call.region, name)
-    tell(backend, kind.event, gone, lambda: kind.describe(gone))
-    backend.store.tags.pop(gone.arn, None)
+        gone = find(table, call.region, name)
+        tell(backend, kind.event, gone, lambda: kind.describe(gone))
+        backend.store.tags.pop(gone.arn, None)
+        table.pop(call.region, name)
     return {}
 
 

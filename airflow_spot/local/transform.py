@@ -17,6 +17,7 @@ from airflow_spot.local.states import entered
 from airflow_spot.local.store import arn
 from airflow_spot.local.tags import to_dict
 from airflow_spot.local.transform_rules import check_transform_job, inert
+from airflow_spot.local.transform_run import Run
 
 TERMINAL = ("Completed", "Failed", "Stopped")
 REASON_CHARACTERS = 1024
@@ -86,8 +87,6 @@ class TransformJob:
 
 
 def create_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
-    from airflow_spot.local.transform_run import Run
-
     check_transform_job(call.params)
     model = models.find(backend.store.models, call.region, call.params["ModelName"])
     request = copy.deepcopy(call.params)

@@ -147,14 +147,14 @@ class Transform:
                     failed.append((item, error))
         if self._stopping.is_set():
             raise Stopped
-        for item, error in failed:
-            for line in error.lines:
+        for item, failure in failed:
+            for line in failure.lines:
                 self._notes.write(f"{item}: {line}")
         if not failed:
             return files, None
-        item, error = failed[0]
-        first = f"{len(failed)} of {len(items)} objects failed, the first with: {item}: {error}"
-        return files, JobError(f"{error.kind}: {SEE_LOGS} ({first})")
+        item, first = failed[0]
+        detail = f"{len(failed)} of {len(items)} objects failed, the first with: {item}: {first}"
+        return files, JobError(f"{first.kind}: {SEE_LOGS} ({detail})")
 
     def _one(self, s3: Any, item: Item, number: int, asking: ThreadPoolExecutor) -> Path:
         """Send one object; return the file of its results."""

@@ -191,7 +191,7 @@ def test_a_stopped_job_stores_nothing(transforms: Transforms) -> None:
     transforms.put("a.csv", "1\n")
     transforms.put("b.csv", "wait\n")
     name = transforms.start(transforms.model(SLOW))
-    until(lambda: transforms.jobs.events("process", job=name, action="started"), "the model's process starts")
+    until(lambda: transforms.jobs.events("process", job=name, action="started") or None, "the model's process starts")
     until(lambda: "waiting" in transforms.log(name)[0], "the model is asked")
     transforms.sagemaker.stop_transform_job(TransformJobName=name)
     job = transforms.end(name)
@@ -219,7 +219,10 @@ def test_a_stopped_job_stores_nothing(transforms: Transforms) -> None:
         ({"DataProcessing": {"InputFilter": "$..x"}}, "JSONPath"),
         ({"DataProcessing": {"JoinSource": "Input"}, "TransformOutput": {"Accept": "image/png"}}, "Accept"),
         ({"DataProcessing": {"JoinSource": "Input"}, "TransformOutput": {"AssembleWith": "None"}}, "AssembleWith"),
-        ({"DataProcessing": {"JoinSource": "Input"}, "TransformOutput": {"Accept": "application/json"}}, "both CSV"),
+        (
+            {"DataProcessing": {"JoinSource": "Input"}, "TransformOutput": {"Accept": "application/json"}},
+            "must both be",
+        ),
         ({"ModelName": "nobody"}, "Could not find model"),
         ({"TransformResources": {"InstanceType": "ml.nano", "InstanceCount": 1}}, "instanceType"),
     ],
@@ -297,6 +300,6 @@ def test_an_images_own_server_says_how_it_wants_to_be_asked(tmp_path: Path) -> N
         slow = transforms.start(transforms.model(SLOW))
         transforms.put("b.csv", "wait\n")
         started = until(
-            lambda: transforms.jobs.events("process", job=slow, action="started"), "the model's process starts"
+            lambda: transforms.jobs.events("process", job=slow, action="started") or None, "the model's process starts"
         )
     assert not alive(started[0]["pid"])
