@@ -12,6 +12,7 @@ from typing import Any
 from airflow_spot.local import models
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
+from airflow_spot.local.contract import join_all
 from airflow_spot.local.errors import JobError, ServiceError, validation
 from airflow_spot.local.events import ENDPOINT
 from airflow_spot.local.fleet import Fleet, Variant
@@ -319,9 +320,7 @@ def close(backend: Backend) -> None:
     for endpoint in running:
         endpoint.deleted.set()
         endpoint.wake.set()
-    for endpoint in running:
-        if endpoint.thread is not None:
-            endpoint.thread.join(10)
+    join_all(endpoint.thread for endpoint in running)
 
 
 OPERATIONS: Operations = {

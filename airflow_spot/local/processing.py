@@ -20,7 +20,7 @@ from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.channels import fetch_channel
 from airflow_spot.local.container import Container, OptMl, Spec
-from airflow_spot.local.contract import end, environment, relocated, upload_folder
+from airflow_spot.local.contract import end, environment, join_all, relocated, upload_folder
 from airflow_spot.local.errors import JobError, validation
 from airflow_spot.local.events import PROCESSING
 from airflow_spot.local.states import entered, tell
@@ -279,9 +279,7 @@ def close(backend: Backend) -> None:
     for job in backend.store.processing_jobs:
         job.abandoned = True
         job.wake.set()
-    for job in backend.store.processing_jobs:
-        if job.thread is not None:
-            job.thread.join(10)
+    join_all(job.thread for job in backend.store.processing_jobs)
 
 
 OPERATIONS: Operations = {

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_spot.local import models
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
+from airflow_spot.local.contract import join_all
 from airflow_spot.local.errors import validation
 from airflow_spot.local.events import TRANSFORM
 from airflow_spot.local.model_server import ModelServer
@@ -125,9 +126,7 @@ def close(backend: Backend) -> None:
     for job in backend.store.transform_jobs:
         job.abandoned = True
         job.stop()
-    for job in backend.store.transform_jobs:
-        if job.thread is not None:
-            job.thread.join(10)
+    join_all(job.thread for job in backend.store.transform_jobs)
 
 
 OPERATIONS: Operations = {
