@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,6 +103,39 @@ def test_an_update_turns_no_request_away(endpoints: Endpoints) -> None:
     assert describe(endpoints, name)["EndpointConfigName"] == new
 
 
+THOUGHTFUL = """
+    import os, time
+    def model_fn(model_dir):
+        return None
+    def transform_fn(model, body, content_type, accept):
+        if "wait" in body:
+            open(os.environ["RELEASE"] + ".asked", "w").close()
+            while not os.path.exists(os.environ["RELEASE"]):
+                time.sleep(0.02)
+        return body
+"""
+"""Answers with what it is asked, and some of it only once a file is there."""
+
+
+def test_a_request_under_way_is_answered_by_the_model_that_got_it(endpoints: Endpoints, tmp_path: Path) -> None:
+    release = tmp_path / "release"
+    name = endpoints.serve({"code/inference.py": THOUGHTFUL}, environment={"RELEASE": str(release)})
+    answers: list[Any] = []
+    asking = threading.Thread(target=lambda: answers.append(endpoints.ask(name, ["wait"])))
+    asking.start()
+    until((tmp_path / "release.asked").exists, "the first model is asked")
+    update(endpoints, name, endpoints.model(adder(20), environment=COLOUR))
+    # New requests need not wait for it, and the endpoint is not in service before it is answered.
+    until(lambda: endpoints.ask(name, [1]) == [21], "the second model answers")
+    time.sleep(0.3)
+    assert describe(endpoints, name)["EndpointStatus"] == "Updating"
+    assert answers == []
+    release.touch()
+    settle(endpoints, name)
+    asking.join(30)
+    assert answers == [["wait"]]
+
+
 def test_while_it_is_updated_an_endpoint_shows_both_and_can_be_neither_updated_nor_deleted(
     endpoints: Endpoints,
 ) -> None:
@@ -139,9 +173,14 @@ def test_an_update_that_fails_leaves_the_old_model_in_service(endpoints: Endpoin
     assert answer["EndpointConfigName"] == name
     assert "did not pass the ping health check" in answer["FailureReason"]
     assert endpoints.ask(name, [1]) == [11]
+    assert "LastDeploymentConfig" not in answer
     # The reason goes with the next update.
-    update(endpoints, name, endpoints.model(adder(20), environment=COLOUR))
-    assert "FailureReason" not in settle(endpoints, name)
+    routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    deployment = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
+    update(endpoints, name, endpoints.model(adder(20), environment=COLOUR), DeploymentConfig=deployment)
+    answer = settle(endpoints, name)
+    assert "FailureReason" not in answer
+    assert answer["LastDeploymentConfig"] == deployment
     assert endpoints.ask(name, [1]) == [21]
 
 
