@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.transform_run import below
 from tests.local.jobs import BUCKET, ROLE, Jobs, alive, until
 from tests.local.transforms import Transforms
 
@@ -205,6 +206,32 @@ def test_a_stopped_job_stores_nothing(transforms: Transforms) -> None:
     with pytest.raises(ClientError, match="in status Stopped") as refused:
         transforms.sagemaker.stop_transform_job(TransformJobName=name)
     assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_a_job_may_be_stopped_before_its_model_answers(transforms: Transforms) -> None:
+    transforms.put("a.csv", "1\n")
+    name = transforms.start(transforms.model("import time\ndef model_fn(model_dir):\n    time.sleep(600)\n"))
+    for _ in range(2):
+        transforms.sagemaker.stop_transform_job(TransformJobName=name)
+    assert transforms.end(name)["TransformJobStatus"] == "Stopped"
+    assert transforms.results() == {}
+    assert not any(alive(line["pid"]) for line in transforms.jobs.events("process", job=name, action="started"))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key", "name"),
+    [
+        ("in/", "in/a.csv", "a.csv"),
+        ("in/", "in/deep/a.csv", "deep/a.csv"),
+        ("in", "in/deep/a.csv", "deep/a.csv"),
+        ("in/a.csv", "in/a.csv", "a.csv"),
+        ("in/part-", "in/part-1.csv", "part-1.csv"),
+        ("", "a.csv", "a.csv"),
+        ("pa", "part.csv", "part.csv"),
+    ],
+)
+def test_what_an_objects_results_are_called(prefix: str, key: str, name: str) -> None:
+    assert below(prefix, key) == name
 
 
 @pytest.mark.parametrize(
