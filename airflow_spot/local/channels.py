@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def fetch_channel(s3: Any, channel: dict[str, Any], folder: Path, host: int, hos
         raise JobError(f"ClientError: S3DataType {source['S3DataType']} is not implemented by Local SageMaker")
     if channel.get("CompressionType") == "Gzip":
         for file in files:
-            _gunzip(file)
+            gunzip(file)
 
 
 def _prefix(s3: Any, uri: str, folder: Path, shard: tuple[int, int]) -> list[Path]:
@@ -51,30 +50,41 @@ def _prefix(s3: Any, uri: str, folder: Path, shard: tuple[int, int]) -> list[Pat
 
 
 def _manifest(s3: Any, uri: str, folder: Path, shard: tuple[int, int]) -> list[Path]:
-    source = S3Uri.parse(uri)
+    files = []
     try:
-        body = s3.get_object(Bucket=source.bucket, Key=source.key)["Body"].read()
-        entries = _entries(json.loads(body))
-        files = []
-        for prefix, name in entries[shard[0] :: shard[1]]:
+        for prefix, name in read_manifest(s3, uri)[shard[0] :: shard[1]]:
             item = S3Uri.parse(prefix + name)
             files.append(safe_join(folder, name))
             download(s3, item.bucket, item.key, files[-1])
+    except S3_ERRORS as error:
+        raise JobError(f"ClientError: Data download failed: {uri}: {error}") from error
+    return files
+
+
+def read_manifest(s3: Any, uri: str) -> list[tuple[str, str]]:
+    """What a ManifestFile lists, as prefix and name.
+
+    :raises JobError: ClientError, if it is no manifest or S3 refuses.
+    """
+    source = S3Uri.parse(uri)
+    try:
+        manifest = json.loads(s3.get_object(Bucket=source.bucket, Key=source.key)["Body"].read())
+        prefix = str(manifest[0]["prefix"])
+        return [(prefix, str(name)) for name in manifest[1:]]
     except S3_ERRORS as error:
         raise JobError(f"ClientError: Data download failed: {uri}: {error}") from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise JobError(
             f'ClientError: {uri} is not a manifest: [{{"prefix": "s3://..."}}, "name", ...]: {error}'
         ) from error
-    return files
 
 
-def _entries(manifest: Sequence[Any]) -> list[tuple[str, str]]:
-    prefix = manifest[0]["prefix"]
-    return [(prefix, str(name)) for name in manifest[1:]]
+def gunzip(file: Path) -> Path:
+    """Unpack a file in its place.
 
-
-def _gunzip(file: Path) -> None:
+    :returns: it, without ``.gz`` if its name had that.
+    :raises JobError: ClientError, if it is not gzip.
+    """
     unpacked = file.with_name(f".{file.name}.unpacked")
     try:
         with gzip.open(file) as packed, unpacked.open("wb") as target:
@@ -84,4 +94,4 @@ def _gunzip(file: Path) -> None:
             f"ClientError: {file.name} is not gzip, as its channel's CompressionType says: {error}"
         ) from error
     file.unlink()
-    unpacked.replace(file.with_suffix("") if file.suffix == ".gz" else file)
+    return unpacked.replace(file.with_suffix("") if file.suffix == ".gz" else file)

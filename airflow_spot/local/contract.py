@@ -1,7 +1,10 @@
-"""What the containers of processing jobs and endpoints have in common."""
+"""What the containers of processing jobs and of models have in common."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +38,14 @@ def end(container: Container, grace_seconds: float) -> None:
     if container.wait(grace_seconds) is None:
         container.kill()
         container.wait(30)
+
+
+def join_all(threads: Iterable[threading.Thread | None], seconds: float = 5.0) -> None:
+    """Wait for the end of all threads, together no longer than that."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        if thread is not None:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def upload_folder(s3: Any, folder: Path, uri: str) -> None:

@@ -1,61 +1,82 @@
-"""Endpoints: a serving process each, in service once it answers /ping."""
+"""Endpoints: a fleet of serving processes each, in service once all answer /ping, and replaced by an update."""
 
 from __future__ import annotations
 
-import http.client
 import logging
-import re
-import shutil
-import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from airflow_spot.local import models
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
-from airflow_spot.local.container import Container, OptMl, Spec
-from airflow_spot.local.contract import end, environment
-from airflow_spot.local.errors import JobError, validation
-from airflow_spot.local.logs import LogStream
-from airflow_spot.local.models import Resource
-from airflow_spot.local.s3 import S3_ERRORS, S3Uri, download, download_prefix, unpack
+from airflow_spot.local.contract import join_all
+from airflow_spot.local.errors import JobError, ServiceError, validation
+from airflow_spot.local.events import ENDPOINT
+from airflow_spot.local.fleet import Fleet, Variant
+from airflow_spot.local.settings import ACCOUNT
+from airflow_spot.local.states import entered
 from airflow_spot.local.store import arn
 from airflow_spot.local.tags import to_dict
 
 log = logging.getLogger(__name__)
 
-SERVING = Path(__file__).with_name("serving.py")
-MODEL, CODE = "/opt/ml/model", "/opt/ml/code"
-PING_SECONDS = 2.0  # AWS's limit for an answer
-STARTUP_SECONDS = 120.0
-STOP_SECONDS = 2.0
-NOT_HEALTHY = (
-    "The primary container for production variant {variant} did not pass the ping health check. "
-    "Please check CloudWatch logs for this endpoint."
-)
+IN_PROGRESS = ("Creating", "Updating", "Deleting")
+SERVING = ("InService", "Updating")
+_EVENT_STATUS = {"InService": "IN_SERVICE"}
+
+
+@dataclass
+class Deployment:
+    """A fleet that is coming up.
+
+    :param settings: the request's DeploymentConfig, if it has one.
+    """
+
+    fleet: Fleet
+    started: float
+    settings: dict[str, Any] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """PendingDeploymentSummary."""
+        variants = [
+            variant.pending(self.started, "Creating", f"Launching {variant.count} instance(s).")
+            for variant in self.fleet.variants
+        ]
+        return {
+            "EndpointConfigName": self.fleet.config.name,
+            "ProductionVariants": variants,
+            "StartTime": self.started,
+        }
 
 
 @dataclass
 class Endpoint:
     """One endpoint.
 
-    :ivar status: Creating, InService, Failed or Deleting.
-    :ivar port: of the serving process, on loopback; 0 while there is none.
-    :ivar deleted: set to have its process ended.
+    :ivar status: Creating, InService, Updating, Failed or Deleting.
+    :ivar fleet: that gets the requests; None before one is in service, and after it has failed.
+    :ivar pending: a deployment that is under way.
+    :ivar fleets: how many it has had.
+    :ivar lock: held by whoever reads or changes several of these.
+    :ivar deleted: set to have its processes ended.
     :ivar wake: set when its thread has something to look at.
     """
 
     region: str
     name: str
-    config: Resource
-    model: Resource
+    config: models.Resource
     creation_time: float
     last_modified: float
     status: str = "Creating"
     failure_reason: str | None = None
-    port: int = 0
+    fleet: Fleet | None = None
+    pending: Deployment | None = None
+    deployed: dict[str, Any] | None = None
+    fleets: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
     deleted: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
@@ -64,223 +85,170 @@ class Endpoint:
     def arn(self) -> str:
         return arn(self.region, "endpoint", self.name)
 
-    @property
-    def variant(self) -> str:
-        return str(self.config.variant["VariantName"])
-
     def describe(self) -> dict[str, Any]:
-        """The answer of DescribeEndpoint."""
-        variant, image = self.config.variant, self.model.container["Image"]
-        count = int(variant.get("InitialInstanceCount", 1))
-        weight = float(variant.get("InitialVariantWeight", 1.0))
-        answer: dict[str, Any] = {
-            "EndpointName": self.name,
-            "EndpointArn": self.arn,
-            "EndpointConfigName": self.config.name,
-            "EndpointStatus": self.status,
-            "CreationTime": self.creation_time,
-            "LastModifiedTime": self.last_modified,
-        }
-        if self.status == "InService":
-            summary = {
-                "VariantName": self.variant,
-                "DeployedImages": [{"SpecifiedImage": image, "ResolutionTime": self.creation_time}],
-                "CurrentWeight": weight,
-                "DesiredWeight": weight,
-                "CurrentInstanceCount": count,
-                "DesiredInstanceCount": count,
+        """The answer of DescribeEndpoint. While it is updated, it is that of the fleet in service."""
+        with self.lock:
+            answer: dict[str, Any] = {
+                "EndpointName": self.name,
+                "EndpointArn": self.arn,
+                "EndpointConfigName": self.config.name,
+                "EndpointStatus": self.status,
+                "CreationTime": self.creation_time,
+                "LastModifiedTime": self.last_modified,
             }
-            answer["ProductionVariants"] = [summary]
-        if self.failure_reason is not None:
-            answer["FailureReason"] = self.failure_reason
-        return answer
+            if self.fleet is not None and self.status in SERVING:
+                answer["ProductionVariants"] = [each.summary(self.creation_time) for each in self.fleet.variants]
+            if self.pending is not None and self.status in IN_PROGRESS:
+                answer["PendingDeploymentSummary"] = self.pending.describe()
+            if self.deployed is not None:
+                answer["LastDeploymentConfig"] = self.deployed
+            if self.failure_reason is not None:
+                answer["FailureReason"] = self.failure_reason
+            return answer
+
+    def event(self) -> dict[str, Any]:
+        """The detail of its event, which has the status in capitals [D]."""
+        answer = self.describe()
+        status = answer["EndpointStatus"]
+        return {**answer, "EndpointStatus": _EVENT_STATUS.get(status, status.upper())}
+
+    @contextmanager
+    def request(self, target: str | None) -> Iterator[Variant]:
+        """Give the variant that answers one request, whose process is there until the block is left.
+
+        :param target: the variant that the request asks for, if it does.
+        :raises ServiceError: ValidationError if the endpoint is not in service, or has no such variant.
+        """
+        with self.lock:
+            fleet = self.fleet
+            if fleet is None or self.status not in SERVING:
+                raise ServiceError("ValidationError", f"Endpoint {self.name} of account {ACCOUNT} not found.")
+            variant = fleet.take(target)
+        try:
+            yield variant
+        finally:
+            fleet.give_back(variant)
 
 
-class Serving:
+class Hosting:
     """The life of one endpoint, on a thread of its own."""
 
     def __init__(self, backend: Backend, endpoint: Endpoint) -> None:
         self._backend = backend
         self._endpoint = endpoint
-        # Two endpoints of one name may overlap for a moment: one is being deleted, one created.
-        self._folder = backend.settings.root / "endpoints" / f"{endpoint.name}-{id(endpoint):x}"
 
     def __call__(self) -> None:
         """Bring the endpoint into service, keep it there until it is deleted, and clear up."""
         endpoint = self._endpoint
-        container: Container | None = None
-        stream: LogStream | None = None
         try:
-            opt_ml = self._backend.containers.opt_ml(self._folder)
-            command, variables = self._prepare(opt_ml)
-            stream = self._backend.logs.open(
-                endpoint.region, f"/aws/sagemaker/Endpoints/{endpoint.name}", f"{endpoint.variant}/local-1"
-            )
-            spec = Spec(opt_ml, command, variables, opt_ml.seen)
-            container = self._backend.containers.start(spec, stream.write)
-            container.on_exit(endpoint.wake.set)
-            self._await_ping(container)
-            self._hold(container)
+            self._hold()
         except JobError as error:
-            self._enter("Failed", str(error))
+            enter(self._backend, endpoint, "Failed", str(error))
         except Exception as error:
             log.exception("endpoint %s", endpoint.name)
-            self._enter("Failed", f"InternalServerError: {type(error).__name__}: {error}")
+            enter(self._backend, endpoint, "Failed", f"InternalServerError: {type(error).__name__}: {error}")
         finally:
-            endpoint.port = 0
-            if container is not None:
-                end(container, STOP_SECONDS)
-            if stream is not None:
-                self._backend.logs.close_stream(stream)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            with endpoint.lock:
+                fleet, endpoint.fleet = endpoint.fleet, None
+                pending, endpoint.pending = endpoint.pending, None
+            if pending is not None:
+                pending.fleet.close()
+            if fleet is not None:
+                fleet.close()
         # A failed endpoint stays, without a process, until it is deleted.
         endpoint.deleted.wait()
+        self._backend.store.tags.pop(endpoint.arn, None)
         self._backend.store.endpoints.pop(endpoint.region, endpoint.name)
 
-    def _enter(self, status: str, reason: str | None = None) -> None:
+    def _hold(self) -> None:
+        """Deploy what is pending and watch what is in service, until the endpoint is deleted.
+
+        :raises JobError: if its first fleet fails, or the one in service ends.
+        """
         endpoint = self._endpoint
+        while not endpoint.deleted.is_set():
+            if endpoint.fleet is not None:
+                endpoint.fleet.check()
+            if endpoint.pending is not None:
+                self._deploy(endpoint.pending)
+            else:
+                endpoint.wake.wait()
+                endpoint.wake.clear()
+
+    def _deploy(self, pending: Deployment) -> None:
+        """Bring a fleet up, give it the requests, then end the one before it.
+
+        :raises JobError: if it fails and there is none before it; else that one stays in service [D].
+        """
+        endpoint, old = self._endpoint, self._endpoint.fleet
+        try:
+            if not pending.fleet.launch(endpoint.deleted, endpoint.wake.set):
+                return
+        except JobError as error:
+            if old is None:
+                raise
+            pending.fleet.close()
+            with endpoint.lock:
+                endpoint.pending = None
+                enter(self._backend, endpoint, "InService", str(error))
+            return
+        with endpoint.lock:
+            endpoint.fleet = pending.fleet
+        if old is not None:
+            old.drain()
+            old.close()
+        with endpoint.lock:
+            endpoint.config, endpoint.pending = pending.fleet.config, None
+            endpoint.deployed = pending.settings or endpoint.deployed
+            enter(self._backend, endpoint, "InService")
+
+
+def enter(backend: Backend, endpoint: Endpoint, status: str, reason: str | None = None) -> None:
+    """Change an endpoint's status, unless it is being deleted."""
+    with endpoint.lock:
         if endpoint.status == "Deleting":
             return
         endpoint.status, endpoint.failure_reason = status, reason
-        endpoint.last_modified = self._backend.clock.now()
-        self._backend.audit.write(
-            "state", job=endpoint.name, kind="endpoint", status=status, secondary=None, message=reason
-        )
-
-    def _prepare(self, opt_ml: OptMl) -> tuple[list[str], dict[str, str]]:
-        """Download model and code; return command and environment."""
-        container = self._endpoint.model.container
-        for inside in (MODEL, CODE):
-            opt_ml.path(inside).mkdir()
-        fetch_model(self._backend.aws.s3, container, opt_ml)
-        given = dict(container.get("Environment", {}))
-        folder = _fetch_code(self._backend.aws.s3, given.get("SAGEMAKER_SUBMIT_DIRECTORY", ""), opt_ml)
-        command = self._command(
-            container["Image"], f"{folder}/{given.get('SAGEMAKER_PROGRAM', 'inference.py')}", opt_ml
-        )
-        self._backend.containers.refuse_hard_coded(opt_ml.path(folder).rglob("*.py"), [])
-        self._endpoint.port = _free_port()
-        contract = {
-            "SM_MODEL_DIR": opt_ml.see(MODEL),
-            "SAGEMAKER_BIND_TO_PORT": str(self._endpoint.port),
-            "SAGEMAKER_SAFE_PORT_RANGE": f"{self._endpoint.port}-{self._endpoint.port}",
-        }
-        region = self._endpoint.region
-        return command, environment(self._backend, opt_ml, region, {**given, **contract})
-
-    def _command(self, image: str, script: str, opt_ml: OptMl) -> list[str]:
-        """The image's own server where one was given for it, else ours around the model's script.
-
-        :raises JobError: if there is neither.
-        """
-        given = self._backend.images.command(image)
-        if given is not None and not _is_interpreter(given):
-            return [*given, "serve"]
-        if opt_ml.path(script).is_file():
-            interpreter = self._backend.images.interpreter(image)
-            return [*interpreter, str(SERVING), "--script", opt_ml.see(script), "--model-dir", opt_ml.see(MODEL)]
-        raise JobError(
-            f"Local SageMaker runs no containers and finds nothing that serves: there is no {script}, and no server "
-            f"was given for the image {image!r}. Put code/inference.py into model.tar.gz, set SAGEMAKER_PROGRAM and "
-            "SAGEMAKER_SUBMIT_DIRECTORY in the model's Environment, or start the service with "
-            "--image 'PATTERN=COMMAND'."
-        )
-
-    def _await_ping(self, container: Container) -> None:
-        """Return when the container is healthy.
-
-        :raises JobError: if it ends, or does not become healthy in time.
-        """
-        endpoint, clock = self._endpoint, self._backend.clock
-        allowed = endpoint.config.variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS)
-        deadline = clock.now() + float(allowed)
-        while not endpoint.deleted.is_set():
-            if container.poll() is not None or clock.now() > deadline:
-                reason = NOT_HEALTHY.format(variant=endpoint.variant)
-                code = container.poll()
-                raise JobError(reason if code is None else f"{reason} (It exited with {code}.)")
-            if _ping(endpoint.port):
-                self._enter("InService")
-                return
-            endpoint.deleted.wait(0.2)
-
-    def _hold(self, container: Container) -> None:
-        """Return when the endpoint is deleted.
-
-        :raises JobError: if the container ends before that.
-        """
-        while not self._endpoint.deleted.is_set():
-            self._endpoint.wake.wait()
-            self._endpoint.wake.clear()
-            if container.poll() is not None and not self._endpoint.deleted.is_set():
-                raise JobError(f"The container of variant {self._endpoint.variant} exited with {container.poll()}.")
+        endpoint.last_modified = backend.clock.now()
+        entered(backend, endpoint, ("endpoint", ENDPOINT), endpoint.event, status, reason)
 
 
-def fetch_model(s3: Any, container: dict[str, Any], opt_ml: OptMl) -> None:
-    """Unpack a model's data into ``/opt/ml/model``.
+def _deployment(backend: Backend, call: Call, endpoint: Endpoint, config: models.Resource) -> Deployment:
+    """A fleet of a configuration for an endpoint. Nothing runs yet.
 
-    :raises JobError: if it cannot be read.
+    :raises ServiceError: ValidationException, if a model is gone or Local SageMaker cannot deploy so.
     """
-    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
-    uri = source.get("S3Uri") or container.get("ModelDataUrl")
-    if not uri:
-        return
-    if source.get("CompressionType") == "None":
-        download_prefix(s3, uri, opt_ml.path(MODEL))
-        return
-    _fetch_archive(s3, uri, opt_ml.path(MODEL), opt_ml)
+    settings = call.params.get("DeploymentConfig")
+    _check_deployment(settings or {})
+    found = [models.find(backend.store.models, call.region, each["ModelName"]) for each in config.variants]
+    endpoint.fleets += 1
+    return Deployment(Fleet(backend, endpoint.name, config, found, endpoint.fleets), backend.clock.now(), settings)
 
 
-def _fetch_code(s3: Any, directory: str, opt_ml: OptMl) -> str:
-    """Return the folder of the model's code: the model's own, or one that is unpacked from S3."""
-    if not directory.startswith("s3://"):
-        return directory.rstrip("/") or f"{MODEL}/code"
-    _fetch_archive(s3, directory, opt_ml.path(CODE), opt_ml)
-    return CODE
-
-
-def _fetch_archive(s3: Any, uri: str, folder: Path, opt_ml: OptMl) -> None:
-    source = S3Uri.parse(uri)
-    archive = opt_ml.host.parent / "archive.tar.gz"
-    try:
-        download(s3, source.bucket, source.key, archive)
-    except S3_ERRORS as error:
-        raise JobError(f"Could not download {uri}: {error}") from error
-    unpack(archive, folder)
-    archive.unlink()
-
-
-def _is_interpreter(command: list[str]) -> bool:
-    return len(command) == 1 and re.fullmatch(r"python[\d.]*", Path(command[0]).name) is not None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _ping(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PING_SECONDS)
-    try:
-        connection.request("GET", "/ping")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+def _check_deployment(settings: dict[str, Any]) -> None:
+    routing = (
+        settings.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {}).get("Type", "ALL_AT_ONCE")
+    )
+    if "RollingUpdatePolicy" in settings or routing != "ALL_AT_ONCE":
+        raise validation(
+            "DeploymentConfig: Local SageMaker deploys ALL_AT_ONCE; canary, linear and rolling deployments are not "
+            "implemented"
+        )
+    if settings.get("AutoRollbackConfiguration", {}).get("Alarms"):
+        raise validation("DeploymentConfig.AutoRollbackConfiguration: Local SageMaker watches no alarms")
 
 
 def create_endpoint(backend: Backend, call: Call) -> dict[str, Any]:
     config = models.find(backend.store.endpoint_configs, call.region, call.params["EndpointConfigName"])
-    model = models.find(backend.store.models, call.region, config.variant["ModelName"])
     tags = to_dict(call.params.get("Tags", []))
     now = backend.clock.now()
-    endpoint = Endpoint(call.region, call.params["EndpointName"], config, model, now, now)
+    endpoint = Endpoint(call.region, call.params["EndpointName"], config, now, now)
+    endpoint.pending = _deployment(backend, call, endpoint, config)
     models.take_name(backend.store.endpoints, call.region, endpoint.name, endpoint)
     if tags:
         backend.store.tags[endpoint.arn] = tags
-    endpoint.thread = threading.Thread(target=Serving(backend, endpoint), name=f"endpoint-{endpoint.name}", daemon=True)
+    enter(backend, endpoint, "Creating")
+    endpoint.thread = threading.Thread(target=Hosting(backend, endpoint), name=f"endpoint-{endpoint.name}", daemon=True)
     endpoint.thread.start()
     return {"EndpointArn": endpoint.arn}
 
@@ -290,11 +258,57 @@ def describe_endpoint(backend: Backend, call: Call) -> dict[str, Any]:
     return endpoint.describe()
 
 
+def update_endpoint(backend: Backend, call: Call) -> dict[str, Any]:
+    endpoint = models.find(backend.store.endpoints, call.region, call.params["EndpointName"])
+    config = models.find(backend.store.endpoint_configs, call.region, call.params["EndpointConfigName"])
+    with endpoint.lock:
+        fleet = _fleet_in_service(endpoint)
+        pending = _deployment(backend, call, endpoint, config)
+        if call.params.get("RetainAllVariantProperties"):
+            excluded = call.params.get("ExcludeRetainedVariantProperties", [])
+            names = {item["VariantPropertyType"] for item in excluded}
+            weights, counts = "DesiredWeight" not in names, "DesiredInstanceCount" not in names
+            pending.fleet.retain(fleet, weights=weights, counts=counts)
+        if call.params.get("RetainDeploymentConfig"):
+            pending.settings = endpoint.deployed
+        endpoint.pending = pending
+        enter(backend, endpoint, "Updating")
+    endpoint.wake.set()
+    return {"EndpointArn": endpoint.arn}
+
+
+def update_weights(backend: Backend, call: Call) -> dict[str, Any]:
+    """Updating, and at once InService again: nothing has to come up [A for the time]."""
+    endpoint = models.find(backend.store.endpoints, call.region, call.params["EndpointName"])
+    with endpoint.lock:
+        fleet = _fleet_in_service(endpoint)
+        fleet.change(call.params["DesiredWeightsAndCapacities"])
+        enter(backend, endpoint, "Updating")
+        enter(backend, endpoint, "InService")
+    return {"EndpointArn": endpoint.arn}
+
+
+def _fleet_in_service(endpoint: Endpoint) -> Fleet:
+    """What an update starts from.
+
+    :raises ServiceError: ValidationException: only an endpoint in service can be updated [D].
+    """
+    _refuse(endpoint, IN_PROGRESS)
+    if endpoint.fleet is None:
+        raise validation(f'Cannot update endpoint "{endpoint.arn}": it is {endpoint.status}, and can only be deleted.')
+    return endpoint.fleet
+
+
+def _refuse(endpoint: Endpoint, statuses: tuple[str, ...]) -> None:
+    if endpoint.status in statuses:
+        raise validation(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+
+
 def delete_endpoint(backend: Backend, call: Call) -> dict[str, Any]:
     endpoint = models.find(backend.store.endpoints, call.region, call.params["EndpointName"])
-    if endpoint.status == "Creating":
-        raise validation(f'Cannot update in-progress endpoint "{endpoint.arn}".')
-    endpoint.status = "Deleting"
+    with endpoint.lock:
+        _refuse(endpoint, ("Creating", "Updating"))
+        enter(backend, endpoint, "Deleting")
     endpoint.deleted.set()
     endpoint.wake.set()
     return {}
@@ -306,13 +320,13 @@ def close(backend: Backend) -> None:
     for endpoint in running:
         endpoint.deleted.set()
         endpoint.wake.set()
-    for endpoint in running:
-        if endpoint.thread is not None:
-            endpoint.thread.join(10)
+    join_all(endpoint.thread for endpoint in running)
 
 
 OPERATIONS: Operations = {
     "CreateEndpoint": create_endpoint,
     "DescribeEndpoint": describe_endpoint,
     "DeleteEndpoint": delete_endpoint,
+    "UpdateEndpoint": update_endpoint,
+    "UpdateEndpointWeightsAndCapacities": update_weights,
 }

@@ -9,43 +9,43 @@ from werkzeug.wrappers import Request, Response
 
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
+from airflow_spot.local.fleet import INVOCATION_SECONDS
 from airflow_spot.local.settings import ACCOUNT
 
-TIMEOUT_SECONDS = 60.0  # AWS's, for an answer of the container
-PASSED_ON = ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-Inference-Id")
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+TARGET_VARIANT = "X-Amzn-SageMaker-Target-Variant"
+PASSED_ON = ("Content-Type", "Accept", CUSTOM_ATTRIBUTES, "X-Amzn-SageMaker-Inference-Id")
 
 
 def invoke(backend: Backend, region: str, endpoint: str, kind: str, request: Request) -> Response:
-    """Send a request on to an endpoint's serving process.
+    """Send a request on to the serving process of one of an endpoint's variants.
 
     :param endpoint: its name.
     :param kind: ``invocations``, or one of the other two paths of the runtime API.
-    :raises ServiceError: ValidationError if the region has no such endpoint, or it is not in service.
+    :raises ServiceError: ValidationError if the region has no such endpoint, it is not in service, or it has no
+        variant of the name that the request asks for.
     """
     if kind != "invocations":
         raise ServiceError("ValidationError", f"{kind} is not implemented by Local SageMaker; use InvokeEndpoint")
     found = backend.store.endpoints.find(region, endpoint)
-    if found is None or found.status != "InService":
+    if found is None:
         raise ServiceError("ValidationError", f"Endpoint {endpoint} of account {ACCOUNT} not found.")
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-    connection = http.client.HTTPConnection("127.0.0.1", found.port, timeout=TIMEOUT_SECONDS)
-    try:
-        connection.request("POST", "/invocations", body=request.get_data(), headers=headers)
-        answer = connection.getresponse()
-        status, body, content_type = answer.status, answer.read(), answer.getheader("Content-Type", "")
-        custom = answer.getheader("X-Amzn-SageMaker-Custom-Attributes")
-    except TimeoutError:
-        return _model_error(found.arn, 0, f"the container did not answer in {TIMEOUT_SECONDS:.0f} seconds")
-    except (OSError, http.client.HTTPException) as error:
-        return _model_error(found.arn, 0, f"the container does not answer: {error}")
-    finally:
-        connection.close()
-    if status >= 400:
-        return _model_error(found.arn, status, body.decode("utf-8", "replace"))
-    response = Response(body, content_type=content_type)
-    response.headers["x-Amzn-Invoked-Production-Variant"] = found.variant
+    with found.request(request.headers.get(TARGET_VARIANT)) as variant:
+        try:
+            answer = variant.server.ask(request.get_data(), headers, INVOCATION_SECONDS)
+        except TimeoutError:
+            message = f"the container did not answer in {INVOCATION_SECONDS:.0f} seconds"
+            return _model_error(found.arn, 0, message)
+        except (OSError, http.client.HTTPException) as error:
+            return _model_error(found.arn, 0, f"the container does not answer: {error}")
+    if answer.status >= 400:
+        return _model_error(found.arn, answer.status, answer.body.decode("utf-8", "replace"))
+    response = Response(answer.body, content_type=answer.headers.get("Content-Type", ""))
+    response.headers["x-Amzn-Invoked-Production-Variant"] = variant.name
+    custom = answer.headers.get(CUSTOM_ATTRIBUTES)
     if custom is not None:
-        response.headers["X-Amzn-SageMaker-Custom-Attributes"] = custom
+        response.headers[CUSTOM_ATTRIBUTES] = custom
     return response
 
 

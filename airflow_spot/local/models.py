@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError, validation
+from airflow_spot.local.events import ENDPOINT_CONFIG, MODEL
+from airflow_spot.local.states import tell
 from airflow_spot.local.store import Table, arn
 from airflow_spot.local.tags import to_dict
 
@@ -35,10 +39,10 @@ class Resource:
         return only
 
     @property
-    def variant(self) -> dict[str, Any]:
-        """Of an endpoint configuration: its only production variant."""
-        only: dict[str, Any] = self.request["ProductionVariants"][0]
-        return only
+    def variants(self) -> list[dict[str, Any]]:
+        """Of an endpoint configuration: its production variants."""
+        found: list[dict[str, Any]] = self.request["ProductionVariants"]
+        return found
 
 
 def take_name(table: Table[Any], region: str, name: str, item: Any) -> None:
@@ -65,21 +69,56 @@ def find(table: Table[T], region: str, name: str) -> T:
     return item
 
 
-def drop(table: Table[Any], region: str, name: str) -> dict[str, Any]:
-    """Delete a resource; raises as :func:`find` does."""
-    find(table, region, name)
-    table.pop(region, name)
+def _drop(backend: Backend, call: Call, kind: Kind, name: str) -> dict[str, Any]:
+    """Delete a resource with its tags; raises as :func:`find` does."""
+    table = kind.table(backend)
+    with table.lock:
+        gone = find(table, call.region, name)
+        tell(backend, kind.event, gone, lambda: kind.describe(gone))
+        backend.store.tags.pop(gone.arn, None)
+        table.pop(call.region, name)
     return {}
 
 
-def _create(backend: Backend, call: Call, table: Table[Resource], name: str) -> Resource:
+def _create(backend: Backend, call: Call, kind: Kind, name: str) -> Resource:
+    table = kind.table(backend)
     request = copy.deepcopy(call.params)
     tags = to_dict(request.pop("Tags", []))
     made = Resource(call.region, name, arn(call.region, table.kind, name), request, backend.clock.now())
     take_name(table, call.region, name, made)
     if tags:
         backend.store.tags[made.arn] = tags
+    tell(backend, kind.event, made, lambda: kind.describe(made))
     return made
+
+
+def _describe_model(model: Resource) -> dict[str, Any]:
+    return {
+        "EnableNetworkIsolation": False,
+        **model.request,
+        "ModelArn": model.arn,
+        "CreationTime": model.creation_time,
+    }
+
+
+def _describe_config(config: Resource) -> dict[str, Any]:
+    return {**config.request, "EndpointConfigArn": config.arn, "CreationTime": config.creation_time}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the two kinds of resources differ in.
+
+    :param event: the detail type of its events, which it has when it is created and when it is deleted [D].
+    """
+
+    event: str
+    table: Callable[[Backend], Table[Resource]]
+    describe: Callable[[Resource], dict[str, Any]]
+
+
+_MODEL = Kind(MODEL, lambda backend: backend.store.models, _describe_model)
+_CONFIG = Kind(ENDPOINT_CONFIG, lambda backend: backend.store.endpoint_configs, _describe_config)
 
 
 def create_model(backend: Backend, call: Call) -> dict[str, Any]:
@@ -91,42 +130,49 @@ def create_model(backend: Backend, call: Call) -> dict[str, Any]:
         raise validation(f"Containers has {len(several)} members; inference pipelines are not implemented here")
     if not (primary or several[0]).get("Image"):
         raise validation("PrimaryContainer.Image is required: model packages are not implemented by Local SageMaker")
-    made = _create(backend, call, backend.store.models, call.params["ModelName"])
+    made = _create(backend, call, _MODEL, call.params["ModelName"])
     return {"ModelArn": made.arn}
 
 
 def describe_model(backend: Backend, call: Call) -> dict[str, Any]:
-    model = find(backend.store.models, call.region, call.params["ModelName"])
-    return {
-        "EnableNetworkIsolation": False,
-        **model.request,
-        "ModelArn": model.arn,
-        "CreationTime": model.creation_time,
-    }
+    return _describe_model(find(backend.store.models, call.region, call.params["ModelName"]))
 
 
 def delete_model(backend: Backend, call: Call) -> dict[str, Any]:
-    return drop(backend.store.models, call.region, call.params["ModelName"])
+    return _drop(backend, call, _MODEL, call.params["ModelName"])
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Make sure that somebody gets the requests.
+
+    :raises ServiceError: ValidationException. [A]: what AWS does with all weights at 0 is not known to us.
+    """
+    if min(weights) < 0 or not 0 < sum(weights) < math.inf:
+        raise validation("Weights must not be negative, and at least one variant must have one above 0")
 
 
 def create_endpoint_config(backend: Backend, call: Call) -> dict[str, Any]:
     variants = call.params["ProductionVariants"]
-    if len(variants) != 1:
-        raise validation(f"ProductionVariants has {len(variants)} members; Local SageMaker serves one variant")
-    if not variants[0].get("ModelName"):
-        raise validation("ProductionVariants.1.member.ModelName is required")
-    find(backend.store.models, call.region, variants[0]["ModelName"])
-    made = _create(backend, call, backend.store.endpoint_configs, call.params["EndpointConfigName"])
+    names = [variant["VariantName"] for variant in variants]
+    if len(set(names)) != len(names):
+        raise validation(f"Production variant names must be unique, and these are not: {', '.join(names)}")
+    if "ShadowProductionVariants" in call.params:
+        raise validation("ShadowProductionVariants are not implemented by Local SageMaker")
+    for place, variant in enumerate(variants, 1):
+        if not variant.get("ModelName"):
+            raise validation(f"ProductionVariants.{place}.member.ModelName is required")
+        find(backend.store.models, call.region, variant["ModelName"])
+    check_weights([float(variant.get("InitialVariantWeight", 1.0)) for variant in variants])
+    made = _create(backend, call, _CONFIG, call.params["EndpointConfigName"])
     return {"EndpointConfigArn": made.arn}
 
 
 def describe_endpoint_config(backend: Backend, call: Call) -> dict[str, Any]:
-    config = find(backend.store.endpoint_configs, call.region, call.params["EndpointConfigName"])
-    return {**config.request, "EndpointConfigArn": config.arn, "CreationTime": config.creation_time}
+    return _describe_config(find(backend.store.endpoint_configs, call.region, call.params["EndpointConfigName"]))
 
 
 def delete_endpoint_config(backend: Backend, call: Call) -> dict[str, Any]:
-    return drop(backend.store.endpoint_configs, call.region, call.params["EndpointConfigName"])
+    return _drop(backend, call, _CONFIG, call.params["EndpointConfigName"])
 
 
 OPERATIONS: Operations = {

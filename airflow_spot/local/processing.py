@@ -20,8 +20,10 @@ from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.channels import fetch_channel
 from airflow_spot.local.container import Container, OptMl, Spec
-from airflow_spot.local.contract import end, environment, relocated, upload_folder
+from airflow_spot.local.contract import end, environment, join_all, relocated, upload_folder
 from airflow_spot.local.errors import JobError, validation
+from airflow_spot.local.events import PROCESSING
+from airflow_spot.local.states import entered, tell
 from airflow_spot.local.store import arn
 from airflow_spot.local.tags import to_dict
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 DEFAULT_MAX_RUNTIME = 24 * 3600
+STATES = ("processing", PROCESSING)
 TERMINAL = ("Completed", "Failed", "Stopped")
 HOST = "algo-1"
 MESSAGE_CHARACTERS = 1024
@@ -100,14 +103,7 @@ class Run:
 
     def _enter(self, status: str, **facts: Any) -> None:
         self._job.update(self._backend.clock.now(), ProcessingJobStatus=status, **facts)
-        self._backend.audit.write(
-            "state",
-            job=self._job.name,
-            kind="processing",
-            status=status,
-            secondary=None,
-            message=facts.get("FailureReason"),
-        )
+        entered(self._backend, self._job, STATES, self._job.describe, status, facts.get("FailureReason"))
 
     def _prepare(self, opt_ml: OptMl) -> list[str]:
         """Download the inputs, write the configuration; return the command."""
@@ -258,6 +254,7 @@ def create_processing_job(backend: Backend, call: Call) -> dict[str, Any]:
     backend.store.processing_jobs.add(call.region, job.name, job)
     if tags:
         backend.store.tags[job.arn] = tags
+    tell(backend, PROCESSING, job, job.describe)
     job.thread = threading.Thread(target=Run(backend, job), name=f"processing-{job.name}", daemon=True)
     job.thread.start()
     return {"ProcessingJobArn": job.arn}
@@ -282,9 +279,7 @@ def close(backend: Backend) -> None:
     for job in backend.store.processing_jobs:
         job.abandoned = True
         job.wake.set()
-    for job in backend.store.processing_jobs:
-        if job.thread is not None:
-            job.thread.join(10)
+    join_all(job.thread for job in backend.store.processing_jobs)
 
 
 OPERATIONS: Operations = {

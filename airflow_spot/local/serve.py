@@ -9,11 +9,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from airflow_spot.local import endpoints, processing, transform
 from airflow_spot.local.audit import Audit
 from airflow_spot.local.aws import Aws, moto_app
 from airflow_spot.local.backend import Backend
@@ -78,6 +80,8 @@ def build(settings: Settings) -> Backend:
         environments=Environments(settings.root / "environments"),
         journal=Journal(None if settings.temporary else settings.root / "jobs.jsonl"),
     )
+    for module in (endpoints, processing, transform):
+        backend.on_close(partial(module.close, backend))
     engine.attach(backend)
     remember(backend)
     return backend

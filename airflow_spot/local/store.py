@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_spot.local.job import TrainingJob
     from airflow_spot.local.models import Resource
     from airflow_spot.local.processing import ProcessingJob
+    from airflow_spot.local.transform import TransformJob
 
 T = TypeVar("T")
 
@@ -102,10 +103,18 @@ class Store:
     def __init__(self) -> None:
         self.training_jobs: Table[TrainingJob] = Table("training-job", "Training job")
         self.processing_jobs: Table[ProcessingJob] = Table("processing-job", "Processing job")
+        self.transform_jobs: Table[TransformJob] = Table("transform-job", "Transform job")
         self.models: Table[Resource] = Table("model", "Model")
         self.endpoint_configs: Table[Resource] = Table("endpoint-config", "Endpoint configuration")
         self.endpoints: Table[Endpoint] = Table("endpoint", "Endpoint")
-        tables = (self.training_jobs, self.processing_jobs, self.models, self.endpoint_configs, self.endpoints)
+        tables = (
+            self.training_jobs,
+            self.processing_jobs,
+            self.transform_jobs,
+            self.models,
+            self.endpoint_configs,
+            self.endpoints,
+        )
         self.tables: dict[str, Table[Any]] = {table.kind: table for table in tables}
         self.tags: dict[str, dict[str, str]] = {}
 

@@ -1,4 +1,4 @@
-"""The List operations of processing jobs, models, endpoint configurations and endpoints."""
+"""The List operations of processing and transform jobs, models, endpoint configurations and endpoints."""
 
 from __future__ import annotations
 
@@ -68,6 +68,13 @@ OPERATIONS: Operations = {
         ),
         lambda backend: backend.store.processing_jobs,
         lambda job: job.describe(),
+    ),
+    "ListTransformJobs": Listing(
+        "TransformJob",
+        "TransformJobSummaries",
+        _members("TransformJob", "TransformJobStatus", "LastModifiedTime", "TransformEndTime", "FailureReason"),
+        lambda backend: backend.store.transform_jobs,
+        lambda job: job.summary(),
     ),
     "ListModels": Listing(
         "Model", "Models", _members("Model"), lambda backend: backend.store.models, _resource("Model")

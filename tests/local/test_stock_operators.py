@@ -17,7 +17,9 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerModelOperator,
     SageMakerProcessingOperator,
     SageMakerTrainingOperator,
+    SageMakerTransformOperator,
 )
+from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerEndpointSensor, SageMakerTransformSensor
 
 from airflow_spot.compat import AirflowException
 from airflow_spot.local import LocalSageMaker
@@ -181,6 +183,100 @@ def test_model_configuration_and_endpoint(local: LocalSageMaker, bucket: str, na
         EndpointName=name, ContentType="application/json", Body="[1]"
     )
     assert answer["Body"].read() == b"[11]"
+    delete_endpoint(name)
+
+
+def delete_endpoint(name: str) -> None:
     client = SageMakerHook(aws_conn_id="aws_default").conn
     client.delete_endpoint(EndpointName=name)
     client.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
+
+
+def adder_config(local: LocalSageMaker, bucket: str, name: str, weight: int) -> dict[str, Any]:
+    """Everything that an endpoint takes, for a model that adds a number."""
+    data = put(local, bucket, f"{name}.tar.gz", archive({"weight": str(weight), "code/inference.py": ADDER}))
+    container = {"Image": "image", "ModelDataUrl": data, "Environment": {"COLOUR": "green"}}
+    # As templates leave it: the operator makes an integer of the count.
+    variant = {"VariantName": "v", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": "1"}
+    return {
+        "Model": {"ModelName": name, "ExecutionRoleArn": ROLE, "PrimaryContainer": container},
+        "EndpointConfig": {"EndpointConfigName": name, "ProductionVariants": [variant]},
+        "Endpoint": {"EndpointConfigName": name},
+    }
+
+
+@pytest.mark.parametrize("operation", ["update", "create"])
+def test_an_endpoint_is_updated(local: LocalSageMaker, bucket: str, name: str, operation: str) -> None:
+    """By name, or because the operator finds that the one to create is there."""
+    for step, weight in (("create", 10), (operation, 20)):
+        config = adder_config(local, bucket, f"{name}-{weight}", weight)
+        config["Endpoint"]["EndpointName"] = name
+        result = SageMakerEndpointOperator(
+            task_id="deploy", config=config, operation=step, check_interval=1, deferrable=False
+        ).execute(CONTEXT)
+        assert result["Endpoint"]["EndpointStatus"] == "InService"
+        assert result["Endpoint"]["EndpointConfigName"] == f"{name}-{weight}"
+        assert SageMakerEndpointSensor(task_id="wait", endpoint_name=name).poke(CONTEXT)
+    answer = local.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=name, ContentType="application/json", Body="[1]"
+    )
+    assert answer["Body"].read() == b"[21]"
+    delete_endpoint(name)
+
+
+def transform_config(local: LocalSageMaker, bucket: str, name: str, rows: str) -> dict[str, Any]:
+    put(local, bucket, "in/rows.json", rows)
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/in"}
+    return {
+        "Model": adder_config(local, bucket, name, 10)["Model"],
+        "Transform": {
+            "TransformJobName": name,
+            "ModelName": name,
+            "TransformInput": {
+                "DataSource": {"S3DataSource": source},
+                "ContentType": "application/json",
+                "SplitType": "Line",
+            },
+            "TransformOutput": {"S3OutputPath": f"s3://{bucket}/out", "AssembleWith": "Line"},
+            "BatchStrategy": "SingleRecord",
+            # As templates leave them.
+            "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": "1"},
+            "MaxPayloadInMB": "1",
+            "MaxConcurrentTransforms": "2",
+        },
+    }
+
+
+def test_transform_with_its_model(local: LocalSageMaker, bucket: str, name: str) -> None:
+    names = []
+    for _ in range(2):
+        operator = SageMakerTransformOperator(
+            task_id="transform",
+            config=transform_config(local, bucket, name, "[1]\n[2, 3]\n"),
+            check_interval=1,
+            deferrable=False,
+            do_xcom_push=False,  # of its link: no task runs here
+        )
+        result = operator.execute(CONTEXT)
+        assert result["Transform"]["TransformJobStatus"] == "Completed"
+        assert result["Model"]["ModelName"] == result["Transform"]["ModelName"]
+        names.append(result["Transform"]["TransformJobName"])
+        assert SageMakerTransformSensor(task_id="wait", job_name=names[-1]).poke(CONTEXT)
+    written = local.client("s3").get_object(Bucket=bucket, Key="out/rows.json.out")["Body"].read()
+    assert written == b"[11]\n[12, 13]\n"
+    # Job and model take other names when theirs are taken.
+    assert names[0] == name
+    assert names[1].startswith(f"{name}-")
+
+
+def test_a_failed_transform_fails_the_task_and_the_sensor_with_the_reason(
+    local: LocalSageMaker, bucket: str, name: str
+) -> None:
+    config = transform_config(local, bucket, name, "not json\n")
+    operator = SageMakerTransformOperator(
+        task_id="transform", config=config, check_interval=1, deferrable=False, do_xcom_push=False
+    )
+    with pytest.raises(AirflowException, match="AlgorithmError: See job logs"):
+        operator.execute(CONTEXT)
+    with pytest.raises(AirflowException, match="AlgorithmError: See job logs"):
+        SageMakerTransformSensor(task_id="wait", job_name=name).poke(CONTEXT)
