@@ -155,7 +155,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say_ready(backend: Backend) -> None:
-    print(f"# Local SageMaker: {backend.aws.endpoint_url}  (audit log: {backend.audit.path})")
+    url = backend.aws.endpoint_url
+    print(f"# Local SageMaker: {url}  (a page for your browser; audit log: {backend.audit.path})")
     print(_exports(backend.aws.environment), flush=True)
 
 
