@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import TypeAlias
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from werkzeug.wrappers import Response
 
 REFRESH_SECONDS = 2
@@ -84,7 +84,7 @@ def clean(text: object, limit: int = TEXT_CHARACTERS) -> str:
 
 def join(parts: Iterable[Content], between: str = "") -> Markup:
     """Parts one after the other."""
-    return Markup(between).join(parts)  # noqa: S704 - join escapes the parts, and the callers' separators are ours
+    return Markup(between).join(map(escape, parts))  # noqa: S704 - join escapes the parts, and the callers' separators are ours
 
 
 def heading(text: str) -> Markup:
