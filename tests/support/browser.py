@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -36,6 +38,10 @@ def driver_command() -> str | None:
 
 def browser_command() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+class _Gone(Exception):
+    """An element is not there, or not any more."""
 
 
 class Browser:
@@ -72,7 +78,9 @@ class Browser:
 
     def _begin(self) -> str:
         assert self._driver.stdout is not None
-        port = next(match[1] for line in self._driver.stdout if (match := re.search(r"on port (\d+)", line)))
+        port = next(
+            match[1] for line in self._driver.stdout if (match := re.search(r"successfully on port (\d+)", line))
+        )
         self._session = f"http://127.0.0.1:{port}/session"
         flags = [*FLAGS, self._size, f"--user-data-dir={self._folder}"]
         if os.getuid() == 0:
@@ -94,7 +102,9 @@ class Browser:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
-            raise AssertionError(f"{method} {path}: {error.read().decode()}") from None
+            told = json.load(error)["value"]
+            kind = _Gone if told["error"] in ("no such element", "stale element reference") else AssertionError
+            raise kind(f"{method} {path}: {told['error']}: {told['message']}") from None
 
     def open(self, url: str) -> None:
         """Go to a page and wait until it is loaded."""
@@ -106,12 +116,18 @@ class Browser:
 
     @property
     def text(self) -> str:
-        """What a person can read."""
-        return str(self._call("GET", f"/element/{self._find('//body')}/text"))
+        """What a person can read, with one space between words; nothing while a page loads."""
+        script = "return document.body ? document.body.innerText : ''"
+        return " ".join(self._call("POST", "/execute/sync", {"script": script, "args": []}).split())
 
     def click(self, xpath: str) -> None:
-        """Click on the first element that there is."""
-        self._call("POST", f"/element/{self._find(xpath)}/click")
+        """Click on the first such element, once it is there: a page that loads itself anew may take it away."""
+        for _ in range(50):
+            with contextlib.suppress(_Gone):
+                self._call("POST", f"/element/{self._find(xpath)}/click")
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"there is no {xpath} in {self.text}")
 
     def count(self, xpath: str) -> int:
         """How many such elements there are."""
