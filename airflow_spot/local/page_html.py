@@ -28,15 +28,15 @@ table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; }
 th { font-weight: 600; opacity: .7; } td { overflow-wrap: anywhere; } 
 td:has(svg) { min-width: 8rem; width: 20rem; }
-table.facts th { width: 12rem; }
+table.facts th { width: 14rem; }
 pre { border: 1px solid var(--line); border-radius: .3rem; overflow-x: auto; padding: .6rem .8rem;
       white-space: pre-wrap; }
-form { display: inline; } button { cursor: pointer; font: inherit; } input[type=number] { font: inherit; width: 4rem; }
+.line { margin: 1em 0; } form { display: inline; } button { cursor: pointer; font: inherit; } input[type=number] { font: inherit; width: 4rem; }
 .badge { border-radius: .3rem; color: #fff; padding: .05rem .45rem; white-space: nowrap; background: var(--dim); }
 .badge.go { background: var(--go); } .badge.wait { background: var(--wait); } .badge.bad { background: var(--bad); }
 .badge.move { background: var(--move); }
 svg { background: var(--line); border-radius: .2rem; display: block; height: 1.1rem; width: 100%; }
-svg.strip { height: 1.6rem; }
+svg.strip { height: 1.6rem; margin-bottom: .8rem; }
 rect { fill: var(--dim); } rect.go { fill: var(--go); } rect.wait { fill: var(--wait); } rect.bad { fill: var(--bad); }
 rect.move { fill: var(--move); }
 """
@@ -92,7 +92,8 @@ def heading(text: str) -> Markup:
 
 
 def paragraph(*parts: Content) -> Markup:
-    return Markup("<p>{}</p>").format(join(parts, " "))
+    # No <p>, which a form would end.
+    return Markup('<div class="line">{}</div>').format(join(parts, " "))
 
 
 def link(path: str, text: str) -> Markup:
@@ -138,9 +139,10 @@ def bar(segments: Iterable[tuple[float, float, str]], kind: str = "") -> Markup:
     """
     parts = (
         Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10"/>').format(
-            name, begin * 1000, max(2.0, (end - begin) * 1000)
+            name, begin * 1000, max(3.0, (end - begin) * 1000)
         )
-        for begin, end, name in segments
+        # The short ones over the long ones, or an interruption could not be seen.
+        for begin, end, name in sorted(segments, key=lambda segment: segment[0] - segment[1])
     )
     return Markup('<svg class="{}" viewBox="0 0 1000 10" preserveAspectRatio="none">{}</svg>').format(kind, join(parts))
 

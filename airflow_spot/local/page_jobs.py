@@ -221,6 +221,9 @@ def training_job(backend: Backend, view: JobView, button: Button) -> Iterable[Co
     if view.status == "InProgress":
         buttons.append(button("stop", _fields(view)))
     yield html.paragraph(status_badge(view.status, view.secondary), *buttons)
+    yield html.heading("Timeline")
+    yield from timeline(view)
+    yield html.heading("The job")
     yield html.facts(
         (
             ("instances", view.instances),
@@ -232,14 +235,12 @@ def training_job(backend: Backend, view: JobView, button: Button) -> Iterable[Co
             ("training", html.duration(view.training_seconds)),
             ("billable", f"{html.duration(view.billable_seconds)}{'' if view.terminal else ' so far'}"),
             ("savings", view.savings),
-            ("may run for", html.duration(view.max_runtime)),
-            ("may take, waiting included", "" if view.max_wait is None else html.duration(view.max_wait)),
+            ("MaxRuntimeInSeconds", html.duration(view.max_runtime)),
+            ("MaxWaitTimeInSeconds", "" if view.max_wait is None else html.duration(view.max_wait)),
             ("checkpoints", html.clean(view.checkpoint_uri)),
             ("model", html.clean(view.model_uri)),
         )
     )
-    yield html.heading("Timeline")
-    yield from timeline(view)
     yield html.heading(f"The last lines of its log{_which(view)}")
     yield from log_tail(backend, view)
 

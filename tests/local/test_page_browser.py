@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(driver_command() is None, reason="no chromedriver and Chromium here"),
 ]
 
-STEPS = 300
+STEPS = 320
 
 
 @pytest.fixture
@@ -58,10 +58,12 @@ def test_what_spot_does_is_seen_and_done_in_a_browser(local_sagemaker: LocalSage
     browser.click("//button[text()='capacity on']")
     browser.click("//a[text()='follow']")
     until(lambda: browser.text.count("Training image download completed") == 3, "the job goes on")
+    if folder := os.environ.get("AIRFLOW_SPOT_SCREENSHOTS"):
+        browser.click("//a[text()='hold still']")
+        browser.screenshot(Path(folder) / "local-sagemaker.png")
+        browser.click("//a[text()='follow']")
     jobs.end(name)
     until(lambda: "Training job completed" in browser.text, "the page shows the end")
     assert browser.count("//*[name()='rect']") == 2 * len(statuses(jobs.describe(name)))
     assert f"step {STEPS}" in browser.text
     assert jobs.model(name) == {"count": str(STEPS).encode()}
-    if folder := os.environ.get("AIRFLOW_SPOT_SCREENSHOTS"):
-        browser.screenshot(Path(folder) / "local-sagemaker.png")

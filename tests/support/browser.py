@@ -27,7 +27,7 @@ FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
-    "--force-device-scale-factor=2",
+    "--force-device-scale-factor=1.5",
 )
 
 
@@ -51,7 +51,7 @@ class Browser:
     :param folder: for its profile.
     """
 
-    def __init__(self, folder: Path, *, width: int = 1180, height: int = 900) -> None:
+    def __init__(self, folder: Path, *, width: int = 1180, height: int = 1250) -> None:
         self._folder = folder
         self._size = f"--window-size={width},{height}"
 
