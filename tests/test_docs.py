@@ -44,6 +44,16 @@ def test_python_runs(code: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_test_of_the_docs_passes(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "local-sagemaker.md").read_text()
+    test, conftest = (match[2] for match in SNIPPET.finditer(page) if "import pytest" in match[2])
+    (tmp_path / "test_it.py").write_text(test)
+    (tmp_path / "conftest.py").write_text(conftest)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", str(tmp_path)]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_the_readmes_dag_trains(local: LocalSageMaker, bucket: str, ti: TaskInstance, tmp_path: Path) -> None:
     code = next(match[2] for match in SNIPPET.finditer((ROOT / "README.md").read_text()) if "with DAG" in match[2])
     (tmp_path / "scripts").mkdir()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import configparser
 import email.message
 import email.parser
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from importlib import import_module
@@ -53,14 +56,37 @@ def test_it_needs_airflow_the_amazon_provider_and_boto3(metadata: email.message.
     assert {"local", "sdk", "plot", "dev"} <= set(metadata.get_all("Provides-Extra", []))
 
 
-def test_its_entry_points_are_the_provider_the_plugin_and_the_command(wheel: zipfile.ZipFile) -> None:
+def test_its_entry_points_are_the_provider_the_plugins_and_the_command(wheel: zipfile.ZipFile) -> None:
     points = configparser.ConfigParser(delimiters=("=",))
     points.read_string(inside(wheel, "entry_points.txt"))
     assert {section: dict(points[section]) for section in points.sections()} == {
         "apache_airflow_provider": {"provider_info": "airflow_spot.provider_info:get_provider_info"},
         "airflow.plugins": {"airflow_spot": "airflow_spot.ui.plugin:AirflowSpotPlugin"},
         "console_scripts": {"airflow-spot": "airflow_spot.cli.main:main"},
+        "pytest11": {"local_sagemaker": "airflow_spot.local.pytest_plugin"},
     }
+
+
+def test_pytest_finds_its_fixtures(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """By the wheel alone: the code and the entry point are those that it holds."""
+    wheel.extractall(tmp_path / "site")
+    (tmp_path / "test_it.py").write_text(
+        "import boto3\n"
+        "from airflow_spot.local import pytest_plugin\n"
+        "def test_it(local_sagemaker):\n"
+        "    assert boto3.client('sagemaker').list_training_jobs()['TrainingJobSummaries'] == []\n"
+        f"    assert pytest_plugin.__file__.startswith({str(tmp_path / 'site')!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("kind", ["operators", "sensors", "triggers", "hooks"])

@@ -103,7 +103,7 @@ def _demo(args: argparse.Namespace, dags: Path, scratch: Path) -> None:
         _check(report)
         if args.ui:
             print(f"\nAirflow: {airflow.url}/dags/{DAG_ID}  (user {USER}, password {PASSWORD})")
-            print(f"Local SageMaker: {sagemaker.endpoint_url}\nCtrl-C ends both.", flush=True)
+            print(f"Local SageMaker's jobs: {sagemaker.endpoint_url}\nCtrl-C ends both.", flush=True)
             while True:
                 signal.pause()
 

@@ -110,10 +110,12 @@ def run(args: argparse.Namespace) -> int:
     :returns: an exit code.
     """
     try:
-        from airflow_spot.local.aws import environment
+        from airflow_spot.local.aws import environment, require_moto
         from airflow_spot.local.images import parse_image
         from airflow_spot.local.serve import serve
         from airflow_spot.local.settings import Settings
+
+        require_moto()
     except ModuleNotFoundError as error:
         print(f"airflow-spot local needs {error.name}: pip install 'airflow-spot[local]'", file=sys.stderr)
         return 2
@@ -155,7 +157,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say_ready(backend: Backend) -> None:
-    print(f"# Local SageMaker: {backend.aws.endpoint_url}  (audit log: {backend.audit.path})")
+    url = backend.aws.endpoint_url
+    print(f"# Local SageMaker: {url}  (a page for your browser; audit log: {backend.audit.path})")
     print(_exports(backend.aws.environment), flush=True)
 
 

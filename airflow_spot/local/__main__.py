@@ -14,10 +14,20 @@ from airflow_spot.local.settings import Settings
 
 
 def embedded() -> int:
+    settings = Settings.from_json(sys.stdin.readline())
+    try:
+        return _serve(settings)
+    except ModuleNotFoundError as error:
+        print(f"Local SageMaker needs {error.name}: pip install 'airflow-spot[local]'", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def _serve(settings: Settings) -> int:
+    from airflow_spot.local.aws import require_moto
     from airflow_spot.local.backend import Backend
     from airflow_spot.local.serve import serve
 
-    settings = Settings.from_json(sys.stdin.readline())
+    require_moto()
 
     def ready(backend: Backend) -> None:
         line = {"endpoint_url": backend.aws.endpoint_url, "namespace": backend.containers.namespace}

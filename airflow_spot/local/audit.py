@@ -32,6 +32,8 @@ class Audit:
     - ``progress``, of the simulated engine: ``job``, ``action`` (``resumed`` from a checkpoint, ``saved`` in one),
       ``start``, ``uri``, ``seconds`` (of training that the checkpoint holds).
     - ``inert``: ``job``, ``members``: what the request asks for and has no effect here.
+    - ``page``: ``action`` (``interrupt``, ``stop``, ``capacity-off``, ``capacity-on``), ``job`` (or null): a button of
+      the web page.
     - ``service``: ``action`` (``started``, ``stopped``), ``pid``.
     """
 

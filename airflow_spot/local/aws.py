@@ -5,12 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, TypeAlias
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import boto3
 from botocore.config import Config
 
 from airflow_spot.local.settings import Settings
+
+if TYPE_CHECKING:
+    from werkzeug.serving import WSGIRequestHandler
 
 WsgiApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -18,18 +22,34 @@ ACCESS_KEY = "local"
 SECRET_KEY = "local"  # noqa: S105 - nothing checks it, and AWS would refuse it
 
 
-def moto_app() -> WsgiApp:
-    """moto's server: S3, STS, IAM, CloudWatch Logs, ... by the service that a request is signed for.
+#: What moto's server is made of; the extra ``local`` brings it.
+MOTO = ("moto", "flask", "flask_cors")
+
+
+def require_moto() -> None:
+    """
+    Find moto, without the half second that it takes to load it.
+
+    :raises ModuleNotFoundError: if it is not installed.
+    """
+    for name in MOTO:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def load_moto() -> tuple[WsgiApp, type[WSGIRequestHandler]]:
+    """
+    moto's server: S3, STS, IAM, CloudWatch Logs, ... by the service that a request is signed for; and the handler that
+    keeps what S3 needs of a request's head.
 
     The one place that touches moto's dispatcher, which is half private: a release that moves it breaks here only.
     """
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 
     dispatcher = DomainDispatcherApplication(create_backend_app)
     # By itself it lists moto's source directory at every request, which is a third of what a small S3 call costs.
     dispatcher.get_backend_for_host = lru_cache(maxsize=256)(dispatcher.get_backend_for_host)
-    app: WsgiApp = dispatcher
-    return app
+    return dispatcher, MotoRequestHandler
 
 
 def environment(endpoint_url: str, region: str) -> dict[str, str]:

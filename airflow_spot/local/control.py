@@ -17,7 +17,7 @@ PREFIX = "/_airflow_spot/"
 
 def answer(backend: Backend, request: Request) -> Response:
     """Answer ``POST /_airflow_spot/<action>``, a JSON object in and out; errors as ``{"error": text}``."""
-    if not _is_loopback(request.remote_addr):
+    if not is_loopback(request.remote_addr):
         return _json({"error": "the control endpoint answers to this machine only"}, 403)
     action = ACTIONS.get(request.path[len(PREFIX) :])
     if action is None:
@@ -74,7 +74,8 @@ ACTIONS: dict[str, Callable[[Backend, dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def _is_loopback(address: str | None) -> bool:
+def is_loopback(address: str | None) -> bool:
+    """Whether an address is this machine's own."""
     try:
         return address is not None and ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -36,7 +36,7 @@ CHANGES = frozenset(
         "DeleteBucket",
     }
 )
-_SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=local/20000101/us-east-1/s3/aws4_request, Signature=local"}
+SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=local/20000101/us-east-1/s3/aws4_request, Signature=local"}
 """moto checks no signature, but gives a private object to nobody who has none."""
 
 
@@ -59,11 +59,11 @@ class S3Mirror:
         """
         count = 0
         for bucket in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
-            self._client.put(f"/{bucket.name}", headers=_SIGNED)
+            self._client.put(f"/{bucket.name}", headers=SIGNED)
             for sidecar in sorted(bucket.glob("*.json")):
                 facts = json.loads(sidecar.read_text(encoding="utf-8"))
                 data = sidecar.with_suffix(".data").read_bytes()
-                self._client.put(_path(bucket.name, facts["key"]), data=data, headers={**facts["headers"], **_SIGNED})
+                self._client.put(_path(bucket.name, facts["key"]), data=data, headers={**facts["headers"], **SIGNED})
                 count += 1
         return count
 
@@ -90,7 +90,7 @@ class S3Mirror:
         """Make the two files of an object agree with what S3 has now, whichever change that was."""
         name = hashlib.sha256(key.encode()).hexdigest()
         data, sidecar = folder / f"{name}.data", folder / f"{name}.json"
-        answer = self._client.get(_path(bucket, key), headers=_SIGNED)
+        answer = self._client.get(_path(bucket, key), headers=SIGNED)
         if answer.status_code != 200:
             sidecar.unlink(missing_ok=True)
             data.unlink(missing_ok=True)

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from moto.moto_server.werkzeug_app import MotoRequestHandler
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.test import Client
 
 from airflow_spot.local import endpoints, processing, transform
 from airflow_spot.local.audit import Audit
-from airflow_spot.local.aws import Aws, moto_app
+from airflow_spot.local.aws import Aws, load_moto
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.capacity import Capacity
 from airflow_spot.local.clock import Clock
@@ -31,7 +31,7 @@ from airflow_spot.local.logs import Logs
 from airflow_spot.local.quotas import parse_quotas
 from airflow_spot.local.recovery import last_time, lock, remember, resume
 from airflow_spot.local.requirements import Environments
-from airflow_spot.local.s3_mirror import S3Mirror
+from airflow_spot.local.s3_mirror import SIGNED, S3Mirror
 from airflow_spot.local.server import Server
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.store import Store
@@ -39,7 +39,7 @@ from airflow_spot.local.store import Store
 log = logging.getLogger(__name__)
 
 
-class _Handler(MotoRequestHandler):  # type: ignore[misc]
+class _Handler(WSGIRequestHandler):
     # The server writes head and body apart; with Nagle's algorithm each answer would wait 40 ms for an ACK.
     disable_nagle_algorithm = True
 
@@ -88,28 +88,44 @@ def build(settings: Settings) -> Backend:
 
 
 def listen(backend: Backend) -> BaseWSGIServer:
-    """Bind the port and tell the service its own address. Nothing is answered yet.
+    """Bind the port and tell the service its own address. Who calls waits until :func:`answer`.
 
     :raises OSError: if the port is taken.
     """
     settings = backend.settings
-    moto = moto_app()
-    mirror = None
-    if not settings.temporary:
-        mirror = S3Mirror(settings.root / "s3", moto)
-        mirror.restore()
-    app = Server(backend, moto, mirror)
-    server = make_server(settings.host, settings.port, app, threaded=True, request_handler=_Handler)
+    server = make_server(settings.host, settings.port, _nobody, threaded=True, request_handler=_Handler)
     # A service on all addresses is still reached on loopback by its own jobs.
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
     backend.aws.endpoint_url = f"http://{host}:{server.server_port}"
     return server
 
 
+def _nobody(environ: Any, start_response: Any) -> Any:
+    raise RuntimeError("answer comes first")
+
+
+def answer(backend: Backend, server: BaseWSGIServer) -> None:
+    """Load the rest of AWS and answer, on threads of their own.
+
+    Most of a start's time is moto's, and the callers wait in the port's queue: what they do before they call, such as
+    making their own clients, goes on at the same time.
+    """
+    moto, handler = load_moto()
+    mirror = None
+    if not backend.settings.temporary:
+        mirror = S3Mirror(backend.settings.root / "s3", moto)
+        mirror.restore()
+    server.RequestHandlerClass = type("Handler", (_Handler, handler), {})
+    server.app = Server(backend, moto, mirror)
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    # Nearly everybody begins with a bucket; moto loads each of AWS's services at its first call.
+    Client(moto).head("/", headers=SIGNED)
+
+
 def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int | None = None) -> int:
     """Run until SIGTERM or SIGINT.
 
-    :param ready: called once the port answers.
+    :param ready: called once the port takes calls.
     :param lifeline: a descriptor; the service also ends when it is closed at the other end, however that went.
     :returns: an exit code.
     """
@@ -131,16 +147,18 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
     # Before the first answer, so that no stop or list can come to a job that nobody drives. What the jobs ask S3 for
     # waits in the port's queue meanwhile.
     resume(backend, died)
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     if lifeline is not None:
         threading.Thread(target=_watch, args=(lifeline, done), name="lifeline", daemon=True).start()
     backend.audit.write("service", action="started", pid=os.getpid())
     ready(backend)
-    done.wait()
-    backend.close()
-    server.shutdown()
-    server.server_close()
-    _remove(settings)
+    try:
+        answer(backend, server)
+        done.wait()
+    finally:
+        backend.close()
+        # It needs no shutdown, which takes half a second: it ends with this process.
+        server.server_close()
+        _remove(settings)
     return 0
 
 

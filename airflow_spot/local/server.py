@@ -19,6 +19,7 @@ from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError, not_implemented
 from airflow_spot.local.faults import Rule, first_error
 from airflow_spot.local.operations import OPERATIONS
+from airflow_spot.local.page import Page
 from airflow_spot.local.s3_mirror import CHANGES, S3Mirror, buffer_body
 from airflow_spot.local.validate import operation_model, validate
 from airflow_spot.local.wire_faults import cut, has, read_half, s3_operation
@@ -40,6 +41,7 @@ class Server:
 
     - ``X-Amz-Target: SageMaker.<Operation>``: the operations of :mod:`airflow_spot.local.operations`
     - ``/endpoints/<name>/invocations``, signed for sagemaker: :mod:`airflow_spot.local.invocations`
+    - ``/`` for a browser, and what its page links to: :mod:`airflow_spot.local.page`
     - ``/_airflow_spot/...``, from loopback: :mod:`airflow_spot.local.control`
     - all else: moto
 
@@ -50,16 +52,18 @@ class Server:
         self._backend = backend
         self._moto = moto
         self._mirror = mirror
+        self._page = Page(backend)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         path = environ.get("PATH_INFO", "")
         answer: Response
-        if "HTTP_ORIGIN" in environ:
+        if self._page.wants(environ):
+            answer = self._page.answer(Request(environ))
+        elif "HTTP_ORIGIN" in environ:
             # A page in a browser on this machine must not be able to run programs on it. AWS clients send no Origin.
             answer = Response("Local SageMaker does not answer to browsers", status=403)
-            return answer(environ, start_response)
-        if target.startswith(TARGET):
+        elif target.startswith(TARGET):
             answer = self._operation(target[len(TARGET) :], Request(environ))
         elif path.startswith(control.PREFIX):
             answer = control.answer(self._backend, Request(environ))

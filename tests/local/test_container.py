@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.container import Containers, Spec
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.settings import Settings
@@ -137,21 +138,19 @@ def test_relocation_refuses_code_that_hard_codes_the_path(tmp_path: Path) -> Non
         containers.refuse_hard_coded([], ["/bin/sh", "/opt/ml/input/data/sm_train.sh"])
 
 
-def test_relocated_jobs_find_their_paths_in_the_environment() -> None:
-    from airflow_spot.local import LocalSageMaker
-
-    with LocalSageMaker(isolation="relocate") as service:
-        jobs = Jobs(service)
-        job = jobs.run(
-            """
-            import os, json
-            assert json.load(open(os.environ["SM_INPUT_CONFIG_DIR"] + "/hyperparameters.json"))
-            open(os.environ["SM_CHECKPOINT_DIR"] + "/c", "w").write("c")
-            open(os.environ["SM_MODEL_DIR"] + "/m", "w").write("m")
-            """
-        )
-        assert job["TrainingJobStatus"] == "Completed"
-        assert jobs.model(job["TrainingJobName"]) == {"m": b"m"}
-        assert jobs.keys(f"checkpoints/{job['TrainingJobName']}")
-        job = jobs.run('open("/opt/ml/model/m", "w")')
-        assert "train.py, line 1, hard-codes /opt/ml" in job["FailureReason"]
+@pytest.mark.local_sagemaker(isolation="relocate")
+def test_relocated_jobs_find_their_paths_in_the_environment(local_sagemaker: LocalSageMaker) -> None:
+    jobs = Jobs(local_sagemaker)
+    job = jobs.run(
+        """
+        import os, json
+        assert json.load(open(os.environ["SM_INPUT_CONFIG_DIR"] + "/hyperparameters.json"))
+        open(os.environ["SM_CHECKPOINT_DIR"] + "/c", "w").write("c")
+        open(os.environ["SM_MODEL_DIR"] + "/m", "w").write("m")
+        """
+    )
+    assert job["TrainingJobStatus"] == "Completed"
+    assert jobs.model(job["TrainingJobName"]) == {"m": b"m"}
+    assert jobs.keys(f"checkpoints/{job['TrainingJobName']}")
+    job = jobs.run('open("/opt/ml/model/m", "w")')
+    assert "train.py, line 1, hard-codes /opt/ml" in job["FailureReason"]

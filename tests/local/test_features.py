@@ -194,60 +194,60 @@ def test_quota_specifications() -> None:
             parse_quotas(wrong)
 
 
-def test_quotas_count_what_runs_and_speak_as_aws_does() -> None:
-    with LocalSageMaker(quotas="ml.p3.2xlarge:spot=0;ml.m5.large=2", grace_seconds=1) as service:
-        jobs = Jobs(service)
-        create = jobs.sagemaker.create_training_job
-        with pytest.raises(jobs.sagemaker.exceptions.ResourceLimitExceeded) as raised:
-            create(**jobs.request("pass", ResourceConfig=resources(1, "ml.p3.2xlarge")))
-        message = raised.value.response["Error"]["Message"]
-        assert message.startswith(
-            "The account-level service limit 'ml.p3.2xlarge for spot training job usage' is 0 Instances, with current "
-            "utilization of 0 Instances and a request delta of 1 Instances."
-        )
-        assert "ml.p3.2xlarge" in json.dumps(
-            jobs.describe(jobs.start("pass", spot=False, ResourceConfig=resources(1, "ml.p3.2xlarge"))), default=str
-        )
-        # Of many at once, exactly as many as the quota has get through.
-        outcomes: list[str] = []
+@pytest.mark.local_sagemaker(quotas="ml.p3.2xlarge:spot=0;ml.m5.large=2", grace_seconds=1)
+def test_quotas_count_what_runs_and_speak_as_aws_does(local_sagemaker: LocalSageMaker) -> None:
+    jobs = Jobs(local_sagemaker)
+    create = jobs.sagemaker.create_training_job
+    with pytest.raises(jobs.sagemaker.exceptions.ResourceLimitExceeded) as raised:
+        create(**jobs.request("pass", ResourceConfig=resources(1, "ml.p3.2xlarge")))
+    message = raised.value.response["Error"]["Message"]
+    assert message.startswith(
+        "The account-level service limit 'ml.p3.2xlarge for spot training job usage' is 0 Instances, with current "
+        "utilization of 0 Instances and a request delta of 1 Instances."
+    )
+    assert "ml.p3.2xlarge" in json.dumps(
+        jobs.describe(jobs.start("pass", spot=False, ResourceConfig=resources(1, "ml.p3.2xlarge"))), default=str
+    )
+    # Of many at once, exactly as many as the quota has get through.
+    outcomes: list[str] = []
 
-        def attempt() -> None:
-            try:
-                create(**jobs.request("import time; time.sleep(600)"))
-                outcomes.append("created")
-            except jobs.sagemaker.exceptions.ResourceLimitExceeded:
-                outcomes.append("refused")
+    def attempt() -> None:
+        try:
+            create(**jobs.request("import time; time.sleep(600)"))
+            outcomes.append("created")
+        except jobs.sagemaker.exceptions.ResourceLimitExceeded:
+            outcomes.append("refused")
 
-        threads = [threading.Thread(target=attempt) for _ in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(outcomes) == ["created"] * 2 + ["refused"] * 4
-        assert jobs.end(jobs.start("pass", spot=False))["TrainingJobStatus"] == "Completed"
-        running = [
-            line["TrainingJobName"]
-            for line in jobs.sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
-        ]
-        for name in running:
-            jobs.sagemaker.stop_training_job(TrainingJobName=name)
-            jobs.end(name)
-        assert jobs.run("pass")["TrainingJobStatus"] == "Completed"
+    threads = [threading.Thread(target=attempt) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["created"] * 2 + ["refused"] * 4
+    assert jobs.end(jobs.start("pass", spot=False))["TrainingJobStatus"] == "Completed"
+    running = [
+        line["TrainingJobName"]
+        for line in jobs.sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
+    ]
+    for name in running:
+        jobs.sagemaker.stop_training_job(TrainingJobName=name)
+        jobs.end(name)
+    assert jobs.run("pass")["TrainingJobStatus"] == "Completed"
 
 
-def test_instance_preferences_take_the_first_type_with_capacity() -> None:
+@pytest.mark.local_sagemaker(on_demand_market="ml.m5.xlarge=never", capacity_wait_seconds=0.5)
+def test_instance_preferences_take_the_first_type_with_capacity(local_sagemaker: LocalSageMaker) -> None:
     preferences = [{"InstanceType": "ml.m5.xlarge"}, {"InstanceType": "ml.m5.large"}]
-    with LocalSageMaker(on_demand_market="ml.m5.xlarge=never", capacity_wait_seconds=0.5) as service:
-        jobs = Jobs(service)
-        shared = {"InstanceCount": 1, "VolumeSizeInGB": 1, "InstancePreferences": preferences}
-        job = jobs.run("pass", spot=False, ResourceConfig=shared)
-        assert job["TrainingJobStatus"] == "Completed"
-        assert job["ResourceConfig"]["SelectedInstanceType"] == "ml.m5.large"
-        assert job["ResourceConfig"]["SelectedInstanceCount"] == 1
-        service.set_market(on_demand_market="never")
-        job = jobs.run("pass", spot=False, ResourceConfig=shared)
-        assert job["FailureReason"].startswith("CapacityError: ")
-        assert "SelectedInstanceType" not in job["ResourceConfig"]
+    jobs = Jobs(local_sagemaker)
+    shared = {"InstanceCount": 1, "VolumeSizeInGB": 1, "InstancePreferences": preferences}
+    job = jobs.run("pass", spot=False, ResourceConfig=shared)
+    assert job["TrainingJobStatus"] == "Completed"
+    assert job["ResourceConfig"]["SelectedInstanceType"] == "ml.m5.large"
+    assert job["ResourceConfig"]["SelectedInstanceCount"] == 1
+    local_sagemaker.set_market(on_demand_market="never")
+    job = jobs.run("pass", spot=False, ResourceConfig=shared)
+    assert job["FailureReason"].startswith("CapacityError: ")
+    assert "SelectedInstanceType" not in job["ResourceConfig"]
 
 
 def wheel(value: str) -> bytes:

@@ -83,18 +83,16 @@ def test_long_limits_pass_quickly(hurried: Jobs) -> None:
     assert (job["SecondaryStatusTransitions"][-1]["StartTime"] - job["CreationTime"]).total_seconds() >= 90
 
 
-def test_max_pending_time_counts_for_accelerated_types() -> None:
+@pytest.mark.local_sagemaker(engine="simulated", time_scale=6000, on_demand_market="never", capacity_wait_seconds=10)
+def test_max_pending_time_counts_for_accelerated_types(local_sagemaker: LocalSageMaker) -> None:
     pending = {"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": 1800}
-    with LocalSageMaker(
-        engine="simulated", time_scale=6000, on_demand_market="never", capacity_wait_seconds=10
-    ) as service:
-        jobs = Jobs(service)
-        waits = {}
-        for instance_type in ("ml.g5.xlarge", "ml.m5.large"):
-            resources = {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": 1}
-            job = jobs.run(spot=False, ResourceConfig=resources, StoppingCondition=pending)
-            assert job["FailureReason"].startswith("CapacityError")
-            waits[instance_type] = (job["LastModifiedTime"] - job["CreationTime"]).total_seconds()
+    jobs = Jobs(local_sagemaker)
+    waits = {}
+    for instance_type in ("ml.g5.xlarge", "ml.m5.large"):
+        resources = {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": 1}
+        job = jobs.run(spot=False, ResourceConfig=resources, StoppingCondition=pending)
+        assert job["FailureReason"].startswith("CapacityError")
+        waits[instance_type] = (job["LastModifiedTime"] - job["CreationTime"]).total_seconds()
     assert waits["ml.g5.xlarge"] >= 1800
     assert waits["ml.m5.large"] < 1800
 

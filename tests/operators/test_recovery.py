@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,13 +19,7 @@ from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
 MARKET = "ml.c5.xlarge=script:fail=600;ml.c5.2xlarge=script:down=600;*=always"
-QUOTAS = "ml.p3.2xlarge:spot=0;ml.g5.xlarge:spot=2"
-
-
-@pytest.fixture(scope="module")
-def local() -> Iterator[LocalSageMaker]:
-    with LocalSageMaker(market=MARKET, quotas=QUOTAS, grace_seconds=2) as service:
-        yield service
+pytestmark = pytest.mark.local_sagemaker(market=MARKET)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A Local SageMaker for the tests of operators and sensors, and the environment that points at it."""
+"""Local SageMaker for the tests of operators and sensors, from the pytest plugin, as anybody has it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,24 @@ MARKET = ";".join(
 )
 
 
+QUOTAS = "ml.p3.2xlarge:spot=0;ml.g5.xlarge:spot=2"
+
+
 @pytest.fixture(scope="session")
-def local() -> Iterator[LocalSageMaker]:
-    with LocalSageMaker(market=MARKET, grace_seconds=2) as service:
-        yield service
+def local_sagemaker_options() -> dict[str, Any]:
+    """How the pytest plugin starts Local SageMaker, where a mark does not say otherwise."""
+    return {"market": MARKET, "quotas": QUOTAS, "grace_seconds": 2}
+
+
+@pytest.fixture(scope="session")
+def local(local_sagemaker_session: LocalSageMaker) -> LocalSageMaker:
+    """The service of all these tests; while one of them runs, the environment points at it."""
+    return local_sagemaker_session
 
 
 @pytest.fixture
 def bucket(local: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh bucket, with the environment of this process pointing at Local SageMaker. No job outlives the test."""
-    for name, value in local.environ.items():
-        monkeypatch.setenv(name, value)
+    """A fresh bucket. No job outlives the test."""
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     local.client("s3").create_bucket(Bucket=name)

@@ -1,0 +1,141 @@
+"""A real browser for tests: headless Chromium, driven over W3C WebDriver, which needs no package of Python's."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's own name for a reference to one
+FLAGS = (
+    "--headless=new",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--force-device-scale-factor=1.5",
+)
+
+
+def driver_command() -> str | None:
+    """ChromeDriver, if the machine has it and Chromium: Debian's packages chromium and chromium-driver."""
+    return shutil.which("chromedriver") if browser_command() else None
+
+
+def browser_command() -> str | None:
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+class _Gone(Exception):
+    """An element is not there, or not any more."""
+
+
+class Browser:
+    """
+    One browser with an empty profile. A context manager: it ends with everything that it started.
+
+    :param folder: for its profile.
+    """
+
+    def __init__(self, folder: Path, *, width: int = 1180, height: int = 1250) -> None:
+        self._folder = folder
+        self._size = f"--window-size={width},{height}"
+
+    def __enter__(self) -> Browser:
+        driver = driver_command()
+        assert driver is not None
+        self._driver = subprocess.Popen(
+            [driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        try:
+            self._session = self._begin()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._call("DELETE", "")
+        finally:
+            self._end()
+
+    def _begin(self) -> str:
+        assert self._driver.stdout is not None
+        port = next(
+            match[1] for line in self._driver.stdout if (match := re.search(r"successfully on port (\d+)", line))
+        )
+        self._session = f"http://127.0.0.1:{port}/session"
+        flags = [*FLAGS, self._size, f"--user-data-dir={self._folder}"]
+        if os.getuid() == 0:
+            flags.append("--no-sandbox")  # root has none
+        options = {"binary": browser_command(), "args": flags}
+        wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+        return f"{self._session}/{self._call('POST', '', wanted)['sessionId']}"
+
+    def _end(self) -> None:
+        self._driver.terminate()
+        self._driver.communicate(timeout=20)
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        data = json.dumps(body or {}).encode() if method == "POST" else None
+        request = urllib.request.Request(
+            self._session + path, data, {"Content-Type": "application/json"}, method=method
+        )
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            told = json.load(error)["value"]
+            kind = _Gone if told["error"] in ("no such element", "stale element reference") else AssertionError
+            raise kind(f"{method} {path}: {told['error']}: {told['message']}") from None
+
+    def open(self, url: str) -> None:
+        """Go to a page and wait until it is loaded."""
+        self._call("POST", "/url", {"url": url})
+
+    @property
+    def url(self) -> str:
+        return str(self._call("GET", "/url"))
+
+    @property
+    def text(self) -> str:
+        """What a person can read, with one space between words; nothing while a page loads."""
+        script = "return document.body ? document.body.innerText : ''"
+        return " ".join(self._call("POST", "/execute/sync", {"script": script, "args": []}).split())
+
+    def click(self, xpath: str) -> None:
+        """Click on the first such element, once it is there: a page that loads itself anew may take it away."""
+        for _ in range(50):
+            with contextlib.suppress(_Gone):
+                self._call("POST", f"/element/{self._find(xpath)}/click")
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"there is no {xpath} in {self.text}")
+
+    def count(self, xpath: str) -> int:
+        """How many such elements there are."""
+        return len(self._call("POST", "/elements", {"using": "xpath", "value": xpath}))
+
+    def _find(self, xpath: str) -> str:
+        return str(self._call("POST", "/element", {"using": "xpath", "value": xpath})[ELEMENT])
+
+    def screenshot(self, path: Path) -> None:
+        """Write what is seen as a PNG."""
+        path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
