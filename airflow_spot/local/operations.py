@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from airflow_spot.local import endpoints, models, processing, search, summaries, tags, training
+from airflow_spot.local import endpoints, models, processing, search, summaries, tags, training, tuning
 from airflow_spot.local.api import Operations
 
 OPERATIONS: Operations = {
     **training.OPERATIONS,
     **processing.OPERATIONS,
+    **tuning.OPERATIONS,
     **models.OPERATIONS,
     **endpoints.OPERATIONS,
     **summaries.OPERATIONS,

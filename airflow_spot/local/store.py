@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_spot.local.job import TrainingJob
     from airflow_spot.local.models import Resource
     from airflow_spot.local.processing import ProcessingJob
+    from airflow_spot.local.tuning_job import TuningJob
 
 T = TypeVar("T")
 
@@ -102,11 +103,12 @@ class Store:
     def __init__(self) -> None:
         self.training_jobs: Table[TrainingJob] = Table("training-job", "Training job")
         self.processing_jobs: Table[ProcessingJob] = Table("processing-job", "Processing job")
+        self.tuning_jobs: Table[TuningJob] = Table("hyper-parameter-tuning-job", "Hyperparameter tuning job")
         self.models: Table[Resource] = Table("model", "Model")
         self.endpoint_configs: Table[Resource] = Table("endpoint-config", "Endpoint configuration")
         self.endpoints: Table[Endpoint] = Table("endpoint", "Endpoint")
         tables = (self.training_jobs, self.processing_jobs, self.models, self.endpoint_configs, self.endpoints)
-        self.tables: dict[str, Table[Any]] = {table.kind: table for table in tables}
+        self.tables: dict[str, Table[Any]] = {table.kind: table for table in (*tables, self.tuning_jobs)}
         self.tags: dict[str, dict[str, str]] = {}
 
     def exists(self, resource_arn: str) -> bool:
