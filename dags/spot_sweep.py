@@ -109,7 +109,6 @@ with DAG(
         entry_point="train.py",
         source_dir=str(SCRIPTS),
         max_run="{{ params.max_run }}",
-        check_interval=5,
         deferrable=True,
     ).expand(config=[training(combination) for combination in COMBINATIONS])
 
