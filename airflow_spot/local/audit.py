@@ -31,6 +31,7 @@ class Audit:
       (relative to the prefix), ``size`` (bytes), ``etag``, ``mtime`` (of the file, seconds).
     - ``progress``, of the simulated engine: ``job``, ``action`` (``resumed`` from a checkpoint, ``saved`` in one),
       ``start``, ``uri``, ``seconds`` (of training that the checkpoint holds).
+    - ``tuning``: ``job``, ``action`` (``launched``, ``waits`` for a quota, ``stopped-early``), ``training_job``.
     - ``inert``: ``job``, ``members``: what the request asks for and has no effect here.
     - ``page``: ``action`` (``interrupt``, ``stop``, ``capacity-off``, ``capacity-on``), ``job`` (or null): a button of
       the web page.

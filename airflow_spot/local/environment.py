@@ -18,6 +18,8 @@ from airflow_spot.local.job import TrainingJob
 
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
 GROUP = "homogeneousCluster"
+OBJECTIVE_PARAMETER = "_tuning_objective_metric"
+"""The hyperparameter that tells an algorithm the objective of its tuning job [D]."""
 
 
 def decode(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
@@ -32,9 +34,9 @@ def decode(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def user_hyperparameters(job: TrainingJob) -> dict[str, Any]:
-    """Decoded, without those that the SDK adds for the toolkit's own use."""
+    """Decoded, without those that the SDK or a tuning job adds for the toolkit's own use."""
     values = decode(job.request.get("HyperParameters", {}))
-    return {key: value for key, value in values.items() if not key.startswith("sagemaker_")}
+    return {k: value for k, value in values.items() if not k.startswith("sagemaker_") and k != OBJECTIVE_PARAMETER}
 
 
 def arguments(hyperparameters: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,19 @@ _DESCRIBED = (
 _FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
 
 
+@dataclass(frozen=True)
+class Parent:
+    """The tuning job that has launched a training job.
+
+    :param changed: called after each change of the training job's status, with its lock held.
+    :param measured: called with each value of a metric that it prints.
+    """
+
+    arn: str
+    changed: Callable[[], None]
+    measured: Callable[[str, float], None]
+
+
 @dataclass
 class TrainingJob:
     """One training job.
@@ -71,6 +85,7 @@ class TrainingJob:
     :param training_seconds: instance time of the starts that have ended.
     :param last_stream: the number that ends the name of the newest log stream.
     :param instance_start: when the present instances began to download, or None while there are none.
+    :param parent: the tuning job that launched it.
     """
 
     region: str
@@ -92,6 +107,7 @@ class TrainingJob:
     instance_type: str = ""
     last_stream: int = 0
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parent: Parent | None = field(default=None, repr=False, compare=False)
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -169,6 +185,8 @@ class TrainingJob:
         self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": text})
         self.secondary = secondary
         self.last_modified = now
+        if self.parent is not None:
+            self.parent.changed()
 
     def say(self, message: str, now: float) -> None:
         """Change the message of the present transition."""
@@ -233,6 +251,8 @@ class TrainingJob:
             answer["TrainingTimeInSeconds"] = whole_seconds(self.training_seconds)
             billable = billable_seconds(self.training_seconds, self.instance_type, self.spot)
             answer["BillableTimeInSeconds"] = whole_seconds(billable)
+        if self.parent is not None:
+            answer["TuningJobArn"] = self.parent.arn
         if self.metrics:
             answer["FinalMetricDataList"] = [dict(metric) for metric in self.metrics.values()]
         return answer

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from airflow_spot.local import endpoints, models, processing, search, summaries, tags, training, transform
+from airflow_spot.local import endpoints, models, processing, search, summaries, tags, training, transform, tuning
 from airflow_spot.local.api import Operations
 
 OPERATIONS: Operations = {
     **training.OPERATIONS,
     **processing.OPERATIONS,
     **transform.OPERATIONS,
+    **tuning.OPERATIONS,
     **models.OPERATIONS,
     **endpoints.OPERATIONS,
     **summaries.OPERATIONS,

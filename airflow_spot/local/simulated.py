@@ -7,6 +7,7 @@
 ``simulated_checkpoint_seconds``    seconds between checkpoints (default 30)
 ``simulated_exit_code``             what its script would exit with in the end (default 0)
 ``simulated_failure``               what its script would write to ``/opt/ml/output/failure``
+``simulated_metric``                in the end, the value of every metric that its MetricDefinitions name
 ==================================  ========================================================================
 
 Its checkpoint is one small file, ``progress.json``, which goes to S3 and back through the same code as those of real
@@ -26,6 +27,7 @@ from airflow_spot.local.checkpoints import Checkpoints
 from airflow_spot.local.environment import decode
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.job import TrainingJob
+from airflow_spot.local.metrics import Metrics
 from airflow_spot.local.s3 import S3_ERRORS, pack, upload
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class SimulatedInstances:
         self._interval = _number(values, "simulated_checkpoint_seconds", 30.0)
         self._exit_code = int(_number(values, "simulated_exit_code", 0.0))
         self._failure = str(values.get("simulated_failure", ""))
+        self._metric = _number(values, "simulated_metric", math.nan)
         self._done = 0.0
         self._started: float | None = None
         self._signal: int | None = None
@@ -95,6 +98,8 @@ class SimulatedInstances:
         if code is not None and not self._recorded:
             self._recorded = True
             self._record("exited", code=code)
+            if self._signal is None and not math.isnan(self._metric):
+                Metrics(self._job).final(self._metric, self._backend.clock.now())
         return code
 
     def _record(self, action: str, **fields: Any) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_spot.local.models import Resource
     from airflow_spot.local.processing import ProcessingJob
     from airflow_spot.local.transform import TransformJob
+    from airflow_spot.local.tuning_job import TuningJob
 
 T = TypeVar("T")
 
@@ -104,6 +105,7 @@ class Store:
         self.training_jobs: Table[TrainingJob] = Table("training-job", "Training job")
         self.processing_jobs: Table[ProcessingJob] = Table("processing-job", "Processing job")
         self.transform_jobs: Table[TransformJob] = Table("transform-job", "Transform job")
+        self.tuning_jobs: Table[TuningJob] = Table("hyper-parameter-tuning-job", "Hyperparameter tuning job")
         self.models: Table[Resource] = Table("model", "Model")
         self.endpoint_configs: Table[Resource] = Table("endpoint-config", "Endpoint configuration")
         self.endpoints: Table[Endpoint] = Table("endpoint", "Endpoint")
@@ -111,6 +113,7 @@ class Store:
             self.training_jobs,
             self.processing_jobs,
             self.transform_jobs,
+            self.tuning_jobs,
             self.models,
             self.endpoint_configs,
             self.endpoints,

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import in_use, validation
-from airflow_spot.local.job import TrainingJob
+from airflow_spot.local.job import Parent, TrainingJob
 from airflow_spot.local.listing import page, select
 from airflow_spot.local.quotas import check_quota
 from airflow_spot.local.rules import DEFAULT_MAX_RUNTIME, check_training_job, inert
@@ -20,17 +20,27 @@ log = logging.getLogger(__name__)
 
 
 def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
-    check_training_job(call.params)
-    request = copy.deepcopy(call.params)
+    return {"TrainingJobArn": create(backend, call.region, call.params).arn}
+
+
+def create(backend: Backend, region: str, params: dict[str, Any], parent: Parent | None = None) -> TrainingJob:
+    """Make a training job and begin its life.
+
+    :param params: the body of CreateTrainingJob; not changed.
+    :param parent: the tuning job that launches it.
+    :raises ServiceError: ValidationException, ResourceInUse or ResourceLimitExceeded.
+    """
+    check_training_job(params)
+    request = copy.deepcopy(params)
     tags = to_dict(request.pop("Tags", []))
     request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
     now = backend.clock.now()
-    job = TrainingJob(call.region, request["TrainingJobName"], request, now, last_modified=now)
+    job = TrainingJob(region, request["TrainingJobName"], request, now, last_modified=now, parent=parent)
     jobs = backend.store.training_jobs
     with jobs.lock:
-        if jobs.find(call.region, job.name) is None:
-            check_quota(backend.quotas, jobs.list(call.region), job)
-        jobs.add(call.region, job.name, job)
+        if jobs.find(region, job.name) is None:
+            check_quota(backend.quotas, jobs.list(region), job)
+        jobs.add(region, job.name, job)
         backend.journal.created(job)
     if tags:
         backend.store.tags[job.arn] = tags
@@ -40,7 +50,7 @@ def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
         backend.audit.write("inert", job=job.name, members=without_effect)
         log.warning("job %s: accepted, and without effect here: %s", job.name, ", ".join(without_effect))
     backend.engine.submit(job)
-    return {"TrainingJobArn": job.arn}
+    return job
 
 
 def describe_training_job(backend: Backend, call: Call) -> dict[str, Any]:

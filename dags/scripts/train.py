@@ -76,6 +76,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=60, help="boosting rounds in all")
     parser.add_argument("--checkpoint_every", type=int, default=5, help="rounds between checkpoints")
     parser.add_argument("--keep_checkpoints", type=int, default=2)
+    parser.add_argument(
+        "--folder_per_job",
+        type=int,
+        default=0,
+        help="1: checkpoints in a folder of the job's name; for SageMaker's tuner, whose jobs train different models",
+    )
     parser.add_argument("--max_depth", type=int, default=4)
     parser.add_argument("--eta", type=float, default=0.3)
     parser.add_argument("--seconds_per_round", type=float, default=0.0, help="slows a demo down to be watched")
@@ -124,6 +130,9 @@ def train(args: argparse.Namespace, checkpoints: Checkpoints, stop: threading.Ev
                 checkpoints.save(booster)
             print(f"stopped_at_round={done}", flush=True)
             sys.exit(128 + signal.SIGTERM)
+    if watched:
+        # A start that finds all rounds trained prints no other score, and a sweep compares the last.
+        print("final", *booster.eval_set(watched, iteration=args.rounds - 1).split("\t")[1:], flush=True)
     return booster
 
 
@@ -143,7 +152,8 @@ def main() -> None:
     stop = threading.Event()
     # A courtesy only: with a warning the last rounds are kept too, without one they are trained again.
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    booster = train(args, Checkpoints(args.checkpoint_dir, args.keep_checkpoints), stop)
+    folder = args.checkpoint_dir / os.environ["TRAINING_JOB_NAME"] if args.folder_per_job else args.checkpoint_dir
+    booster = train(args, Checkpoints(folder, args.keep_checkpoints), stop)
     save_model(booster, args.model_dir)
     print(f"trained_rounds={booster.num_boosted_rounds()}", flush=True)
 

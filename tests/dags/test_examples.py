@@ -26,7 +26,8 @@ EXAMPLES = sorted(DAGS.glob("*.py"))
 
 
 def test_there_are_examples() -> None:
-    assert {path.stem for path in EXAMPLES} >= {"drop_in", "spot_reaper", "spot_training_pipeline"}
+    names = {"drop_in", "spot_reaper", "spot_sweep", "spot_training_pipeline", "spot_tuning"}
+    assert {path.stem for path in EXAMPLES} >= names
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

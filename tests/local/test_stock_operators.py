@@ -18,11 +18,17 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerProcessingOperator,
     SageMakerTrainingOperator,
     SageMakerTransformOperator,
+    SageMakerTuningOperator,
 )
-from airflow.providers.amazon.aws.sensors.sagemaker import SageMakerEndpointSensor, SageMakerTransformSensor
+from airflow.providers.amazon.aws.sensors.sagemaker import (
+    SageMakerEndpointSensor,
+    SageMakerTransformSensor,
+    SageMakerTuningSensor,
+)
 
 from airflow_spot.compat import AirflowException
 from airflow_spot.local import LocalSageMaker
+from tests.local.jobs import until
 from tests.local.test_endpoints import ADDER, archive
 from tests.support.requests import ROLE, stock_config
 
@@ -158,6 +164,67 @@ def test_a_failed_training_fails_the_task_with_the_reason(local: LocalSageMaker,
     )
     with pytest.raises(AirflowException, match="AlgorithmError"):
         operator.execute(CONTEXT)
+
+
+def tuning_config(local: LocalSageMaker, bucket: str, name: str, script: str) -> dict[str, Any]:
+    training = training_config(local, bucket, "unused", script)
+    definition = {key: training[key] for key in ("InputDataConfig", "OutputDataConfig")}
+    algorithm = {**training["AlgorithmSpecification"], "MetricDefinitions": [{"Name": "loss", "Regex": r"loss=(\S+)"}]}
+    return {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            # As templates leave them: the operator makes integers of these.
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": "3", "MaxParallelTrainingJobs": "3"},
+            "ParameterRanges": {"ContinuousParameterRanges": [{"Name": "x", "MinValue": "0", "MaxValue": "1"}]},
+        },
+        "TrainingJobDefinition": {
+            **definition,
+            "AlgorithmSpecification": algorithm,
+            "StaticHyperParameters": training["HyperParameters"],
+            "RoleArn": ROLE,
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": "1", "VolumeSizeInGB": "1"},
+            "EnableManagedSpotTraining": True,
+            "StoppingCondition": {"MaxRuntimeInSeconds": "60", "MaxWaitTimeInSeconds": 120},
+        },
+    }
+
+
+def test_tuning_and_its_sensor(local: LocalSageMaker, bucket: str, name: str) -> None:
+    script = "import os\nprint('loss=' + os.environ['SM_HP_X'])\n"
+    operator = SageMakerTuningOperator(
+        task_id="tune", config=tuning_config(local, bucket, name, script), check_interval=1, deferrable=False
+    )
+    tuning = operator.execute(CONTEXT)["Tuning"]
+    assert tuning["HyperParameterTuningJobStatus"] == "Completed"
+    pages = local.client("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+    values = [
+        float(each["TunedHyperParameters"]["x"])
+        for each in pages.paginate(HyperParameterTuningJobName=name).search("TrainingJobSummaries[]")
+    ]
+    assert len(values) == 3
+    assert float(tuning["BestTrainingJob"]["TunedHyperParameters"]["x"]) == min(values)
+    assert SageMakerTuningSensor(task_id="wait", job_name=name).poke(CONTEXT) is True
+
+
+def test_a_failed_tuning_fails_operator_and_sensor_with_the_reason(
+    local: LocalSageMaker, bucket: str, name: str
+) -> None:
+    config = tuning_config(local, bucket, name, "raise SystemExit(1)")
+    operator = SageMakerTuningOperator(task_id="tune", config=config, wait_for_completion=False, deferrable=False)
+    assert operator.execute(CONTEXT)["Tuning"]["HyperParameterTuningJobStatus"] == "InProgress"
+    sensor = SageMakerTuningSensor(task_id="wait", job_name=name)
+    with pytest.raises(AirflowException, match="No training job succeeded after 3 attempts"):
+        until(lambda: sensor.poke(CONTEXT), "the tuning job ends")
+    again = SageMakerTuningOperator(
+        task_id="tune",
+        config=tuning_config(local, bucket, f"{name}-again", "raise SystemExit(1)"),
+        check_interval=1,
+        deferrable=False,
+    )
+    with pytest.raises(AirflowException, match="No training job succeeded"):
+        again.execute(CONTEXT)
 
 
 def test_model_configuration_and_endpoint(local: LocalSageMaker, bucket: str, name: str) -> None:
