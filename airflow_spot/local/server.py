@@ -19,6 +19,7 @@ from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError, not_implemented
 from airflow_spot.local.faults import Rule, first_error
 from airflow_spot.local.operations import OPERATIONS
+from airflow_spot.local.roles import Roles
 from airflow_spot.local.s3_mirror import CHANGES, S3Mirror, buffer_body
 from airflow_spot.local.validate import operation_model, validate
 from airflow_spot.local.wire_faults import cut, has, read_half, s3_operation
@@ -41,6 +42,7 @@ class Server:
     - ``X-Amz-Target: SageMaker.<Operation>``: the operations of :mod:`airflow_spot.local.operations`
     - ``/endpoints/<name>/invocations``, signed for sagemaker: :mod:`airflow_spot.local.invocations`
     - ``/_airflow_spot/...``, from loopback: :mod:`airflow_spot.local.control`
+    - IAM: :mod:`airflow_spot.local.roles`
     - all else: moto
 
     :param mirror: keeps S3's content on disk, for a service that is to come back.
@@ -49,6 +51,7 @@ class Server:
     def __init__(self, backend: Backend, moto: WsgiApp, mirror: S3Mirror | None = None) -> None:
         self._backend = backend
         self._moto = moto
+        self._roles = Roles(moto)
         self._mirror = mirror
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -106,6 +109,8 @@ class Server:
         service = scope(environ)[1]
         if service in _MAKE_RULES:
             self._backend.events.begin()
+        if service == "iam":
+            return self._roles(environ, start_response)
         # What is not signed in its headers is S3's too: presigned URLs.
         if service not in ("s3", ""):
             return self._moto(environ, start_response)
