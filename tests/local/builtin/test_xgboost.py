@@ -141,7 +141,7 @@ def test_the_users_errors(jobs: Jobs, content: str, hyperparameters: dict[str, A
 def test_a_python_without_xgboost_is_told_what_to_install(jobs: Jobs, tmp_path_factory: pytest.TempPathFactory) -> None:
     # The interpreter itself, blind to site-packages.
     bare = tmp_path_factory.mktemp("bare") / "python3"
-    bare.write_text(f'#!/bin/sh\nexec {json.loads(json.dumps(__import__("sys").executable))} -S "$@"\n')
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
     with LocalSageMaker(images={"*sagemaker-xgboost*": str(bare)}) as sm:
         other = Jobs(sm)
