@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import boto3
@@ -14,6 +15,7 @@ from airflow_spot.local.settings import Settings
 
 WsgiApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
+SDK_CONFIG = Path(__file__).with_name("sagemaker_sdk.yaml")
 ACCESS_KEY = "local"
 SECRET_KEY = "local"  # noqa: S105 - nothing checks it, and AWS would refuse it
 
@@ -33,7 +35,7 @@ def moto_app() -> WsgiApp:
 
 
 def environment(endpoint_url: str, region: str) -> dict[str, str]:
-    """The variables that send an unchanged AWS client here."""
+    """The variables that send an unchanged AWS client here, the SageMaker SDKs included."""
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -41,6 +43,7 @@ def environment(endpoint_url: str, region: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(SDK_CONFIG),
     }
 
 

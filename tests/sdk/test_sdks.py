@@ -92,14 +92,10 @@ class Users:
         return run
 
     def _environ(self) -> dict[str, str]:
-        # A user's own setting: what these scripts do is no news for the SDK's makers.
-        config = self._folder / "config.yaml"
-        config.write_text("SchemaVersion: '1.0'\nSageMaker:\n  PythonSDK:\n    Modules:\n      TelemetryOptOut: true\n")
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self._folder),
             "COLUMNS": "200",
-            "SAGEMAKER_USER_CONFIG_OVERRIDE": str(config),
             **self.sm.environ,
         }
 

@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 from sagemaker.core.shapes import CheckpointConfig
+from sagemaker.core.utils.utils import configure_logging
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, SourceCode, StoppingCondition
 
+configure_logging("INFO")
 bucket, name = sys.argv[1:3]
 here = Path(__file__).parent
 trainer = ModelTrainer(

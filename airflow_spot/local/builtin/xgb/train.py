@@ -47,7 +47,8 @@ def main(release: tuple[int, int]) -> None:
         _train(release)
     except Exception as error:
         kind = "UserError" if isinstance(error, UserError) else f"AlgorithmError: {type(error).__name__}"
-        text = f"framework error: \n{kind}: {error}"
+        # XGBoost's own messages bring the addresses of their stack along, which would be all that fits.
+        text = f"framework error: \n{kind}: {str(error).partition('Stack trace:')[0].strip()}"
         if not isinstance(error, UserError):
             traceback.print_exc()
         print(text, file=sys.stderr)  # noqa: T201 - it is what the log of a job shows
