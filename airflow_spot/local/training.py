@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
-from airflow_spot.local.builtin import algorithm
+from airflow_spot.local.builtin import metric_definitions
 from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.job import TrainingJob
 from airflow_spot.local.listing import page, select
@@ -25,7 +25,9 @@ def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
     request = copy.deepcopy(call.params)
     tags = to_dict(request.pop("Tags", []))
     request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
-    _add_metrics(request)
+    metrics = metric_definitions(request["AlgorithmSpecification"], request.get("HyperParameters", {}))
+    if metrics:
+        request["AlgorithmSpecification"]["MetricDefinitions"] = metrics
     now = backend.clock.now()
     job = TrainingJob(call.region, request["TrainingJobName"], request, now, last_modified=now)
     jobs = backend.store.training_jobs
@@ -43,13 +45,6 @@ def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
         log.warning("job %s: accepted, and without effect here: %s", job.name, ", ".join(without_effect))
     backend.engine.submit(job)
     return {"TrainingJobArn": job.arn}
-
-
-def _add_metrics(request: dict[str, Any]) -> None:
-    """AWS gives a job of its own algorithms MetricDefinitions, which Describe then shows [T]."""
-    known = algorithm(request["AlgorithmSpecification"].get("TrainingImage"))
-    if known is not None and "sagemaker_program" not in request.get("HyperParameters", {}):
-        request["AlgorithmSpecification"].setdefault("MetricDefinitions", known.metrics)
 
 
 def describe_training_job(backend: Backend, call: Call) -> dict[str, Any]:

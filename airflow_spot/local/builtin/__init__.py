@@ -7,7 +7,7 @@ for: airflow_spot need not be installed there, what the algorithm itself needs m
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,3 +67,13 @@ def algorithm(image: str | None) -> Algorithm | None:
         return Algorithm(_LEGACY) if tag in _LEGACY_TAGS else None
     release = re.match(r"(\d+)\.(\d+)", tag)
     return Algorithm((int(release[1]), int(release[2])) if release else _NEWEST)
+
+
+def metric_definitions(specification: Mapping[str, Any], hyperparameters: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The MetricDefinitions of a job: those given, else those that AWS has for the algorithm of its image.
+
+    :param specification: an AlgorithmSpecification.
+    :param hyperparameters: with a script among them, the image is a framework's.
+    """
+    known = None if "sagemaker_program" in hyperparameters else algorithm(specification.get("TrainingImage"))
+    return list(specification.get("MetricDefinitions") or (known.metrics if known else ()))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_spot.local.builtin import algorithm
+from airflow_spot.local.builtin import algorithm, metric_definitions
 from airflow_spot.local.images import Images
 from airflow_spot.local.settings import Settings
 
@@ -64,3 +64,11 @@ def test_what_runs(given: tuple[tuple[str, str], ...], expected: list[str] | Non
         assert found is not None
         assert [*found[:-2], Path(found[-2]).name.upper(), found[-1]] == expected
     assert images.built_in("image:1") is None
+
+
+def test_definitions_of_a_job() -> None:
+    built_in, own = {"TrainingImage": "sagemaker-xgboost:1.7-1"}, [{"Name": "a", "Regex": "a(.)"}]
+    assert "validation:rmse" in [each["Name"] for each in metric_definitions(built_in, {})]
+    assert metric_definitions(built_in, {"sagemaker_program": "train.py"}) == []
+    assert metric_definitions({**built_in, "MetricDefinitions": own}, {}) == own
+    assert metric_definitions({"TrainingImage": "image:1"}, {}) == []
