@@ -35,7 +35,7 @@ def moto_app() -> WsgiApp:
 
 
 def environment(endpoint_url: str, region: str) -> dict[str, str]:
-    """The variables that send an unchanged AWS client here, the SageMaker SDKs included."""
+    """The variables that send an unchanged AWS client here."""
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -43,8 +43,12 @@ def environment(endpoint_url: str, region: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": region,
         "AWS_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(SDK_CONFIG),
     }
+
+
+def client_environment(endpoint_url: str, region: str) -> dict[str, str]:
+    """:func:`environment`, and what else the SageMaker SDKs have to be told. Not for jobs: it names a file."""
+    return {**environment(endpoint_url, region), "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(SDK_CONFIG)}
 
 
 class Aws:

@@ -31,11 +31,10 @@ _CHANNELS = ("train", "validation")
 
 # Failures of XGBoost that the container counts among the user's [S].
 _USERS = (
-    "label must be in [0,1] for logistic regression",
-    "label must be in [0, num_class)",
+    "label must be in",
     "Target is multiclass but average='binary'",
     "feature_names mismatch",
-    "base_score must be in (0,1)",
+    "base_score must be in",
     "label must be nonnegative",
     "the dataset only contains pos or neg samples",
 )
