@@ -1,8 +1,8 @@
 """
-The Amazon provider's own operators and sensors, unchanged, in both modes, where aiobotocore is.
+The Amazon provider's own operators, unchanged and deferrable, and its sensors, where aiobotocore is.
 
 One process of the environment of ``bench/stock.py`` runs them all. The sensors have no deferrable mode, nor have the
-operators that wait for nothing.
+operators that wait for nothing. The operators' other mode is in ``test_stock_operators.py``.
 """
 
 from __future__ import annotations
@@ -166,48 +166,47 @@ def name() -> str:
     return f"stock-{uuid.uuid4().hex[:8]}"
 
 
-@pytest.fixture(params=["sync", "deferrable"])
-def mode(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {"deferrable": request.param == "deferrable", "check_interval": 1}
+DEFERRED: dict[str, Any] = {"deferrable": True, "check_interval": 1}
 
 
-def done(answer: dict[str, Any], mode: dict[str, Any]) -> dict[str, Any]:
-    """The result of a task that ended well, and was deferred just where it is deferrable."""
+def done(answer: dict[str, Any]) -> dict[str, Any]:
+    """The result of a task that was deferred, and ended well."""
     assert "error" not in answer, answer["error"]
-    assert answer["deferred"] == (["SageMakerTrigger"] if mode["deferrable"] else [])
+    assert answer["deferred"] == ["SageMakerTrigger"]
     result: dict[str, Any] = answer["result"]
     return result
 
 
-def test_training(stock_tasks: Stock, name: str, mode: dict[str, Any]) -> None:
-    # With its log the operator looks at the job every 30 s.
-    answer = stock_tasks.run("SageMakerTrainingOperator", config=stock_tasks.training(name), print_log=False, **mode)
-    assert done(answer, mode)["Training"]["TrainingJobStatus"] == "Completed"
+def test_training(stock_tasks: Stock, name: str) -> None:
+    answer = stock_tasks.run(
+        "SageMakerTrainingOperator", config=stock_tasks.training(name), print_log=False, **DEFERRED
+    )
+    assert done(answer)["Training"]["TrainingJobStatus"] == "Completed"
 
 
-def test_a_training_that_fails(stock_tasks: Stock, name: str, mode: dict[str, Any]) -> None:
+def test_a_training_that_fails(stock_tasks: Stock, name: str) -> None:
     config = stock_tasks.training(name, "import time; time.sleep(1); raise SystemExit(3)")
-    answer = stock_tasks.run("SageMakerTrainingOperator", config=config, print_log=False, **mode)
+    answer = stock_tasks.run("SageMakerTrainingOperator", config=config, print_log=False, **DEFERRED)
     assert "AlgorithmError" in answer["error"]
-    assert bool(answer["deferred"]) == mode["deferrable"]
+    assert answer["deferred"] == ["SageMakerTrigger"]
 
 
-def test_processing(stock_tasks: Stock, name: str, mode: dict[str, Any]) -> None:
-    answer = stock_tasks.run("SageMakerProcessingOperator", config=stock_tasks.processing(name), **mode)
-    assert done(answer, mode)["Processing"]["ProcessingJobStatus"] == "Completed"
+def test_processing(stock_tasks: Stock, name: str) -> None:
+    answer = stock_tasks.run("SageMakerProcessingOperator", config=stock_tasks.processing(name), **DEFERRED)
+    assert done(answer)["Processing"]["ProcessingJobStatus"] == "Completed"
 
 
-def test_tuning(stock_tasks: Stock, name: str, mode: dict[str, Any]) -> None:
-    answer = stock_tasks.run("SageMakerTuningOperator", config=stock_tasks.tuning(name), **mode)
-    tuning = done(answer, mode)["Tuning"]
+def test_tuning(stock_tasks: Stock, name: str) -> None:
+    answer = stock_tasks.run("SageMakerTuningOperator", config=stock_tasks.tuning(name), **DEFERRED)
+    tuning = done(answer)["Tuning"]
     assert tuning["HyperParameterTuningJobStatus"] == "Completed"
     assert tuning["TrainingJobStatusCounters"]["Completed"] == 2
     assert tuning["BestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]["MetricName"] == "loss"
 
 
-def test_transform(stock_tasks: Stock, name: str, mode: dict[str, Any]) -> None:
-    answer = stock_tasks.run("SageMakerTransformOperator", config=stock_tasks.transform(name), **mode)
-    result = done(answer, mode)
+def test_transform(stock_tasks: Stock, name: str) -> None:
+    answer = stock_tasks.run("SageMakerTransformOperator", config=stock_tasks.transform(name), **DEFERRED)
+    result = done(answer)
     assert result["Transform"]["TransformJobStatus"] == "Completed"
     assert result["Model"]["ModelName"] == name
     out = stock_tasks.s3.get_object(Bucket=stock_tasks.bucket, Key=f"{name}/out/part.csv.out")["Body"].read()
@@ -221,9 +220,9 @@ def test_a_model_and_an_endpoint_configuration(stock_tasks: Stock, name: str) ->
     assert config["result"]["EndpointConfig"]["EndpointConfigName"] == name
 
 
-def test_an_endpoint_is_created_and_updated(stock_tasks: Stock, name: str, mode: dict[str, Any]) -> None:
-    made = stock_tasks.run("SageMakerEndpointOperator", config=stock_tasks.endpoint(name), **mode)
-    assert done(made, mode)["Endpoint"]["EndpointStatus"] == "InService"
+def test_an_endpoint_is_created_and_updated(stock_tasks: Stock, name: str) -> None:
+    made = stock_tasks.run("SageMakerEndpointOperator", config=stock_tasks.endpoint(name), **DEFERRED)
+    assert done(made)["Endpoint"]["EndpointStatus"] == "InService"
     stock_tasks.sagemaker.create_endpoint_config(
         **{**stock_tasks.endpoint_config(name), "EndpointConfigName": f"{name}-2"}
     )
@@ -231,9 +230,9 @@ def test_an_endpoint_is_created_and_updated(stock_tasks: Stock, name: str, mode:
         "SageMakerEndpointOperator",
         config={"EndpointName": name, "EndpointConfigName": f"{name}-2"},
         operation="update",
-        **mode,
+        **DEFERRED,
     )
-    result = done(updated, mode)
+    result = done(updated)
     assert result["Endpoint"]["EndpointStatus"] == "InService"
     assert result["EndpointConfig"]["EndpointConfigName"] == f"{name}-2"
 
@@ -277,7 +276,7 @@ def test_sensors(stock_tasks: Stock, name: str, kind: str, begin: Callable[[Stoc
     begin(stock_tasks, name)
     arguments: dict[str, Any] = {"endpoint_name" if kind == "Endpoint" else "job_name": name}
     if kind == "Training":
-        arguments["print_log"] = False  # as above
+        arguments["print_log"] = False  # with it, the sensor looks at the job every 30 s
     answer = stock_tasks.run(f"SageMaker{kind}Sensor", poke_interval=0.5, timeout=60, **arguments)
     assert "error" not in answer, answer["error"]
 
