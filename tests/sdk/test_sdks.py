@@ -101,7 +101,12 @@ class Users:
 
     def interrupt_each(self) -> None:
         """Take each job's instance back once it has a checkpoint."""
-        until(lambda: all(map(self._interrupted, self.runs.values())), "every job has had a checkpoint", 90)
+
+        def none_left() -> bool:
+            # Each is to be looked at, however long the first takes.
+            return not [run for run in self.runs.values() if not self._interrupted(run)]
+
+        until(none_left, "every job has had a checkpoint", 90)
 
     def _interrupted(self, run: Run) -> bool:
         if run.interrupted or run.process is None or run.process.poll() is not None:
