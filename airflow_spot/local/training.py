@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
+from airflow_spot.local.builtin import metric_definitions
 from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.job import TrainingJob
 from airflow_spot.local.listing import page, select
@@ -24,6 +25,9 @@ def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
     request = copy.deepcopy(call.params)
     tags = to_dict(request.pop("Tags", []))
     request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
+    metrics = metric_definitions(request["AlgorithmSpecification"], request.get("HyperParameters", {}))
+    if metrics:
+        request["AlgorithmSpecification"]["MetricDefinitions"] = metrics
     now = backend.clock.now()
     job = TrainingJob(call.region, request["TrainingJobName"], request, now, last_modified=now)
     jobs = backend.store.training_jobs
