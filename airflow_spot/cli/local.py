@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     :returns: an exit code.
     """
     try:
-        from airflow_spot.local.aws import environment, require_moto
+        from airflow_spot.local.aws import client_environment, require_moto
         from airflow_spot.local.images import parse_image
         from airflow_spot.local.serve import serve
         from airflow_spot.local.settings import Settings
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"airflow-spot local needs {error.name}: pip install 'airflow-spot[local]'", file=sys.stderr)
         return 2
     if args.env:
-        print(_exports(environment(f"http://{args.host}:{args.port}", args.region)))
+        print(_exports(client_environment(f"http://{args.host}:{args.port}", args.region)))
         return 0
     try:
         settings = Settings(

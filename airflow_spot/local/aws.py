@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import boto3
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 WsgiApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
+SDK_CONFIG = Path(__file__).with_name("sagemaker_sdk.yaml")
 ACCESS_KEY = "local"
 SECRET_KEY = "local"  # noqa: S105 - nothing checks it, and AWS would refuse it
 
@@ -62,6 +64,11 @@ def environment(endpoint_url: str, region: str) -> dict[str, str]:
         "AWS_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def client_environment(endpoint_url: str, region: str) -> dict[str, str]:
+    """:func:`environment`, and what else the SageMaker SDKs have to be told. Not for jobs: it names a file."""
+    return {**environment(endpoint_url, region), "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(SDK_CONFIG)}
 
 
 class Aws:

@@ -33,7 +33,6 @@ def program(job: TrainingJob, images: Images, environments: Environments, opt_ml
     """
     algorithm = job.request.get("AlgorithmSpecification", {})
     image = algorithm.get("TrainingImage")
-    given = images.command(image)
     extra = list(algorithm.get("ContainerArguments", ()))
     if "ContainerEntrypoint" in algorithm:
         return Program([*algorithm["ContainerEntrypoint"], *extra])
@@ -41,6 +40,7 @@ def program(job: TrainingJob, images: Images, environments: Environments, opt_ml
     if script:
         interpreter = environments.interpreter(images.interpreter(image), opt_ml.path(CODE))
         return _script(str(script), job, interpreter, opt_ml)
+    given = images.entrypoint(image) or images.built_in(image) or images.command(image)
     if given is not None:
         # SageMaker runs an image without an entrypoint of the job's own as `docker run IMAGE train`.
         return Program([*given, *(extra or ["train"])])

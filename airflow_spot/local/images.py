@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from fnmatch import fnmatchcase
+from pathlib import Path
 
+from airflow_spot.local.builtin import algorithm
 from airflow_spot.local.settings import Settings
 
 
@@ -26,6 +29,20 @@ class Images:
     def interpreter(self, image: str | None) -> list[str]:
         """What runs a Python script in this image: the command given for it, else the service's ``python``."""
         return self.command(image) or [self._python]
+
+    def entrypoint(self, image: str | None) -> list[str] | None:
+        """What was given to stand in for the image's entrypoint; None if nothing was, or a bare Python."""
+        given = self.command(image)
+        return None if given is None or _is_interpreter(given) else given
+
+    def built_in(self, image: str | None) -> list[str] | None:
+        """What stands in for the image of one of AWS's built-in algorithms, by the image's Python; else None."""
+        known = algorithm(image)
+        return None if known is None else known.command(self.interpreter(image))
+
+
+def _is_interpreter(command: list[str]) -> bool:
+    return len(command) == 1 and re.fullmatch(r"python[\d.]*", Path(command[0]).name) is not None
 
 
 def parse_image(text: str) -> tuple[str, str]:

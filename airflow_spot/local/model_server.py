@@ -7,7 +7,6 @@ in ``/opt/ml/model``, the image run with ``serve``, GET /ping answered with 200,
 from __future__ import annotations
 
 import http.client
-import re
 import shutil
 import socket
 import threading
@@ -114,16 +113,19 @@ class ModelServer:
         return command, environment(self._backend, opt_ml, self._owner.region, {**given, **contract})
 
     def _command(self, image: str, script: str, opt_ml: OptMl) -> list[str]:
-        """The image's own server where one was given for it, else ours around the model's script.
+        """The image's own server where one was given for it, else ours around the model's script, else its algorithm's.
 
-        :raises JobError: if there is neither.
+        :raises JobError: if there is none of these.
         """
-        given = self._backend.images.command(image)
-        if given is not None and not _is_interpreter(given):
+        given = self._backend.images.entrypoint(image)
+        if given is not None:
             return [*given, "serve"]
         if opt_ml.path(script).is_file():
             interpreter = self._backend.images.interpreter(image)
             return [*interpreter, str(SERVING), "--script", opt_ml.see(script), "--model-dir", opt_ml.see(MODEL)]
+        built_in = self._backend.images.built_in(image)
+        if built_in is not None:
+            return [*built_in, "serve"]
         raise JobError(
             f"Local SageMaker runs no containers and finds nothing that serves: there is no {script}, and no server "
             f"was given for the image {image!r}. Put code/inference.py into model.tar.gz, set SAGEMAKER_PROGRAM and "
@@ -247,10 +249,6 @@ def _fetch_archive(s3: Any, uri: str, folder: Path, opt_ml: OptMl) -> None:
         raise JobError(f"Could not download {uri}: {error}") from error
     unpack(archive, folder)
     archive.unlink()
-
-
-def _is_interpreter(command: list[str]) -> bool:
-    return len(command) == 1 and re.fullmatch(r"python[\d.]*", Path(command[0]).name) is not None
 
 
 _handed_out: deque[int] = deque(maxlen=256)

@@ -20,6 +20,7 @@ from airflow_spot.local.errors import ServiceError, not_implemented
 from airflow_spot.local.faults import Rule, first_error
 from airflow_spot.local.operations import OPERATIONS
 from airflow_spot.local.page import Page
+from airflow_spot.local.roles import Roles
 from airflow_spot.local.s3_mirror import CHANGES, S3Mirror, buffer_body
 from airflow_spot.local.validate import operation_model, validate
 from airflow_spot.local.wire_faults import cut, has, read_half, s3_operation
@@ -43,6 +44,7 @@ class Server:
     - ``/endpoints/<name>/invocations``, signed for sagemaker: :mod:`airflow_spot.local.invocations`
     - ``/`` for a browser, and what its page links to: :mod:`airflow_spot.local.page`
     - ``/_airflow_spot/...``, from loopback: :mod:`airflow_spot.local.control`
+    - IAM: :mod:`airflow_spot.local.roles`
     - all else: moto
 
     :param mirror: keeps S3's content on disk, for a service that is to come back.
@@ -51,6 +53,7 @@ class Server:
     def __init__(self, backend: Backend, moto: WsgiApp, mirror: S3Mirror | None = None) -> None:
         self._backend = backend
         self._moto = moto
+        self._roles = Roles(moto)
         self._mirror = mirror
         self._page = Page(backend)
 
@@ -110,6 +113,8 @@ class Server:
         service = scope(environ)[1]
         if service in _MAKE_RULES:
             self._backend.events.begin()
+        if service == "iam":
+            return self._roles(environ, start_response)
         # What is not signed in its headers is S3's too: presigned URLs.
         if service not in ("s3", ""):
             return self._moto(environ, start_response)

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from airflow_spot.local.audit import read_audit
-from airflow_spot.local.aws import environment, make_client
+from airflow_spot.local.aws import client_environment, make_client
 from airflow_spot.local.settings import DEFAULT_REGION, Settings
 
 START_SECONDS = 60.0
@@ -184,7 +184,7 @@ class LocalSageMaker:
     @property
     def environ(self) -> dict[str, str]:
         """Variables that send an unchanged AWS client here; a proxy that is set is told to leave it alone."""
-        variables = environment(self.endpoint_url, self._settings.region)
+        variables = client_environment(self.endpoint_url, self._settings.region)
         if any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ):
             known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
             variables["NO_PROXY"] = variables["no_proxy"] = f"{known},{self._settings.host}".lstrip(",")

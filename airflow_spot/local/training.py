@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
+from airflow_spot.local.builtin import metric_definitions
 from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.job import Parent, TrainingJob
 from airflow_spot.local.listing import page, select
@@ -34,6 +35,9 @@ def create(backend: Backend, region: str, params: dict[str, Any], parent: Parent
     request = copy.deepcopy(params)
     tags = to_dict(request.pop("Tags", []))
     request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)
+    metrics = metric_definitions(request["AlgorithmSpecification"], request.get("HyperParameters", {}))
+    if metrics:
+        request["AlgorithmSpecification"]["MetricDefinitions"] = metrics
     now = backend.clock.now()
     job = TrainingJob(region, request["TrainingJobName"], request, now, last_modified=now, parent=parent)
     jobs = backend.store.training_jobs

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import fault_report, pages, stock
+from bench import fault_report, pages
 from bench.fault_cases import CASES
 
 ROOT = Path(__file__).parents[2]
@@ -92,23 +92,3 @@ def test_a_page_without_markers_is_refused() -> None:
     assert changed == f"a\n{begin}\nnew\n\n{pages.END}b\n{pages.begin('bench/two.py')}kept\n{pages.END}"
     with pytest.raises(ValueError, match="no lines"):
         pages.between("a", "bench/one.py", "new")
-
-
-def test_an_environment_that_cannot_be_made_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stock, "_commands", lambda folder, python: [["sh", "-c", "echo no index >&2; exit 1"]])
-    told: list[str] = []
-    with pytest.raises(stock.NotMade, match="no index"):
-        stock.interpreter(told.append, tmp_path / "stock")
-    assert len(told) == 1
-
-
-def test_an_environment_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "stock"
-    monkeypatch.setattr(stock, "_commands", lambda folder, python: [["mkdir", str(folder)]])
-    told: list[str] = []
-    for _ in range(2):
-        assert stock.interpreter(told.append, folder) == folder / "bin" / "python"
-    assert len(told) == 1
-    monkeypatch.setattr(stock, "requirements", lambda: ["another version"])
-    stock.interpreter(told.append, folder)
-    assert len(told) == 2

@@ -148,7 +148,7 @@ def test_env_prints_only_exports() -> None:
     command = [sys.executable, "-m", "airflow_spot.local", "--env", "--port", "6007"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert "export AWS_ENDPOINT_URL=http://127.0.0.1:6007" in lines
-    assert all(line.startswith("export AWS_") for line in lines)
+    assert all(line.startswith(("export AWS_", "export SAGEMAKER_")) for line in lines)
 
 
 def test_another_host_prints_a_warning() -> None:

@@ -1,0 +1,15 @@
+"""How the algorithm tells of what goes wrong."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """What the user can put right: a hyperparameter, the data, a package."""
+
+
+def needs(package: str, error: ImportError) -> UserError:
+    """The error for a package that the interpreter has not."""
+    return UserError(
+        f"the built-in XGBoost needs {package} ({error}): pip install 'airflow-spot[xgboost]' into the environment of "
+        "Local SageMaker, or name another interpreter with --image '*sagemaker-xgboost*=/path/to/python'"
+    )
