@@ -9,6 +9,7 @@ Try it with a quota of three: `airflow-spot local --quotas 'ml.m5.large:spot=3' 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,9 @@ with DAG(
         source_dir=str(SCRIPTS),
         max_run="{{ params.max_run }}",
         deferrable=True,
+        # A retry attaches to the job that trains: it costs nothing, and a worker or scheduler may fail too.
+        retries=2,
+        retry_delay=timedelta(seconds=15),
     ).expand(config=[training(combination) for combination in COMBINATIONS])
 
     pick_best(train.output)

@@ -1,9 +1,8 @@
-"""The two sweeps on spot, to their end: mapped trainings in a real Airflow, and SageMaker's tuner by `dag.test()`."""
+"""The two sweeps on spot, to their end, in a real Airflow: mapped trainings, and SageMaker's tuner."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ import pytest
 from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.local import LocalSageMaker
 from tests.dags.conftest import DAGS
-from tests.dags.test_examples import Airflow, calls
+from tests.dags.test_examples import calls
 
 QUOTA = 3
 TRAININGS = 12
 BUCKET = "airflow-spot-demo"
 ENDS = ("Completed", "Failed", "Stopped")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +33,20 @@ def sm(digits: Path) -> Iterator[LocalSageMaker]:
         for part in ("train", "validation"):
             s3.upload_file(str(digits / part / f"{part}.csv"), BUCKET, f"digits/data/{part}/{part}.csv")
         yield service
+
+
+@pytest.fixture(scope="module")
+def airflow(sm: LocalSageMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneAirflow]:
+    environ = {
+        **sm.environ,
+        "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+        "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": "sweeps",
+        "AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL": "1",
+        "AIRFLOW__CORE__PARALLELISM": "3",
+    }
+    home = tmp_path_factory.mktemp("airflow")
+    with StandaloneAirflow(home=home, dags_folder=DAGS, environ=environ) as standalone:
+        yield standalone
 
 
 def at_once(sm: LocalSageMaker, prefix: str) -> int:
@@ -75,21 +88,20 @@ def failures(airflow: StandaloneAirflow, dag_id: str, run_id: str) -> list[Any]:
     return found
 
 
-@pytest.mark.airflow
-def test_mapped_trainings_take_turns_at_a_quota_and_the_best_is_picked(sm: LocalSageMaker, tmp_path: Path) -> None:
-    environ = {
-        **sm.environ,
-        "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
-        "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": "sweeps",
-        "AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL": "1",
-    }
-    with StandaloneAirflow(home=tmp_path, dags_folder=DAGS, environ=environ) as airflow:
-        airflow.unpause("spot_sweep")
-        run = airflow.trigger("spot_sweep", {"rounds": 12, "seconds_per_round": 0.3})
-        state = airflow.wait("spot_sweep", run, timeout=240)
-        assert state == "success", failures(airflow, "spot_sweep", run)
-        best = airflow.xcom("spot_sweep", run, "pick_best")
+def run(airflow: StandaloneAirflow, dag_id: str, pushed_by: str, **conf: Any) -> dict[str, Any]:
+    """Run a DAG, all of whose tasks succeed; what one of them has pushed."""
+    airflow.unpause(dag_id)
+    run_id = airflow.trigger(dag_id, conf)
+    state = airflow.wait(dag_id, run_id, timeout=280)
+    assert state == "success", failures(airflow, dag_id, run_id)
+    pushed: dict[str, Any] = airflow.xcom(dag_id, run_id, pushed_by)
+    return pushed
 
+
+def test_mapped_trainings_take_turns_at_a_quota_and_the_best_is_picked(
+    airflow: StandaloneAirflow, sm: LocalSageMaker
+) -> None:
+    best = run(airflow, "spot_sweep", "pick_best", rounds=12, seconds_per_round=0.3)
     reached = losses(sm, "sweep-")
     # One job a training: neither the interruption nor the quota has led to a second.
     assert len(reached) == TRAININGS
@@ -105,29 +117,14 @@ def test_mapped_trainings_take_turns_at_a_quota_and_the_best_is_picked(sm: Local
     assert best["trainings"] == TRAININGS
     assert 0 < best["savings_percent"] < 100
     described = sm.client("sagemaker").describe_training_job(TrainingJobName=best["training_job"])
-    assert (
-        best["hyperparameters"].items()
-        <= {
-            name: json.loads(value)
-            for name, value in described["HyperParameters"].items()
-            if name in ("max_depth", "eta")
-        }.items()
-    )
+    given = {name: json.loads(described["HyperParameters"][name]) for name in ("max_depth", "eta")}
+    assert best["hyperparameters"] == given
     assert best["model_artifacts"] == described["ModelArtifacts"]["S3ModelArtifacts"]
 
 
-def test_sagemakers_tuner_names_the_best_of_its_trainings(sm: LocalSageMaker, tmp_path: Path) -> None:
-    airflow = Airflow(tmp_path, sm)
+def test_sagemakers_tuner_names_the_best_of_its_trainings(airflow: StandaloneAirflow, sm: LocalSageMaker) -> None:
     conf: dict[str, Any] = {"instance_type": "ml.m5.xlarge", "trainings": 6, "rounds": 10, "seconds_per_round": 0.05}
-    state, tasks = airflow.run("spot_tuning", **conf)
-    assert state == "success", tasks
-    with sqlite3.connect(tmp_path / "airflow.db") as database:
-        (value,) = database.execute(
-            "select value from xcom where dag_id = 'spot_tuning' and task_id = 'show_best' and key = 'return_value'"
-        ).fetchone()
-    best = json.loads(value)
-    best = json.loads(best) if isinstance(best, str) else best
-
+    best = run(airflow, "spot_tuning", "show_best", **conf)
     reached = losses(sm, "digits-")
     assert len(reached) == best["trainings"] == 6
     assert at_once(sm, "digits-") == QUOTA

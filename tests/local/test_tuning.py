@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,102 +12,9 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses, until
+from tests.local.tuning_jobs import CATEGORICAL, Tuning, choice, numbers
 
 SCALE = 60
-LOSS = {"Name": "loss", "Regex": r"loss=(\S+)"}
-CATEGORICAL = "CategoricalParameterRanges"
-
-
-def choice(name: str, *values: Any) -> dict[str, Any]:
-    return {"Name": name, "Values": [str(value) for value in values]}
-
-
-def numbers(name: str, low: Any, high: Any, **more: str) -> dict[str, Any]:
-    return {"Name": name, "MinValue": str(low), "MaxValue": str(high), **more}
-
-
-class Tuning:
-    """Creates tuning jobs and reads what became of them."""
-
-    def __init__(self, jobs: Jobs) -> None:
-        self.jobs = jobs
-        self.sagemaker = jobs.sagemaker
-
-    def request(self, script: str | None = None, *, spot: bool = True, **config: Any) -> dict[str, Any]:
-        """A request; ``config`` goes into HyperParameterTuningJobConfig, ``definition`` into TrainingJobDefinition."""
-        definition = config.pop("definition", {})
-        training = self.jobs.request(script, spot=spot, **config.pop("training", {}))
-        for name in ("TrainingJobName", "CheckpointConfig"):
-            training.pop(name, None)
-        training["StaticHyperParameters"] = training.pop("HyperParameters", {})
-        training["AlgorithmSpecification"] = {
-            "TrainingImage": "image",
-            "TrainingInputMode": "File",
-            "MetricDefinitions": [LOSS],
-        }
-        limits = {"MaxNumberOfTrainingJobs": 3, "MaxParallelTrainingJobs": 3, **config.pop("ResourceLimits", {})}
-        defaults = {
-            "Strategy": "Random",
-            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
-            "ParameterRanges": {"ContinuousParameterRanges": [numbers("simulated_metric", 0, 1)]},
-            "ResourceLimits": {name: value for name, value in limits.items() if value is not None},
-        }
-        return {
-            "HyperParameterTuningJobName": f"tuning-{uuid.uuid4().hex[:8]}",
-            "HyperParameterTuningJobConfig": {**defaults, **config},
-            "TrainingJobDefinition": {**training, **definition},
-        }
-
-    def grid(self, *values: Any, script: str | None = None, name: str = "simulated_metric", **more: Any) -> str:
-        """Start a tuning job that tries these values in this order."""
-        return self.start(
-            script,
-            Strategy="Grid",
-            ParameterRanges={CATEGORICAL: [choice(name, *values)]},
-            ResourceLimits={"MaxNumberOfTrainingJobs": None, "MaxParallelTrainingJobs": more.pop("parallel", 1)},
-            **more,
-        )
-
-    def start(self, script: str | None = None, **config: Any) -> str:
-        tags = config.pop("Tags", [])
-        request = self.request(script, **config)
-        self.sagemaker.create_hyper_parameter_tuning_job(**request, Tags=tags)
-        return str(request["HyperParameterTuningJobName"])
-
-    def describe(self, name: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-        return answer
-
-    def end(self, name: str) -> dict[str, Any]:
-        def ended() -> dict[str, Any] | None:
-            job = self.describe(name)
-            return job if job["HyperParameterTuningJobStatus"] in ("Completed", "Failed", "Stopped") else None
-
-        return until(ended, f"{name} ends")
-
-    def children(self, name: str, **asked: Any) -> list[dict[str, Any]]:
-        """Its training jobs, over all pages."""
-        pages = self.sagemaker.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
-        return list(pages.paginate(HyperParameterTuningJobName=name, **asked).search("TrainingJobSummaries[]"))
-
-    def first_trains(self, name: str) -> str:
-        """Wait until the first training job trains; returns its name."""
-        child = str(until(lambda: self.children(name) or None, f"{name} launches")[0]["TrainingJobName"])
-        self.jobs.reach(child, "Training")
-        return child
-
-    def at_once(self, name: str) -> int:
-        """How many of its training jobs had instances at the same time, by the audit log."""
-        most, now = 0, 0
-        for line in self.jobs.sm.audit:
-            if not str(line.get("job", "")).startswith(f"{name}-"):
-                continue
-            if line["event"] == "capacity" and line["action"] == "granted":
-                now += 1
-                most = max(most, now)
-            elif line["event"] == "state" and line["status"] in ("Completed", "Failed", "Stopped"):
-                now -= 1
-        return most
 
 
 @pytest.fixture(scope="session")
@@ -389,53 +295,6 @@ def test_its_changes_come_as_events(simulated: Tuning) -> None:
     assert details[1]["TrainingJobStatusCounters"]["Completed"] == 3
     assert details[1]["Tags"] == {"a": "1"}
     assert found[0]["resources"] == [details[0]["HyperParameterTuningJobArn"]]
-
-
-@pytest.mark.parametrize(
-    ("config", "definition", "what"),
-    [
-        ({"Strategy": "Hyperband"}, {}, "Hyperband is not implemented by Local SageMaker"),
-        ({"HyperParameterTuningJobObjective": None}, {}, "HyperParameterTuningJobObjective is required"),
-        ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "f1"}}, {}, "A metric is required"),
-        ({"Strategy": "Grid"}, {}, "Grid supports categorical ranges only; simulated_metric"),
-        ({"ParameterRanges": {"AutoParameters": [{"Name": "a", "ValueHint": "1"}]}}, {}, "AutoParameters"),
-        ({"ParameterRanges": {CATEGORICAL: [choice("a", 1, 2)]}}, {}, r"\[2\.0\] must be equal or greater .* \[3\]"),
-        ({"Strategy": "Grid", "ParameterRanges": {CATEGORICAL: [choice("a", 1, 2)]}}, {}, "combinations, 2"),
-        ({"ResourceLimits": {"MaxNumberOfTrainingJobs": None}}, {}, "MaxNumberOfTrainingJobs or MaxRuntimeInSeconds"),
-        ({"ResourceLimits": {"MaxParallelTrainingJobs": 101}}, {}, "100 parallel training jobs; 101"),
-        ({}, {"StaticHyperParameters": {"simulated_metric": "1"}}, "simulated_metric: both in Static"),
-        ({}, {"StoppingCondition": {"MaxRuntimeInSeconds": 60}}, "Invalid MaxWaitTimeInSeconds"),
-        ({}, {"ResourceConfig": None}, "one of ResourceConfig and HyperParameterTuningResourceConfig"),
-        ({}, {"HyperParameterRanges": {CATEGORICAL: [choice("a", 1)]}}, "belongs to TrainingJobDefinitions"),
-        ({}, None, "TrainingJobDefinition is required"),
-    ],
-)
-def test_requests_that_are_refused(
-    simulated: Tuning, config: dict[str, Any], definition: dict[str, Any] | None, what: str
-) -> None:
-    request = simulated.request(**{**config, "definition": definition or {}})
-    cut = {
-        name: {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
-        for name, value in request.items()
-        if name != "TrainingJobDefinition" or definition is not None
-    }
-    with pytest.raises(ClientError, match=what):
-        simulated.sagemaker.create_hyper_parameter_tuning_job(**cut)
-
-
-def test_warm_start_and_several_definitions_are_refused(simulated: Tuning) -> None:
-    request = simulated.request()
-    parents = {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "a"}]}
-    warm = {"WarmStartConfig": {**parents, "WarmStartType": "TransferLearning"}}
-    with pytest.raises(ClientError, match="WarmStartConfig is not implemented by Local SageMaker"):
-        simulated.sagemaker.create_hyper_parameter_tuning_job(**request, **warm)
-    definition = request.pop("TrainingJobDefinition")
-    with pytest.raises(ClientError, match="TrainingJobDefinitions is not implemented by Local SageMaker"):
-        simulated.sagemaker.create_hyper_parameter_tuning_job(**request, TrainingJobDefinitions=[definition])
-    with pytest.raises(ClientError, match="Autotune is not implemented by Local SageMaker"):
-        simulated.sagemaker.create_hyper_parameter_tuning_job(
-            **request, TrainingJobDefinition=definition, Autotune={"Mode": "Enabled"}
-        )
 
 
 def test_the_flexible_way_to_name_an_instance_type(simulated: Tuning) -> None:
