@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+from airflow_spot.local.builtin import metric_definitions
 from airflow_spot.local.environment import OBJECTIVE_PARAMETER
 from airflow_spot.local.errors import limit_exceeded, validation
 from airflow_spot.local.rules import check_training_job
@@ -87,8 +88,7 @@ def _objective(config: dict[str, Any], definition: dict[str, Any]) -> Iterator[s
     if objective is None:
         yield "HyperParameterTuningJobConfig.HyperParameterTuningJobObjective is required"  # [A]
         return
-    metrics = definition["AlgorithmSpecification"].get("MetricDefinitions", ())
-    # AWS knows the metrics of its built-in algorithms; here they have to be given.
+    metrics = metric_definitions(definition["AlgorithmSpecification"], definition.get("StaticHyperParameters", {}))
     if objective["MetricName"] not in [metric["Name"] for metric in metrics]:  # [T]
         yield (
             "A metric is required for this hyperparameter tuning job objective. Provide a metric in the metric "
