@@ -31,7 +31,8 @@ td:has(svg) { min-width: 8rem; width: 20rem; }
 table.facts th { width: 14rem; }
 pre { border: 1px solid var(--line); border-radius: .3rem; overflow-x: auto; padding: .6rem .8rem;
       white-space: pre-wrap; }
-.line { margin: 1em 0; } form { display: inline; } button { cursor: pointer; font: inherit; } input[type=number] { font: inherit; width: 4rem; }
+.line { margin: 1em 0; }
+form { display: inline; } button { cursor: pointer; font: inherit; } input[type=number] { font: inherit; width: 4rem; }
 .badge { border-radius: .3rem; color: #fff; padding: .05rem .45rem; white-space: nowrap; background: var(--dim); }
 .badge.go { background: var(--go); } .badge.wait { background: var(--wait); } .badge.bad { background: var(--bad); }
 .badge.move { background: var(--move); }
