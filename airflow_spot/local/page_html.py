@@ -26,13 +26,13 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 nav { display: flex; gap: 1.5rem; } small, .dim { opacity: .7; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; }
-th { font-weight: 600; opacity: .7; } td { overflow-wrap: anywhere; }
+th { font-weight: 600; opacity: .7; } td { overflow-wrap: anywhere; } 
 td:has(svg) { min-width: 8rem; width: 20rem; }
 table.facts th { width: 14rem; }
 pre { border: 1px solid var(--line); border-radius: .3rem; overflow-x: auto; padding: .6rem .8rem;
       white-space: pre-wrap; }
-.line { margin: 1em 0; } form { display: inline; } button { cursor: pointer; font: inherit; }
-input[type=number] { font: inherit; width: 4rem; }
+.line { margin: 1em 0; }
+form { display: inline; } button { cursor: pointer; font: inherit; } input[type=number] { font: inherit; width: 4rem; }
 .badge { border-radius: .3rem; color: #fff; padding: .05rem .45rem; white-space: nowrap; background: var(--dim); }
 .badge.go { background: var(--go); } .badge.wait { background: var(--wait); } .badge.bad { background: var(--bad); }
 .badge.move { background: var(--move); }

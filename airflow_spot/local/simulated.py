@@ -159,6 +159,5 @@ def _number(values: dict[str, Any], name: str, default: float) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise JobError(
-            f"ClientError: hyperparameter {name} is {value!r}; the simulated engine needs a number"
-        ) from None
+        # Without its value, which may not come into logs.
+        raise JobError(f"ClientError: hyperparameter {name} is no number, which the simulated engine needs") from None

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.jobs import COUNTER, Jobs, statuses, until
+from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses, until
 
 
 def aws_command() -> str | None:
@@ -24,8 +24,9 @@ def aws(jobs: Jobs, *words: str, check: bool = True) -> Any:
     command = aws_command()
     assert command is not None
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **jobs.sm.environ}
+    service = () if words[0] == "s3api" else ("sagemaker",)
     result = subprocess.run(
-        [command, "sagemaker", *words], env=environment, check=False, capture_output=True, text=True, timeout=120
+        [command, *service, *words], env=environment, check=False, capture_output=True, text=True, timeout=120
     )
     if not check:
         return result
@@ -39,6 +40,7 @@ def test_the_aws_command_line(jobs: Jobs, tmp_path: Path) -> None:
     name = request["TrainingJobName"]
     path = tmp_path / "request.json"
     path.write_text(json.dumps(request))
+    assert BUCKET in [bucket["Name"] for bucket in aws(jobs, "s3api", "list-buckets")["Buckets"]]
     answer = aws(jobs, "create-training-job", "--cli-input-json", f"file://{path}")
     assert answer["TrainingJobArn"].endswith(name)
     # The waiter asks every two minutes: let there be nothing to wait for.
