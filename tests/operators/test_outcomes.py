@@ -34,10 +34,9 @@ if start == 1 and host.endswith('1'):
 
 def of_run(local: LocalSageMaker, ti: TaskInstance) -> list[dict[str, Any]]:
     client = local.client("sagemaker")
-    found = client.list_training_jobs(SortBy="CreationTime", SortOrder="Ascending", MaxResults=100)
+    found = client.list_training_jobs(NameContains=key(ti), SortBy="CreationTime", SortOrder="Ascending")
     names = [job["TrainingJobName"] for job in found["TrainingJobSummaries"]]
-    jobs = [client.describe_training_job(TrainingJobName=name) for name in names]
-    return [job for job in jobs if job["Environment"].get("AIRFLOW_SPOT_RUN") == key(ti)]
+    return [client.describe_training_job(TrainingJobName=name) for name in names]
 
 
 def key(ti: TaskInstance) -> str:
