@@ -103,15 +103,15 @@ for dag_id, kind, parameters in (
         # While nobody answers, each try ends at once: with no delay all of them would.
         {"config": config(900, 0.1), "deferrable": False, "retries": 3, "retry_delay": 45},
     ),
-    ("worker_killed_sync", TellsItsProcess, {"config": config(300, 0.1), "deferrable": False, "retries": 1}),
-    # Long enough for the scheduler to have seen the deferral's worker end before the trigger fires: on a busy machine
+    # From here on, jobs train long enough for the scheduler to have seen the deferral's worker end before the trigger fires: on a busy machine
     # Airflow 3 takes that late news for the end of the resumed task, and fails it.
+    ("worker_killed_sync", TellsItsProcess, {"config": config(300, 0.1), "deferrable": False, "retries": 1}),
     ("cleared", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": True}),
     ("cleared_sync", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": False}),
     ("cleared_failure", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": True}),
     ("cleared_failure_sync", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": False}),
-    ("worker_killed", DiesBeforeDeferring, {"config": config(40, 0.1), "deferrable": True, "retries": 1}),
-    ("result_lost", DiesBeforeDelivering, {"config": config(10, 0.1), "deferrable": True, "retries": 1}),
+    ("worker_killed", DiesBeforeDeferring, {"config": config(150, 0.1), "deferrable": True, "retries": 1}),
+    ("result_lost", DiesBeforeDelivering, {"config": config(100, 0.1), "deferrable": True, "retries": 1}),
     ("marked_failed", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": True}),
     ("marked_failed_sync", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": False}),
     (
