@@ -103,8 +103,8 @@ for dag_id, kind, parameters in (
         # While nobody answers, each try ends at once: with no delay all of them would.
         {"config": config(900, 0.1), "deferrable": False, "retries": 3, "retry_delay": 45},
     ),
-    # From here on, jobs train long enough for the scheduler to have seen the deferral's worker end before the trigger fires: on a busy machine
-    # Airflow 3 takes that late news for the end of the resumed task, and fails it.
+    # From here on, jobs outlast the news of their deferral: on a busy machine the scheduler hears that its worker has
+    # ended after the trigger has fired, and Airflow 3 takes that for the end of the resumed task, and fails it.
     ("worker_killed_sync", TellsItsProcess, {"config": config(300, 0.1), "deferrable": False, "retries": 1}),
     ("cleared", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": True}),
     ("cleared_sync", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": False}),
