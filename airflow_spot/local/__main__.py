@@ -18,7 +18,8 @@ def embedded() -> int:
     try:
         return _serve(settings)
     except ModuleNotFoundError as error:
-        print(f"Local SageMaker needs {error.name}: pip install 'airflow-spot[local]'", file=sys.stderr)  # noqa: T201
+        message = f"Local SageMaker needs {error.name}: pip install 'airflow-spot[local]'"
+        print(message, file=sys.stderr)  # noqa: T201 - whoever started it shows what it said
         return 2
 
 

@@ -22,6 +22,8 @@ TUNING = "SageMaker HyperParameter Tuning Job State Change"
 MODEL = "SageMaker Model State Change"
 ENDPOINT_CONFIG = "SageMaker Endpoint Config State Change"
 ENDPOINT = "SageMaker Endpoint State Change"
+#: Numbers elsewhere: [D]ocumented for training jobs, endpoints and processing jobs, [A]ssumed for the others.
+_TIMES_AS_TEXT = frozenset({TRAINING, TUNING})
 _MOST_AT_ONCE = 10  # what PutEvents takes
 
 
@@ -71,11 +73,12 @@ class Events:
         """
         if self._thread is None:
             return
+        write: Callable[[int], str | int] = str if change.detail_type in _TIMES_AS_TEXT else int
         entry = {
             "Source": SOURCE,
             "DetailType": change.detail_type,
             "Resources": [change.arn],
-            "Detail": json.dumps({**_in_milliseconds(describe()), "Tags": dict(tags)}, default=str),
+            "Detail": json.dumps({**in_milliseconds(describe(), write), "Tags": dict(tags)}, default=str),
         }
         self._waiting.put((change.region, entry))
 
@@ -109,10 +112,10 @@ class Events:
             log.warning("%d events were not delivered", len(entries), exc_info=True)
 
 
-def _in_milliseconds(value: Any, name: str = "") -> Any:
+def in_milliseconds(value: Any, write: Callable[[int], str | int], name: str = "") -> Any:
+    """A description with its times as whole milliseconds since the epoch, which ``write`` writes."""
     if isinstance(value, Mapping):
-        return {key: _in_milliseconds(each, key) for key, each in value.items()}
+        return {key: in_milliseconds(each, write, key) for key, each in value.items()}
     if isinstance(value, list):
-        return [_in_milliseconds(each) for each in value]
-    # AWS writes them as text.
-    return str(int(value * 1000)) if name.endswith("Time") and isinstance(value, float) else value
+        return [in_milliseconds(each, write) for each in value]
+    return write(int(value * 1000)) if name.endswith("Time") and isinstance(value, float) else value

@@ -5,7 +5,7 @@ Each is [D]ocumented in the API reference or the developer guide, or [A]ssumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airflow_spot.local.errors import validation
@@ -39,10 +39,13 @@ _INERT = (
 )
 
 
-def inert(request: dict[str, Any]) -> list[str]:
-    """Members of a request that one machine cannot give a meaning: accepted, described, and without effect."""
+def inert(request: dict[str, Any], paths: Iterable[str] = _INERT) -> list[str]:
+    """Members of a request that one machine cannot give a meaning: accepted, described, and without effect.
+
+    :param paths: where they may be; those of a training job by default.
+    """
     found = []
-    for path in _INERT:
+    for path in paths:
         place: Any = request
         for name in path.split("."):
             place = place.get(name) if isinstance(place, dict) else None

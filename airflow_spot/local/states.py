@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_spot.local.events import Change
@@ -28,12 +28,11 @@ def tell(backend: Backend, detail_type: str, item: Named, describe: Callable[[],
     """Send an event. Calls for one resource have to come in the order of its changes.
 
     :param detail_type: one of :mod:`airflow_spot.local.events`.
-    :param describe: gives the event's detail, which is the resource's description with times in milliseconds, as
-        numbers: [D]ocumented for endpoints and processing jobs, [A]ssumed for the others.
+    :param describe: gives the event's detail.
     """
     change = Change(detail_type, item.region, item.arn)
     tags = backend.store.tags.get(item.arn, {})
-    backend.events.changed(change, lambda: in_milliseconds(describe()), tags)
+    backend.events.changed(change, describe, tags)
 
 
 def entered(
@@ -51,12 +50,3 @@ def entered(
     """
     backend.audit.write("state", job=item.name, kind=kind[0], status=status, secondary=None, message=reason)
     tell(backend, kind[1], item, describe)
-
-
-def in_milliseconds(value: Any, name: str = "") -> Any:
-    """A description with its times as whole milliseconds since the epoch."""
-    if isinstance(value, Mapping):
-        return {key: in_milliseconds(each, key) for key, each in value.items()}
-    if isinstance(value, list):
-        return [in_milliseconds(each) for each in value]
-    return int(value * 1000) if name.endswith("Time") and isinstance(value, float) else value

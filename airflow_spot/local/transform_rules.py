@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_spot.local import rules
 from airflow_spot.local.errors import validation
 from airflow_spot.local.records import CSV, FORMATS, Filters
 
@@ -20,13 +21,7 @@ _INERT = (
 
 def inert(request: dict[str, Any]) -> list[str]:
     """Members that one machine cannot give a meaning: accepted, described, and without effect."""
-    found = []
-    for path in _INERT:
-        head, _, tail = path.partition(".")
-        part = request.get(head)
-        if part and (not tail or part.get(tail)):
-            found.append(path)
-    return found
+    return rules.inert(request, _INERT)
 
 
 def check_transform_job(request: dict[str, Any]) -> None:

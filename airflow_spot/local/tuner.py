@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
-from airflow_spot.local.events import TUNING, Change
+from airflow_spot.local.events import TUNING
 from airflow_spot.local.job import Parent
+from airflow_spot.local.states import entered
 from airflow_spot.local.tags import to_list
 from airflow_spot.local.training import create
 from airflow_spot.local.tuning_job import Child, TuningJob
@@ -29,12 +30,8 @@ def enter(backend: Backend, job: TuningJob, status: str, **facts: Any) -> None:
     now = backend.clock.now()
     with job.lock:
         job.facts.update(facts, HyperParameterTuningJobStatus=status, LastModifiedTime=now)
-        backend.audit.write(
-            "state", job=job.name, kind="tuning", status=status, secondary=None, message=facts.get("FailureReason")
-        )
-        backend.events.changed(
-            Change(TUNING, job.region, job.arn), partial(job.describe, now), backend.store.tags.get(job.arn, {})
-        )
+        describe = partial(job.describe, now)
+        entered(backend, job, ("tuning", TUNING), describe, status, facts.get("FailureReason"))
 
 
 class Tuner:

@@ -86,7 +86,7 @@ def _load(path: Path) -> Any:
     content = path.read_bytes()
     try:
         # The service runs what it is sent, and a model from 1.2 or before is a pickle.
-        return pickle.loads(content)  # noqa: S301
+        return pickle.loads(content)  # noqa: S301 - see above
     except Exception as not_pickled:
         booster = xgboost.Booster()
         try:

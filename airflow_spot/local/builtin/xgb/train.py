@@ -144,6 +144,7 @@ def _boost(
     )
 
 
+# mypy skips xgboost, and takes no conditional base.
 class _Round(xgboost.callback.TrainingCallback if xgboost else object):  # type: ignore[misc]
     """After each round: its line, its checkpoint, and where it is wanted its model.
 
