@@ -27,7 +27,9 @@ from airflow_spot.watch.turnstile import TURNSTILE
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
-_SETTLING_SECONDS = 2.0
+#: Airflow 3 takes the end of the worker that deferred a task for the end of the resumed task, and fails it, where its
+#: scheduler hears of that end only once the task has been queued again: on a busy machine, seconds after the deferral.
+SETTLING_SECONDS = 5.0
 
 
 class SageMakerSpotTrainingTrigger(BaseTrigger):
@@ -113,8 +115,11 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire once; stop the job if a user ends the task meanwhile."""
+        clock = asyncio.get_running_loop().time
+        settled = clock() + SETTLING_SECONDS
         try:
             async for event in self._watch():
+                await asyncio.sleep(max(0.0, settled - clock()))
                 yield event
         except asyncio.CancelledError:
             if self._is_to_stop and not TRIGGER_HAS_ON_KILL and self.task_instance is not None:
@@ -128,8 +133,6 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
 
     async def _watch(self) -> AsyncIterator[TriggerEvent]:
         """Wait until there is something to decide. What fails in passing is tried again, and never ends the task."""
-        # Airflow fails a task whose trigger fires before the worker that deferred it has ended.
-        await asyncio.sleep(min(self.poll_interval, _SETTLING_SECONDS))
         if self.job_name is None:
             yield await self._pause_over()
             return

@@ -37,7 +37,7 @@ def service() -> DictionarySageMaker:
 @pytest.fixture(autouse=True)
 def _below_3_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "TRIGGER_HAS_ON_KILL", False)
-    monkeypatch.setattr(training, "_SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(training, "SETTLING_SECONDS", 0.0)
 
 
 def use(trigger: SageMakerSpotTrainingTrigger, hook: Any) -> None:

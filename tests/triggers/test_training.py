@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.triggers.base import TriggerEvent
 
+from airflow_spot.triggers import training
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 from airflow_spot.triggers.watching import HookService
 from airflow_spot.watch import pace, watcher
@@ -81,6 +82,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "_PAUSES", (0.001, 0.002))
     monkeypatch.setattr(watcher, "retry_delay", lambda *_: 0.001)
     monkeypatch.setattr(watcher, "QUIET_DESCRIBE_SECONDS", 0.001)
+    monkeypatch.setattr(training, "SETTLING_SECONDS", 0.0)
 
 
 FULL: dict[str, Any] = {
@@ -174,6 +176,17 @@ def test_a_moment_alone_needs_no_hook() -> None:
 def test_a_long_interval_does_not_delay_the_moment(service: DictionarySageMaker) -> None:
     made = trigger(DictionaryHook(service), until=time.time() + 0.1, poll_interval=10 * FOREVER)
     assert fired(made)["status"] == "due"
+
+
+@pytest.mark.parametrize("job_name", [JOB, None])
+def test_it_does_not_fire_before_the_scheduler_has_heard_of_the_deferral(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, job_name: str | None
+) -> None:
+    monkeypatch.setattr(training, "SETTLING_SECONDS", 0.5)
+    service.put(JOB, "Completed", "Completed")
+    begun = time.monotonic()
+    assert fired(trigger(DictionaryHook(service), job_name=job_name))["status"] == ("ended" if job_name else "due")
+    assert time.monotonic() - begun >= 0.5
 
 
 def test_it_fires_when_the_job_is_gone(service: DictionarySageMaker) -> None:

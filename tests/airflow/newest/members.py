@@ -46,7 +46,7 @@ with DAG("policy", schedule=None, catchup=False) as policy:
     SageMakerSpotTrainingOperator(
         task_id="train",
         entry_point="steps.py",
-        config=config(0, **{"fail-at": "3"}),
+        config=config(0, **{"fail-at": "1", "seconds": "5"}),
         retries=3,
         retry_delay=1,
         retry_policy=SpotRetryPolicy(script_error_retries=1),
