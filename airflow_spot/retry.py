@@ -31,7 +31,8 @@ class SpotRetryPolicy(RetryPolicy):
 
     :param capacity_delay: seconds, a timedelta, or text such as ``"15m"``.
     :param fault_delay: the same.
-    :param script_error_retries: tries of the task, counted from its first.
+    :param script_error_retries: a script's error is retried up to this number of the task's tries, whatever ended the
+        tries before.
     :raises RuntimeError: Airflow is older than 3.3.
     :raises InvalidField: a value is out of range.
     """

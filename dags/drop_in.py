@@ -5,7 +5,7 @@
 
 Nothing else differs from what the stock operator takes: the configuration is that of CreateTrainingJob, and the
 checkpoint prefix is derived from its S3OutputPath. It trains on what `spot_training_pipeline` has prepared, and
-runs against AWS with the same params changed.
+runs against AWS with params of your own.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ with DAG(
                 ]
             },
         },
-        check_interval=5,
+        retries=2,
     )
 
 

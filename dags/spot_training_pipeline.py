@@ -110,8 +110,9 @@ def delete_endpoint(name: str, aws_conn_id: str, region: str) -> None:
         try:
             delete()
         except sagemaker.exceptions.ClientError as error:
-            # How SageMaker says that there is none.
-            if error.response["Error"]["Code"] != "ValidationException":
+            # There is none. One that is still being created is refused with the same code, and is paid for: then the
+            # task fails, and a retry deletes it.
+            if not error.response["Error"]["Message"].startswith("Could not find"):
                 raise
 
 
@@ -210,7 +211,7 @@ with DAG(
         source_dir=str(SCRIPTS),
         max_run="{{ params.max_run }}",
         max_wait="{{ params.max_wait }}",
-        check_interval=5,
+        retries=2,
         deferrable=True,
     )
 
@@ -265,7 +266,7 @@ with DAG(
     # A teardown runs whatever became of the tasks before it, and does not count for the state of the run, which is
     # that of `ask`. It hangs on the model, the first thing that it deletes, so that it also runs when the endpoint
     # fails to start. An endpoint is paid for until it is deleted, hence the retries.
-    delete = delete_endpoint.override(retries=5, retry_delay=timedelta(seconds=30))(
+    delete = delete_endpoint.override(retries=30, retry_delay=timedelta(minutes=1))(
         name=NAME, aws_conn_id="{{ params.aws_conn_id }}", region="{{ params.region }}"
     ).as_teardown(setups=[create_model])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import runpy
 import shlex
@@ -39,7 +40,13 @@ def snippets(language: str) -> list[object]:
 @pytest.mark.parametrize("code", snippets("python"))
 def test_python_runs(code: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code], check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "SM_CHECKPOINT_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
 
@@ -65,6 +72,31 @@ def test_the_readmes_dag_trains(local: LocalSageMaker, bucket: str, ti: TaskInst
     result = run_task(operator, ti)
     assert result["Training"]["TrainingJobStatus"] == "Completed"
     assert result["Training"]["StoppingCondition"]["MaxRuntimeInSeconds"] == 6 * 3600
+
+
+@pytest.mark.slow
+def test_the_readmes_way_without_aws(local: LocalSageMaker, tmp_path: Path) -> None:
+    """Word for word, but for the service, which is the tests' own."""
+    page = (ROOT / "README.md").read_text()
+    code = next(match[2] for match in SNIPPET.finditer(page) if "with DAG" in match[2])
+    (tmp_path / "dags" / "scripts").mkdir(parents=True)
+    shutil.copy(SCRIPTS / "steps.py", tmp_path / "dags" / "scripts" / "train.py")
+    (tmp_path / "dags" / "mine.py").write_text(code)
+    commands = next(match[2] for match in SNIPPET.finditer(page) if match[2].startswith("eval"))
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AWS_"))},
+        **local.environ,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+    script = "set -e\n" + commands.partition("\n")[2]
+    done = subprocess.run(
+        ["bash", "-c", script], check=False, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    jobs = local.client("sagemaker").list_training_jobs(NameContains="train-afspot-")["TrainingJobSummaries"]
+    assert "Completed" in {job["TrainingJobStatus"] for job in jobs}
 
 
 @pytest.mark.parametrize("text", snippets("json"))

@@ -86,7 +86,11 @@ def _demo(args: argparse.Namespace, dags: Path, scratch: Path) -> None:
         airflow = StandaloneAirflow(
             home=scratch / "airflow",
             dags_folder=dags,
-            environ={**sagemaker.environ, "AIRFLOW_CONN_AWS_DEFAULT": "aws://"},
+            environ={
+                **sagemaker.environ,
+                "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+                "AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL": "5",
+            },
             port=args.port or (_port_for_people() if args.ui else 0),
         )
         story.tell("demo", "airflow standalone is starting: database, scheduler, triggerer, API server")

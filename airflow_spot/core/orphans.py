@@ -23,6 +23,7 @@ class LiveJob:
 
     :param run: whose it is, proved by its key; None where the tags do not prove it.
     :param owner: the number of the try that waits for it; None where no tag says.
+    :param left: whether its task handed it over while it trained: ``wait_for_completion=False``.
     """
 
     name: str
@@ -30,6 +31,7 @@ class LiveJob:
     created: datetime
     run: RunIdentity | None
     owner: int | None = None
+    left: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ def judge(job: LiveJob, task: TaskState | None, now: datetime, *, grace: timedel
         return Verdict(None, "Airflow did not say how its task instance is")
     if not task.exists and not task.dag_known:
         return Verdict(None, "this Airflow does not know its DAG: is it the one that started the job?")
-    if task.exists and task.state not in OVER:
-        return Verdict(False, f"its task instance is {task.state or 'cleared'}")
+    if job.left or (task.exists and task.state not in OVER):
+        why = "was not to wait for it" if job.left else f"instance is {task.state or 'cleared'}"
+        return Verdict(False, f"its task {why}")
     what = f"its task instance is {task.state}" if task.exists else "there is no such task instance"
     since = max(job.created, task.ended) if task.ended else job.created
     if now - since < grace:

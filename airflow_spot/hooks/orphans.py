@@ -89,9 +89,9 @@ class Orphans:
 
     def _judged(self, name: str) -> Finding:
         attempt, description, tags = jobs.read(self._sagemaker, name)
-        job = LiveJob(
-            name, attempt.arn, description["CreationTime"], run_of(name, tags, self._namespace), owner_of(tags)
-        )
+        run = run_of(name, tags, self._namespace)
+        left = attempt.delivered is not None
+        job = LiveJob(name, attempt.arn, description["CreationTime"], run, owner_of(tags), left)
         if not attempt.live:
             return Finding(name, job.arn, whose(tags), False, f"it has ended: {attempt.outcome}", job.owner)
         task = self._ask(job.run) if job.run else None

@@ -48,7 +48,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     A drop-in for ``SageMakerTrainingOperator``: change the import, and the same ``config`` runs on spot with a
     checkpoint folder of its own. What it guarantees: one job trains per task instance, over all retries, worker
-    crashes and lost responses; a new job resumes from the newest checkpoint; a task that ends leaves no job behind.
+    crashes and lost responses; a new job resumes from the newest checkpoint; a task that ends stops its job.
 
     :param config: CreateTrainingJob's parameters and ``S3Operations``, as for the stock operator (templated); never
         changed. ``TrainingJobName`` becomes the prefix of the attempts' names; without one it is the task's id.
@@ -67,18 +67,18 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param on_config_change: what clearing the task does where its image, script, hyperparameters or channels
         changed since its last job: ``"resume"`` (default) goes on from the checkpoint and warns, ``"restart"``
         trains anew, ``"fail"`` creates nothing (templated).
-    :param resume_from: seed a run that has nothing yet with another's checkpoints: an S3 URI, a training job's
+    :param resume_from: seed the first job of each generation with another's checkpoints: an S3 URI, a training job's
         name, or ``{"dag_id", "run_id", "task_id"}``, and ``"map_index"`` if mapped (templated).
     :param checkpoint_retention: after success, delete the checkpoints of this task's other runs that have not
         changed for so long, such as ``"30d"``, and have no live job (templated). Default: keep all.
     :param ladder: where to train, in order, when there is no capacity: a list of :class:`Rung`, instance types, or
         mappings, or JSON of one (templated). Default: the config's instances, again and again.
-    :param max_total_wait: how long the task may be without instances, all waits together (templated). Default: as
+    :param max_total_wait: how long a try may be without instances, all waits together (templated). Default: as
         long as its other limits allow.
     :param max_attempts: how many training jobs a try may create. Default: any number. (The stock operator's
         ``max_attempts`` counts looks at a job, of which there is no limit here.)
     :param max_total_run: go on from the checkpoint in a further job when one is cut off at ``max_run``, until the
-        task's jobs have trained for so long together (templated). Default: being cut off fails the task.
+        try's jobs have trained for so long together (templated). Default: being cut off fails the try.
     :param script_error_retries: how often to train on in the same try after the script failed. Default: 0, since a
         script's error is there again.
     :param retry_exit_codes: of the script, that are always tried again, with growing pauses.

@@ -49,6 +49,12 @@ def test_a_task_instance_that_is_gone() -> None:
     assert judge(young, TaskState(False), NOW).orphan is False
 
 
+def test_what_its_task_was_not_to_wait_for_is_no_orphan() -> None:
+    left = LiveJob("x", "arn", NOW - timedelta(hours=1), RUN, left=True)
+    assert judge(left, TaskState(True, "success", LONG_AGO), NOW).orphan is False
+    assert judge(left, TaskState(False), NOW).orphan is False
+
+
 def test_what_cannot_be_told_is_no_orphan() -> None:
     assert judge(JOB, TaskState(False, dag_known=False), NOW).orphan is None
     assert judge(LiveJob("x", "arn", LONG_AGO, None), TaskState(False), NOW).orphan is None

@@ -63,6 +63,7 @@ class Airflow:
             "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": NAMESPACE,
+            "AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL": "5",
             "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
             "PYTHONPATH": str(DAGS),
         }

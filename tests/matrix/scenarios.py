@@ -213,7 +213,12 @@ def _pipeline(environment: Environment, service: LocalSageMaker, log: Path, *, d
     if not (environment.home / "airflow.db").exists():
         environment.airflow("db", "migrate", log=log)
     before = len(_created(service))
-    environ = {**service.environ, "AIRFLOW_CONN_AWS_DEFAULT": "aws://", "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES)}
+    environ = {
+        **service.environ,
+        "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
+        "AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL": "5",
+    }
     answer = log.parent / "pipeline.json"
     answer.unlink(missing_ok=True)
     _inside(environment, log, "run_pipeline.py", str(EXAMPLES), json.dumps(deferrable), json.dumps(PIPELINE), **environ)
