@@ -2,7 +2,7 @@
 
 A task stops its own job when it ends or is ended. This is for what escapes all the same: a worker and a triggerer that
 are lost at once, a database that was thrown away. The checkpoints stay, and a task that is cleared goes on from them.
-With the param `stop` false it only says what it would stop. What `stop_on_kill=False` left to run is an orphan to it too.
+With the param `stop` false it only says what it would stop. What `stop_on_kill=False` left to run is an orphan too.
 """
 
 from __future__ import annotations
