@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from airflow_spot.core.durations import human
 from airflow_spot.core.history import Attempt, History, Refusal
 from airflow_spot.core.ladder import Rung
-from airflow_spot.core.outcomes import WAIT_REASON, Outcome
+from airflow_spot.core.outcomes import ANEW_REASON, WAIT_REASON, Outcome
 from airflow_spot.core.walk import MISSES, Position, events, pause_ends, position, waited
 
 
@@ -135,6 +135,8 @@ def decide(limits: Limits, history: History, now: datetime, *, key: str = "") ->
     :param key: the run key: the seed of the pauses' jitter.
     """
     past = events(history)
+    if history.live is not None and history.anew and history.live.status != "Stopping":
+        return Stop(history.live, ANEW_REASON, "the task was started over, to train anew")
     if history.live is not None:
         return _watch(limits, history.live, past, now)
     last = history.last

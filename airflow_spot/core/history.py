@@ -138,6 +138,14 @@ class Attempt:
             owner=int(owner) if (owner := tags.get(TAG_OWNER, "")).isdecimal() else None,
         )
 
+    def precedes(self, other: Attempt) -> bool:
+        """Say which of two jobs that were created at once stays."""
+        ages = [
+            (attempt.created or datetime.max.replace(tzinfo=timezone.utc), attempt.job_name)
+            for attempt in (self, other)
+        ]
+        return ages[0] < ages[1]
+
     def summary(self) -> dict[str, Any]:
         """Give what a task's result says of the attempt."""
         return {
@@ -197,12 +205,15 @@ class History:
     :param first_of_try: the number of the first attempt that counts for this Airflow try. What ended before is
         closed: neither its failure nor its budgets are this try's.
     :param refusals: the creates of this try that came to no job.
+    :param anew: a person had the run start over while a job was live: it is stopped, and :meth:`settled` then begins
+        a new generation.
     """
 
     generation: int
     attempts: tuple[Attempt, ...] = field(default=())
     first_of_try: int = 1
     refusals: tuple[Refusal, ...] = ()
+    anew: bool = False
 
     @property
     def last(self) -> Attempt | None:
@@ -218,6 +229,10 @@ class History:
         """
         return next((attempt for attempt in reversed(self.attempts) if attempt.live), None)
 
+    def settled(self) -> History:
+        """Begin the new generation that a person asked for, once nothing of this one is live."""
+        return History(self.generation + 1) if self.anew and self.live is None else self
+
     @property
     def of_this_try(self) -> tuple[Attempt, ...]:
         """The attempts that count for this try."""
@@ -230,7 +245,7 @@ def begin_try(attempts: tuple[Attempt, ...], this_try: TryMark, *, resume: bool 
 
     A new generation begins if and only if the last attempt completed, its result was delivered, and a person
     started the task over since. A completed attempt that was not delivered lost its result in a crash: it is
-    adopted. With ``resume=False``, a person's starting over is enough.
+    adopted. With ``resume=False``, a person's starting over is enough; what is live then has to end first.
 
     :param attempts: every attempt of the run, of all generations, in any order.
     :param this_try: the try that begins.
@@ -240,13 +255,13 @@ def begin_try(attempts: tuple[Attempt, ...], this_try: TryMark, *, resume: bool 
     ours = tuple(sorted(of_newest, key=lambda attempt: (attempt.number, attempt.job_name)))
     if not ours:
         return History(newest)
-    live = [attempt.number for attempt in ours if attempt.live]
+    live = [attempt for attempt in ours if attempt.live]
+    last = (live or ours)[-1]
+    abandoned = not resume and last.begun is not None and this_try.begins_anew(last.begun, last.ended)
     if live:
-        return History(newest, ours, first_of_try=min(live))
-    last = ours[-1]
+        return History(newest, ours, first_of_try=min(attempt.number for attempt in live), anew=abandoned)
     delivered = last.outcome is Outcome.COMPLETED and last.delivered is not None
     over = delivered and last.delivered is not None and this_try.begins_anew(last.delivered, last.ended)
-    abandoned = not resume and last.begun is not None and this_try.begins_anew(last.begun, last.ended)
     if over or abandoned:
         return History(newest + 1)
     return History(newest, ours, first_of_try=last.number + 1)

@@ -57,6 +57,17 @@ class TryMark:
         match = re.fullmatch(r"(\d+) (-?\d+)", text or "")
         return cls(int(match[1]), int(match[2])) if match else None
 
+    def is_older_than(self, other: TryMark | None, created: datetime | None) -> bool:
+        """
+        Tell whether a job is of a later try of the same DAG run: then this try goes on though it was superseded.
+
+        :param other: the try that created the job.
+        :param created: when.
+        """
+        if other is None or other.number <= self.number:
+            return False
+        return self.run_started is None or created is None or created > self.run_started
+
     def begins_anew(self, earlier: TryMark, ended: datetime | None = None) -> bool:
         """
         Tell whether a person started the task over since an earlier try.

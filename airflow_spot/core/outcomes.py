@@ -56,6 +56,8 @@ HTTP_SERVER_ERROR = 500
 
 #: In our stop mark, of a job that waited longer than its rung allows.
 WAIT_REASON = "wait"
+#: The one of a job that a person had started over.
+ANEW_REASON = "anew"
 
 DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 

@@ -171,13 +171,16 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         return tuple(sorted(found, key=lambda attempt: attempt.number))
 
     def live_of_generation(self, plan: Plan, generation: int) -> list[str]:
-        """Name the jobs of a generation that may still train."""
-        live, number = [], 1
-        while (job := self.find(name := plan.job_name(generation, number))) is not None:
-            if job["TrainingJobStatus"] not in ENDED_STATUSES:
-                live.append(name)
+        """Name the jobs of a generation that may still train; neither a list that lags nor a deleted job hides one."""
+        parsed = {name: JobName.parse(name) for name in self.listed(name_filter(plan.run.key))}
+        listed = {name: job.attempt for name, job in parsed.items() if job and job.generation == generation}
+        number = max(listed.values(), default=0) + 1
+        names = [*listed, *(plan.job_name(generation, n) for n in range(1, number) if n not in listed.values())]
+        while self.find(name := plan.job_name(generation, number)) is not None:
+            names.append(name)
             number += 1
-        return live
+        found = ((name, self.find(name)) for name in names)
+        return [name for name, job in found if job is not None and job["TrainingJobStatus"] not in ENDED_STATUSES]
 
     def job_log(self, job_name: str) -> JobLog:
         """Follow a job's output."""

@@ -51,7 +51,7 @@ class ScriptMode:
 
 class Preparation:
     """
-    Done once by each worker that creates a job.
+    Done before a worker creates a job: what is sent to S3 once, the looks at the checkpoints' folder each time.
 
     :param config: the operator's, for its ``S3Operations``.
     :param script: what is sent along, if anything.
@@ -90,8 +90,8 @@ class Preparation:
             self._hook.check_training_config(dict(self._plan.request))
             if self._script is not None and isinstance(self._script.source, SourceArchive):
                 self._hook.upload_source(self._script.source, self._script.location)
-            if self._plan.checkpoint_scope == "exact":
-                self._check_alone()
+        if self._plan.checkpoint_scope == "exact":
+            self._check_alone()
         if first_checkpoints is not None and self._resume_from is not None:
             self._seed(first_checkpoints)
 

@@ -8,15 +8,17 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_spot.core.decide import Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
+from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
 from airflow_spot.core.history import Attempt, History, Refusal, begin_try
-from airflow_spot.core.marks import StopMark, TryMark, changed_fields
-from airflow_spot.core.outcomes import WAIT_REASON, Outcome
+from airflow_spot.core.marks import TryMark
+from airflow_spot.core.outcomes import ANEW_REASON, WAIT_REASON, Outcome
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.story import attempt_line, closing_lines, transition_lines
-from airflow_spot.errors import RequestError, RunKilled, error_for
+from airflow_spot.errors import RequestError, RunKilled, SpotTrainingError, error_for
 from airflow_spot.hooks.training import CreateRefused
+from airflow_spot.operators.changes import changed, resumes
 from airflow_spot.operators.options import Deferral, RunOptions
+from airflow_spot.operators.rivals import Rivals
 from airflow_spot.operators.stopping import Log, Stopping
 from airflow_spot.watch.observe import look
 
@@ -28,6 +30,8 @@ FAILURE_LINES = 20
 RESUME_LINES = 200
 
 REFUSALS_KEPT = 50
+
+STOP_LAG_SECONDS = 5.0
 
 #: A pause up to this is slept in the worker. Airflow 3.3 fails a task whose trigger fires before the worker that
 #: deferred it has ended, which takes seconds on a busy machine: to its scheduler the task ended while it runs.
@@ -74,6 +78,7 @@ class TrainingRun:
         self.stopping = Stopping(
             hook, this_try, stop_on_kill=options.stop_on_kill, checkpoints=lambda: self._checkpoints, log=log
         )
+        self._rivals = Rivals(hook, plan, this_try, log)
         hook.be_patient(self._sleep, limits.give_up_at.timestamp() if limits.give_up_at else None)
 
     # ---- entering
@@ -84,7 +89,7 @@ class TrainingRun:
         self.history = begin_try(attempts, self.this_try, resume=self._resumes(attempts))
         last = self.history.last
         if last is None:
-            self.log.info("Run %s, generation %d: nothing trained yet", self.plan.run.key, self.history.generation)
+            self._tell_generation()
             return
         for attempt in self.history.attempts:
             self.log.info("Found %s", attempt_line(attempt))
@@ -106,6 +111,7 @@ class TrainingRun:
             tuple(attempt for attempt in attempts if attempt.name.generation == generation),
             int(carry["first_of_try"]),
             tuple(Refusal.from_json(each) for each in carry.get("refusals") or ()),
+            bool(carry.get("anew")),
         )
         if turn and self.history.refusals:
             *before, newest = self.history.refusals
@@ -129,7 +135,7 @@ class TrainingRun:
         :raises SpotTrainingError: it failed.
         """
         while True:
-            action = decide(self.limits, self.history, _now(), key=self.plan.run.key)
+            action = self._decide()
             if isinstance(action, Succeed):
                 return self._succeed(action)
             if isinstance(action, Fail):
@@ -146,12 +152,17 @@ class TrainingRun:
 
     def submit_only(self) -> Mapping[str, Any]:
         """Create or find the run's job and leave it: for ``wait_for_completion=False``."""
+        self.options = replace(self.options, deferrable=False)
         while True:
-            action = decide(self.limits, self.history, _now(), key=self.plan.run.key)
+            action = self._decide()
             if isinstance(action, Submit):
                 self._submit(action)
             elif isinstance(action, Fail):
                 raise self._failure(action)
+            elif self.history.anew and isinstance(action, Stop):
+                self._stop(action)
+            elif self.history.anew and isinstance(action, Wait):
+                self._wait(action)
             elif isinstance(action, Pause):
                 self._sleep((action.until - _now()).total_seconds())
             else:
@@ -170,10 +181,17 @@ class TrainingRun:
 
     # ---- the actions
 
+    def _decide(self) -> Action:
+        settled = self.history.settled()
+        if settled is not self.history:
+            self.history = settled
+            self._tell_generation()
+        return decide(self.limits, self.history, _now(), key=self.plan.run.key)
+
     def _submit(self, action: Submit) -> None:
         self._check_alive()
         generation = self.history.generation
-        self._check_newest(generation)
+        self._rivals.check_generation(generation)
         self._prepare(self._checkpoints if action.number == 1 else None)
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try)
         name = request["TrainingJobName"]
@@ -189,54 +207,41 @@ class TrainingRun:
             return
         attempt = self.hook.as_attempt(description)
         if attached and not attempt.live:
-            # It is from before this try, and no list had shown it: what it was is for the history to say.
             self.stopping.job = None
-            known = self.hook.attempts(self.plan, known=[name])
-            self.history = begin_try(known, self.this_try, resume=self._resumes(known))
-            return
+            if attempt.begun != self.this_try:
+                self._take_up(attempt)
+                return
+            # Ours: the answer to the create was lost, and the job had ended before the create was repeated.
         self.history = replace(self.history, attempts=(*self.history.attempts, attempt))
+        if not attempt.live:
+            return
         if attached:
             self._attach(attempt, entering=False)
         else:
             self.log.info("Created %s; checkpoints in %s", name, self._checkpoints)
             self._on_attempt(name, attempt.checkpoint_s3_uri)
-        self._check_alone(attempt)
+        try:
+            self._rivals.check_created(attempt)
+        except SpotTrainingError:
+            self.stopping.abandon("superseded")
+            raise
         if self._killed:  # the signal came during the create, when there was no job to stop yet
             self.kill()
             self._check_alive()
 
-    def _check_newest(self, generation: int) -> None:
-        """A worker that was superseded must not go on with a generation that a person has started over."""
-        if self.hook.find(self.plan.job_name(generation + 1, 1)) is not None:
-            raise RunKilled(
-                f"Run {self.plan.run.key} was started over meanwhile: generation {generation + 1} trains, and this "
-                "try is an older one"
-            )
-
-    def _check_alone(self, attempt: Attempt) -> None:
-        """
-        See to it that two generations do not train at once, after a create: either worker then sees the other's.
-
-        The newer generation stays.
-        """
-        generation = attempt.name.generation
-        try:
-            self._check_newest(generation)
-        except RunKilled:
-            self.stopping.abandon("superseded")
-            raise
-        if generation > 1 and attempt.number == 1:
-            for older in self.hook.live_of_generation(self.plan, generation - 1):
-                self.log.warning("Training job %s of the generation before still runs; stopping it", older)
-                self.hook.stop(older, StopMark("superseded", self.this_try.number))
+    def _take_up(self, ended: Attempt) -> None:
+        """Read the history again: the number is taken by a job of another try, ended, that nothing had shown."""
+        self._rivals.check_try(ended)
+        known = self.hook.attempts(self.plan, known=[ended.job_name])
+        again = begin_try(known, self.this_try, resume=self._resumes(known))
+        self.history = replace(again, refusals=self.history.refusals)
 
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
         self.stopping.job = attempt.job_name
         self.log.info("Attached to training job %s (%s)", attempt.job_name, attempt.secondary_status)
-        changed = self._changed(attempt)
-        if changed:
+        if (names := changed(self.plan, attempt)) and not self.history.anew:
             self.log.warning(
-                "The task's %s changed since %s was created; it trains on as it was", changed, attempt.job_name
+                "The task's %s changed since %s was created; it trains on as it was", names, attempt.job_name
             )
         if not entering and attempt.owner is not None and attempt.owner > self.this_try.number:
             # A try that begins is the newest, whatever its number: the DAG run may have been made again.
@@ -250,7 +255,7 @@ class TrainingRun:
     def _wait(self, action: Wait) -> None:
         name = action.attempt.job_name
         if name != self.stopping.job:
-            self._attach(action.attempt)
+            self._attach(action.attempt, entering=False)
         if self.options.deferrable:
             raise self._deferral(name, action.until, patience=action.patience, seen=self._told.get(name, 0))
         log = self.hook.job_log(name) if self.options.print_log else None
@@ -280,7 +285,7 @@ class TrainingRun:
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
-        if not self.options.stop_on_kill and action.reason != WAIT_REASON:
+        if not self.options.stop_on_kill and action.reason not in (WAIT_REASON, ANEW_REASON):
             raise error_for(None)(f"{action.why}; training job {name} runs on, as stop_on_kill=False asks")
         left = self.stopping.stop(name, action.reason)
         self.stopping.tell(action.why, left)
@@ -289,6 +294,9 @@ class TrainingRun:
         if left is not None and live is not None and live.status == "InProgress":
             # A later try waits for it: it is not this one's to stop, and to try again would never end.
             raise error_for(None)(f"{action.why}; training job {name}: {left}")
+        if live is not None and live.status == "InProgress":
+            # Stopped, and Describe does not show it yet.
+            self._sleep(STOP_LAG_SECONDS)
 
     def _succeed(self, action: Succeed) -> tuple[Mapping[str, Any], History]:
         name = action.attempt.job_name
@@ -314,6 +322,14 @@ class TrainingRun:
         return error_for(action.kind)(". ".join(part.rstrip(".") for part in parts))
 
     # ---- helpers
+
+    def _tell_generation(self) -> None:
+        generation = self.history.generation
+        self.log.info("Run %s, generation %d: nothing trained yet", self.plan.run.key, generation)
+        if generation > 1 and self.plan.checkpoint_scope == "exact":
+            self.log.warning(
+                'checkpoint_scope="exact": it goes on from what is in %s, unless you empty that', self._checkpoints
+            )
 
     def delivered(self, description: Mapping[str, Any]) -> None:
         """Mark the result as handed over: the last act of a successful task."""
@@ -353,38 +369,20 @@ class TrainingRun:
             "first_of_try": self.history.first_of_try,
             "give_up_at": give_up.timestamp() if give_up else None,
             "refusals": [refusal.to_json() for refusal in kept],
+            "anew": self.history.anew,
         }
         return Deferral(job_name, until, carry, **more)
 
-    def _changed(self, attempt: Attempt) -> str:
-        """Name what is no longer as it was when an attempt was created."""
-        changed = changed_fields(self.plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else []
-        return ", ".join(changed)
-
     def _resumes(self, attempts: Sequence[Attempt]) -> bool:
-        """
-        Say whether a clear goes on from what the run has.
-
-        :raises RequestError: the training changed, and ``on_config_change="fail"``.
-        """
-        if not self.options.resume or not attempts:
-            return self.options.resume
-        last = max(attempts, key=lambda attempt: (attempt.name.generation, attempt.number))
-        changed = self._changed(last)
-        cleared = last.begun is not None and self.this_try.begins_anew(last.begun, last.ended)
-        if not changed or not cleared or last.live:
-            return True
-        if self.options.on_config_change == "fail":
-            raise RequestError(
-                f"The task's {changed} changed since {last.job_name} was created, and on_config_change is 'fail'. "
-                "Nothing was created. Undo the change, or clear the task with on_config_change='resume' (go on from "
-                "the checkpoint) or 'restart' (train anew)"
-            )
-        if self.options.on_config_change == "restart":
-            self.log.warning("The task's %s changed since %s was created: training anew", changed, last.job_name)
-            return False
-        self.log.warning("The task's %s changed since %s; its checkpoint is gone on from", changed, last.job_name)
-        return True
+        try:
+            return resumes(attempts, self.plan, self.this_try, self.options, self.log)
+        except RequestError:
+            # What was cleared has not stopped yet, and nobody will wait for it.
+            for attempt in attempts:
+                if attempt.live:
+                    self._attach(attempt)
+                    self.abandon("failure")
+            raise
 
     @property
     def _checkpoints(self) -> str:

@@ -1,0 +1,77 @@
+"""Who else works on a run: a try that superseded this one, a generation before, another run in the same folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_spot.core.history import Attempt
+from airflow_spot.core.marks import StopMark, TryMark
+from airflow_spot.core.plan import Plan
+from airflow_spot.errors import RequestError, RunKilled
+from airflow_spot.operators.stopping import Log
+
+if TYPE_CHECKING:
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+
+class Rivals:
+    """
+    Keeps one job training per run, and one per folder, where two workers act at once.
+
+    Each looks after its own create: so at least one of the two sees the other's job.
+
+    :param this_try: the try that works for us.
+    :param log: the task's.
+    """
+
+    def __init__(self, hook: SageMakerSpotTrainingHook, plan: Plan, this_try: TryMark, log: Log) -> None:
+        self._hook = hook
+        self._plan = plan
+        self._this_try = this_try
+        self._log = log
+
+    def check_try(self, taken: Attempt) -> None:
+        """
+        Look at a job that had the name of our next attempt, and has ended.
+
+        :raises RunKilled: it is of a later try, so this one goes on though it was superseded.
+        """
+        if self._this_try.is_older_than(taken.begun, taken.created):
+            raise RunKilled(f"Training job {taken.job_name} is of a later try: this one was superseded")
+
+    def check_generation(self, generation: int) -> None:
+        """
+        Look for a newer generation: a superseded worker must not go on with one that a person has started over.
+
+        :raises RunKilled: there is one.
+        """
+        if self._hook.find(self._plan.job_name(generation + 1, 1)) is not None:
+            raise RunKilled(
+                f"Run {self._plan.run.key} was started over meanwhile: generation {generation + 1} trains, and this "
+                "try is an older one"
+            )
+
+    def check_created(self, attempt: Attempt) -> None:
+        """
+        Look around after a create. The newer generation stays; in a folder, the job that was there first.
+
+        :raises RunKilled: the attempt has to go, for a newer generation.
+        :raises RequestError: it has to go, for another run.
+        """
+        generation = attempt.name.generation
+        self.check_generation(generation)
+        if generation > 1 and attempt.number == 1:
+            for older in self._hook.live_of_generation(self._plan, generation - 1):
+                self._log.warning("Training job %s of the generation before still runs; stopping it", older)
+                self._hook.stop(older, StopMark("superseded", self._this_try.number))
+        if self._plan.checkpoint_scope == "exact":
+            self._check_folder(attempt)
+
+    def _check_folder(self, attempt: Attempt) -> None:
+        for name in self._hook.live_writers(self._plan.checkpoint_base, self._plan.run.key):
+            other = self._hook.attempt(name)
+            if other is not None and other.live and other.precedes(attempt):
+                raise RequestError(
+                    f"checkpoint_s3_uri is {self._plan.checkpoint_base!r}: training job {name} of another run was "
+                    'created just before and writes there. Wait for it, or use checkpoint_scope="run"'
+                )
