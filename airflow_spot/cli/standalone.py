@@ -90,7 +90,7 @@ class StandaloneAirflow:
     ) -> None:
         self.stop()
 
-    def start(self, timeout: float = 120) -> None:
+    def start(self, timeout: float = 240) -> None:
         """Start all components and return once each of them is healthy.
 
         :param timeout: seconds to wait for that.

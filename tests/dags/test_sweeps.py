@@ -101,7 +101,7 @@ def run(airflow: StandaloneAirflow, dag_id: str, pushed_by: str, **conf: Any) ->
 def test_mapped_trainings_take_turns_at_a_quota_and_the_best_is_picked(
     airflow: StandaloneAirflow, sm: LocalSageMaker
 ) -> None:
-    best = run(airflow, "spot_sweep", "pick_best", rounds=12, seconds_per_round=0.3)
+    best = run(airflow, "spot_sweep", "pick_best", rounds=12, seconds_per_round=1)
     reached = losses(sm, "sweep-")
     # One job a training: neither the interruption nor the quota has led to a second.
     assert len(reached) == TRAININGS
