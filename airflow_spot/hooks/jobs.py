@@ -34,6 +34,18 @@ def live(sagemaker: Any, name_contains: str = f"{MARKER}-") -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def find(sagemaker: Any, job_name: str) -> dict[str, Any] | None:
+    """Describe a training job; None where there is none of that name."""
+    try:
+        description: dict[str, Any] = sagemaker.describe_training_job(TrainingJobName=job_name)
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+        if code == "ResourceNotFound" or (code == "ValidationException" and "not found" in message.lower()):
+            return None
+        raise
+    return description
+
+
 def checkpoint_folder(description: dict[str, Any]) -> str:
     """Say where a job keeps its checkpoints, as an S3 URI; empty where nowhere."""
     return str((description.get("CheckpointConfig") or {}).get("S3Uri") or "")

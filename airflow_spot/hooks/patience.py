@@ -25,6 +25,8 @@ T = TypeVar("T")
 PAUSES = (2.0, 60.0)
 #: Seconds for which a client is borne with that has never had an answer: a wrong endpoint does not mend.
 FIRST_ANSWER_SECONDS = 600.0
+#: Seconds beyond the deadline for the calls that end a run: throttling at that moment must not leave its job running.
+ENDING_SECONDS = 300.0
 _REMINDER_SECONDS = 600.0
 
 
@@ -54,7 +56,8 @@ class PatientClient:
 
     :param connect: gives a client; told whether it has to be of a fresh session, since credentials have run out.
     :param sleep: waits so many seconds, and raises if the task is killed meanwhile.
-    :param deadline: says after which of ``clock``'s seconds an error is raised after all; None for never.
+    :param deadline: says after which of ``clock``'s seconds an error is raised after all; None for never. Where it is
+        over already, the calls are those of an ending.
     :param log: gets one line when a call begins to fail, and one when it is answered again.
     """
 
@@ -76,6 +79,13 @@ class PatientClient:
         self._clock = clock
         self._chance = chance
         self._answered = False
+        if deadline is not None and clock() >= deadline:
+            self.allow_ending()
+
+    def allow_ending(self) -> None:
+        """Bear what passes for ``ENDING_SECONDS`` from now, though the deadline be nearer."""
+        if self._deadline is not None:
+            self._deadline = max(self._deadline, self._clock() + ENDING_SECONDS)
 
     @property
     def plain(self) -> Any:
@@ -111,7 +121,7 @@ class PatientClient:
                     raise
                 if not failures or now - told >= _REMINDER_SECONDS:
                     told = now
-                    self._log.warning("%s: %s; trying again until it is answered", name, _shortly(error))
+                    self._log.warning("%s: %s; trying again until it is answered", name, shortly(error))
                 if is_expired(error):
                     self._connected = self._connect(True)
                 pause = min(PAUSES[1], PAUSES[0] * 2.0 ** min(failures, 10))
@@ -143,7 +153,7 @@ class _PatientPages:
         return iter(self._patient.insist(self._operation, pages))
 
 
-def _shortly(error: Exception) -> str:
+def shortly(error: BaseException) -> str:
     """Name an error without what it repeats of a request."""
     if isinstance(error, ClientError):
         return f"{error.response['Error'].get('Code')} at {error.operation_name}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
@@ -32,11 +33,18 @@ from airflow_spot.core.outcomes import DENIED_CODES, ENDED_STATUSES, Outcome, cl
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.retention import overlaps
 from airflow_spot.errors import RequestError, SpotTrainingError
-from airflow_spot.hooks import jobs
+from airflow_spot.hooks import jobs, stopping
 from airflow_spot.hooks.logs import JobLog
 from airflow_spot.hooks.patience import PatientClient
 from airflow_spot.hooks.shapes import input_shape
 from airflow_spot.hooks.source import SourceArchive
+
+#: Seconds between looks at a job that was created and does not show yet: half a minute in all.
+UNSEEN_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+
+
+class JobUnseen(SpotTrainingError):
+    """A create was accepted, and its job does not show: it has to be taken for live."""
 
 
 class CreateRefused(Exception):
@@ -73,6 +81,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             "config": self._config,
         }
         self._patient: PatientClient | None = None
+        self._sleep: Callable[[float], None] = time.sleep
         self.s3_hook = S3Hook(**same)
         self.logs_hook = AwsLogsHook(**same)
         self._tags_refused = False
@@ -96,7 +105,18 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         :param sleep: waits so many seconds, and raises if the task is killed meanwhile.
         :param deadline: in seconds since 1970; None for none.
         """
+        self._sleep = sleep
         self._patient = PatientClient(self._connect, sleep, self.log, deadline=deadline)
+
+    def allow_ending(self) -> None:
+        """Bear what passes some minutes longer, from now on: the run's job is being stopped."""
+        if self._patient is not None:
+            self._patient.allow_ending()
+
+    def expand_role(self, role: str, region_name: str | None = None) -> str:
+        """Get a role's ARN, as the stock hook does; after :meth:`be_patient`, patiently."""
+        ask: Callable[[], str] = partial(super().expand_role, role, region_name)
+        return ask() if self._patient is None or "/" in role else self._patient.insist("GetRole", ask)
 
     def _connect(self, fresh: bool) -> Any:
         """Give a client; of a new session, the connection is read again, and its credentials with it."""
@@ -113,13 +133,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     def find(self, job_name: str) -> dict[str, Any] | None:
         """Describe a training job; None where there is none of that name."""
-        try:
-            description: dict[str, Any] = self.client.describe_training_job(TrainingJobName=job_name)
-        except ClientError as error:
-            if _not_found(error):
-                return None
-            raise
-        return description
+        return jobs.find(self.client, job_name)
 
     def attempt(self, job_name: str) -> Attempt | None:
         """Read one attempt, with its marks."""
@@ -200,6 +214,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         :return: the job's description, and whether this call attached instead of creating.
         :raises RequestError: SageMaker refuses the request, or a stranger has the name.
         :raises CreateRefused: an account limit is reached, or there is no capacity.
+        :raises JobUnseen: SageMaker accepted it, and does not show the job.
         """
         name = request["TrainingJobName"]
         attached = False
@@ -216,10 +231,12 @@ class SageMakerSpotTrainingHook(SageMakerHook):
                 # Not "from": a traceback would tell what SageMaker repeats of the request.
                 raise _create_error(error, request) from None
             attached = True
-        description = self.find(name)
-        if description is None:
+        description = self._seen(name)
+        if description is None and attached:
             # Deleted, or not to be seen yet: the next try finds out.
-            raise SpotTrainingError(f"Training job {name} was created and cannot be found")
+            raise SpotTrainingError(f"Training job {name} exists and cannot be found")
+        if description is None:
+            raise JobUnseen(f"Training job {name} was created and cannot be found")
         if (description.get("Environment") or {}).get(ENV_RUN) != run_key:
             raise RequestError(f"There is a training job {name} that is not of this run; delete it or rename yours")
         return description, attached
@@ -249,48 +266,24 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         """Take back a stop mark whose stop never came: what stops the job later is not our stop."""
         self.mark(arn, {TAG_STOP: str(StopMark(WITHDRAWN, try_number))}, client)
 
-    def take_back_stop(self, job_name: str, arn: str, mark: StopMark, try_number: int) -> None:
-        """Withdraw an older try's stop mark from a job that is ours now, unless its stop comes all the same."""
-        self.withdraw_stop(arn, try_number)
-        if (self.find(job_name) or {}).get("TrainingJobStatus") in ("Stopping", "Stopped"):
-            self.mark(arn, {TAG_STOP: str(mark)})
+    def take_back_stop(self, job_name: str, arn: str, mark: StopMark, try_number: int, client: Any = None) -> bool:
+        """Withdraw a stop mark from a job that trains on, unless its stop comes all the same: True."""
+        self.withdraw_stop(arn, try_number, client)
+        found = jobs.find(client or self.client, job_name) or {}
+        came = found.get("TrainingJobStatus") in ("Stopping", "Stopped")
+        if came:
+            self.mark(arn, {TAG_STOP: str(mark)}, client)
+        return came
 
     def stop(self, job_name: str, mark: StopMark, *, owner: int | None = None, client: Any = None) -> str | None:
         """
-        Stop a job. The mark comes first: after a crash in between, our stop must not read as a person's.
+        Stop a job, marked as ours: see :func:`airflow_spot.hooks.stopping.stop`.
 
         :param owner: stop it only while it belongs to this try, if to any.
         :param client: the one to use; a signal handler has its own.
         :return: None, or why it was left alone.
         """
-        client = client or self.client
-        try:
-            description = client.describe_training_job(TrainingJobName=job_name)
-        except ClientError as error:
-            if _not_found(error):
-                return "there is no such job"
-            raise
-        arn, status = description["TrainingJobArn"], description["TrainingJobStatus"]
-        if status != "InProgress":
-            return f"it is {status} already"
-        theirs = self.tags(arn, client).get(TAG_OWNER) if owner is not None else None
-        if theirs not in (None, str(owner)):
-            return f"try {theirs} waits for it now"
-        self.mark(arn, {TAG_STOP: str(mark)}, client)
-        if owner is not None and (theirs := self.tags(arn, client).get(TAG_OWNER)) not in (None, str(owner)):
-            # It was taken over in between: the mark must not make a person's stop read as ours.
-            self.withdraw_stop(arn, mark.try_number, client)
-            return f"try {theirs} waits for it now"
-        try:
-            client.stop_training_job(TrainingJobName=job_name)
-        except ClientError:
-            # A job that ended meanwhile is what was wanted.
-            if client.describe_training_job(TrainingJobName=job_name)["TrainingJobStatus"] == "InProgress":
-                raise
-        if owner is not None:
-            # Once more: a successor that took the job over in between has taken the mark back.
-            self.mark(arn, {TAG_STOP: str(mark)}, client)
-        return None
+        return stopping.stop(self, job_name, mark, owner=owner, client=client or self.client)
 
     def upload_source(self, archive: SourceArchive, location: str) -> str:
         """
@@ -319,6 +312,14 @@ class SageMakerSpotTrainingHook(SageMakerHook):
                 self.s3_hook.load_file(operation["Path"], operation["Key"], operation["Bucket"], replace=True)
 
     # ---- inside
+
+    def _seen(self, job_name: str) -> dict[str, Any] | None:
+        """Describe a job that exists: it may show some seconds after its create."""
+        for pause in UNSEEN_PAUSES:
+            if (description := self.find(job_name)) is not None:
+                return description
+            self._sleep(pause)
+        return self.find(job_name)
 
     def listed(self, name_contains: str) -> list[str]:
         """List jobs by a part of their names; empty, said, where that is not permitted."""
@@ -355,11 +356,6 @@ class SageMakerSpotTrainingHook(SageMakerHook):
                 "succeeded returns its old result instead of training anew. Permit it on training jobs",
                 action,
             )
-
-
-def _not_found(error: ClientError) -> bool:
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code == "ResourceNotFound" or (code == "ValidationException" and "not found" in message.lower())
 
 
 def _denied(error: ClientError) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,11 +14,11 @@ from airflow_spot.core.outcomes import ANEW_REASON, WAIT_REASON, Outcome
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.story import attempt_line, closing_lines, transition_lines
 from airflow_spot.errors import RequestError, RunKilled, SpotTrainingError, error_for
-from airflow_spot.hooks.training import CreateRefused
+from airflow_spot.hooks.training import CreateRefused, JobUnseen
 from airflow_spot.operators.changes import changed, resumes
 from airflow_spot.operators.options import Deferral, RunOptions
 from airflow_spot.operators.rivals import Rivals
-from airflow_spot.operators.stopping import Log, Stopping
+from airflow_spot.operators.stopping import Log, Stopping, nap
 from airflow_spot.watch.observe import look
 
 if TYPE_CHECKING:
@@ -135,6 +134,7 @@ class TrainingRun:
         :raises SpotTrainingError: it failed.
         """
         while True:
+            self._check_alive()
             action = self._decide()
             if isinstance(action, Succeed):
                 return self._succeed(action)
@@ -205,6 +205,10 @@ class TrainingRun:
             refusal = Refusal(action.number, str(action.rung), refused.outcome, _now(), str(refused))
             self.history = replace(self.history, refusals=(*self.history.refusals, refusal))
             return
+        except SpotTrainingError as error:
+            if not isinstance(error, (JobUnseen, RunKilled)):
+                self.stopping.job = None  # there is none, or it is a stranger's and not ours to stop
+            raise
         attempt = self.hook.as_attempt(description)
         if attached and not attempt.live:
             self.stopping.job = None
@@ -393,12 +397,7 @@ class TrainingRun:
             raise RunKilled(f"Airflow killed this try of run {self.plan.run.key}; its job was told to stop")
 
     def _sleep(self, amount: float, until: datetime | None = None) -> None:
-        """Sleep in slices: Airflow's signal handler returns here, and a killed task ends within a second."""
-        end = time.monotonic() + max(0.0, amount if until is None else min(amount, (until - _now()).total_seconds()))
-        while (left := end - time.monotonic()) > 0:
-            self._check_alive()
-            time.sleep(min(1.0, left))
-        self._check_alive()
+        nap(amount if until is None else min(amount, (until - _now()).total_seconds()), self._check_alive)
 
 
 def _now() -> datetime:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_spot.core.marks import StopMark, TryMark
 from airflow_spot.core.outcomes import ENDED_STATUSES
+from airflow_spot.hooks.patience import shortly
+from airflow_spot.hooks.stopping import NO_SUCH_JOB
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -46,6 +49,8 @@ class Stopping:
         self.this_try = this_try
         self.stop_on_kill = stop_on_kill
         self.job: str | None = None
+        self._settled: str | None = None  # the job of which has been said what becomes of it
+        self._failed = False
         self._checkpoints = checkpoints
         self._log = log
         # A signal may arrive in the middle of a call: the handler must not need what that call holds.
@@ -61,48 +66,77 @@ class Stopping:
         if self.job is None:
             return
         if not self.stop_on_kill:
+            self._settled = self.job
             self._log.warning("Killed with stop_on_kill=False: training job %s runs on", self.job)
             return
         number = self.this_try.number
         left = self.hook.stop(self.job, StopMark("killed", number), owner=number, client=self._handler_client)
         self.tell("killed", left)
 
-    def abandon(self, reason: str, sleep: Callable[[float], None] | None = None) -> None:
+    def abandon(self, reason: str, sleep: Callable[[float], None] | None = None) -> str:
         """
         Stop the live job of a task that gives up; nothing is left running.
 
+        An error may be on its way already, and is the one to tell: what fails here is said, and raises nothing.
+
         :param sleep: to wait until the job is terminal; None not to wait.
+        :return: what became of the job; empty where there is none.
         """
         if self.job is None:
-            return
+            return ""
         if not self.stop_on_kill:
-            self._log.warning("Giving up (%s) with stop_on_kill=False: training job %s runs on", reason, self.job)
-            return
-        left = self.stop(self.job, reason)
+            self._settled = self.job
+            fate = f"Training job {self.job} runs on, as stop_on_kill=False asks"
+            self._log.warning("Giving up (%s): %s", reason, fate)
+            return fate
+        try:
+            left = self.stop(self.job, reason)
+        except BaseException as error:
+            self._settled = self.job
+            fate = f"Training job {self.job} could not be stopped ({shortly(error)}): it may run on"
+            self._log.warning("%s", fate)
+            if not isinstance(error, Exception):  # Airflow's timeout: it says for itself why the task ends
+                raise
+            return fate
         self.tell(reason, left)
         if left is None and sleep is not None:
             self._await_end(self.job, sleep)
+        return f"Training job {self.job} was " + ("told to stop" if left is None else f"not stopped: {left}")
 
-    def let_go(self, *, final: bool) -> None:
+    def let_go(self, *, final: bool) -> str:
         """
-        Look after the job of a try that an unexpected error ends: the next try attaches, or it is stopped.
+        Look after the job of a try that an error ends: the next try attaches, or it is stopped. Raises nothing.
 
         :param final: whether Airflow gives the task no further try.
+        :return: what became of the job; empty where there is none, or where that has been said.
         """
-        if self.job is None:
-            return
+        if self.job is None or self.job == self._settled:
+            return ""
         if final or self.this_try.number > self.this_try.max_tries:
-            self.abandon("failure")
-        else:
-            self._log.warning("Training job %s runs on; the next try attaches to it", self.job)
+            return self.abandon("failure")
+        fate = f"Training job {self.job} runs on; the next try attaches to it"
+        self._log.warning("%s", fate)
+        return fate
 
     def stop(self, job_name: str, reason: str) -> str | None:
-        """Stop a job while it belongs to this try; None, or why it was left alone."""
-        number = self.this_try.number
-        return self.hook.stop(job_name, StopMark(reason, number), owner=number)
+        """
+        Stop a job while it belongs to this try; None, or why it was left alone.
+
+        :raises ClientError: the job could not be stopped.
+        :raises BotoCoreError: likewise.
+        """
+        if not self._failed:  # a stop that has failed for so long is not tried as long again
+            self.hook.allow_ending()
+        number, self._failed = self.this_try.number, True
+        left = self.hook.stop(job_name, StopMark(reason, number), owner=number)
+        self._failed = False
+        self.hook.allow_ending()  # for what waits for its end
+        return left
 
     def tell(self, why: str, left: str | None) -> None:
         """Log what became of a stop."""
+        if left != NO_SUCH_JOB:  # else it may be about to be created
+            self._settled = self.job
         if left is None:
             self._log.warning(
                 "Stopped training job %s (%s); its checkpoints stay in %s", self.job, why, self._checkpoints()
@@ -111,10 +145,27 @@ class Stopping:
             self._log.warning("Training job %s was not stopped (%s): %s", self.job, why, left)
 
     def _await_end(self, job_name: str, sleep: Callable[[float], None]) -> None:
-        for _ in range(int(STOP_SECONDS / _LOOK_SECONDS)):
-            description = self.hook.find(job_name)
-            if description is None or description["TrainingJobStatus"] in ENDED_STATUSES:
-                self._log.info("Training job %s has ended", job_name)
-                return
-            sleep(_LOOK_SECONDS)
+        try:
+            for _ in range(int(STOP_SECONDS / _LOOK_SECONDS)):
+                description = self.hook.find(job_name)
+                if description is None or description["TrainingJobStatus"] in ENDED_STATUSES:
+                    self._log.info("Training job %s has ended", job_name)
+                    return
+                sleep(_LOOK_SECONDS)
+        except Exception as error:
+            self._log.warning("Training job %s: its end is not waited for (%s)", job_name, shortly(error))
         self._log.warning("Training job %s is still stopping; it ends by itself", job_name)
+
+
+def nap(amount: float, check_alive: Callable[[], None]) -> None:
+    """
+    Sleep in slices: Airflow's signal handler returns here, and a killed task ends within a second.
+
+    :param amount: seconds.
+    :param check_alive: raises once the task is killed.
+    """
+    end = time.monotonic() + max(0.0, amount)
+    while (left := end - time.monotonic()) > 0:
+        check_alive()
+        time.sleep(min(1.0, left))
+    check_alive()

@@ -17,15 +17,14 @@ from botocore.exceptions import ClientError
 from airflow_spot import config as settings
 from airflow_spot.compat import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
 from airflow_spot.core.decide import Limits
-from airflow_spot.core.durations import human, seconds
-from airflow_spot.core.fields import InvalidField, Shape, coerce
+from airflow_spot.core.durations import seconds
+from airflow_spot.core.fields import Shape, coerce
 from airflow_spot.core.identity import RunIdentity, check_s3_uri
 from airflow_spot.core.ladder import Rung, counts_differ
-from airflow_spot.core.marks import TryMark
 from airflow_spot.core.outcomes import DENIED_CODES
 from airflow_spot.core.plan import Plan, SpotSettings, build_plan
 from airflow_spot.core.result import build_result
-from airflow_spot.errors import RequestError, SpotTrainingError
+from airflow_spot.errors import RequestError, RunKilled, SpotFailError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.links.training import (
     SageMakerCheckpointsLink,
@@ -33,9 +32,11 @@ from airflow_spot.links.training import (
     SageMakerTrainingLogsLink,
 )
 from airflow_spot.operators.checks import check_literals, check_on_config_change
+from airflow_spot.operators.entering import Entering, identity_of, try_of
 from airflow_spot.operators.options import Deferral, RunOptions
 from airflow_spot.operators.preparing import Preparation, ScriptMode, check_resume_from
 from airflow_spot.operators.run import TrainingRun
+from airflow_spot.operators.sweeping import sweep_after_success
 from airflow_spot.operators.timing import give_up_at
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.action_if_job_exists = action_if_job_exists
         self.stop_on_kill = stop_on_kill
         self.deferrable = deferrable
-        self._run: TrainingRun | None = None
+        self._run: Entering | TrainingRun | None = None
         check_literals(self, self._settings)
 
     # ---- Airflow's entries
@@ -206,14 +207,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     def execute(self, context: Context) -> dict[str, Any]:
         """Train, or go on training, and return what came of it."""
         self._explain_parameters()
-        run = self._begin(context, self._give_up_at(context))
-        if not self.wait_for_completion:
-            run.begin()
-            description = run.submit_only()
-            result = build_result(description, run.history, run.plan.run.key)
-            run.delivered(description)
-            return result
-        return self._carry(run, run.begin)
+        self._run = entering = Entering.of(self, context)
+        with entering.answering():
+            run = self._begin(context, self._give_up_at(context))
+        return self._carry(run, run.begin, to_the_end=self.wait_for_completion)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on where the trigger fired."""
@@ -221,7 +218,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         if "generation" not in carry:
             raise AirflowException(f"The trigger's event is not one of SageMakerSpotTrainingTrigger: {event}")
         stamp = carry.get("give_up_at")
-        run = self._begin(context, datetime.fromtimestamp(stamp, timezone.utc) if stamp else None)
+        give_up_at = datetime.fromtimestamp(stamp, timezone.utc) if stamp else None
+        self._run = entering = Entering.of(self, context, carry, give_up_at)
+        with entering.answering():
+            run = self._begin(context, give_up_at)
         if (event or {}).get("status") == "refused":
             # To defer again would be answered at once, again and again, for as long as the job trains.
             self.log.warning(
@@ -241,47 +241,34 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     # ---- inside
 
-    def _carry(self, run: TrainingRun, enter: Callable[[], None]) -> dict[str, Any]:
+    def _carry(self, run: TrainingRun, enter: Callable[[], None], *, to_the_end: bool = True) -> dict[str, Any]:
         try:
             enter()
-            description, history = run.go()
+            description, history = run.go() if to_the_end else (run.submit_only(), run.history)
+            result = build_result(description, history, run.plan.run.key)
+            run.delivered(description)
         except Deferral as wait:
             self._defer(run, wait)
         except (AirflowTaskTimeout, KeyboardInterrupt):
             run.abandon("timeout")
             raise
-        except SpotTrainingError:
-            raise  # decided, and no job is live
+        except SpotTrainingError as error:
+            # Decided, mostly with no job live: but one may be left alone, not to be seen, or not told to stop.
+            run.stopping.let_go(final=isinstance(error, (SpotFailError, RunKilled)))
+            raise
         except ClientError as error:
             denied = error.response["Error"]["Code"] in DENIED_CODES
-            run.stopping.let_go(final=denied)
+            fate = run.stopping.let_go(final=denied)
             if denied:
-                raise RequestError(
-                    f"Not permitted: sagemaker:{error.operation_name}. Permit it, and clear the task"
-                ) from None
+                what = f"Not permitted: sagemaker:{error.operation_name}. Permit it, and clear the task"
+                raise RequestError(f"{what}. {fate}" if fate else what) from None
             raise
         except Exception:
             run.stopping.let_go(final=False)
             raise
-        result = build_result(description, history, run.plan.run.key)
-        run.delivered(description)
-        self._sweep(run, description)
+        if to_the_end and self.checkpoint_retention is not None:
+            sweep_after_success(self.hook, run.plan, description, self.checkpoint_retention, self.log)
         return result
-
-    def _sweep(self, run: TrainingRun, description: Mapping[str, Any]) -> None:
-        """Delete old checkpoints. The result is delivered by then: what fails here is said, and fails nothing."""
-        if self.checkpoint_retention is None or run.plan.checkpoint_scope == "exact":
-            return
-        from airflow_spot.hooks.checkpoints import sweep
-
-        try:
-            own = str((description.get("CheckpointConfig") or {}).get("S3Uri"))
-            age = timedelta(seconds=seconds("checkpoint_retention", self.checkpoint_retention))
-            now = datetime.now(timezone.utc)
-            for folder in sweep(self.hook.conn, self.hook.s3_hook.get_conn(), run.plan.checkpoint_base, own, age, now):
-                self.log.info("Deleted the checkpoints in %s: unchanged for %s", folder.uri, human(age.total_seconds()))
-        except Exception as error:
-            self.log.warning("Old checkpoints could not be deleted: %s", error)
 
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:
         from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
@@ -307,32 +294,26 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         )
 
     def _begin(self, context: Context, give_up_at: datetime | None) -> TrainingRun:
-        ti = context["ti"]
-        namespace = settings.namespace()
-        map_index = -1 if ti.map_index is None else ti.map_index
-        try:
-            script = self._script()
-            plan = self._plan(RunIdentity(namespace, ti.dag_id, ti.run_id, ti.task_id, map_index), script)
-            limits = self._limits(plan, give_up_at)
-            options = self._options()
-            resume_from = check_resume_from(self.resume_from)
-            if self.checkpoint_retention is not None:
-                seconds("checkpoint_retention", self.checkpoint_retention)
-        except InvalidField as error:
-            raise RequestError(f"{error}. Nothing was sent to SageMaker") from error
+        script = self._script()
+        plan = self._plan(identity_of(context), script)
+        limits = self._limits(plan, give_up_at)
+        options = self._options()
+        resume_from = check_resume_from(self.resume_from)
+        if self.checkpoint_retention is not None:
+            seconds("checkpoint_retention", self.checkpoint_retention)
         if counts_differ(plan.ladder):
             self.log.warning("The rungs have different instance counts: a checkpoint sharded by rank fits only one")
-        self._run = TrainingRun(
+        self._run = run = TrainingRun(
             hook=self.hook,
             plan=plan,
             limits=limits,
-            this_try=TryMark(ti.try_number, ti.max_tries, getattr(context.get("dag_run"), "start_date", None)),
+            this_try=try_of(context),
             options=options,
-            prepare=Preparation(self.hook, plan, self.config, script, resume_from, namespace),
+            prepare=Preparation(self.hook, plan, self.config, script, resume_from, plan.run.namespace),
             on_attempt=self._link_to(context),
             log=self.log,
         )
-        return self._run
+        return run
 
     def _limits(self, plan: Plan, give_up_at: datetime | None) -> Limits:
         return Limits(

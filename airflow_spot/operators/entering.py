@@ -1,0 +1,211 @@
+"""The first moments of a try, before its run is made: what its run has live is answered for all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from airflow_spot import config as settings
+from airflow_spot.compat import AirflowFailException, AirflowTaskTimeout
+from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.history import Attempt
+from airflow_spot.core.identity import RunIdentity, legal_prefix
+from airflow_spot.core.marks import TryMark
+from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.core.plan import Plan
+from airflow_spot.errors import RequestError, RunKilled
+from airflow_spot.hooks.patience import ENDING_SECONDS, shortly
+from airflow_spot.operators.stopping import Log, Stopping, nap
+
+if TYPE_CHECKING:
+    from airflow_spot.compat import Context
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+    from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+
+
+class Entering:
+    """
+    Answers for a run's live job while a try reads its configuration.
+
+    A DAG or a Variable may be edited while a job trains: the try that comes back to it then has no plan, and the job
+    would train on with nobody waiting for it.
+
+    :param name: what the jobs' names begin with, as far as it is known: a list may lag or be denied.
+    :param job: what the try has waited for, if it goes on after a deferral. Else the run's jobs are looked for.
+    :param resumes: it goes on after a deferral. A try that begins takes over what it finds, unless it was superseded.
+    :param stop_on_kill: what the task says; None for the configuration's word.
+    :param give_up_at: until when calls that fail in passing are repeated; None for ever.
+    """
+
+    def __init__(
+        self,
+        hook: SageMakerSpotTrainingHook,
+        run: RunIdentity,
+        this_try: TryMark,
+        *,
+        name: str,
+        job: str | None,
+        resumes: bool,
+        stop_on_kill: bool | None,
+        give_up_at: datetime | None,
+        log: Log,
+    ) -> None:
+        self._hook = hook
+        self._run = run
+        self._try = this_try
+        self._name = name
+        self._job = job
+        self._resumes = resumes
+        self._log = log
+        self._killed = False
+        self._found: Attempt | None = None
+        try:
+            self._stopping = Stopping(
+                hook, this_try, stop_on_kill=_stop_on_kill(stop_on_kill), checkpoints=self._checkpoints, log=log
+            )
+        except Exception as error:  # without a connection there is nothing else to be done
+            if job is not None:
+                log.warning("Training job %s may run on: it cannot be seen to (%s)", job, shortly(error))
+            raise
+        self._stopping.job = job
+        hook.be_patient(self._sleep, give_up_at.timestamp() if give_up_at else None)
+
+    @classmethod
+    def of(
+        cls,
+        operator: SageMakerSpotTrainingOperator,
+        context: Context,
+        carry: Mapping[str, Any] | None = None,
+        give_up_at: datetime | None = None,
+    ) -> Entering:
+        """Make it for a task's try; ``carry`` is what a deferral kept, None where the try begins."""
+        named = operator.config.get("TrainingJobName") if isinstance(operator.config, dict) else None
+        return cls(
+            operator.hook,
+            identity_of(context),
+            try_of(context),
+            name=str(named or operator.task_id),
+            job=(carry or {}).get("job_name"),
+            resumes=carry is not None,
+            stop_on_kill=operator.stop_on_kill,
+            give_up_at=give_up_at,
+            log=operator.log,
+        )
+
+    def kill(self) -> None:
+        """Be killed by Airflow: stop the job that is known, in a signal handler; the rest ends :meth:`answering`."""
+        self._killed = True
+        self._stopping.kill()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """
+        See to what is live where the block fails; the error goes on, and says what became of it.
+
+        :raises RequestError: a field is wrong, or a call is not permitted.
+        :raises RunKilled: the task was killed.
+        """
+        try:
+            yield
+            self._check_alive()
+        except InvalidField as error:
+            fate = self._see_to(lambda: self._stopping.let_go(final=True))
+            raise RequestError(f"{error}. {fate or 'Nothing was sent to SageMaker'}") from error
+        except (AirflowTaskTimeout, KeyboardInterrupt):
+            self._see_to(lambda: self._stopping.abandon("timeout"))
+            raise
+        except ClientError as error:
+            denied = error.response["Error"]["Code"] in DENIED_CODES
+            fate = self._see_to(lambda: self._stopping.let_go(final=denied))
+            if denied:
+                what = f"Not permitted: {error.operation_name}. Permit it, and clear the task"
+                raise RequestError(f"{what}. {fate}" if fate else what) from None
+            raise
+        except Exception as error:
+            final = isinstance(error, (AirflowFailException, RunKilled))
+            self._see_to(lambda: self._stopping.let_go(final=final))
+            raise
+
+    def _see_to(self, end: Callable[[], str]) -> str:
+        """
+        End, or leave to the next try, each job that is live. Raises nothing.
+
+        :return: what became of them, as sentences; empty where there is none.
+        """
+        self._hook.be_patient(self._sleep, datetime.now(timezone.utc).timestamp() + ENDING_SECONDS)
+        try:
+            attempts = self._attempts()
+        except Exception as error:
+            if self._job is not None:
+                return end()
+            fate = f"Whether run {self._run.key} has a live training job could not be found out ({shortly(error)})"
+            self._log.warning("%s; airflow-spot orphans tells", fate)
+            return f"Nothing was sent to SageMaker. {fate}"
+        fates = []
+        for attempt in attempts:
+            if not attempt.live:
+                if attempt.job_name == self._job:
+                    fates.append(f"Training job {attempt.job_name} has ended: {attempt.outcome}")
+                continue
+            self._found, self._stopping.job = attempt, attempt.job_name
+            self._take_over(attempt)
+            fates.append(end())
+        return ". ".join(fate for fate in fates if fate)
+
+    def _attempts(self) -> tuple[Attempt, ...]:
+        if self._job is None:
+            return self._hook.attempts(self._stub())
+        known = self._hook.attempt(self._job)
+        return () if known is None else (known,)
+
+    def _take_over(self, attempt: Attempt) -> None:
+        theirs = None if attempt.owner is None else TryMark(attempt.owner, self._try.max_tries)
+        if self._resumes or self._try.is_older_than(theirs, attempt.created):
+            return
+        try:
+            self._hook.mark_owner(attempt.arn, self._try)
+        except Exception as error:
+            self._log.warning("Training job %s could not be taken over (%s)", attempt.job_name, shortly(error))
+
+    def _stub(self) -> Plan:
+        """Give what names the run's jobs, of a configuration that is wrong."""
+        try:
+            prefix = legal_prefix(self._name)
+        except InvalidField:
+            prefix = "x"  # no job of such a name was ever created
+        return Plan(self._run, {}, prefix, (), "", "run")
+
+    def _checkpoints(self) -> str:
+        return self._found.checkpoint_s3_uri if self._found is not None else "its checkpoint folder"
+
+    def _sleep(self, amount: float) -> None:
+        nap(amount, self._check_alive)
+
+    def _check_alive(self) -> None:
+        if self._killed:
+            raise RunKilled(f"Airflow killed this try of run {self._run.key} before it began to wait")
+
+
+def identity_of(context: Context) -> RunIdentity:
+    """Say which run a task instance is."""
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return RunIdentity(settings.namespace(), ti.dag_id, ti.run_id, ti.task_id, map_index)
+
+
+def try_of(context: Context) -> TryMark:
+    """Say which of its tries is under way."""
+    ti = context["ti"]
+    return TryMark(ti.try_number, ti.max_tries, getattr(context.get("dag_run"), "start_date", None))
+
+
+def _stop_on_kill(said: bool | None) -> bool:
+    """Read it also where ``[airflow_spot]`` holds nonsense: to stop is the default."""
+    try:
+        return settings.stop_on_kill() if said is None else said
+    except Exception:
+        return True

@@ -1,0 +1,66 @@
+"""How long a client bears what passes: to its deadline, and beyond it for the calls that end a run."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_spot.hooks.patience import ENDING_SECONDS, PatientClient
+from tests.support.sagemaker import error
+
+
+class Throttled:
+    """A service that throttles for so many seconds of a clock that only sleeping moves."""
+
+    def __init__(self, until: float) -> None:
+        self.now = 0.0
+        self.until = until
+
+    def sleep(self, amount: float) -> None:
+        self.now += amount
+
+    def patient(self, deadline: float | None) -> PatientClient:
+        log = logging.getLogger("test")
+        return PatientClient(lambda fresh: self, self.sleep, log, deadline=deadline, clock=lambda: self.now)
+
+    def stop(self, **_: Any) -> str:
+        if self.now < self.until:
+            raise error("ThrottlingException", "Rate exceeded", "StopTrainingJob")
+        return "stopped"
+
+
+def test_a_call_is_repeated_up_to_the_deadline_and_no_longer() -> None:
+    assert Throttled(50.0).patient(60.0).stop() == "stopped"
+    service = Throttled(1_000.0)
+    with pytest.raises(ClientError):
+        service.patient(60.0).stop()
+    assert 60.0 <= service.now < 125.0
+
+
+def test_the_calls_of_an_ending_have_time_beyond_the_deadline() -> None:
+    service = Throttled(200.0)
+    client = service.patient(60.0)
+    service.now = 59.0
+    client.allow_ending()
+    assert client.stop() == "stopped"
+    service.until = 10_000.0
+    with pytest.raises(ClientError):
+        client.stop()
+    assert service.now < 59.0 + ENDING_SECONDS + 60.0
+
+
+def test_a_client_that_is_made_after_the_deadline_is_for_an_ending() -> None:
+    service = Throttled(1_200.0)
+    service.now = 1_000.0
+    assert service.patient(900.0).stop() == "stopped"
+
+
+def test_an_ending_shortens_no_patience() -> None:
+    for deadline in (None, 5_000.0):
+        service = Throttled(550.0)
+        client = service.patient(deadline)
+        client.allow_ending()
+        assert client.stop() == "stopped"
