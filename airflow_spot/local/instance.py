@@ -77,6 +77,11 @@ class _Host:
         self.container: Container | None = None
         self.stream: LogStream | None = None
 
+    def say(self, line: str) -> None:
+        """Add a line to its log, once it has one."""
+        if self.stream is not None:
+            self.stream.write(line)
+
 
 class ProcessInstances:
     """Instances whose hosts are processes of this machine."""
@@ -119,7 +124,9 @@ class ProcessInstances:
                 uri = job.request["CheckpointConfig"]["S3Uri"]
                 facts = {"job": job.name, "host": host.name, "start": job.starts}
                 local = host.opt_ml.path(path)
-                host.checkpoints = Checkpoints(s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts)
+                host.checkpoints = Checkpoints(
+                    s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts, warn=host.say
+                )
                 host.checkpoints.restore()
 
     def launch(self, wake: Callable[[], None]) -> None:
