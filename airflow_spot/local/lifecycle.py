@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -130,7 +131,10 @@ class Lifecycle:
         self._enter("Downloading")
         self._launched = False
         instances = self._instances = self._make(self.job)
-        instances.prepare()
+        with closing(instances.prepare(self.wake)) as preparing:
+            for delay in preparing:
+                self._check_end()
+                yield min(delay, self._seconds_left())
         self._check_end()
         # Launched before it is said: who sees Training may count on a process.
         instances.launch(self.wake)
