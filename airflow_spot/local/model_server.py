@@ -62,7 +62,7 @@ class Answer:
 
 
 class ModelServer:
-    """One serving process on a port of its own. ``ask`` may be called on any thread, the rest by its owner only.
+    """One serving process on a port of its own. ``ask`` and ``stop`` may be called on any thread, the rest by its owner.
 
     :param container: PrimaryContainer of the model.
     :param folder: for its ``/opt/ml``; removed when it ends.
@@ -191,6 +191,12 @@ class ModelServer:
         """Ask it to end. Does not wait."""
         if self._container is not None:
             self._container.terminate()
+
+    def stop(self, grace_seconds: float) -> None:
+        """End its process: SIGTERM, up to ``grace_seconds``, then SIGKILL, which breaks the connections to it."""
+        container = self._container
+        if container is not None:
+            end(container, grace_seconds)
 
     def close(self) -> None:
         """End it, and remove what it had. May be called again, and before it has started."""
