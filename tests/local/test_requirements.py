@@ -52,6 +52,7 @@ def test_a_job_that_installs_or_waits_for_another_that_does_heeds_stops_and_limi
     assert jobs.events("process", job=name) == jobs.events("process", job=limited) == []
 
 
+@pytest.mark.slow
 def test_a_limit_ends_an_installation(jobs: Jobs) -> None:
     marker, parameters = slow_installation(jobs)
     job = jobs.run(HyperParameters=parameters, spot=False, StoppingCondition={"MaxRuntimeInSeconds": 2})
@@ -60,6 +61,7 @@ def test_a_limit_ends_an_installation(jobs: Jobs) -> None:
     assert job_processes(marker) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_an_installation_ends_with_the_service(end: str) -> None:
     with LocalSageMaker() as service:
