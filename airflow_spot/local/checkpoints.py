@@ -5,6 +5,7 @@ Guarantees, which the audit log proves:
 - A start begins with every object that is below the prefix, byte for byte, before the job's process exists.
 - An object is replaced as a whole: a file is copied aside first and uploaded only if it did not change meanwhile.
 - There is one writer: uploads stop before the instance counts as gone, and a later start comes only after that.
+- What cannot be uploaded costs neither the job nor the other files, and deletes nothing from S3.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +40,14 @@ class _Version:
 
     @classmethod
     def of(cls, path: Path) -> _Version:
-        stat = path.stat()
-        return cls(stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        """That of a file.
+
+        :raises OSError: if it is no regular file, or cannot be asked.
+        """
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is not a regular file")
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 class Checkpoints:
@@ -49,9 +58,20 @@ class Checkpoints:
     :param folder: the host's path of CheckpointConfig.LocalPath.
     :param scratch: for copies, outside of what the job sees.
     :param facts: what goes into each line of the audit log: job, host and start.
+    :param warn: told once of each file that cannot be uploaded, for the job's log.
     """
 
-    def __init__(self, s3: Any, uri: str, folder: Path, *, scratch: Path, audit: Audit, facts: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        s3: Any,
+        uri: str,
+        folder: Path,
+        *,
+        scratch: Path,
+        audit: Audit,
+        facts: dict[str, Any],
+        warn: Callable[[str], None] = log.warning,
+    ) -> None:
         self._s3 = s3
         self._target = S3Uri.parse(uri)
         self._folder = folder
@@ -59,6 +79,8 @@ class Checkpoints:
         self._audit = audit
         self._facts = {**facts, "uri": uri}
         self._known: dict[str, _Version] = {}
+        self._warn = warn
+        self._refused: set[str] = set()
 
     def restore(self) -> int:
         """Download everything.
@@ -97,27 +119,33 @@ class Checkpoints:
 
     def _sync_once(self) -> bool:
         settled = True
-        present = self._files()
+        present, unreadable = self._files()
         for version, key, path in sorted(present, key=lambda entry: (entry[0].mtime_ns, entry[1])):
             if self._known.get(key) != version:
                 settled = self._upload(key, path, version) and settled
-        gone = self._known.keys() - {key for _, key, _ in present}
+        gone = self._known.keys() - {key for _, key, _ in present} - unreadable
         for key in sorted(gone):
             self._s3.delete_object(Bucket=self._target.bucket, Key=self._target.folder + key)
             del self._known[key]
             self._record("delete", key, 0, None, None)
         return settled
 
-    def _files(self) -> list[tuple[_Version, str, Path]]:
-        found = []
+    def _files(self) -> tuple[list[tuple[_Version, str, Path]], set[str]]:
+        """The files that there are, and the keys of what cannot be uploaded."""
+        found, unreadable = [], set()
         for folder, _, names in os.walk(self._folder):
             for name in names:
                 path = Path(folder) / name
+                key = path.relative_to(self._folder).as_posix()
                 try:
-                    found.append((_Version.of(path), path.relative_to(self._folder).as_posix(), path))
-                except FileNotFoundError:
-                    continue
-        return found
+                    key.encode()
+                    found.append((_Version.of(path), key, path))
+                except (OSError, UnicodeEncodeError) as error:
+                    if isinstance(error, FileNotFoundError) and not path.is_symlink():
+                        continue
+                    unreadable.add(key)
+                    self._refuse(key, error)
+        return found, unreadable
 
     def _upload(self, key: str, path: Path, version: _Version) -> bool:
         try:
@@ -126,11 +154,21 @@ class Checkpoints:
                 return False
         except FileNotFoundError:
             return False
+        except OSError as error:
+            self._refuse(key, error)
+            return False
         etag = upload(self._s3, self._copy, f"s3://{self._target.bucket}/{self._target.folder}{key}")
         self._known[key] = version
         self._record("upload", key, version.size, etag, version.mtime_ns / 1e9)
         self._copy.unlink()
         return True
+
+    def _refuse(self, key: str, error: Exception) -> None:
+        if key not in self._refused:
+            self._refused.add(key)
+            # Quoted: what is no text in a name would be none in the log either.
+            why = error.strerror or str(error) if isinstance(error, OSError) else "its name is not UTF-8"
+            self._warn(f"Checkpoint {key!r} is not uploaded: {why}")
 
     def _record(self, action: str, key: str, size: int, etag: str | None, mtime: float | None) -> None:
         self._audit.write("checkpoint", action=action, key=key, size=size, etag=etag, mtime=mtime, **self._facts)

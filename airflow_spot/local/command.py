@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from airflow_spot.local.environment import arguments, decode, user_hyperparamete
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.images import Images
 from airflow_spot.local.job import TrainingJob
-from airflow_spot.local.requirements import Environments
+from airflow_spot.local.requirements import Environments, Start
 from airflow_spot.local.s3 import S3_ERRORS, S3Uri, download, download_prefix, unpack
 
 CODE = "/opt/ml/code"
@@ -26,9 +27,14 @@ class Program:
     script: str | None = None
 
 
-def program(job: TrainingJob, images: Images, environments: Environments, opt_ml: OptMl) -> Program:
+def program(
+    job: TrainingJob, images: Images, environments: Environments, opt_ml: OptMl, start: Start
+) -> Generator[float, None, Program]:
     """What to run for a job. In script mode, its code must already be there: see :func:`fetch_code`.
 
+    Yields as :meth:`Environments.interpreter` does.
+
+    :param start: starts a command in ``/opt/ml/code``.
     :raises JobError: if there is nothing to run, or its requirements cannot be installed.
     """
     algorithm = job.request.get("AlgorithmSpecification", {})
@@ -38,7 +44,7 @@ def program(job: TrainingJob, images: Images, environments: Environments, opt_ml
         return Program([*algorithm["ContainerEntrypoint"], *extra])
     script = decode(job.request.get("HyperParameters", {})).get("sagemaker_program")
     if script:
-        interpreter = environments.interpreter(images.interpreter(image), opt_ml.path(CODE))
+        interpreter = yield from environments.interpreter(images.interpreter(image), opt_ml.path(CODE), start)
         return _script(str(script), job, interpreter, opt_ml)
     given = images.entrypoint(image) or images.built_in(image) or images.command(image)
     if given is not None:

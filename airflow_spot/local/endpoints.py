@@ -161,14 +161,12 @@ class Hosting:
         self._backend.store.endpoints.pop(endpoint.region, endpoint.name)
 
     def _hold(self) -> None:
-        """Deploy what is pending and watch what is in service, until the endpoint is deleted.
+        """Deploy what is pending, until the endpoint is deleted.
 
-        :raises JobError: if its first fleet fails, or the one in service ends.
+        :raises JobError: if its first fleet fails.
         """
         endpoint = self._endpoint
         while not endpoint.deleted.is_set():
-            if endpoint.fleet is not None:
-                endpoint.fleet.check()
             if endpoint.pending is not None:
                 self._deploy(endpoint.pending)
             else:
@@ -182,7 +180,7 @@ class Hosting:
         """
         endpoint, old = self._endpoint, self._endpoint.fleet
         try:
-            if not pending.fleet.launch(endpoint.deleted, endpoint.wake.set):
+            if not pending.fleet.launch(endpoint.deleted):
                 return
         except JobError as error:
             if old is None:

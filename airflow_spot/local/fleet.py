@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.local.errors import JobError, ServiceError, validation
+from airflow_spot.local.keeper import Keeper
 from airflow_spot.local.model_server import STARTUP_SECONDS, ModelServer, Owner
 from airflow_spot.local.models import Resource, check_weights
 
@@ -28,6 +29,7 @@ class Variant:
     :ivar weight: its share of the requests is this, divided by the sum of all.
     :ivar count: instances that are described; there is one process however many these are.
     :ivar in_flight: requests that have not been answered.
+    :ivar keeper: starts its process anew, once it is in service.
     """
 
     def __init__(self, settings: dict[str, Any], model: Resource, server: ModelServer) -> None:
@@ -35,6 +37,9 @@ class Variant:
         self.name = str(settings["VariantName"])
         self.model = model
         self.server = server
+        seconds = settings.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS)
+        self.startup_seconds = float(seconds)
+        self.keeper = Keeper(server, f"variant {self.name} of model {model.name}", self.startup_seconds)
         self.weight = float(settings.get("InitialVariantWeight", 1.0))
         self.count = int(settings.get("InitialInstanceCount", 1))
         self.in_flight = 0
@@ -93,35 +98,25 @@ class Fleet:
             server = ModelServer(backend, owner, model.container, self._folder / str(place))
             self.variants.append(Variant(settings, model, server))
 
-    def launch(self, cancelled: threading.Event, on_exit: Callable[[], None]) -> bool:
-        """Start all processes and wait until each answers /ping.
+    def launch(self, cancelled: threading.Event) -> bool:
+        """Start all processes and wait until each answers /ping. From then on they are kept: see :class:`Keeper`.
 
         :param cancelled: ends the wait.
-        :param on_exit: called on another thread when a process has ended.
         :returns: False if it was cancelled.
         :raises JobError: if a process ends, or does not become healthy in time.
         """
         for variant in self.variants:
-            variant.server.start({}, on_exit)
+            variant.server.start({}, variant.keeper.ended)
         for variant in self.variants:
-            seconds = variant.settings.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS)
-            if variant.server.await_ping(float(seconds), cancelled):
+            if variant.server.await_ping(variant.startup_seconds, cancelled):
                 continue
             if cancelled.is_set():
                 return False
             reason, code = NOT_HEALTHY.format(variant=variant.name), variant.server.poll()
             raise JobError(reason if code is None else f"{reason} (It exited with {code}.)")
-        return True
-
-    def check(self) -> None:
-        """Make sure that all processes run.
-
-        :raises JobError: if one has ended.
-        """
         for variant in self.variants:
-            code = variant.server.poll()
-            if code is not None:
-                raise JobError(f"The container of variant {variant.name} exited with {code}.")
+            variant.keeper.begin()
+        return True
 
     def take(self, target: str | None) -> Variant:
         """The variant for a request, which has to be given back.
@@ -191,6 +186,10 @@ class Fleet:
 
     def close(self) -> None:
         """End all processes. May be called again, and before they have started."""
+        for variant in self.variants:
+            variant.keeper.cancel()
+        for variant in self.variants:
+            variant.keeper.close()
         for variant in self.variants:
             variant.server.terminate()
         for variant in self.variants:

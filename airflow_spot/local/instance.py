@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_spot.local.channels import fetch_channel
 from airflow_spot.local.checkpoints import Checkpoints
 from airflow_spot.local.command import CODE, Program, fetch_code, program
-from airflow_spot.local.container import Container, OptMl, Spec
+from airflow_spot.local.container import Container, OnLine, OptMl, Spec
 from airflow_spot.local.environment import checkpoint_path, training_environment, write_config_files
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.job import FAILURE_REASON_CHARACTERS, TrainingJob
@@ -29,8 +31,12 @@ MAX_HOSTS = 32
 class Instances(Protocol):
     """What a lifecycle needs of a job's instances. One object per start; one thread at a time calls it."""
 
-    def prepare(self) -> None:
-        """Download code, data and checkpoints. Raises JobError."""
+    def prepare(self, wake: Callable[[], None]) -> Generator[float, None, None]:
+        """Download code, data and checkpoints. Raises JobError.
+
+        Yields how many service seconds it may be left alone, unless ``wake`` is called before. If it is closed,
+        nothing that it has started is left.
+        """
 
     def launch(self, wake: Callable[[], None]) -> None:
         """Start the processes; ``wake`` is called when one ends."""
@@ -77,6 +83,11 @@ class _Host:
         self.container: Container | None = None
         self.stream: LogStream | None = None
 
+    def say(self, line: str) -> None:
+        """Add a line to its log, once it has one."""
+        if self.stream is not None:
+            self.stream.write(line)
+
 
 class ProcessInstances:
     """Instances whose hosts are processes of this machine."""
@@ -103,7 +114,7 @@ class ProcessInstances:
         name = f"algo-{number}" if self._backend.containers.namespace else address
         return _Host(name, address, scratch, opt_ml)
 
-    def prepare(self) -> None:
+    def prepare(self, wake: Callable[[], None]) -> Generator[float, None, None]:
         backend, job = self._backend, self._job
         s3 = backend.aws.s3
         for index, host in enumerate(self._hosts):
@@ -112,15 +123,25 @@ class ProcessInstances:
                 folder = host.opt_ml.path(f"/opt/ml/input/data/{channel['ChannelName']}")
                 fetch_channel(s3, channel, folder, index, len(self._hosts))
             code = fetch_code(job, s3, host.opt_ml)
-            host.program = program(job, backend.images, backend.environments, host.opt_ml)
+            installer = partial(self._install, host.opt_ml, wake)
+            host.program = yield from program(job, backend.images, backend.environments, host.opt_ml, installer)
             backend.containers.refuse_hard_coded(code, host.program.command)
             path = checkpoint_path(job)
             if path is not None:
                 uri = job.request["CheckpointConfig"]["S3Uri"]
                 facts = {"job": job.name, "host": host.name, "start": job.starts}
                 local = host.opt_ml.path(path)
-                host.checkpoints = Checkpoints(s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts)
+                host.checkpoints = Checkpoints(
+                    s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts, warn=host.say
+                )
                 host.checkpoints.restore()
+
+    def _install(self, opt_ml: OptMl, wake: Callable[[], None], command: list[str], on_line: OnLine) -> Container:
+        """Start a command of an installation: on this machine's terms, with its proxies and package indexes."""
+        spec = Spec(opt_ml, command, dict(os.environ), opt_ml.see(CODE))
+        container = self._backend.containers.start(spec, on_line)
+        container.on_exit(wake)
+        return container
 
     def launch(self, wake: Callable[[], None]) -> None:
         for number, host in enumerate(self._hosts, 1):

@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_spot.local.errors import InternalError, JobError
@@ -93,9 +95,10 @@ class Lifecycle:
     def run(self) -> Steps:
         """The whole life. Never raises; closing it early kills what runs and leaves the job's state as it is."""
         try:
-            yield from self._live()
-        except _Ended as end:
-            yield from self._wind_down(str(end))
+            try:
+                yield from self._live()
+            except _Ended as end:
+                yield from self._wind_down(str(end))
         except JobError as error:
             self._finish("Failed", "Failed", str(error))
         except Exception as error:
@@ -128,7 +131,10 @@ class Lifecycle:
         self._enter("Downloading")
         self._launched = False
         instances = self._instances = self._make(self.job)
-        instances.prepare()
+        with closing(instances.prepare(self.wake)) as preparing:
+            for delay in preparing:
+                self._check_end()
+                yield min(delay, self._seconds_left())
         self._check_end()
         # Launched before it is said: who sees Training may count on a process.
         instances.launch(self.wake)
@@ -271,11 +277,14 @@ class Lifecycle:
         instances = self._instances
         if instances is not None and self._launched:
             yield from self._end_processes(instances, self._backend.settings.grace_seconds)
-            instances.sync(final=True)
-            try:
-                instances.deliver(model=True)
-            except JobError as error:
-                log.warning("job %s: %s", self.job.name, error)
+            for save in (partial(instances.sync, final=True), partial(instances.deliver, model=True)):
+                try:
+                    save()
+                except JobError as error:
+                    log.warning("job %s: %s", self.job.name, error)
+                except Exception:
+                    # It is to stop; what can be saved is, and what cannot does not make it anything else.
+                    log.exception("job %s", self.job.name)
         self._give_back()
         self._finish("Stopped", secondary)
 

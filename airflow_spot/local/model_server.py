@@ -62,7 +62,8 @@ class Answer:
 
 
 class ModelServer:
-    """One serving process on a port of its own. ``ask`` may be called on any thread, the rest by its owner only.
+    """One serving process on a port of its own. ``ask`` and ``stop`` may be called on any thread, the rest by its owner
+    only.
 
     :param container: PrimaryContainer of the model.
     :param folder: for its ``/opt/ml``; removed when it ends.
@@ -75,6 +76,10 @@ class ModelServer:
         self._folder = folder
         self._container: Container | None = None
         self._stream: LogStream | None = None
+        self._opt_ml: OptMl | None = None
+        self._command: list[str] = []
+        self._variables: dict[str, str] = {}
+        self._starts = 0
         self.port = 0
 
     def start(self, given: Mapping[str, str], on_exit: Callable[[], None]) -> None:
@@ -84,17 +89,35 @@ class ModelServer:
         :param on_exit: called once, on another thread, when the process has ended.
         :raises JobError: if there is nothing to serve, or S3 refuses.
         """
-        opt_ml = self._backend.containers.opt_ml(self._folder)
-        command, variables = self._prepare(opt_ml, given)
+        self._opt_ml = self._backend.containers.opt_ml(self._folder)
+        self._command, self._variables = self._prepare(self._opt_ml, given)
         owner = self._owner
         self._stream = self._backend.logs.open(owner.region, owner.group, owner.stream)
-        spec = Spec(opt_ml, command, variables, opt_ml.seen)
-        self._container = self._backend.containers.start(spec, self._stream.write)
+        self._run(on_exit)
+
+    def restart(self, on_exit: Callable[[], None]) -> None:
+        """Start the process once more, over the model and the code that are there [A]; one that still runs is ended.
+
+        :param on_exit: as for :meth:`start`, which has been called.
+        :raises JobError: if it cannot be started.
+        """
+        self._end()
+        self._run(on_exit)
+
+    def _run(self, on_exit: Callable[[], None]) -> None:
+        opt_ml, stream = self._opt_ml, self._stream
+        assert opt_ml is not None and stream is not None  # noqa: S101 - start has made both
+        # A new one each time: the system may not give one back at once.
+        self.port = _free_port()
+        port = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port}-{self.port}"}
+        spec = Spec(opt_ml, self._command, {**self._variables, **port}, opt_ml.seen)
+        self._container = self._backend.containers.start(spec, stream.write)
+        self._starts += 1
         self._audit("started", self._container)
         self._container.on_exit(on_exit)
 
     def _prepare(self, opt_ml: OptMl, variables: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-        """Download model and code; return command and environment."""
+        """Download model and code; return command and environment, which has no port yet."""
         model = self._model
         for inside in (MODEL, CODE):
             opt_ml.path(inside).mkdir()
@@ -102,17 +125,12 @@ class ModelServer:
         given = {**model.get("Environment", {}), **variables}
         folder = _fetch_code(self._backend.aws.s3, given.get("SAGEMAKER_SUBMIT_DIRECTORY", ""), opt_ml)
         script = f"{folder}/{given.get('SAGEMAKER_PROGRAM', 'inference.py')}"
-        command = self._command(model["Image"], script, opt_ml)
+        command = self._serve(model["Image"], script, opt_ml)
         self._backend.containers.refuse_hard_coded(opt_ml.path(folder).rglob("*.py"), [])
-        self.port = _free_port()
-        contract = {
-            "SM_MODEL_DIR": opt_ml.see(MODEL),
-            "SAGEMAKER_BIND_TO_PORT": str(self.port),
-            "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port}-{self.port}",
-        }
-        return command, environment(self._backend, opt_ml, self._owner.region, {**given, **contract})
+        contract = {**given, "SM_MODEL_DIR": opt_ml.see(MODEL)}
+        return command, environment(self._backend, opt_ml, self._owner.region, contract)
 
-    def _command(self, image: str, script: str, opt_ml: OptMl) -> list[str]:
+    def _serve(self, image: str, script: str, opt_ml: OptMl) -> list[str]:
         """The image's own server where one was given for it, else ours around the model's script, else its algorithm's.
 
         :raises JobError: if there is none of these.
@@ -192,17 +210,26 @@ class ModelServer:
         if self._container is not None:
             self._container.terminate()
 
+    def stop(self, grace_seconds: float) -> None:
+        """End its process: SIGTERM, up to ``grace_seconds``, then SIGKILL, which breaks the connections to it."""
+        container = self._container
+        if container is not None:
+            end(container, grace_seconds)
+
     def close(self) -> None:
         """End it, and remove what it had. May be called again, and before it has started."""
-        container, self._container = self._container, None
-        if container is not None:
-            end(container, STOP_SECONDS)
-            self._audit("exited", container, code=container.poll())
+        self._end()
         stream, self._stream = self._stream, None
         if stream is not None:
             self._backend.logs.close_stream(stream)
         if not self._backend.settings.keep:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self) -> None:
+        container, self._container = self._container, None
+        if container is not None:
+            end(container, STOP_SECONDS)
+            self._audit("exited", container, code=container.poll())
 
     def _audit(self, action: str, container: Container, **more: Any) -> None:
         self._backend.audit.write(
@@ -211,7 +238,7 @@ class ModelServer:
             kind=self._owner.kind,
             job=self._owner.name,
             host=self._owner.stream,
-            start=1,
+            start=self._starts,
             pid=container.pid,
             **more,
         )

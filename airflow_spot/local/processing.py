@@ -43,15 +43,18 @@ class ProcessingJob:
 
     :param request: the body of CreateProcessingJob, tags left out.
     :ivar facts: what the description has beside the request: status, times, reasons.
+    :ivar lock: held by whoever changes it, so that a stop comes before its end or is refused.
     :ivar wake: set when its thread has something to look at.
     :ivar thread: drives it, until it has ended.
+    :ivar stopping: it is to end as Stopped: by a person, or because its time is over.
+    :ivar abandoned: the service ends; nothing is recorded any more.
     """
 
     region: str
     name: str
     request: dict[str, Any]
     facts: dict[str, Any]
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
     wake: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
     stopping: bool = False
@@ -76,6 +79,30 @@ class ProcessingJob:
         with self.lock:
             self.facts.update(facts, LastModifiedTime=now)
 
+    def enter(self, backend: Backend, status: str, **facts: Any) -> None:
+        """Change the status, and tell of it."""
+        with self.lock:
+            self.update(backend.clock.now(), ProcessingJobStatus=status, **facts)
+            entered(backend, self, STATES, self.describe, status, facts.get("FailureReason"))
+
+    def stop(self, backend: Backend) -> None:
+        """Have it end soon; from now on it is Stopping.
+
+        :raises ServiceError: ValidationException, if it has ended.
+        """
+        with self.lock:
+            status = self.facts["ProcessingJobStatus"]
+            if status in TERMINAL:
+                raise validation(f"The request was rejected because the processing job is in status {status}.")
+            if not self.stopping:
+                self.stopping = True
+                self.enter(backend, "Stopping")
+        self.wake.set()
+
+
+class _Stopped(Exception):
+    """The job is to end, and its script has not been started."""
+
 
 class Run:
     """The life of one job, on a thread of its own."""
@@ -87,29 +114,48 @@ class Run:
 
     def __call__(self) -> None:
         """Run the job to its end, whatever happens in it."""
+        backend, job = self._backend, self._job
+        reason: str | None = None
+        facts: dict[str, Any] = {}
         try:
-            opt_ml = self._backend.containers.opt_ml(self._folder)
+            opt_ml = backend.containers.opt_ml(self._folder)
             command = self._prepare(opt_ml)
-            status, facts = self._execute(opt_ml, command)
+            reason, facts = self._execute(opt_ml, command)
+        except _Stopped:
+            log.debug("processing job %s is stopped", job.name)
         except JobError as error:
-            status, facts = "Failed", {"FailureReason": str(error)}
+            reason = str(error)
         except Exception as error:
-            log.exception("processing job %s", self._job.name)
-            status, facts = "Failed", {"FailureReason": f"InternalServerError: {type(error).__name__}: {error}"}
-        if not self._backend.settings.keep:
+            log.exception("processing job %s", job.name)
+            reason = f"InternalServerError: {type(error).__name__}: {error}"
+        if not backend.settings.keep:
             shutil.rmtree(self._folder, ignore_errors=True)
-        if not self._job.abandoned:
-            self._enter(status, ProcessingEndTime=self._backend.clock.now(), **facts)
+        with job.lock:
+            if job.abandoned:
+                return
+            facts["ProcessingEndTime"] = backend.clock.now()
+            if job.stopping:
+                if reason is not None:
+                    log.warning("processing job %s: %s", job.name, reason)
+                job.enter(backend, "Stopped", **facts)
+            elif reason is not None:
+                job.enter(backend, "Failed", FailureReason=reason, **facts)
+            else:
+                job.enter(backend, "Completed", **facts)
 
-    def _enter(self, status: str, **facts: Any) -> None:
-        self._job.update(self._backend.clock.now(), ProcessingJobStatus=status, **facts)
-        entered(self._backend, self._job, STATES, self._job.describe, status, facts.get("FailureReason"))
+    def _check_stop(self) -> None:
+        if self._job.stopping or self._job.abandoned:
+            raise _Stopped
 
     def _prepare(self, opt_ml: OptMl) -> list[str]:
-        """Download the inputs, write the configuration; return the command."""
+        """Download the inputs, write the configuration; return the command.
+
+        :raises _Stopped: if the job is to end before all is there.
+        """
         request = self._job.request
         scripts: list[Path] = []
         for item in request.get("ProcessingInputs", ()):
+            self._check_stop()
             folder = opt_ml.path(item["S3Input"]["LocalPath"])
             fetch_channel(self._backend.aws.s3, _channel(item), folder, 0, 1)
             scripts += folder.rglob("*.py")
@@ -123,6 +169,7 @@ class Run:
         (config / "resourceconfig.json").write_text(json.dumps({"current_host": HOST, "hosts": [HOST]}))
         command = relocated(opt_ml, self._command())
         self._backend.containers.refuse_hard_coded(scripts, command)
+        self._check_stop()
         return command
 
     def _command(self) -> list[str]:
@@ -139,8 +186,8 @@ class Run:
             )
         return [*given, *arguments]
 
-    def _execute(self, opt_ml: OptMl, command: list[str]) -> tuple[str, dict[str, Any]]:
-        """Run the script, then upload; return the final status and what else the description gets."""
+    def _execute(self, opt_ml: OptMl, command: list[str]) -> tuple[str | None, dict[str, Any]]:
+        """Run the script, then upload; return why it failed, if it did, and what else the description gets."""
         backend, job = self._backend, self._job
         now = backend.clock.now()
         stream = backend.logs.open(job.region, LOG_GROUP, f"{job.name}/{HOST}-{int(now)}")
@@ -157,18 +204,15 @@ class Run:
             backend.logs.close_stream(stream)
         self._audit_process("exited", container, code=container.poll())
         if job.abandoned:
-            return "Failed", {}
+            return None, {}
         failed = bool(container.poll()) and not stopped
         for output in _outputs(job.request):
             if not failed or output.get("S3UploadMode") == "Continuous":
                 upload_folder(backend.aws.s3, opt_ml.path(output["LocalPath"]), output["S3Uri"])
         facts = _exit_message(opt_ml)
-        if stopped:
-            return "Stopped", facts
         if failed:
-            reason = f"AlgorithmError: See job logs for more information, exit code: {container.poll()}"
-            return "Failed", {**facts, "FailureReason": reason}
-        return "Completed", facts
+            return f"AlgorithmError: See job logs for more information, exit code: {container.poll()}", facts
+        return None, facts
 
     def _wait(self, container: Container) -> bool:
         """Wait for the script's end; whether it was we who ended it, at a stop or at the end of its time."""
@@ -180,7 +224,7 @@ class Run:
             job.wake.clear()
             if container.poll() is None and (job.stopping or job.abandoned or clock.now() >= deadline):
                 if not job.abandoned:
-                    self._enter("Stopping")
+                    job.stop(self._backend)
                 end(container, 0 if job.abandoned else self._backend.settings.grace_seconds)
                 return True
         return job.stopping
@@ -266,11 +310,7 @@ def describe_processing_job(backend: Backend, call: Call) -> dict[str, Any]:
 
 def stop_processing_job(backend: Backend, call: Call) -> dict[str, Any]:
     job = backend.store.processing_jobs.get(call.region, call.params["ProcessingJobName"])
-    status = job.describe()["ProcessingJobStatus"]
-    if status in TERMINAL:
-        raise validation(f"The request was rejected because the processing job is in status {status}.")
-    job.stopping = True
-    job.wake.set()
+    job.stop(backend)
     return {}
 
 

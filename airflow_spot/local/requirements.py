@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import TypeAlias
 
+from airflow_spot.local.container import Container, OnLine
 from airflow_spot.local.errors import JobError
 
 INSTALL_SECONDS = 1800
+LOCKED_SECONDS = 0.2
+KILL_SECONDS = 30.0
 _LOCAL = ("-", ".", "/", "file:")
 _TAIL = 700
+
+Start: TypeAlias = Callable[[list[str], OnLine], Container]
+"""Starts a command, and has whoever drives the job woken at its end."""
 
 
 class Environments:
@@ -29,10 +37,13 @@ class Environments:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
 
-    def interpreter(self, python: list[str], code: Path) -> list[str]:
+    def interpreter(self, python: list[str], code: Path, start: Start) -> Generator[float, None, list[str]]:
         """The command that runs Python for the code in a folder.
 
+        Yields how many seconds it may be left alone while it waits; closing it ends what it has started.
+
         :param python: the command without requirements; what comes back if there are none.
+        :param start: starts the installer, in that folder.
         :raises JobError: AlgorithmError as the toolkit raises it, with the installer's last words.
         """
         requirements = code / "requirements.txt"
@@ -42,34 +53,44 @@ class Environments:
         with self._lock:
             lock = self._locks[key]
         folder = self._folder / key
-        with lock:
+        while not lock.acquire(blocking=False):
+            yield LOCKED_SECONDS
+        try:
             if not (folder / "ready").exists():
                 shutil.rmtree(folder, ignore_errors=True)
-                self._make(python, folder, requirements)
+                yield from _make(python, folder, requirements.name, start)
                 (folder / "ready").touch()
+        finally:
+            lock.release()
         return [str(folder / "bin" / "python"), *python[1:]]
 
-    def _make(self, python: list[str], folder: Path, requirements: Path) -> None:
-        code, new = requirements.parent, folder / "bin" / "python"
-        installer = _installer(python[0], new)
-        _run([python[0], "-m", "venv", *(["--without-pip"] if installer else []), str(folder)], code)
-        query = "import sysconfig; print(sysconfig.get_path('purelib')); print(sysconfig.get_path('platlib'))"
-        parents = dict.fromkeys(_run([python[0], "-c", query], code).splitlines())
-        own = Path(_run([str(new), "-c", query], code).splitlines()[0])
-        # addsitedir also reads the parent's own .pth files, such as those of editable installs.
-        lines = [f"import site; site.addsitedir({parent!r})" for parent in parents]
-        (own / "_parent.pth").write_text("\n".join(lines), encoding="utf-8")
-        pip = installer or [str(new), "-m", "pip", "--disable-pip-version-check", "install"]
-        _run([*pip, "--quiet", "-r", requirements.name], code)
+
+def _make(python: list[str], folder: Path, requirements: str, start: Start) -> Generator[float, None, None]:
+    new = folder / "bin" / "python"
+    installer = yield from _installer(python[0], new, start)
+    yield from _run([python[0], "-m", "venv", *(["--without-pip"] if installer else []), str(folder)], start)
+    parents = dict.fromkeys((yield from _site_packages(python[0], start)))
+    own = Path((yield from _site_packages(str(new), start))[0])
+    # addsitedir also reads the parent's own .pth files, such as those of editable installs.
+    lines = [f"import site; site.addsitedir({parent!r})" for parent in parents]
+    (own / "_parent.pth").write_text("\n".join(lines), encoding="utf-8")
+    pip = installer or [str(new), "-m", "pip", "--disable-pip-version-check", "install"]
+    yield from _run([*pip, "--quiet", "-r", requirements], start)
 
 
-def _installer(python: str, new: Path) -> list[str] | None:
+def _site_packages(python: str, start: Start) -> Generator[float, None, list[str]]:
+    query = "import sysconfig; print(sysconfig.get_path('purelib')); print(sysconfig.get_path('platlib'))"
+    # Warnings come on the same stream, and before them.
+    return (yield from _run([python, "-c", query], start))[-2:]
+
+
+def _installer(python: str, new: Path, start: Start) -> Generator[float, None, list[str] | None]:
     """What can install into a new environment that has no pip, which is several times faster to make; or None."""
     uv = shutil.which("uv")
     if uv is not None:
         return [uv, "pip", "install", "--python", str(new)]
     try:
-        _run([python, "-c", "import pip"], Path("/"))
+        yield from _run([python, "-c", "import pip"], start)
     except JobError:
         return None
     return [python, "-m", "pip", "--disable-pip-version-check", "--python", str(new), "install"]
@@ -85,12 +106,25 @@ def _key(python: list[str], code: Path, requirements: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def _run(command: list[str], cwd: Path) -> str:
+def _run(command: list[str], start: Start) -> Generator[float, None, list[str]]:
+    """Run a command to its end; return the lines that it printed.
+
+    :raises JobError: if it fails, or takes longer than anybody waits.
+    """
+    lines: list[str] = []
+    container = start(command, lines.append)
+    deadline = time.monotonic() + INSTALL_SECONDS
     try:
-        result = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise JobError(f"AlgorithmError: InstallRequirementsError: {error}, exit code: 1") from error
-    if result.returncode != 0:
-        said = (result.stderr or result.stdout).strip()[-_TAIL:]
-        raise JobError(f"AlgorithmError: InstallRequirementsError: {said}, exit code: {result.returncode}")
-    return result.stdout.strip()
+        while (code := container.poll()) is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                said = f"{command[0]} has not ended after {INSTALL_SECONDS} seconds"
+                raise JobError(f"AlgorithmError: InstallRequirementsError: {said}, exit code: 1")
+            yield left
+    finally:
+        container.kill()
+        container.wait(KILL_SECONDS)
+    if code != 0:
+        said = "\n".join(lines).strip()[-_TAIL:]
+        raise JobError(f"AlgorithmError: InstallRequirementsError: {said}, exit code: {code}")
+    return lines

@@ -12,11 +12,12 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from airflow_spot.local.audit import read_audit
 from airflow_spot.local.aws import client_environment, make_client
@@ -25,6 +26,17 @@ from airflow_spot.local.settings import DEFAULT_REGION, Settings
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 STDERR_TAIL = 4000
+
+_lifelines: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
+"""Pipes to services of this process. A child that was forked, and has no such claim, must not keep them open."""
+
+
+def _drop_lifelines() -> None:
+    for pipe in list(_lifelines):
+        pipe.close()
+
+
+os.register_at_fork(after_in_child=_drop_lifelines)
 
 
 class LocalSageMaker:
@@ -132,10 +144,13 @@ class LocalSageMaker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                # A buffer has a lock, which a child could find taken for ever when it closes the pipe.
+                bufsize=0,
                 start_new_session=True,
                 env=_clean_environment(),
             )
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 - both are pipes
+        _lifelines.add(self._process.stdin)
         try:
             self._process.stdin.write(settings.to_json().encode() + b"\n")
             self._process.stdin.flush()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,8 @@ class SimulatedInstances:
         self._recorded = False
         self._checkpoints: Checkpoints | None = None
 
-    def prepare(self) -> None:
+    def prepare(self, wake: Callable[[], None]) -> Generator[float, None, None]:
+        yield from ()  # it never waits
         job = self._job
         config = job.request.get("CheckpointConfig")
         if config is None:

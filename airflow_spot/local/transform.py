@@ -79,12 +79,15 @@ class TransformJob:
         facts = {} if reason is None else {"FailureReason": reason[:REASON_CHARACTERS]}
         self.enter(backend, status, TransformEndTime=backend.clock.now(), **facts)
 
-    def stop(self) -> None:
-        """Have it end soon: the process is asked to, so that no request goes on."""
+    def stop(self, grace_seconds: float) -> None:
+        """Have it end soon. Does not wait.
+
+        :param grace_seconds: that the model's process has; its end breaks off whatever request goes on.
+        """
         self.stopping.set()
         server = self.server
         if server is not None:
-            server.terminate()
+            threading.Thread(target=server.stop, args=(grace_seconds,), name=f"stop-{self.name}", daemon=True).start()
 
 
 def create_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -115,9 +118,10 @@ def stop_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
     with job.lock:
         if job.status in TERMINAL:
             raise validation(f"The request was rejected because the transform job is in status {job.status}.")
-        if job.status != "Stopping":
-            job.enter(backend, "Stopping")
-    job.stop()
+        if job.status == "Stopping":
+            return {}
+        job.enter(backend, "Stopping")
+    job.stop(backend.settings.grace_seconds)
     return {}
 
 
@@ -125,7 +129,7 @@ def close(backend: Backend) -> None:
     """End all jobs, because the service ends."""
     for job in backend.store.transform_jobs:
         job.abandoned = True
-        job.stop()
+        job.stop(0.0)
     join_all(job.thread for job in backend.store.transform_jobs)
 
 

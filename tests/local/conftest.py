@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from tests.local.jobs import Jobs
+from tests.local.jobs import GRACE_SECONDS, Jobs
 
 
 @pytest.fixture(scope="session")
 def sm() -> Iterator[LocalSageMaker]:
     """One service for all tests that need no market of their own."""
-    with LocalSageMaker(grace_seconds=1.5, capacity_wait_seconds=0.5, checkpoint_seconds=0.2) as service:
+    with LocalSageMaker(grace_seconds=GRACE_SECONDS, capacity_wait_seconds=0.5, checkpoint_seconds=0.2) as service:
         yield service
 
 

@@ -20,6 +20,8 @@ T = TypeVar("T")
 BUCKET = "bucket"
 ROLE = "arn:aws:iam::123456789012:role/trainer"
 DEADLINE_SECONDS = 40.0
+GRACE_SECONDS = 1.5
+"""Of the service that most tests share."""
 
 COUNTER = """
     import os, time

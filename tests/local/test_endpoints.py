@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.keeper import FIRST_PAUSE_SECONDS
 from tests.local.jobs import ROLE, Jobs, alive, until
 
 ADDER = """
@@ -214,16 +215,55 @@ def test_an_error_of_the_script_is_a_model_error(endpoints: Endpoints) -> None:
     assert endpoints.ask(name, [1]) == [11]
 
 
-def test_a_container_that_dies_fails_its_endpoint(endpoints: Endpoints) -> None:
-    script = "import os\ndef model_fn(d):\n    return 1\ndef input_fn(body, kind):\n    os._exit(9)\n"
-    name = endpoints.serve({"code/inference.py": script})
+FRAGILE = """
+    import json, os
+    LOADED = "/opt/ml/loaded"
+    def model_fn(model_dir):
+        times = int(open(LOADED).read()) + 1 if os.path.exists(LOADED) else 1
+        with open(LOADED, "w") as file:
+            file.write(str(times))
+        if times == 2:
+            os._exit(7)
+        return times
+    def transform_fn(times, body, content_type, accept):
+        if json.loads(body) == "die":
+            os._exit(9)
+        return json.dumps(times)
+"""
+"""Dies when it is told to, and at its second start."""
+
+
+def test_a_container_that_dies_is_started_anew_and_its_endpoint_stays_in_service(endpoints: Endpoints) -> None:
+    name = endpoints.serve({"code/inference.py": FRAGILE})
+    # What it serves is what it was deployed with.
+    endpoints.jobs.s3.delete_object(Bucket="bucket", Key=f"{name}/model.tar.gz")
+    statuses: list[str] = []
+
+    def answer() -> Any:
+        statuses.append(endpoints.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"])
+        try:
+            return endpoints.ask(name, "hello")
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ModelError"
+            return None
+
     with pytest.raises(ClientError) as failed:
-        endpoints.ask(name, [1])
+        endpoints.ask(name, "die")
     assert failed.value.response["Error"]["Code"] == "ModelError"
-    answer = until(
-        lambda: endpoints.sagemaker.describe_endpoint(EndpointName=name).get("FailureReason"), "the endpoint fails"
-    )
-    assert "exited with 9" in answer
+    assert answer() is None
+    assert until(answer, "the container is back") == 3
+    assert set(statuses) == {"InService"}
+    assert "FailureReason" not in endpoints.sagemaker.describe_endpoint(EndpointName=name)
+    codes = [line["code"] for line in endpoints.jobs.events("process", job=name, action="exited")]
+    assert codes == [9, 7]
+    processes = endpoints.jobs.events("process", job=name, action="started")
+    assert [line["start"] for line in processes] == [1, 2, 3]
+    assert processes[2]["time"] - processes[1]["time"] >= 2 * FIRST_PAUSE_SECONDS
+    # Deleted while it is down, it does not come back.
+    with pytest.raises(ClientError):
+        endpoints.ask(name, "die")
+    until(lambda: ended(endpoints, name), "it is deleted")
+    assert not any(alive(line["pid"]) for line in endpoints.jobs.events("process", job=name, action="started"))
 
 
 def test_names_are_taken_once_in_the_words_that_the_stock_operator_reads(endpoints: Endpoints) -> None:

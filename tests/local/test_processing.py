@@ -192,6 +192,26 @@ def test_a_stopped_job_may_save_its_results(processing: Processing) -> None:
     assert refused.value.response["Error"]["Code"] == "ValidationException"
 
 
+def test_a_job_that_is_stopped_while_it_downloads_never_runs(processing: Processing) -> None:
+    request = processing.request("print('ran')")
+    name = request["ProcessingJobName"]
+    processing.jobs.sm.set_faults(f"s3:GetObject=slow:seconds=1.5,key={name}/*")
+    try:
+        processing.sagemaker.create_processing_job(**request)
+        processing.sagemaker.stop_processing_job(ProcessingJobName=name)
+        job = processing.describe(name)
+        assert (job["ProcessingJobStatus"], "ProcessingEndTime" in job) == ("Stopping", False)
+        processing.sagemaker.stop_processing_job(ProcessingJobName=name)
+        job = processing.end(name)
+    finally:
+        processing.jobs.sm.set_faults("")
+    assert (job["ProcessingJobStatus"], job.get("FailureReason")) == ("Stopped", None)
+    assert "ProcessingStartTime" not in job
+    assert processing.jobs.events("process", job=name) == []
+    states = [line["status"] for line in processing.jobs.events("state", job=name)]
+    assert states == ["Stopping", "Stopped"]
+
+
 def test_a_job_ends_when_its_time_is_over(processing: Processing) -> None:
     job = processing.run(SLEEPER, StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert job["ProcessingJobStatus"] == "Stopped"

@@ -96,6 +96,31 @@ def test_nothing_is_left_after_sigkill_of_the_owner(tmp_path: Path) -> None:
     process.stdin.close()
 
 
+def test_a_forked_child_of_the_owner_does_not_keep_the_service_alive() -> None:
+    code = (
+        "import os, sys, time\n"
+        "from airflow_spot.local import LocalSageMaker\n"
+        "service = LocalSageMaker()\n"
+        "service.start()\n"
+        "if os.fork() == 0:\n"
+        "    service.client('sagemaker').list_models()\n"
+        "    print(service.pid, os.getpid(), flush=True)\n"
+        "    time.sleep(300)\n"
+        "time.sleep(300)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as owner:
+        assert owner.stdout is not None
+        service, child = map(int, owner.stdout.readline().split())
+        try:
+            owner.kill()
+            owner.wait()
+            until(lambda: not alive(service), "the service ends", 15)
+            assert alive(child)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
 def test_a_service_that_does_not_start_says_why() -> None:
     with LocalSageMaker() as service:
         port = int(service.endpoint_url.rpartition(":")[2])

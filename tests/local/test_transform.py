@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.transform_run import below
-from tests.local.jobs import BUCKET, ROLE, Jobs, alive, until
+from tests.local.jobs import BUCKET, GRACE_SECONDS, ROLE, Jobs, alive, until
 from tests.local.transforms import Transforms
 
 
@@ -206,6 +208,32 @@ def test_a_stopped_job_stores_nothing(transforms: Transforms) -> None:
     with pytest.raises(ClientError, match="in status Stopped") as refused:
         transforms.sagemaker.stop_transform_job(TransformJobName=name)
     assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+
+DEAF = """
+    import signal, time
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    def model_fn(model_dir):
+        return None
+    def transform_fn(model, body, content_type, accept):
+        print("waiting")
+        time.sleep(600)
+"""
+
+
+def test_a_model_that_ignores_sigterm_is_killed_after_the_grace(transforms: Transforms) -> None:
+    transforms.put("a.csv", "1\n")
+    name = transforms.start(transforms.model(DEAF))
+    until(lambda: transforms.jobs.events("process", job=name, action="started") or None, "the model's process starts")
+    until(lambda: "waiting" in transforms.log(name)[0], "the model is asked")
+    began = time.monotonic()
+    transforms.sagemaker.stop_transform_job(TransformJobName=name)
+    assert time.monotonic() - began < GRACE_SECONDS
+    assert transforms.end(name)["TransformJobStatus"] == "Stopped"
+    assert GRACE_SECONDS <= time.monotonic() - began < GRACE_SECONDS + 5
+    (process,) = transforms.jobs.events("process", job=name, action="exited")
+    assert process["code"] == 128 + signal.SIGKILL
+    assert not alive(process["pid"])
 
 
 def test_a_job_may_be_stopped_before_its_model_answers(transforms: Transforms) -> None:
