@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import shlex
+import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -113,15 +114,12 @@ def run(args: argparse.Namespace) -> int:
         from airflow_spot.local.aws import client_environment, require_moto
         from airflow_spot.local.images import parse_image
         from airflow_spot.local.serve import serve
-        from airflow_spot.local.settings import Settings
+        from airflow_spot.local.settings import Settings, url
 
         require_moto()
     except ModuleNotFoundError as error:
         print(f"airflow-spot local needs {error.name}: pip install 'airflow-spot[local]'", file=sys.stderr)
         return 2
-    if args.env:
-        print(_exports(client_environment(f"http://{args.host}:{args.port}", args.region)))
-        return 0
     try:
         settings = Settings(
             directory=str(args.dir.absolute()) if args.dir else "",
@@ -143,14 +141,23 @@ def run(args: argparse.Namespace) -> int:
             keep=args.keep,
             log_level=args.log_level.upper(),
         )
+        if args.env:
+            if args.port == 0:
+                raise ValueError("--env needs the port of the service; --port 0 takes a free one, which it cannot know")
+            print(_exports(client_environment(url(args.host, args.port), args.region)))
+            return 0
         if not _is_loopback(args.host):
             print(
                 f"WARNING: listening on {args.host}: whoever reaches this port runs programs as you.", file=sys.stderr
             )
-        if settings.temporary:
-            # Made last: an option that is refused must leave nothing.
-            settings = replace(settings, directory=tempfile.mkdtemp(prefix="airflow-spot-local-"))
-        return serve(settings, ready=_say_ready)
+        if not settings.temporary:
+            return serve(settings, ready=_say_ready)
+        # Made last: an option that is refused must leave nothing.
+        folder = tempfile.mkdtemp(prefix="airflow-spot-local-")
+        try:
+            return serve(replace(settings, directory=folder), ready=_say_ready)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except ValueError as error:
         print(f"airflow-spot local: {error}", file=sys.stderr)
         return 2

@@ -324,7 +324,9 @@ class SageMakerSpotTrainingHook(SageMakerHook):
     def listed(self, name_contains: str) -> list[str]:
         """List jobs by a part of their names; empty, said, where that is not permitted."""
         try:
-            pages = self.client.get_paginator("list_training_jobs").paginate(NameContains=name_contains)
+            pages = self.client.get_paginator("list_training_jobs").paginate(
+                NameContains=name_contains, SortBy="CreationTime", SortOrder="Descending"
+            )
             return [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
         except ClientError as error:
             if not _denied(error):

@@ -20,7 +20,8 @@ class Audit:
     Every line has ``time`` (service time, seconds since the epoch) and ``event``:
 
     - ``call``: ``operation``, ``region``, ``resource`` (name or ARN), ``error`` (code or null), ``fault`` (the kind
-      that struck it, or null). Never a value of a hyperparameter or of the environment.
+      that struck it, or null). InvokeEndpoint is one of them. Never a value of a hyperparameter or of the environment,
+      and no body.
     - ``fault``: ``operation``, ``kind``, ``key``: a call that was cut before it was carried out.
     - ``state``: ``job``, ``kind``, ``status``, ``secondary``, ``message``.
     - ``capacity``: ``job``, ``action`` (``granted``, ``reclaimed``, ``none``), ``instance_type``, ``spot``,
@@ -32,7 +33,8 @@ class Audit:
     - ``progress``, of the simulated engine: ``job``, ``action`` (``resumed`` from a checkpoint, ``saved`` in one),
       ``start``, ``uri``, ``seconds`` (of training that the checkpoint holds).
     - ``tuning``: ``job``, ``action`` (``launched``, ``waits`` for a quota, ``stopped-early``), ``training_job``.
-    - ``inert``: ``job``, ``members``: what the request asks for and has no effect here.
+    - ``inert``: ``job`` (or the model or endpoint configuration), ``members``: what the request asks for and has no
+      effect here.
     - ``page``: ``action`` (``interrupt``, ``stop``, ``capacity-off``, ``capacity-on``), ``job`` (or null): a button of
       the web page.
     - ``service``: ``action`` (``started``, ``stopped``), ``pid``.

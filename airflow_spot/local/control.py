@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +25,12 @@ def answer(backend: Backend, request: Request) -> Response:
         return _json({"error": f"no action {request.path}; there are {', '.join(ACTIONS)}"}, 404)
     try:
         body = json.loads(request.get_data() or b"{}")
+        if not isinstance(body, dict):
+            raise ValueError("the body is not a JSON object")
         return _json(action(backend, body))
     except ServiceError as error:
         return _json({"error": error.message}, 400)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         return _json({"error": f"{type(error).__name__}: {error}"}, 400)
 
 
@@ -41,28 +44,46 @@ def _health(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
 
 def _interrupt(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     """``{"job": name, "region": optional, "down": seconds without capacity, default 0}``."""
-    region = body.get("region") or backend.settings.region
-    backend.engine.interrupt(region, body["job"], float(body.get("down", 0)))
+    backend.engine.interrupt(_region(backend, body), _text(body, "job"), _down(body))
     return {}
 
 
 def _crash(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     """``{"job": name, "region": optional}``."""
-    backend.engine.crash(body.get("region") or backend.settings.region, body["job"])
+    backend.engine.crash(_region(backend, body), _text(body, "job"))
     return {}
 
 
 def _faults(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     """``{"plan": plan}``: replaces the plan; empty ends all faults."""
-    backend.faults.set(body["plan"])
+    backend.faults.set(_text(body, "plan"))
     return {}
 
 
 def _market(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     """``{"spot": spec, "on_demand": spec}``, either or both."""
-    backend.capacity.set_markets(spot=body.get("spot"), on_demand=body.get("on_demand"))
+    markets = {name: _text(body, name) for name in ("spot", "on_demand") if body.get(name) is not None}
+    backend.capacity.set_markets(**markets)
     backend.engine.wake_all()
     return {}
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {value!r}; it must be a text")
+    return value
+
+
+def _region(backend: Backend, body: dict[str, Any]) -> str:
+    return _text(body, "region") if body.get("region") else backend.settings.region
+
+
+def _down(body: dict[str, Any]) -> float:
+    value = body.get("down", 0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f"down is {value!r}; it must be a finite number of seconds, not negative")
+    return float(value)
 
 
 ACTIONS: dict[str, Callable[[Backend, dict[str, Any]], dict[str, Any]]] = {
@@ -77,9 +98,12 @@ ACTIONS: dict[str, Callable[[Backend, dict[str, Any]], dict[str, Any]]] = {
 def is_loopback(address: str | None) -> bool:
     """Whether an address is this machine's own."""
     try:
-        return address is not None and ipaddress.ip_address(address).is_loopback
+        known = ipaddress.ip_address(address or "")
     except ValueError:
         return False
+    # A socket for both families shows IPv4 so; Python before 3.13 takes that for foreign.
+    mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
+    return (mapped or known).is_loopback
 
 
 def _json(content: dict[str, Any], status: int = 200) -> Response:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -83,7 +83,13 @@ class _Progress:
 class Faults:
     """The plan in force. Thread-safe; can be replaced while calls come in."""
 
-    def __init__(self, plan: str = "") -> None:
+    def __init__(self, plan: str = "", operations: Collection[str] = ()) -> None:
+        """
+        :param operations: of the service, S3's with ``s3:``; a plan's patterns have to match one of them, if any is
+            given.
+        :raises ValueError: as :meth:`set` does.
+        """
+        self._operations = operations
         self._lock = threading.Lock()
         self._strikes: list[_Progress] = []
         self._states: list[Rule] = []
@@ -94,7 +100,7 @@ class Faults:
 
         :raises ValueError: if it is wrong; then the one before stays.
         """
-        rules = parse_faults(plan)
+        rules = parse_faults(plan, self._operations)
         with self._lock:
             self._strikes = [
                 _Progress(rule, generator=random.Random(rule.seed))  # noqa: S311 - a simulation, not a secret
@@ -127,12 +133,17 @@ def first_error(rules: Iterable[Rule]) -> ServiceError | None:
     return next((ERRORS[rule.kind] for rule in rules if rule.kind in ERRORS), None)
 
 
-def parse_faults(plan: str) -> list[Rule]:
+def parse_faults(plan: str, operations: Collection[str] = ()) -> list[Rule]:
     """Read a plan.
 
+    :param operations: one of which each pattern has to match, if any is given.
     :raises ValueError: naming the entry that is wrong.
     """
-    return [_rule(plan, entry.strip()) for entry in plan.split(";") if entry.strip()]
+    rules = [_rule(plan, entry.strip()) for entry in plan.split(";") if entry.strip()]
+    for rule in rules:
+        if operations and not any(fnmatchcase(operation, rule.pattern) for operation in operations):
+            raise ValueError(f"faults {plan!r}: no operation of the service is called {rule.pattern!r}")
+    return rules
 
 
 def _rule(plan: str, entry: str) -> Rule:

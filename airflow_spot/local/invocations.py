@@ -14,6 +14,23 @@ from airflow_spot.local.settings import ACCOUNT
 
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 TARGET_VARIANT = "X-Amzn-SageMaker-Target-Variant"
+#: The paths of the runtime API, and the operations that they are.
+OPERATIONS = {
+    "invocations": "InvokeEndpoint",
+    "async-invocations": "InvokeEndpointAsync",
+    "invocations-response-stream": "InvokeEndpointWithResponseStream",
+}
+#: Other ways to be answered, which the endpoints here do not have.
+_REFUSED = {
+    f"X-Amzn-SageMaker-{header}": member
+    for header, member in {
+        "Target-Model": "TargetModel",
+        "Target-Container-Hostname": "TargetContainerHostname",
+        "Inference-Component": "InferenceComponentName",
+        "Enable-Explanations": "EnableExplanations",
+        "Session-Id": "SessionId",
+    }.items()
+}
 PASSED_ON = ("Content-Type", "Accept", CUSTOM_ATTRIBUTES, "X-Amzn-SageMaker-Inference-Id")
 
 
@@ -22,11 +39,14 @@ def invoke(backend: Backend, region: str, endpoint: str, kind: str, request: Req
 
     :param endpoint: its name.
     :param kind: ``invocations``, or one of the other two paths of the runtime API.
-    :raises ServiceError: ValidationError if the region has no such endpoint, it is not in service, or it has no
-        variant of the name that the request asks for.
+    :raises ServiceError: ValidationError if the region has no such endpoint, it is not in service, it has no variant
+        of the name that the request asks for, or the request asks for what is not implemented.
     """
     if kind != "invocations":
         raise ServiceError("ValidationError", f"{kind} is not implemented by Local SageMaker; use InvokeEndpoint")
+    for header, member in _REFUSED.items():
+        if header in request.headers:
+            raise ServiceError("ValidationError", f"{member} is not implemented by Local SageMaker")
     found = backend.store.endpoints.find(region, endpoint)
     if found is None:
         raise ServiceError("ValidationError", f"Endpoint {endpoint} of account {ACCOUNT} not found.")

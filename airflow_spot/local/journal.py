@@ -66,8 +66,9 @@ class Journal:
         self._write({"deleted": [job.region, job.name], "arn": job.arn})
 
     def tagged(self, arn: str, tags: dict[str, str]) -> None:
-        """All tags of a resource."""
-        self._write({"tagged": arn, "tags": tags})
+        """All tags of a resource. Those of what is not remembered itself are not either."""
+        if ":training-job/" in arn:
+            self._write({"tagged": arn, "tags": tags})
 
     def close(self) -> None:
         """Close the file; later changes are not remembered."""
@@ -99,6 +100,9 @@ class Journal:
             elif "tagged" in line:
                 self.tags[line["tagged"]] = line["tags"]
         self.jobs = list(jobs.values())
+        # Earlier releases wrote down those of other resources too.
+        known = {job.arn for job in self.jobs}
+        self.tags = {arn: tags for arn, tags in self.tags.items() if arn in known}
 
     def _compact(self, path: Path) -> None:
         lines = [entry for job in self.jobs for entry in (_created(job), _changed(job))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 
 from airflow_spot.local.job import TrainingJob
@@ -40,6 +41,8 @@ class Metrics:
             self._record(name, value, now)
 
     def _record(self, name: str, value: float, now: float) -> None:
+        if not math.isfinite(value):  # which JSON has not, and no tuning job counts
+            return
         with self._job.lock:
             self._job.metrics[name] = {"MetricName": name, "Value": value, "Timestamp": now}
         if self._job.parent is not None:

@@ -12,11 +12,25 @@ from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError, validation
 from airflow_spot.local.events import ENDPOINT_CONFIG, MODEL
+from airflow_spot.local.inert import tell_inert
+from airflow_spot.local.rules import inert
 from airflow_spot.local.states import tell
 from airflow_spot.local.store import Table, arn
 from airflow_spot.local.tags import to_dict
 
 T = TypeVar("T")
+
+_INERT_MODEL = ("VpcConfig", "EnableNetworkIsolation")
+_INERT_CONFIG = ("DataCaptureConfig", "KmsKeyId", "VpcConfig", "EnableNetworkIsolation", "MetricsConfig")
+_INERT_VARIANT = (
+    "CoreDumpConfig",
+    "EnableSSMAccess",
+    "ManagedInstanceScaling",
+    "RoutingConfig",
+    "CapacityReservationConfig",
+)
+#: Of an endpoint configuration: other ways to answer, which the endpoints here do not have.
+_REFUSED = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig")
 
 
 @dataclass(frozen=True)
@@ -128,9 +142,13 @@ def create_model(backend: Backend, call: Call) -> dict[str, Any]:
         raise validation("You must provide either PrimaryContainer or Containers, and not both.")
     if len(several) > 1:
         raise validation(f"Containers has {len(several)} members; inference pipelines are not implemented here")
-    if not (primary or several[0]).get("Image"):
+    container = primary or several[0]
+    if not container.get("Image"):
         raise validation("PrimaryContainer.Image is required: model packages are not implemented by Local SageMaker")
+    if container.get("Mode", "SingleModel") != "SingleModel":
+        raise validation(f"Mode {container['Mode']} is not implemented by Local SageMaker; use SingleModel")
     made = _create(backend, call, _MODEL, call.params["ModelName"])
+    tell_inert(backend, "model", made.name, inert(made.request, _INERT_MODEL))
     return {"ModelArn": made.arn}
 
 
@@ -156,14 +174,26 @@ def create_endpoint_config(backend: Backend, call: Call) -> dict[str, Any]:
     names = [variant["VariantName"] for variant in variants]
     if len(set(names)) != len(names):
         raise validation(f"Production variant names must be unique, and these are not: {', '.join(names)}")
-    if "ShadowProductionVariants" in call.params:
-        raise validation("ShadowProductionVariants are not implemented by Local SageMaker")
+    for member in _REFUSED:
+        if member in call.params:
+            raise validation(f"{member} is not implemented by Local SageMaker")
     for place, variant in enumerate(variants, 1):
+        if "ServerlessConfig" in variant:
+            raise validation(
+                f"ProductionVariants.{place}.member.ServerlessConfig is not implemented by Local SageMaker; use "
+                "InstanceType"
+            )
+        if not variant.get("InstanceType"):
+            raise validation(f"ProductionVariants.{place}.member.InstanceType is required")
         if not variant.get("ModelName"):
             raise validation(f"ProductionVariants.{place}.member.ModelName is required")
         find(backend.store.models, call.region, variant["ModelName"])
     check_weights([float(variant.get("InitialVariantWeight", 1.0)) for variant in variants])
     made = _create(backend, call, _CONFIG, call.params["EndpointConfigName"])
+    members = inert(made.request, _INERT_CONFIG)
+    of_variants = {name for variant in variants for name in inert(variant, _INERT_VARIANT)}
+    members += [f"ProductionVariants.{name}" for name in sorted(of_variants)]
+    tell_inert(backend, "endpoint configuration", made.name, members)
     return {"EndpointConfigArn": made.arn}
 
 

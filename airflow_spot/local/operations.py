@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from airflow_spot.local import endpoints, models, processing, search, summaries, tags, training, transform, tuning
+from airflow_spot.local import (
+    endpoints,
+    invocations,
+    models,
+    processing,
+    search,
+    summaries,
+    tags,
+    training,
+    transform,
+    tuning,
+)
 from airflow_spot.local.api import Operations
+from airflow_spot.local.wire_faults import S3_OPERATIONS
 
 OPERATIONS: Operations = {
     **training.OPERATIONS,
@@ -16,3 +28,6 @@ OPERATIONS: Operations = {
     **tags.OPERATIONS,
     **search.OPERATIONS,
 }
+
+#: What a fault plan can strike.
+STRIKABLE = frozenset({*OPERATIONS, *invocations.OPERATIONS.values(), *(f"s3:{name}" for name in S3_OPERATIONS)})

@@ -23,6 +23,8 @@ from airflow_spot.local.container import Container, OptMl, Spec
 from airflow_spot.local.contract import end, environment, join_all, relocated, upload_folder
 from airflow_spot.local.errors import JobError, validation
 from airflow_spot.local.events import PROCESSING
+from airflow_spot.local.inert import tell_inert
+from airflow_spot.local.rules import inert
 from airflow_spot.local.states import entered, tell
 from airflow_spot.local.store import arn
 from airflow_spot.local.tags import to_dict
@@ -35,6 +37,14 @@ STATES = ("processing", PROCESSING)
 TERMINAL = ("Completed", "Failed", "Stopped")
 HOST = "algo-1"
 MESSAGE_CHARACTERS = 1024
+_INERT = (
+    "NetworkConfig.VpcConfig",
+    "NetworkConfig.EnableNetworkIsolation",
+    "NetworkConfig.EnableInterContainerTrafficEncryption",
+    "ProcessingOutputConfig.KmsKeyId",
+    "ProcessingResources.ClusterConfig.VolumeKmsKeyId",
+    "ExperimentConfig",
+)
 
 
 @dataclass
@@ -279,6 +289,12 @@ def _check(request: dict[str, Any]) -> None:
             raise validation(f"ProcessingInputs {item['InputName']}: S3Input.LocalPath is required")
         if source.get("S3InputMode", "File") != "File":
             raise validation(f"ProcessingInputs {item['InputName']}: S3InputMode must be File in Local SageMaker")
+    for output in request.get("ProcessingOutputConfig", {}).get("Outputs", ()):
+        name = f"ProcessingOutputConfig.Outputs {output['OutputName']}"
+        if "S3Output" not in output or "FeatureStoreOutput" in output:
+            raise validation(f"{name}: only S3Output is implemented by Local SageMaker")
+        if not output["S3Output"].get("LocalPath"):
+            raise validation(f"{name}: S3Output.LocalPath is required")
     cluster = request["ProcessingResources"]["ClusterConfig"]
     if cluster.get("InstanceCount", 1) != 1:
         raise validation(
@@ -298,6 +314,7 @@ def create_processing_job(backend: Backend, call: Call) -> dict[str, Any]:
     backend.store.processing_jobs.add(call.region, job.name, job)
     if tags:
         backend.store.tags[job.arn] = tags
+    tell_inert(backend, "processing job", job.name, inert(request, _INERT))
     tell(backend, PROCESSING, job, job.describe)
     job.thread = threading.Thread(target=Run(backend, job), name=f"processing-{job.name}", daemon=True)
     job.thread.start()

@@ -7,6 +7,7 @@ compared with their case, ``Contains`` without; a property that a job has not sa
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import not_implemented, validation
-from airflow_spot.local.listing import page
+from airflow_spot.local.listing import order, page
 from airflow_spot.local.tags import to_list
 from airflow_spot.local.views import listed
 
@@ -32,11 +33,14 @@ def search(backend: Backend, call: Call) -> dict[str, Any]:
         raise validation(f"SearchExpression has more than {MAX_LEAVES} conditions")
     matches = _expression(expression)
     records = [record for record in _records(backend, call.region) if matches(record)]
-    order = params.get("SortBy", "LastModifiedTime")
-    present = [record for record in records if next(values(record, order), None) is not None]
-    present.sort(key=lambda record: _sortable(next(values(record, order))), reverse=_descending(params))
-    absent = [record for record in records if next(values(record, order), None) is None]
-    items, token = page(present + absent, params, default_size=10)
+    by, descending = order(call)
+
+    def place(record: dict[str, Any]) -> tuple[Any, ...]:
+        value = next(values(record, by), None)
+        # Those that have none come last, in either order.
+        return ((value is not None) is descending, *_sortable(value), record["TrainingJobName"])
+
+    items, token = page(records, params, place, descending=descending)
     total = {"Value": len(records), "Relation": "EqualTo"}
     return {"Results": [{"TrainingJob": record} for record in items], "TotalHits": total, **token}
 
@@ -46,13 +50,10 @@ def _records(backend: Backend, region: str) -> Iterator[dict[str, Any]]:
         yield {**record, "Tags": to_list(backend.store.tags.get(job.arn, {}))}
 
 
-def _descending(params: dict[str, Any]) -> bool:
-    return bool(params.get("SortOrder", "Descending") == "Descending")
-
-
 def _sortable(value: Any) -> tuple[int, float, str]:
     number = _number(value)
-    return (0, number, "") if number is not None else (1, 0.0, str(value))
+    # NaN, which a hyperparameter may be, has no place among numbers.
+    return (0, number, "") if number is not None and math.isfinite(number) else (1, 0.0, str(value))
 
 
 Predicate = Callable[[dict[str, Any]], bool]

@@ -6,13 +6,14 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.serving import LISTEN_QUEUE, BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import Client
 
 from airflow_spot.local import endpoints, processing, transform
@@ -28,12 +29,13 @@ from airflow_spot.local.faults import Faults
 from airflow_spot.local.images import Images
 from airflow_spot.local.journal import Journal
 from airflow_spot.local.logs import Logs
+from airflow_spot.local.operations import STRIKABLE
 from airflow_spot.local.quotas import parse_quotas
 from airflow_spot.local.recovery import last_time, lock, remember, resume
 from airflow_spot.local.requirements import Environments
 from airflow_spot.local.s3_mirror import SIGNED, S3Mirror
 from airflow_spot.local.server import Server
-from airflow_spot.local.settings import Settings
+from airflow_spot.local.settings import Settings, url
 from airflow_spot.local.store import Store
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ def build(settings: Settings) -> Backend:
         logs=Logs(aws, clock),
         capacity=capacity,
         engine=engine,
-        faults=Faults(settings.faults),
+        faults=Faults(settings.faults, STRIKABLE),
         quotas=parse_quotas(settings.quotas),
         environments=Environments(settings.root / "environments"),
         journal=Journal(None if settings.temporary else settings.root / "jobs.jsonl"),
@@ -90,14 +92,23 @@ def build(settings: Settings) -> Backend:
 def listen(backend: Backend) -> BaseWSGIServer:
     """Bind the port and tell the service its own address. Who calls waits until :func:`answer`.
 
-    :raises OSError: if the port is taken.
+    :raises OSError: if the port is taken, or the machine has no such address.
     """
     settings = backend.settings
-    server = make_server(settings.host, settings.port, _nobody, threaded=True, request_handler=_Handler)
-    # A service on all addresses is still reached on loopback by its own jobs.
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
-    backend.aws.endpoint_url = f"http://{host}:{server.server_port}"
+    # werkzeug would end the process where it cannot bind.
+    with _bound(settings.host, settings.port) as bound:
+        server = make_server(
+            settings.host, settings.port, _nobody, threaded=True, request_handler=_Handler, fd=bound.fileno()
+        )
+    backend.aws.endpoint_url = url(settings.host, server.port)
     return server
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    if ":" not in host:
+        return socket.create_server((host, port), backlog=LISTEN_QUEUE)
+    both = socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=socket.AF_INET6, backlog=LISTEN_QUEUE, dualstack_ipv6=both)
 
 
 def _nobody(environ: Any, start_response: Any) -> Any:
@@ -123,7 +134,7 @@ def answer(backend: Backend, server: BaseWSGIServer) -> None:
 
 
 def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int | None = None) -> int:
-    """Run until SIGTERM or SIGINT.
+    """Run until SIGTERM, SIGINT or, unless it is ignored as nohup has it, SIGHUP.
 
     :param ready: called once the port takes calls.
     :param lifeline: a descriptor; the service also ends when it is closed at the other end, however that went.
@@ -131,19 +142,18 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
     """
     logging.basicConfig(stream=sys.stderr, level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: done.set())
     died = last_time(settings.root / "audit.jsonl")
     try:
         backend = build(settings)
         server = listen(backend)
     except (ValueError, OSError) as error:
         print(f"airflow-spot local: {error}", file=sys.stderr)  # noqa: T201 - this is a command's error
-        if lifeline is None:
-            # Otherwise the owner still wants to read the log in it, and removes it then.
-            _remove(settings)
+        # A directory of its own is removed by the caller, who may want to read the log in it.
         return 1
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
     # Before the first answer, so that no stop or list can come to a job that nobody drives. What the jobs ask S3 for
     # waits in the port's queue meanwhile.
     resume(backend, died)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import time
 import uuid
@@ -22,14 +23,15 @@ from airflow_spot.local.operations import OPERATIONS
 from airflow_spot.local.page import Page
 from airflow_spot.local.roles import Roles
 from airflow_spot.local.s3_mirror import CHANGES, S3Mirror, buffer_body
-from airflow_spot.local.validate import operation_model, validate
+from airflow_spot.local.validate import operation_model, validate, without_nulls
 from airflow_spot.local.wire_faults import cut, has, read_half, s3_operation
 
 log = logging.getLogger(__name__)
 
 TARGET = "SageMaker."
 JSON_TYPE = "application/x-amz-json-1.1"
-INVOCATIONS = re.compile(r"/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)")
+ERROR_TYPE = "x-amzn-ErrorType"
+INVOCATIONS = re.compile(rf"/endpoints/([^/]+)/({'|'.join(invocations.OPERATIONS)})")
 _NAMES = ("Name", "Arn")
 #: Services that make rules for events.
 _MAKE_RULES = frozenset({"events", "cloudformation"})
@@ -79,7 +81,6 @@ class Server:
     def _operation(self, operation: str, request: Request) -> Response:
         region = scope(request.environ)[0] or self._backend.settings.region
         params: dict[str, Any] = {}
-        result: dict[str, Any] = {}
         faults = self._strike(operation, "", request.environ)
         error = first_error(faults)
         try:
@@ -91,23 +92,30 @@ class Server:
             if handler is None:
                 raise not_implemented(operation)
             validate(operation, params)
-            result = handler(self._backend, Call(operation, params, region))
+            answer = json_answer(handler(self._backend, Call(operation, without_nulls(params), region)))
         except ServiceError as raised:
-            error = raised
+            answer = error_response(raised)
         except Exception as raised:
             log.exception("%s failed", operation)
-            error = ServiceError("InternalFailure", f"Local SageMaker: {type(raised).__name__}: {raised}", 500)
+            message = f"Local SageMaker: {type(raised).__name__}: {raised}"
+            answer = error_response(ServiceError("InternalFailure", message, 500))
+        return self._called(operation, region, _resource(params), faults, answer, request)
+
+    def _called(
+        self, operation: str, region: str, resource: str | None, faults: list[Rule], answer: Response, request: Request
+    ) -> Response:
+        """Write a call into the audit log, and give it its answer, unless a fault cuts that off."""
         self._backend.audit.write(
             "call",
             operation=operation,
             region=region,
-            resource=_resource(params),
-            error=error.code if error else None,
+            resource=resource,
+            error=answer.headers.get(ERROR_TYPE),
             fault=faults[0].kind if faults else None,
         )
         if has(faults, "cut-after"):
             cut(request.environ)
-        return _json(result) if error is None else error_response(error)
+        return answer
 
     def _rest_of_aws(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         service = scope(environ)[1]
@@ -148,10 +156,16 @@ class Server:
 
     def _invocation(self, endpoint: str, kind: str, request: Request) -> Response:
         region = scope(request.environ)[0] or self._backend.settings.region
+        operation = invocations.OPERATIONS[kind]
+        faults = self._strike(operation, "", request.environ)
+        error = first_error(faults)
         try:
-            return invocations.invoke(self._backend, region, endpoint, kind, request)
-        except ServiceError as error:
-            return error_response(error)
+            if error is not None:
+                raise error
+            answer = invocations.invoke(self._backend, region, endpoint, kind, request)
+        except ServiceError as raised:
+            answer = error_response(raised)
+        return self._called(operation, region, endpoint, faults, answer, request)
 
 
 def scope(environ: dict[str, Any]) -> tuple[str, str]:
@@ -162,14 +176,19 @@ def scope(environ: dict[str, Any]) -> tuple[str, str]:
 
 def error_response(error: ServiceError) -> Response:
     """An error as the JSON protocol has it."""
-    response = _json({"__type": error.code, "message": error.message}, error.status)
-    response.headers["x-amzn-ErrorType"] = error.code
+    response = json_answer({"__type": error.code, "message": error.message}, error.status)
+    response.headers[ERROR_TYPE] = error.code
     return response
 
 
-def _json(content: dict[str, Any], status: int = 200) -> Response:
+def json_answer(content: dict[str, Any], status: int = 200) -> Response:
+    """An answer of the JSON protocol.
+
+    :raises ValueError: for a number that JSON has not.
+    """
     headers = {"x-amzn-RequestId": str(uuid.uuid4())}
-    return Response(json.dumps(content), status=status, content_type=JSON_TYPE, headers=headers)
+    # By itself it would write NaN, which most clients do not read.
+    return Response(json.dumps(content, allow_nan=False), status=status, content_type=JSON_TYPE, headers=headers)
 
 
 def _s3_error(error: ServiceError) -> Response:
@@ -180,12 +199,19 @@ def _s3_error(error: ServiceError) -> Response:
 
 def _body(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(request.get_data() or b"{}")
+        body = json.loads(request.get_data() or b"{}", parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise ServiceError("SerializationException", f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise ServiceError("SerializationException", "the body is not a JSON object")
     return body
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number that JSON has, or too large a one")
+    return number
 
 
 def _resource(params: dict[str, Any]) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +14,13 @@ ACCOUNT = "123456789012"
 
 DEFAULT_REGION = "us-east-1"
 DEFAULT_PORT = 5005
+MAX_PORT = 65535
+
+
+def url(host: str, port: int) -> str:
+    """Where this machine reaches a service that listens there: one on all addresses is on loopback too."""
+    name = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 @dataclass(frozen=True)
@@ -70,13 +79,17 @@ class Settings:
             raise ValueError(f"isolation is {self.isolation!r}; it can be 'auto', 'namespace' or 'relocate'")
         if self.engine not in ("process", "simulated"):
             raise ValueError(f"engine is {self.engine!r}; it can be 'process' or 'simulated'")
-        if self.time_scale <= 0:
-            raise ValueError(f"time_scale is {self.time_scale}; it must be above 0")
+        if not 0 <= self.port <= MAX_PORT:
+            raise ValueError(f"port is {self.port}; it must be from 0 to {MAX_PORT}")
+        if not isinstance(logging.getLevelName(self.log_level), int):
+            raise ValueError(f"log_level is {self.log_level!r}; it can be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        if not 0 < self.time_scale < math.inf:
+            raise ValueError(f"time_scale is {self.time_scale}; it must be finite and above 0")
         if self.time_scale != 1 and self.engine != "simulated":
             raise ValueError(f"time_scale is {self.time_scale}; only the simulated engine can be hurried")
         for name in ("grace_seconds", "capacity_wait_seconds"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and not negative")
 
     @property
     def root(self) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
-from airflow_spot.local.listing import page, select
+from airflow_spot.local.listing import in_order, select
 from airflow_spot.local.store import Table
 
 Description = dict[str, Any]
@@ -34,7 +34,7 @@ class Listing:
         """Answer with one page."""
         described = [self.describe(item) for item in self.table(backend).list(call.region)]
         lines = [{name: value for name, value in line.items() if name in self.members} for line in described]
-        items, token = page(select(lines, call.params, self._fields), call.params)
+        items, token = in_order(select(lines, call.params, self._fields), call, self._fields)
         return {self.answer: items, **token}
 
     def _fields(self, line: Description) -> Description:

@@ -48,7 +48,7 @@ def add_tags(backend: Backend, call: Call) -> dict[str, Any]:
 
 def list_tags(backend: Backend, call: Call) -> dict[str, Any]:
     tags = to_list(backend.store.tags.get(_resource(backend, call), {}))
-    items, token = page(tags, call.params, default_size=100)
+    items, token = page(tags, call.params, lambda tag: (tag["Key"],), default_size=100)
     return {"Tags": items, **token}
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-import logging
 from typing import Any
 
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.builtin import metric_definitions
 from airflow_spot.local.errors import in_use, validation
+from airflow_spot.local.inert import tell_inert
 from airflow_spot.local.job import Parent, TrainingJob
-from airflow_spot.local.listing import page, select
+from airflow_spot.local.listing import in_order, select
 from airflow_spot.local.quotas import check_quota
 from airflow_spot.local.rules import DEFAULT_MAX_RUNTIME, check_training_job, inert
 from airflow_spot.local.tags import to_dict
 from airflow_spot.local.views import described, listed
-
-log = logging.getLogger(__name__)
 
 
 def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -49,10 +47,7 @@ def create(backend: Backend, region: str, params: dict[str, Any], parent: Parent
     if tags:
         backend.store.tags[job.arn] = tags
         backend.journal.tagged(job.arn, tags)
-    without_effect = inert(request)
-    if without_effect:
-        backend.audit.write("inert", job=job.name, members=without_effect)
-        log.warning("job %s: accepted, and without effect here: %s", job.name, ", ".join(without_effect))
+    tell_inert(backend, "training job", job.name, inert(request))
     backend.engine.submit(job)
     return job
 
@@ -93,11 +88,19 @@ def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
     late = ["StatusEquals"]
     if backend.faults.state("filter-after-paging", call.operation) is not None:
         late.append("LastModifiedTimeAfter")
-    summaries = [summary for _, summary in listed(backend, call.region, call.operation, full=False)]
+    jobs = listed(backend, call.region, call.operation, full=False)
+    summaries = [summary for job, summary in jobs if _has_reserved(job, call.params)]
     early = {name: value for name, value in call.params.items() if name not in late}
-    items, token = page(select(summaries, early, _fields), call.params)
+    items, token = in_order(select(summaries, early, _fields), call, _fields)
     shown = select(items, {name: call.params[name] for name in late if name in call.params}, _fields)
-    return {"TrainingJobSummaries": [item for item in items if item in shown], **token}
+    return {"TrainingJobSummaries": shown, **token}
+
+
+def _has_reserved(job: TrainingJob, params: dict[str, Any]) -> bool:
+    """Whether a job has the training plan and the warm pool that are asked for. No job here leaves a warm pool."""
+    plan = params.get("TrainingPlanArnEquals")
+    planned = plan is None or job.request["ResourceConfig"].get("TrainingPlanArn") == plan
+    return planned and "WarmPoolStatusEquals" not in params
 
 
 def _fields(line: dict[str, Any]) -> dict[str, Any]:

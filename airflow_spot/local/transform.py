@@ -13,6 +13,7 @@ from airflow_spot.local.backend import Backend
 from airflow_spot.local.contract import join_all
 from airflow_spot.local.errors import validation
 from airflow_spot.local.events import TRANSFORM
+from airflow_spot.local.inert import tell_inert
 from airflow_spot.local.model_server import ModelServer
 from airflow_spot.local.states import entered
 from airflow_spot.local.store import arn
@@ -101,8 +102,7 @@ def create_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
     backend.store.transform_jobs.add(call.region, job.name, job)
     if tags:
         backend.store.tags[job.arn] = tags
-    if members := inert(request):
-        backend.audit.write("inert", job=job.name, members=members)
+    tell_inert(backend, "transform job", job.name, inert(request))
     job.enter(backend, "InProgress")
     job.thread = threading.Thread(target=Run(backend, job), name=f"transform-{job.name}", daemon=True)
     job.thread.start()

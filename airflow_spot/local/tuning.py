@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from airflow_spot.local.api import Call, Operations
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import in_use, validation
+from airflow_spot.local.inert import tell_inert
 from airflow_spot.local.job import TrainingJob
-from airflow_spot.local.listing import page, select
+from airflow_spot.local.listing import in_order, order, select
 from airflow_spot.local.quotas import check_quota
 from airflow_spot.local.rules import inert
 from airflow_spot.local.tags import to_dict
@@ -17,12 +17,10 @@ from airflow_spot.local.tuner import Tuner, enter
 from airflow_spot.local.tuning_job import TuningJob
 from airflow_spot.local.tuning_rules import check_tuning_job, training_request, with_objective, without_effect
 
-log = logging.getLogger(__name__)
-
 
 def create_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
-    params = _without_nulls(call.params)
-    check_tuning_job(params)
+    check_tuning_job(call.params)
+    params = dict(call.params)
     tags = to_dict(params.pop("Tags", []))
     request = with_objective(params)
     now = backend.clock.now()
@@ -35,10 +33,7 @@ def create_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
         backend.store.tuning_jobs.add(call.region, name, job)
         if tags:
             backend.store.tags[job.arn] = tags
-        members = [*without_effect(request), *inert(first)]
-        if members:
-            backend.audit.write("inert", job=name, members=members)
-            log.warning("tuning job %s: accepted, and without effect here: %s", name, ", ".join(members))
+        tell_inert(backend, "tuning job", name, [*without_effect(request), *inert(first)])
         enter(backend, job, "InProgress")
     Tuner(backend, job).start()
     return {"HyperParameterTuningJobArn": job.arn}
@@ -77,8 +72,7 @@ def delete_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
 
 def list_tuning_jobs(backend: Backend, call: Call) -> dict[str, Any]:
     lines = [job.summary() for job in backend.store.tuning_jobs.list(call.region)]
-    chosen = select(lines, {"SortBy": "Name", "SortOrder": "Ascending", **_without_nulls(call.params)}, _fields)
-    items, token = page(chosen, call.params)
+    items, token = in_order(select(lines, call.params, _fields), call, _fields)
     return {"HyperParameterTuningJobSummaries": items, **token}
 
 
@@ -92,32 +86,30 @@ def _fields(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
-    """ListTrainingJobsForHyperParameterTuningJob: by name, ascending, if not asked otherwise [D]."""
-    params = {"SortBy": "Name", "SortOrder": "Ascending", **_without_nulls(call.params)}
+    """ListTrainingJobsForHyperParameterTuningJob."""
     lines = _get(backend, call).summaries()
-    if params.get("StatusEquals"):
-        lines = [line for line in lines if line["TrainingJobStatus"] == params["StatusEquals"]]
-    metric = "FinalHyperParameterTuningJobObjectiveMetric"
-    if params["SortBy"] == "FinalObjectiveMetricValue":  # those without one are not listed [D]
-        lines = sorted((line for line in lines if metric in line), key=lambda line: float(line[metric]["Value"]))
-    else:
-        member = {"Name": "TrainingJobName", "Status": "TrainingJobStatus"}.get(params["SortBy"], params["SortBy"])
-        lines = sorted(lines, key=lambda line: (line[member], line["TrainingJobName"]))
-    if params["SortOrder"] == "Descending":
-        lines.reverse()
-    items, token = page(lines, call.params)
+    if status := call.params.get("StatusEquals"):
+        lines = [line for line in lines if line["TrainingJobStatus"] == status]
+    if order(call)[0] == _METRIC_VALUE:  # those without one are not listed [D]
+        lines = [line for line in lines if _METRIC in line]
+    items, token = in_order(lines, call, _child_fields)
     return {"TrainingJobSummaries": items, **token}
+
+
+_METRIC, _METRIC_VALUE = "FinalHyperParameterTuningJobObjectiveMetric", "FinalObjectiveMetricValue"
+
+
+def _child_fields(line: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Name": line["TrainingJobName"],
+        "Status": line["TrainingJobStatus"],
+        "CreationTime": line["CreationTime"],
+        _METRIC_VALUE: line.get(_METRIC, {}).get("Value"),
+    }
 
 
 def _get(backend: Backend, call: Call) -> TuningJob:
     return backend.store.tuning_jobs.get(call.region, call.params["HyperParameterTuningJobName"])
-
-
-def _without_nulls(value: Any) -> Any:
-    """A request as if what is null in it were absent."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 OPERATIONS: Operations = {

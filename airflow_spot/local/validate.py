@@ -58,6 +58,16 @@ def validate(operation: str, params: dict[str, Any]) -> None:
         raise validation(f"{count}: {'; '.join(errors)}")
 
 
+def without_nulls(value: Any) -> Any:
+    """A request as if what is null in it were absent, which is what null says in AWS's JSON.
+
+    Of one that :func:`validate` has let pass: there null stands for absent members alone.
+    """
+    if isinstance(value, dict):
+        return {name: without_nulls(item) for name, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
 def problems(shape: Shape, value: dict[str, Any]) -> list[str]:
     """What is wrong with a request or an answer, by its shape; nothing if the list is empty.
 

@@ -15,6 +15,16 @@ _SUBRESOURCES = {
 }
 
 
+#: What :func:`s3_operation` calls the calls that there are.
+S3_OPERATIONS = frozenset(
+    {
+        *(name for names in _SUBRESOURCES.values() for name in names.values()),
+        *("ListBuckets", "CreateBucket", "HeadBucket", "DeleteBucket", "PostBucket", "ListObjects"),
+        *("GetObject", "PutObject", "CopyObject", "UploadPart", "HeadObject", "DeleteObject", "PostObject"),
+    }
+)
+
+
 def s3_operation(environ: dict[str, Any]) -> tuple[str, str, str]:
     """Operation, bucket and key of an S3 request in path style: ``("PutObject", "bucket", "some/key")``."""
     # WSGI hands paths over as Latin-1, whatever they are.

@@ -17,10 +17,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_spot.local.errors import ServiceError
+from airflow_spot.local.server import json_answer
 from airflow_spot.local.validate import validate
 from tests.local.jobs import Jobs
 
 OK = "pass"
+PLAN = "arn:aws:sagemaker:us-east-1:123456789012:training-plan/plan"
 
 
 @pytest.fixture(scope="module")
@@ -205,12 +207,15 @@ def test_lists_filter_sort_and_page(jobs: Jobs) -> None:
         )
         return [line["TrainingJobName"][-1] for page in pages for line in page["TrainingJobSummaries"]]
 
-    assert found() == ["a", "c", "b"]
+    assert found() == ["b", "c", "a"]
     assert found(SortBy="CreationTime", SortOrder="Ascending") == ["b", "c", "a"]
+    assert found(SortBy="CreationTime", SortOrder="Descending") == ["a", "c", "b"]
     assert found(SortBy="Name", SortOrder="Ascending") == ["a", "b", "c"]
     assert found(SortBy="Name", SortOrder="Descending") == ["c", "b", "a"]
     assert found(StatusEquals="Failed") == ["c"]
     assert found(StatusEquals="InProgress") == []
+    assert found(WarmPoolStatusEquals="InUse") == []
+    assert found(TrainingPlanArnEquals=PLAN) == []
     # boto3 sends times in whole seconds.
     now = datetime.now(timezone.utc)
     for kind in ("CreationTime", "LastModifiedTime"):
@@ -284,3 +289,58 @@ def test_the_audit_log_has_every_call_and_no_secret(jobs: Jobs) -> None:
     assert [line["secondary"] for line in jobs.events("state", job=name)][-1] == "Completed"
     text = (jobs.sm.dir / "audit.jsonl").read_text()
     assert "hunter" not in text
+
+
+def test_jobs_are_found_by_the_training_plan_that_they_name(jobs: Jobs) -> None:
+    request = put(jobs.request(OK, spot=False), "ResourceConfig.TrainingPlanArn", PLAN)
+    jobs.sagemaker.create_training_job(**request)
+    found = jobs.sagemaker.list_training_jobs(TrainingPlanArnEquals=PLAN, NameContains=request["TrainingJobName"])
+    assert [line["TrainingJobName"] for line in found["TrainingJobSummaries"]] == [request["TrainingJobName"]]
+
+
+@pytest.mark.parametrize("member", ["StoppingCondition", "Tags", "InputDataConfig", "CheckpointConfig", "VpcConfig"])
+def test_null_says_that_a_member_is_absent(jobs: Jobs, member: str) -> None:
+    request = {**jobs.request(OK, spot=False), member: None}
+    status, answer = post(jobs, "SageMaker.CreateTrainingJob", json.dumps(request).encode())
+    assert (status, list(answer)) == (200, ["TrainingJobArn"])
+    assert jobs.end(request["TrainingJobName"])["TrainingJobStatus"] == "Completed"
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("Search", {"Resource": "TrainingJob", "SearchExpression": None, "SortBy": None, "MaxResults": None}),
+        ("ListTrainingJobs", {"NameContains": None, "SortOrder": None, "WarmPoolStatusEquals": None}),
+        ("ListProcessingJobs", {"SortBy": None, "NextToken": None}),
+        ("ListHyperParameterTuningJobs", {"SortBy": None, "StatusEquals": None}),
+    ],
+)
+def test_null_in_a_query_asks_for_nothing(jobs: Jobs, operation: str, body: dict[str, Any]) -> None:
+    assert post(jobs, f"SageMaker.{operation}", json.dumps(body).encode())[0] == 200
+
+
+def test_null_where_a_value_has_to_be_is_refused(jobs: Jobs) -> None:
+    for member, value in (("RoleArn", None), ("HyperParameters", {"a": None}), ("Tags", [None])):
+        status, _ = post(jobs, "SageMaker.CreateTrainingJob", json.dumps({**jobs.request(), member: value}).encode())
+        assert status == 400, member
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_json_has_not_is_refused(jobs: Jobs, value: str) -> None:
+    status, answer = post(jobs, "SageMaker.ListTrainingJobs", b'{"CreationTimeAfter": %s}' % value.encode())
+    assert (status, answer["__type"]) == (400, "SerializationException")
+    assert value in answer["message"]
+
+
+def test_a_metric_that_is_no_number_is_left_out(jobs: Jobs) -> None:
+    request = jobs.request("print('loss=0.5'); print('loss=nan'); print('speed=inf')")
+    definitions = [{"Name": name, "Regex": f"{name}=(.*)"} for name in ("loss", "speed")]
+    request["AlgorithmSpecification"]["MetricDefinitions"] = definitions
+    jobs.sagemaker.create_training_job(**request)
+    metrics = jobs.end(request["TrainingJobName"])["FinalMetricDataList"]
+    assert [(metric["MetricName"], metric["Value"]) for metric in metrics] == [("loss", 0.5)]
+
+
+def test_an_answer_that_is_not_json_is_an_error() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        json_answer({"Value": float("nan")})

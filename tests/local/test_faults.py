@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from hypothesis import strategies as st
 
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.faults import Faults, Rule, parse_faults
+from airflow_spot.local.operations import STRIKABLE
 from airflow_spot.local.views import as_of
+from airflow_spot.local.wire_faults import S3_OPERATIONS, s3_operation
 from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses
 
 
@@ -226,6 +229,35 @@ def test_what_is_wrong_is_named(service: LocalSageMaker, plan: str, part: str) -
     assert part in str(raised.value)
     with pytest.raises(RuntimeError, match="faults"):
         service.set_faults(plan)
+
+
+@pytest.mark.parametrize("pattern", ["CreateTraningJob", "createTrainingJob", "s3:PutObjekt", "Invoke?", "sts:*"])
+def test_an_operation_that_the_service_has_not_is_named(service: LocalSageMaker, pattern: str) -> None:
+    with pytest.raises(RuntimeError, match="no operation of the service") as raised:
+        service.set_faults(f"ListTags=throttle;{pattern}=throttle")
+    assert repr(pattern) in str(raised.value)
+    with pytest.raises(ValueError, match="no operation of the service"):
+        Faults(f"{pattern}=throttle", STRIKABLE)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", "*TrainingJob*", "s3:*", "s3:Put*", "s3:UploadPart", "InvokeEndpoint", "Search", "[CD]*Job"]
+)
+def test_wildcards_and_s3_are_operations_of_the_service(pattern: str) -> None:
+    assert Faults(f"{pattern}=throttle", STRIKABLE).quiet is False
+
+
+def test_each_call_of_s3_has_a_name_that_a_plan_may_give() -> None:
+    queries = ("", "list-type=2", "uploads", "uploadId=1", "delete", "location", "partNumber=1")
+    copy = {"HTTP_X_AMZ_COPY_SOURCE": "a/b"}
+    calls = itertools.product(
+        ("GET", "PUT", "HEAD", "DELETE", "POST"), ("/", "/bucket", "/bucket/key"), queries, ({}, copy)
+    )
+    names = {
+        s3_operation({"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, **more})[0]
+        for method, path, query, more in calls
+    }
+    assert names == S3_OPERATIONS
 
 
 def test_a_plan_is_read() -> None:

@@ -227,7 +227,8 @@ def test_quotas_count_what_runs_and_speak_as_aws_does(local_sagemaker: LocalSage
     assert jobs.end(jobs.start("pass", spot=False))["TrainingJobStatus"] == "Completed"
     running = [
         line["TrainingJobName"]
-        for line in jobs.sagemaker.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
+        for page in jobs.sagemaker.get_paginator("list_training_jobs").paginate(StatusEquals="InProgress")
+        for line in page["TrainingJobSummaries"]
     ]
     for name in running:
         jobs.sagemaker.stop_training_job(TrainingJobName=name)

@@ -130,7 +130,7 @@ def test_jobs_that_are_nearly_right(service: LocalSageMaker) -> None:
 
     created_or_refused()
     service.set_market("always", on_demand_market="always")
-    for line in jobs.sagemaker.list_training_jobs(MaxResults=100)["TrainingJobSummaries"]:
+    for line in jobs.sagemaker.list_training_jobs(MaxResults=100, SortOrder="Descending")["TrainingJobSummaries"]:
         job = jobs.describe(line["TrainingJobName"])
         assert not job.get("FailureReason", "").startswith("InternalServerError"), job["FailureReason"]
 

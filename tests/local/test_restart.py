@@ -11,7 +11,7 @@ import pytest
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.job import TrainingJob
 from airflow_spot.local.journal import Journal
-from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses
+from tests.local.jobs import BUCKET, COUNTER, ROLE, Jobs, statuses
 from tests.local.test_spot import prove_resumption
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
@@ -119,6 +119,25 @@ def test_names_tags_ended_jobs_and_s3_are_there(crash: Crash) -> None:
     assert (odd["Body"].read(), odd["ContentType"], odd["Metadata"]) == (b"odd", "text/x", {"who": "me"})
     assert jobs.keys("gone/") == []
     assert jobs.run("pass")["TrainingJobStatus"] == "Completed"
+
+
+def test_a_new_resource_has_not_the_tags_of_a_dead_one(crash: Crash) -> None:
+    jobs = Jobs(crash.service)
+    model = {"ModelName": "m", "ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "image:1"}}
+    arn = jobs.sagemaker.create_model(**model)["ModelArn"]
+    jobs.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "owner", "Value": "the dead"}])
+    jobs = crash()
+    assert jobs.sagemaker.create_model(**model)["ModelArn"] == arn
+    assert jobs.sagemaker.list_tags(ResourceArn=arn)["Tags"] == []
+
+
+def test_tags_that_belong_to_no_job_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.jsonl"
+    path.write_text('{"tagged": "arn:aws:sagemaker:us-east-1:123456789012:model/m", "tags": {"owner": "the dead"}}\n')
+    journal = Journal(path)
+    journal.close()
+    assert journal.tags == {}
+    assert path.read_text() == ""
 
 
 @pytest.mark.slow

@@ -47,7 +47,8 @@ def bucket(local: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     local.client("s3").create_bucket(Bucket=name)
     yield name
     client = local.client("sagemaker")
-    for job in client.list_training_jobs(StatusEquals="InProgress", MaxResults=100)["TrainingJobSummaries"]:
+    newest = client.list_training_jobs(StatusEquals="InProgress", MaxResults=100, SortOrder="Descending")
+    for job in newest["TrainingJobSummaries"]:
         client.stop_training_job(TrainingJobName=job["TrainingJobName"])
 
 
