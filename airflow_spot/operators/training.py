@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.configuration import conf
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from botocore.exceptions import ClientError
 
 from airflow_spot import config as settings
 from airflow_spot.compat import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
 from airflow_spot.core.decide import Limits
-from airflow_spot.core.durations import human, seconds
-from airflow_spot.core.fields import InvalidField, Shape, coerce
+from airflow_spot.core.durations import human, interval, seconds
+from airflow_spot.core.fields import Shape, coerce
 from airflow_spot.core.identity import RunIdentity, check_s3_uri
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.marks import TryMark
-from airflow_spot.core.outcomes import DENIED_CODES
-from airflow_spot.core.plan import Plan, SpotSettings, build_plan
+from airflow_spot.core.plan import Plan, SpotSettings, build_plan, check_config, section
 from airflow_spot.core.result import build_result
-from airflow_spot.errors import RequestError, SpotTrainingError
+from airflow_spot.errors import SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.links.training import (
     SageMakerCheckpointsLink,
@@ -33,8 +31,10 @@ from airflow_spot.links.training import (
     SageMakerTrainingLogsLink,
 )
 from airflow_spot.operators.checks import check_literals, check_on_config_change
+from airflow_spot.operators.linking import link_to
 from airflow_spot.operators.options import Deferral, RunOptions
 from airflow_spot.operators.preparing import Preparation, ScriptMode, check_resume_from
+from airflow_spot.operators.refusing import nothing_sent, refusal_of
 from airflow_spot.operators.run import TrainingRun
 from airflow_spot.operators.timing import give_up_at
 
@@ -92,7 +92,8 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param check_interval: seconds between two looks at the job. Default: ``[airflow_spot] check_interval``, 30.
     :param events_queue_url: an SQS queue that SageMaker's events come to, see ``docs/events.md`` (templated).
         Default: ``[airflow_spot] events_queue_url``, none.
-    :param max_ingestion_time: seconds after which the task gives up: the job is stopped, and the task fails.
+    :param max_ingestion_time: after which the task gives up, as for ``max_run``: the job is stopped, and the task
+        fails.
     :param check_if_job_exists: accepted, and of no effect: a job's name follows from the run.
     :param action_if_job_exists: accepted, and of no effect, likewise.
     :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. Default:
@@ -158,7 +159,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         print_log: bool = True,
         check_interval: float | None = None,
         events_queue_url: str | None = None,
-        max_ingestion_time: int | None = None,
+        max_ingestion_time: int | str | timedelta | None = None,
         check_if_job_exists: bool = True,
         action_if_job_exists: str = "timestamp",
         stop_on_kill: bool | None = None,
@@ -206,13 +207,9 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     def execute(self, context: Context) -> dict[str, Any]:
         """Train, or go on training, and return what came of it."""
         self._explain_parameters()
-        run = self._begin(context, self._give_up_at(context))
-        if not self.wait_for_completion:
-            run.begin()
-            description = run.submit_only()
-            result = build_result(description, run.history, run.plan.run.key)
-            run.delivered(description)
-            return result
+        with nothing_sent():
+            give_up_at = self._give_up_at(context)
+        run = self._begin(context, give_up_at)
         return self._carry(run, run.begin)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -244,7 +241,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     def _carry(self, run: TrainingRun, enter: Callable[[], None]) -> dict[str, Any]:
         try:
             enter()
-            description, history = run.go()
+            description, history = run.go() if self.wait_for_completion else (run.submit_only(), run.history)
         except Deferral as wait:
             self._defer(run, wait)
         except (AirflowTaskTimeout, KeyboardInterrupt):
@@ -252,20 +249,16 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             raise
         except SpotTrainingError:
             raise  # decided, and no job is live
-        except ClientError as error:
-            denied = error.response["Error"]["Code"] in DENIED_CODES
-            run.stopping.let_go(final=denied)
-            if denied:
-                raise RequestError(
-                    f"Not permitted: sagemaker:{error.operation_name}. Permit it, and clear the task"
-                ) from None
-            raise
-        except Exception:
-            run.stopping.let_go(final=False)
+        except Exception as error:
+            final = refusal_of(error, run)
+            run.stopping.let_go(final=final is not None)
+            if final is not None:
+                raise final from None
             raise
         result = build_result(description, history, run.plan.run.key)
         run.delivered(description)
-        self._sweep(run, description)
+        if self.wait_for_completion:
+            self._sweep(run, description)
         return result
 
     def _sweep(self, run: TrainingRun, description: Mapping[str, Any]) -> None:
@@ -310,7 +303,8 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         ti = context["ti"]
         namespace = settings.namespace()
         map_index = -1 if ti.map_index is None else ti.map_index
-        try:
+        with nothing_sent():
+            check_config(self.config)
             script = self._script()
             plan = self._plan(RunIdentity(namespace, ti.dag_id, ti.run_id, ti.task_id, map_index), script)
             limits = self._limits(plan, give_up_at)
@@ -318,8 +312,6 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             resume_from = check_resume_from(self.resume_from)
             if self.checkpoint_retention is not None:
                 seconds("checkpoint_retention", self.checkpoint_retention)
-        except InvalidField as error:
-            raise RequestError(f"{error}. Nothing was sent to SageMaker") from error
         if counts_differ(plan.ladder):
             self.log.warning("The rungs have different instance counts: a checkpoint sharded by rank fits only one")
         self._run = TrainingRun(
@@ -329,7 +321,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             this_try=TryMark(ti.try_number, ti.max_tries, getattr(context.get("dag_run"), "start_date", None)),
             options=options,
             prepare=Preparation(self.hook, plan, self.config, script, resume_from, namespace),
-            on_attempt=self._link_to(context),
+            on_attempt=link_to(self, context),
             log=self.log,
         )
         return self._run
@@ -349,7 +341,11 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         check_on_config_change(self.on_config_change)
         return RunOptions(
             deferrable=self.deferrable,
-            check_interval=settings.check_interval() if self.check_interval is None else float(self.check_interval),
+            check_interval=(
+                settings.check_interval()
+                if self.check_interval is None
+                else interval("check_interval", self.check_interval)
+            ),
             events_queue_url=settings.events_queue_url(self.events_queue_url),
             print_log=self.print_log,
             resume=coerce(self.resume, Shape("boolean"), "resume"),
@@ -361,7 +357,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         config = dict(self.config)
         if script is not None:
             mode = script.hyperparameters(self.hook.conn_region_name)
-            config["HyperParameters"] = {**config.get("HyperParameters", {}), **mode}
+            config["HyperParameters"] = {**section(config, "HyperParameters"), **mode}
         if config.get("RoleArn"):
             config["RoleArn"] = self.hook.expand_role(config["RoleArn"])
         return build_plan(config, self._settings, run, self.hook.request_shape)
@@ -372,20 +368,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         if self.code_location:
             location = check_s3_uri("code_location", self.code_location)
         else:
-            output = (self.config.get("OutputDataConfig") or {}).get("S3OutputPath", "")
+            output = section(self.config, "OutputDataConfig").get("S3OutputPath", "")
             location = f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
         base = Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
         return ScriptMode(str(self.entry_point), self.source_dir, location, base)
-
-    def _link_to(self, context: Context) -> Any:
-        def link(job_name: str, checkpoint_s3_uri: str) -> None:
-            place = {"region_name": self.hook.conn_region_name, "aws_partition": self.hook.conn_partition}
-            bucket, _, prefix = checkpoint_s3_uri.removeprefix("s3://").partition("/")
-            for kind in (SageMakerTrainingJobLink, SageMakerTrainingLogsLink):
-                kind.persist(context=context, operator=self, job_name=job_name, **place)
-            SageMakerCheckpointsLink.persist(context=context, operator=self, bucket=bucket, prefix=prefix, **place)
-
-        return link
 
     @property
     def _settings(self) -> SpotSettings:
