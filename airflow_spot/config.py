@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from airflow.configuration import conf
 
-from airflow_spot.core.fields import InvalidField, check_queue_url
+from airflow_spot.core.durations import interval
+from airflow_spot.core.fields import check_queue_url
 
 SECTION = "airflow_spot"
 CHECK_INTERVAL_SECONDS = 30.0
@@ -46,10 +47,7 @@ def check_interval() -> float:
 
     :raises InvalidField: it is not above 0.
     """
-    interval = conf.getfloat(SECTION, "check_interval", fallback=CHECK_INTERVAL_SECONDS)
-    if interval <= 0:
-        raise InvalidField("[airflow_spot] check_interval", interval, "must be seconds, above 0")
-    return float(interval)
+    return interval(f"[{SECTION}] check_interval", conf.get(SECTION, "check_interval", fallback=CHECK_INTERVAL_SECONDS))
 
 
 def events_queue_url(of_task: str | None = None) -> str | None:

@@ -36,6 +36,23 @@ def seconds(field: str, value: Any) -> int:
     return int(amount)
 
 
+def interval(field: str, value: Any) -> float:
+    """
+    Read the time between two looks.
+
+    :param field: the parameter's name, for the error.
+    :param value: seconds, which need not be whole, as a number or text.
+    :raises InvalidField: the value is no number, or is not above 0.
+    """
+    try:
+        amount = float("nan" if isinstance(value, bool) else value)
+    except (TypeError, ValueError):
+        amount = float("nan")
+    if not 0 < amount < float("inf"):
+        raise InvalidField(field, value, "must be seconds, above 0")
+    return amount
+
+
 def human(amount: float) -> str:
     """Write seconds as a person reads them: ``3725`` becomes ``1 h 02 min``, ``42`` becomes ``42 s``."""
     whole = round(amount)

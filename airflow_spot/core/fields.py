@@ -22,7 +22,7 @@ class InvalidField(ValueError):
     """
 
     def __init__(self, name: str, value: Any, fix: str) -> None:
-        secret = any(part in SECRET_FIELDS for part in name.replace("[", ".").split("."))
+        secret = any(part in SECRET_FIELDS for part in re.split(r"\W+", name))
         shown = "" if secret else f" is {_shorten(value)}"
         super().__init__(f"{name}{shown}: {fix}")
         self.name = name

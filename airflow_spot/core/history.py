@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow_spot.core.hiding import without_values
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.ladder import Placement
 from airflow_spot.core.marks import (
@@ -40,6 +41,7 @@ class Attempt:
     :param waiting_since: since when it has waited for capacity, while it does.
     :param worked: seconds in which it had its instances, without the span that is not over, which began at
         ``working_since``.
+    :param failure_reason: SageMaker's, without values of hyperparameters and environment.
     :param exit_code: the script's, where it failed.
     :param stop: why we stopped it, if we did.
     :param delivered: the try that handed its result over.
@@ -124,7 +126,7 @@ class Attempt:
             billable_seconds=int(description.get("BillableTimeInSeconds") or 0),
             created=description.get("CreationTime"),
             ended=description.get("TrainingEndTime") or description.get("LastModifiedTime"),
-            failure_reason=reason,
+            failure_reason=without_values(reason, description),
             stop=stop,
             delivered=TryMark.parse(tags.get(TAG_DELIVERED)),
             begun=TryMark.parse(environment.get(ENV_TRY)),

@@ -14,6 +14,8 @@ from airflow_spot.core.fields import InvalidField
 #: In every job name, so that one ``NameContains`` finds all jobs of this package in an account.
 MARKER = "afspot"
 NAME_LIMIT = 63
+#: Of the job names of a task whose id holds no letter or digit that a name may.
+DEFAULT_PREFIX = "training"
 KEY_LENGTH = 10
 
 _NAME = re.compile(
@@ -83,6 +85,15 @@ def legal_prefix(text: str) -> str:
     if not prefix:
         raise InvalidField("TrainingJobName", text, "must hold at least one letter a-z or digit")
     return prefix
+
+
+def default_name(task_id: str) -> str:
+    """Say what a task's jobs are called where the user does not: as the task, as far as its id can be a name."""
+    try:
+        legal_prefix(task_id)
+    except InvalidField:
+        return DEFAULT_PREFIX
+    return task_id
 
 
 def checkpoint_prefix(base: str, run: RunIdentity, generation: int) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
 from typing import Any
 
 from airflow_spot.core.durations import seconds
@@ -40,7 +42,7 @@ class Rung:
     :param instance_type: such as ``"ml.g5.2xlarge"``.
     :param instance_count: how many. Another count than the other rungs' is dangerous where checkpoints are sharded
         by rank: the operator warns.
-    :param spot: managed spot training, or on-demand.
+    :param spot: managed spot training, or on-demand. Left out, as ``use_spot_instances`` says.
     :param attempts: how often to try here, one after the other, before the next rung.
     :param wait: how long an attempt here may wait for capacity before the next rung is tried: seconds, a
         ``timedelta``, or text such as ``"30m"``. It is the operator's own timer, which a job that trains never
@@ -56,7 +58,7 @@ class Rung:
 
     instance_type: str
     instance_count: Any = None
-    spot: Any = True
+    spot: Any = None
     attempts: Any = 1
     wait: Any = None
     subnets: Sequence[str] = ()
@@ -84,13 +86,18 @@ class Rung:
         """
         types = [instance_types] if isinstance(instance_types, str) else instance_types
         if not isinstance(types, (list, tuple)) or not 1 <= len(types) <= PREFERENCES_LIMIT:
-            raise InvalidField("Rung.on_demand", types, f"name one to {PREFERENCES_LIMIT} instance types")
+            raise InvalidField("Rung.on_demand", _shown(types), f"name one to {PREFERENCES_LIMIT} instance types")
         return cls(types[0], spot=False, instance_types=tuple(types), **more)
+
+    @property
+    def on_spot(self) -> bool:
+        """Whether it is managed spot training; where nothing says otherwise, it is."""
+        return self.spot is None or bool(self.spot)
 
     @property
     def placement(self) -> Placement:
         """The instances it asks for."""
-        return Placement(self.instance_type, int(self.instance_count or 1), bool(self.spot))
+        return Placement(self.instance_type, int(self.instance_count or 1), self.on_spot)
 
     def __str__(self) -> str:
         """Name it: unique in its ladder, and the same as long as it asks for the same."""
@@ -118,28 +125,43 @@ def is_unknown_yet(value: Any) -> bool:
     return not hasattr(value, "total_seconds") and is_templated(value)
 
 
-def read_ladder(value: Any, *, instance_count: int = 1) -> tuple[Rung, ...]:
+def read_ladder(value: Any, *, instance_count: int = 1, spot: bool | None = True) -> tuple[Rung, ...]:
     """
     Read a ladder as people and templates write it.
 
-    :param value: a list, or JSON text of one, whose items are a :class:`Rung`, an instance type (spot), a mapping
+    :param value: a list, or JSON text of one, whose items are a :class:`Rung`, an instance type, a mapping
         of a rung's parameters, or ``{"on_demand": [types], ...}``.
     :param instance_count: of the rungs that name none.
-    :raises InvalidField: naming the rung, its field, the value and the fix.
+    :param spot: of the rungs that do not say; None where that is not known yet.
+    :raises InvalidField: naming the rung, its field, the value and the fix; what may hold an environment is not shown.
     """
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
-            raise InvalidField("ladder", value, "must be a list of rungs, or JSON of one") from None
+        except ValueError as error:
+            where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+            text = f"text of {len(value)} characters"
+            raise InvalidField("ladder", text, f"must be a list of rungs, or JSON of one{where}") from None
     if not isinstance(value, (list, tuple)) or not value:
-        raise InvalidField("ladder", value, "must be a list of at least one rung")
+        raise InvalidField("ladder", _shown(value), "must be a list of at least one rung")
     rungs: list[Rung] = []
     for i, item in enumerate(value):
-        rung = _checked(f"ladder[{i}]", _as_rung(f"ladder[{i}]", item), instance_count)
+        try:
+            rung = _checked(f"ladder[{i}]", _as_rung(f"ladder[{i}]", item), instance_count, spot)
+        except InvalidField as error:
+            raise InvalidField(error.name, _shown(error.value), error.fix) from None
         same = sum(1 for other in rungs if str(replace(other, nth=1)) == str(rung))
         rungs.append(replace(rung, nth=same + 1))
     return tuple(rungs)
+
+
+def _shown(value: Any) -> Any:
+    """Show a wrong value where it can be no environment, nor a part of one; else say what it is."""
+    if value is None or isinstance(value, (bool, int, float, timedelta)):
+        return value
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[\w .:-]{0,64}", value) else f"text of {len(value)} characters"
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, Sized) else "")
 
 
 def _as_rung(where: str, item: Any) -> Rung:
@@ -166,7 +188,7 @@ def _as_rung(where: str, item: Any) -> Rung:
     return Rung(**given)
 
 
-def _checked(where: str, rung: Rung, instance_count: int) -> Rung:
+def _checked(where: str, rung: Rung, instance_count: int, spot: bool | None) -> Rung:
     """Give every field its type, whatever a template made of it."""
     for name in ("hyperparameters", "environment"):
         given = getattr(rung, name)
@@ -177,14 +199,18 @@ def _checked(where: str, rung: Rung, instance_count: int) -> Rung:
         raise InvalidField(f"{where}.instance_type", kind, "SageMaker's types begin with ml., as ml.g5.xlarge")
     types = {"spot": _TRUTH, "attempts": _WHOLE, "instance_count": _WHOLE, "volume_size": _WHOLE}
     types |= dict.fromkeys(("subnets", "security_group_ids", "instance_types"), _TEXTS)
-    given = {name: getattr(rung, name) for name in types} | {"instance_count": rung.instance_count or instance_count}
+    left_out = {
+        "instance_count": rung.instance_count or instance_count,
+        "spot": spot if rung.spot is None else rung.spot,
+    }
+    given = {name: getattr(rung, name) for name in types} | left_out
     read = {
         name: coerce(list(value) if isinstance(value, tuple) else value, types[name], f"{where}.{name}")
         for name, value in given.items()
         if value is not None
     }
     read = {name: tuple(value) if isinstance(value, list) else value for name, value in read.items()}
-    if read["spot"] and len(read.get("instance_types", ())) > 1:
+    if read.get("spot") and len(read.get("instance_types", ())) > 1:
         raise InvalidField(
             f"{where}.instance_types", list(read["instance_types"]), "for on-demand only: give each spot type a rung"
         )
@@ -206,8 +232,8 @@ def apply_rung(request: Mapping[str, Any], rung: Rung, *, preferences: bool, max
         return made
     made["ResourceConfig"] = _resources(made.get("ResourceConfig") or {}, rung, preferences)
     stopping = made.setdefault("StoppingCondition", {})
-    made["EnableManagedSpotTraining"] = rung.spot
-    if rung.spot:
+    made["EnableManagedSpotTraining"] = rung.on_spot
+    if rung.on_spot:
         stopping.setdefault("MaxWaitTimeInSeconds", max_wait)
     else:
         stopping.pop("MaxWaitTimeInSeconds", None)
@@ -229,7 +255,7 @@ def apply_rung(request: Mapping[str, Any], rung: Rung, *, preferences: bool, max
 def _resources(given: Mapping[str, Any], rung: Rung, preferences: bool) -> dict[str, Any]:
     left_out = {"InstanceType", "InstanceCount", "InstanceGroups", "InstancePreferences"}
     # Warm pools cannot be used with spot; on the on-demand rung they would keep on costing.
-    left_out |= {"KeepAlivePeriodInSeconds"} if rung.spot else set()
+    left_out |= {"KeepAlivePeriodInSeconds"} if rung.on_spot else set()
     resources = {name: value for name, value in given.items() if name not in left_out}
     count = int(rung.instance_count or given.get("InstanceCount") or 1)
     if preferences and len(rung.instance_types) > 1:

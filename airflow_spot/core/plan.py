@@ -9,7 +9,7 @@ from typing import Any
 from airflow_spot.core import rules
 from airflow_spot.core.durations import seconds
 from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated, plain_copy
-from airflow_spot.core.identity import JobName, RunIdentity, check_s3_uri, checkpoint_prefix, legal_prefix
+from airflow_spot.core.identity import JobName, RunIdentity, check_s3_uri, checkpoint_prefix, default_name, legal_prefix
 from airflow_spot.core.ladder import Rung, apply_rung, is_unknown_yet, read_ladder
 from airflow_spot.core.marks import (
     ENV_ATTEMPT,
@@ -107,23 +107,22 @@ class Plan:
         return request
 
 
-def apply_settings(config: Mapping[str, Any], settings: SpotSettings, default_name: str) -> dict[str, Any]:
+def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: str) -> dict[str, Any]:
     """
     Lay the operator's parameters over a user's ``config``, and the defaults below both.
 
     Works on templates too: what is still one is left for later.
 
     :param config: the stock operator's ``config``. It is not changed.
-    :param default_name: for ``TrainingJobName`` where the config has none.
-    :raises InvalidField: a parameter is no duration.
+    :param task_id: for ``TrainingJobName`` where the config has none.
+    :raises InvalidField: a parameter is no duration, or the config or a section of it is no mapping.
     """
+    check_config(config)
     request = plain_copy({name: value for name, value in config.items() if name != "S3Operations"})
-    request.setdefault("TrainingJobName", default_name)
-    spot = settings.use_spot_instances
-    if isinstance(spot, str) and spot.strip().lower() in ("true", "false"):
-        spot = spot.strip().lower() == "true"
+    request.setdefault("TrainingJobName", default_name(task_id))
+    spot = _truth(settings.use_spot_instances)
     request["EnableManagedSpotTraining"] = spot
-    stopping = _section(request, "StoppingCondition")
+    stopping = section(request, "StoppingCondition")
     for name, parameter, value in (
         ("MaxRuntimeInSeconds", "max_run", settings.max_run),
         ("MaxWaitTimeInSeconds", "max_wait", settings.max_wait),
@@ -194,11 +193,11 @@ def _default_max_wait(max_run: Any) -> int:
 
 
 def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
-    checkpoints = _section(request, "CheckpointConfig")
+    checkpoints = section(request, "CheckpointConfig")
     if settings.checkpoint_s3_uri is not None:
         checkpoints["S3Uri"] = settings.checkpoint_s3_uri
     if "S3Uri" not in checkpoints:
-        output = _section(request, "OutputDataConfig").get("S3OutputPath")
+        output = section(request, "OutputDataConfig").get("S3OutputPath")
         if isinstance(output, str) and not _unrendered(output):
             check_s3_uri("OutputDataConfig.S3OutputPath", output)
             checkpoints["S3Uri"] = f"{output.rstrip('/')}/checkpoints"
@@ -209,11 +208,35 @@ def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[s
     return request
 
 
-def _section(request: Mapping[str, Any], name: str) -> dict[str, Any]:
-    section = request.get(name)
-    if section is not None and not isinstance(section, Mapping):
-        raise InvalidField(name, section, "must be a mapping")
-    return dict(section or {})
+def section(request: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """
+    Take a section of a request; empty where there is none.
+
+    :raises InvalidField: it is no mapping.
+    """
+    found = request.get(name)
+    if found is not None and not isinstance(found, Mapping):
+        raise InvalidField(name, found, "must be a mapping")
+    return dict(found or {})
+
+
+def _truth(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    return value
+
+
+def check_config(config: Any) -> None:
+    """
+    Check that a config is a mapping.
+
+    :raises InvalidField: it is not, such as a template that was rendered to text. It may hold secrets: only its type
+        is shown.
+    """
+    if not isinstance(config, Mapping):
+        native = "; a template gives one with render_template_as_native_obj=True on the DAG"
+        hint = native if isinstance(config, str) else ""
+        raise InvalidField("config", f"a {type(config).__name__}", f"must be a mapping{hint}")
 
 
 def _unrendered(value: Any) -> bool:
@@ -225,8 +248,10 @@ def _ladder(given: Any, request: Mapping[str, Any], shape: Shape, preferences: b
     """Read the ladder, and make every rung's request once: what is wrong with the last one is met before the first."""
     if given is None:
         return (_rung(request),)
-    count = (request.get("ResourceConfig") or {}).get("InstanceCount")
-    ladder = tuple(_as_text(rung, shape) for rung in read_ladder(given, instance_count=int(count or 1)))
+    check_groups(given, request)
+    count = int((request.get("ResourceConfig") or {}).get("InstanceCount") or 1)
+    rungs = read_ladder(given, instance_count=count, spot=bool(request.get("EnableManagedSpotTraining")))
+    ladder = tuple(_as_text(rung, shape) for rung in rungs)
     for i, rung in enumerate(ladder):
         try:
             rules.check(coerce(_on_rung(request, rung, preferences), shape))
@@ -248,14 +273,32 @@ def _as_text(rung: Rung, shape: Shape) -> Rung:
     )
 
 
-def check_ladder(given: Any) -> None:
+def check_ladder(given: Any, use_spot_instances: Any = True) -> None:
     """
     Check a ladder when a DAG is parsed, if it is known by then.
 
+    :param use_spot_instances: what rungs are that do not say.
     :raises InvalidField: naming the rung and its field.
     """
     if given is not None and not is_unknown_yet(given):
-        read_ladder(given)
+        spot = _truth(use_spot_instances)
+        read_ladder(given, spot=spot if isinstance(spot, bool) else None)
+
+
+def check_groups(ladder: Any, config: Mapping[str, Any]) -> None:
+    """
+    Check that a config with a ladder has no instance groups, which a rung's one instance type would replace.
+
+    :raises InvalidField: it has.
+    """
+    resources = config.get("ResourceConfig")
+    groups = resources.get("InstanceGroups") if isinstance(resources, Mapping) else None
+    if groups and ladder is not None and not _unrendered(ladder):
+        raise InvalidField(
+            "ResourceConfig.InstanceGroups",
+            groups,
+            "cannot be used with a ladder, whose rungs have one instance type each: remove one of the two",
+        )
 
 
 def _on_rung(request: Mapping[str, Any], rung: Rung, preferences: bool) -> dict[str, Any]:

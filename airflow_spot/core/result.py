@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from airflow_spot.core.fields import SECRET_FIELDS
+from airflow_spot.core.hiding import told
 from airflow_spot.core.history import History
 from airflow_spot.core.savings import savings_percent
 
@@ -28,8 +29,8 @@ def json_clean(value: Any) -> Any:
 
 
 def without_secrets(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what DescribeTrainingJob said, without hyperparameters and environment."""
-    return {key: json_clean(value) for key, value in description.items() if key not in _LEFT_OUT}
+    """Give what DescribeTrainingJob said, without hyperparameters and environment, and their values."""
+    return {key: json_clean(value) for key, value in told(description).items() if key not in _LEFT_OUT}
 
 
 def build_result(description: Mapping[str, Any], history: History, key: str) -> dict[str, Any]:

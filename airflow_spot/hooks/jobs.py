@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from airflow_spot.core.hiding import told
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import MARKER, JobName
 from airflow_spot.core.marks import TAG_STOP, StopMark, tag_map
@@ -52,11 +53,11 @@ def checkpoint_folder(description: dict[str, Any]) -> str:
 
 
 def read(sagemaker: Any, job_name: str) -> tuple[Attempt, dict[str, Any], dict[str, str]]:
-    """Read a job: as an attempt, as SageMaker describes it, and its tags."""
+    """Read a job: as an attempt, as SageMaker describes it, as far as that may be told, and its tags."""
     description = sagemaker.describe_training_job(TrainingJobName=job_name)
     pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=description["TrainingJobArn"])
     tags = tag_map(tag for page in pages for tag in page["Tags"])
-    return Attempt.from_description(description, tags), description, tags
+    return Attempt.from_description(description, tags), told(description), tags
 
 
 def mark_stop(sagemaker: Any, arn: str, mark: StopMark) -> None:

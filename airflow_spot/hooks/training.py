@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
@@ -14,11 +13,11 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from airflow_spot.core.fields import SECRET_FIELDS, Shape
+from airflow_spot.core.fields import Shape
+from airflow_spot.core.hiding import without_values
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import JobName, name_filter
 from airflow_spot.core.marks import (
-    ENV_PREFIX,
     ENV_RUN,
     TAG_DELIVERED,
     TAG_OWNER,
@@ -364,21 +363,11 @@ def _denied(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in DENIED_CODES
 
 
-def _without_values(message: str, request: Mapping[str, Any]) -> str:
-    """Take out what a refusal repeats of the request's secrets: ``Value '{a=b}' at 'hyperParameters' ...``."""
-    for field in SECRET_FIELDS:
-        for name, value in request.get(field, {}).items():
-            message = re.sub(rf"(?<==){re.escape(value)}(?=[,}}])", "***", message)
-            if len(value) > 3 and not name.startswith(ENV_PREFIX):
-                message = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "***", message)
-    return message
-
-
 def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:
     name, code = request["TrainingJobName"], error.response["Error"]["Code"]
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
     outcome = classify_refusal(code, status)
-    message = _without_values(error.response["Error"].get("Message", ""), request)
+    message = without_values(error.response["Error"].get("Message", ""), request)
     if outcome is Outcome.QUOTA:
         return CreateRefused(
             outcome,

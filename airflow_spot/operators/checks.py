@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.core import rules
-from airflow_spot.core.durations import seconds
+from airflow_spot.core.durations import interval, seconds
 from airflow_spot.core.fields import InvalidField, check_queue_url, is_templated
-from airflow_spot.core.plan import SpotSettings, apply_settings, check_ladder
+from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups, check_ladder
 
 if TYPE_CHECKING:
     from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 
-_DURATIONS = ("max_total_wait", "max_total_run", "checkpoint_retention")
+_DURATIONS = ("max_total_wait", "max_total_run", "checkpoint_retention", "max_ingestion_time")
 
 
 def check_literals(operator: SageMakerSpotTrainingOperator, settings: SpotSettings) -> None:
@@ -29,18 +29,29 @@ def check_literals(operator: SageMakerSpotTrainingOperator, settings: SpotSettin
         _check_choice("checkpoint_scope", operator.checkpoint_scope, "run", "exact")
     if not is_templated(operator.on_config_change):
         check_on_config_change(operator.on_config_change)
-    check_ladder(operator.ladder)
+    check_ladder(operator.ladder, operator.use_spot_instances)
     for name in _DURATIONS:
         value = getattr(operator, name)
-        if value is not None and (isinstance(value, timedelta) or not is_templated(value)):
+        if value is not None and (isinstance(value, timedelta) or not _rendered_later(operator, name)):
             seconds(name, value)
+    if operator.check_interval is not None and not _rendered_later(operator, "check_interval"):
+        interval("check_interval", operator.check_interval)
     if operator.events_queue_url is not None and not is_templated(operator.events_queue_url):
         check_queue_url("events_queue_url", operator.events_queue_url)
     if operator.source_dir is not None and operator.entry_point is None:
         raise InvalidField("source_dir", operator.source_dir, "name the script in it as entry_point")
-    config = operator.config
-    if isinstance(config, Mapping) and all(not is_templated(part) for part in config.values()):
+    config: Any = operator.config
+    if not isinstance(config, Mapping):
+        if not _rendered_later(operator, "config"):
+            check_config(config)
+        return
+    check_groups(operator.ladder, config)
+    if all(not is_templated(part) for part in config.values()):
         rules.check(apply_settings(config, settings, operator.task_id))
+
+
+def _rendered_later(operator: SageMakerSpotTrainingOperator, name: str) -> bool:
+    return name in operator.template_fields and is_templated(getattr(operator, name))
 
 
 def check_on_config_change(value: Any) -> None:

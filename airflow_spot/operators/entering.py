@@ -13,12 +13,12 @@ from airflow_spot import config as settings
 from airflow_spot.compat import AirflowFailException, AirflowTaskTimeout
 from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.history import Attempt
-from airflow_spot.core.identity import RunIdentity, legal_prefix
+from airflow_spot.core.identity import RunIdentity, default_name, legal_prefix
 from airflow_spot.core.marks import TryMark
-from airflow_spot.core.outcomes import DENIED_CODES
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError, RunKilled
 from airflow_spot.hooks.patience import ENDING_SECONDS, shortly
+from airflow_spot.operators.refusing import refusal_of
 from airflow_spot.operators.stopping import Log, Stopping, nap
 
 if TYPE_CHECKING:
@@ -112,19 +112,15 @@ class Entering:
         try:
             yield
             self._check_alive()
-        except InvalidField as error:
-            fate = self._see_to(lambda: self._stopping.let_go(final=True))
-            raise RequestError(f"{error}. {fate or 'Nothing was sent to SageMaker'}") from error
         except (AirflowTaskTimeout, KeyboardInterrupt):
             self._see_to(lambda: self._stopping.abandon("timeout"))
             raise
-        except ClientError as error:
-            denied = error.response["Error"]["Code"] in DENIED_CODES
-            fate = self._see_to(lambda: self._stopping.let_go(final=denied))
-            if denied:
-                what = f"Not permitted: {error.operation_name}. Permit it, and clear the task"
-                raise RequestError(f"{what}. {fate}" if fate else what) from None
-            raise
+        except (InvalidField, ClientError) as error:
+            refusal = refusal_of(error)
+            fate = self._see_to(lambda: self._stopping.let_go(final=refusal is not None))
+            if refusal is None:
+                raise
+            raise RequestError(f"{refusal}. {fate or 'Nothing was sent to SageMaker'}") from None
         except Exception as error:
             final = isinstance(error, (AirflowFailException, RunKilled))
             self._see_to(lambda: self._stopping.let_go(final=final))
@@ -173,11 +169,7 @@ class Entering:
 
     def _stub(self) -> Plan:
         """Give what names the run's jobs, of a configuration that is wrong."""
-        try:
-            prefix = legal_prefix(self._name)
-        except InvalidField:
-            prefix = "x"  # no job of such a name was ever created
-        return Plan(self._run, {}, prefix, (), "", "run")
+        return Plan(self._run, {}, legal_prefix(default_name(self._name)), (), "", "run")
 
     def _checkpoints(self) -> str:
         return self._found.checkpoint_s3_uri if self._found is not None else "its checkpoint folder"

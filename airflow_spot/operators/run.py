@@ -351,8 +351,8 @@ class TrainingRun:
 
     def _tell_whole(self, attempt: Attempt) -> None:
         """Repeat what the trigger saw: its own lines are lost on MWAA."""
-        description = self.hook.find(attempt.job_name) or {}
-        transitions = description.get("SecondaryStatusTransitions") or ()
+        found = look(self.hook.find, attempt.job_name, 0)
+        transitions = found.new if found is not None else ()
         self._told[attempt.job_name] = len(transitions)
         for line in transition_lines(attempt.job_name, transitions):
             self.log.info("%s", line)

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.configuration import conf
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from botocore.exceptions import ClientError
 
 from airflow_spot import config as settings
 from airflow_spot.compat import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
 from airflow_spot.core.decide import Limits
-from airflow_spot.core.durations import seconds
+from airflow_spot.core.durations import interval, seconds
 from airflow_spot.core.fields import Shape, coerce
 from airflow_spot.core.identity import RunIdentity, check_s3_uri
 from airflow_spot.core.ladder import Rung, counts_differ
-from airflow_spot.core.outcomes import DENIED_CODES
-from airflow_spot.core.plan import Plan, SpotSettings, build_plan
+from airflow_spot.core.plan import Plan, SpotSettings, build_plan, check_config, section
 from airflow_spot.core.result import build_result
 from airflow_spot.errors import RequestError, RunKilled, SpotFailError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -33,8 +31,10 @@ from airflow_spot.links.training import (
 )
 from airflow_spot.operators.checks import check_literals, check_on_config_change
 from airflow_spot.operators.entering import Entering, identity_of, try_of
+from airflow_spot.operators.linking import link_to
 from airflow_spot.operators.options import Deferral, RunOptions
 from airflow_spot.operators.preparing import Preparation, ScriptMode, check_resume_from
+from airflow_spot.operators.refusing import refusal_in
 from airflow_spot.operators.run import TrainingRun
 from airflow_spot.operators.sweeping import sweep_after_success
 from airflow_spot.operators.timing import give_up_at
@@ -93,7 +93,8 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param check_interval: seconds between two looks at the job. Default: ``[airflow_spot] check_interval``, 30.
     :param events_queue_url: an SQS queue that SageMaker's events come to, see ``docs/events.md`` (templated).
         Default: ``[airflow_spot] events_queue_url``, none.
-    :param max_ingestion_time: seconds after which the task gives up: the job is stopped, and the task fails.
+    :param max_ingestion_time: after which the task gives up, as for ``max_run``: the job is stopped, and the task
+        fails.
     :param check_if_job_exists: accepted, and of no effect: a job's name follows from the run.
     :param action_if_job_exists: accepted, and of no effect, likewise.
     :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. Default:
@@ -159,7 +160,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         print_log: bool = True,
         check_interval: float | None = None,
         events_queue_url: str | None = None,
-        max_ingestion_time: int | None = None,
+        max_ingestion_time: int | str | timedelta | None = None,
         check_if_job_exists: bool = True,
         action_if_job_exists: str = "timestamp",
         stop_on_kill: bool | None = None,
@@ -256,15 +257,11 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             # Decided, mostly with no job live: but one may be left alone, not to be seen, or not told to stop.
             run.stopping.let_go(final=isinstance(error, (SpotFailError, RunKilled)))
             raise
-        except ClientError as error:
-            denied = error.response["Error"]["Code"] in DENIED_CODES
-            fate = run.stopping.let_go(final=denied)
-            if denied:
-                what = f"Not permitted: sagemaker:{error.operation_name}. Permit it, and clear the task"
-                raise RequestError(f"{what}. {fate}" if fate else what) from None
-            raise
-        except Exception:
-            run.stopping.let_go(final=False)
+        except Exception as error:
+            refusal = refusal_in(run, error)
+            fate = run.stopping.let_go(final=refusal is not None)
+            if refusal is not None:
+                raise RequestError(f"{refusal}. {fate}" if fate else refusal) from None
             raise
         if to_the_end and self.checkpoint_retention is not None:
             sweep_after_success(self.hook, run.plan, description, self.checkpoint_retention, self.log)
@@ -294,6 +291,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         )
 
     def _begin(self, context: Context, give_up_at: datetime | None) -> TrainingRun:
+        check_config(self.config)
         script = self._script()
         plan = self._plan(identity_of(context), script)
         limits = self._limits(plan, give_up_at)
@@ -310,7 +308,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             this_try=try_of(context),
             options=options,
             prepare=Preparation(self.hook, plan, self.config, script, resume_from, plan.run.namespace),
-            on_attempt=self._link_to(context),
+            on_attempt=link_to(self, context),
             log=self.log,
         )
         return run
@@ -330,7 +328,11 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         check_on_config_change(self.on_config_change)
         return RunOptions(
             deferrable=self.deferrable,
-            check_interval=settings.check_interval() if self.check_interval is None else float(self.check_interval),
+            check_interval=(
+                settings.check_interval()
+                if self.check_interval is None
+                else interval("check_interval", self.check_interval)
+            ),
             events_queue_url=settings.events_queue_url(self.events_queue_url),
             print_log=self.print_log,
             resume=coerce(self.resume, Shape("boolean"), "resume"),
@@ -342,7 +344,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         config = dict(self.config)
         if script is not None:
             mode = script.hyperparameters(self.hook.conn_region_name)
-            config["HyperParameters"] = {**config.get("HyperParameters", {}), **mode}
+            config["HyperParameters"] = {**section(config, "HyperParameters"), **mode}
         if config.get("RoleArn"):
             config["RoleArn"] = self.hook.expand_role(config["RoleArn"])
         return build_plan(config, self._settings, run, self.hook.request_shape)
@@ -353,20 +355,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         if self.code_location:
             location = check_s3_uri("code_location", self.code_location)
         else:
-            output = (self.config.get("OutputDataConfig") or {}).get("S3OutputPath", "")
+            output = section(self.config, "OutputDataConfig").get("S3OutputPath", "")
             location = f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
         base = Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
         return ScriptMode(str(self.entry_point), self.source_dir, location, base)
-
-    def _link_to(self, context: Context) -> Any:
-        def link(job_name: str, checkpoint_s3_uri: str) -> None:
-            place = {"region_name": self.hook.conn_region_name, "aws_partition": self.hook.conn_partition}
-            bucket, _, prefix = checkpoint_s3_uri.removeprefix("s3://").partition("/")
-            for kind in (SageMakerTrainingJobLink, SageMakerTrainingLogsLink):
-                kind.persist(context=context, operator=self, job_name=job_name, **place)
-            SageMakerCheckpointsLink.persist(context=context, operator=self, bucket=bucket, prefix=prefix, **place)
-
-        return link
 
     @property
     def _settings(self) -> SpotSettings:

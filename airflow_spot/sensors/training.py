@@ -12,6 +12,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_spot import config as settings
 from airflow_spot.compat import AirflowException, AirflowSensorTimeout, PokeReturnValue
+from airflow_spot.core.hiding import without_values
 from airflow_spot.core.marks import TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
 from airflow_spot.core.result import without_secrets
@@ -110,7 +111,7 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         interruptions = count_interruptions(description.get("SecondaryStatusTransitions") or ())
         self.log.info("Training job %s: %s, interrupted %d times", self.job_name, outcome, interruptions)
         if outcome is not Outcome.COMPLETED:
-            reason = description.get("FailureReason")
+            reason = without_values(str(description.get("FailureReason") or ""), description)
             raise error_for(outcome)(
                 f"Training job {self.job_name} ({outcome})" + (f": SageMaker says: {reason}" if reason else "")
             )

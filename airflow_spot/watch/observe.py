@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_spot.core.hiding import told_transition
 from airflow_spot.core.outcomes import ENDED_STATUSES, waiting_since
 
 
@@ -15,8 +16,8 @@ class Look:
     """
     What one look showed.
 
-    :param new: the transitions after those already seen. From the whole list: an interruption can begin and be
-        over between two looks.
+    :param new: the transitions after those already seen, as they may be told. From the whole list: an interruption
+        can begin and be over between two looks.
     :param seen: how many transitions have been seen now.
     :param ended: the job is terminal.
     :param waiting_since: since when it has waited for capacity, while it does.
@@ -54,7 +55,7 @@ def read(description: Mapping[str, Any], seen: int) -> Look:
     transitions = tuple(description.get("SecondaryStatusTransitions") or ())
     return Look(
         description=description,
-        new=transitions[seen:],
+        new=tuple(told_transition(each, description) for each in transitions[seen:]),
         seen=max(seen, len(transitions)),
         ended=description["TrainingJobStatus"] in ENDED_STATUSES,
         waiting_since=waiting_since(description),

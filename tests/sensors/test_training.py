@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSensorTime
 from airflow_spot.errors import RequestError, ScriptError, StoppedByUser
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
+from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
@@ -72,3 +73,16 @@ def test_its_timeout_leaves_the_job_alone(
 def test_no_such_job(sync_task: Task, ti: TaskInstance) -> None:
     with pytest.raises(RequestError, match="There is no training job nothing-of-the-kind"):
         run_task(sensor("nothing-of-the-kind"), ti)
+
+
+def test_why_a_job_failed_is_told_without_its_values() -> None:
+    """A framework container writes the script's command line into the FailureReason."""
+    service = DictionarySageMaker()
+    reason = 'AlgorithmError: ExecuteUserScriptError:\nCommand "python train.py --password hunter2", exit code: 1'
+    service.put("job", "Failed", "Failed", FailureReason=reason, HyperParameters={"password": "hunter2"})
+    waiting = sensor("job")
+    waiting.__dict__["hook"] = DictionaryHook(service)
+    context: Any = {}
+    with pytest.raises(ScriptError, match=r"--password \*\*\*") as failed:
+        waiting.execute(context)
+    assert "hunter2" not in str(failed.value)

@@ -1,0 +1,70 @@
+"""Errors after which an Airflow retry would meet the same: a wrong field, and a call that is not permitted."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.outcomes import DENIED_CODES
+
+if TYPE_CHECKING:
+    from airflow_spot.operators.run import TrainingRun
+
+# A HEAD request's answer has no body, so botocore names its status only.
+_DENIED = DENIED_CODES | {"403"}
+
+#: What permits the calls that a run makes, where it is not the action of SageMaker's that is called as they are.
+_ACTIONS = {
+    "ListObjectsV2": "s3:ListBucket",
+    "ListObjects": "s3:ListBucket",
+    "HeadBucket": "s3:ListBucket",
+    # Without s3:ListBucket, an object that is not there looks forbidden.
+    "HeadObject": "s3:GetObject and s3:ListBucket",
+    "GetObject": "s3:GetObject",
+    "CopyObject": "s3:GetObject and s3:PutObject",
+    "UploadPartCopy": "s3:GetObject and s3:PutObject",
+    "PutObject": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "DeleteObject": "s3:DeleteObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "CreateBucket": "s3:CreateBucket",
+    "DescribeLogStreams": "logs:DescribeLogStreams",
+    "GetLogEvents": "logs:GetLogEvents",
+    "GetRole": "iam:GetRole",
+    "AssumeRole": "sts:AssumeRole",
+    "AssumeRoleWithWebIdentity": "sts:AssumeRoleWithWebIdentity",
+    "CreateTrainingJob": "sagemaker:CreateTrainingJob",
+    "DescribeTrainingJob": "sagemaker:DescribeTrainingJob",
+    "ListTrainingJobs": "sagemaker:ListTrainingJobs",
+    "StopTrainingJob": "sagemaker:StopTrainingJob",
+    "AddTags": "sagemaker:AddTags",
+    "ListTags": "sagemaker:ListTags",
+}
+
+
+def refusal_of(error: Exception) -> str | None:
+    """Say what is wrong; None for an error that a retry may not meet again."""
+    if isinstance(error, InvalidField):
+        return str(error)
+    if isinstance(error, ClientError) and error.response["Error"].get("Code") in _DENIED:
+        return f"Not permitted: {action_of(error)}. Permit it, and clear the task"
+    return None
+
+
+def refusal_in(run: TrainingRun, error: Exception) -> str | None:
+    """Say it of an error that ended a run's try."""
+    refusal = refusal_of(error)
+    untouched = not run.history.attempts and not run.history.refusals and run.stopping.job is None
+    return f"{refusal}. Nothing was sent to SageMaker" if refusal and untouched else refusal
+
+
+def action_of(error: ClientError) -> str:
+    """Name the action of IAM that a denied call needs: as AWS says it, else as far as the call tells."""
+    message = str(error.response["Error"].get("Message") or "")
+    said = re.search(r"not authorized to perform:?\s+([a-z0-9-]+:[A-Za-z]+)", message)
+    return said[1] if said else _ACTIONS.get(error.operation_name, error.operation_name)
