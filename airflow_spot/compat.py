@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AirflowException,
         AirflowFailException,
         AirflowSensorTimeout,
+        AirflowSkipException,
         AirflowTaskTimeout,
     )
 else:
@@ -27,6 +28,7 @@ else:
             AirflowException,
             AirflowFailException,
             AirflowSensorTimeout,
+            AirflowSkipException,
             AirflowTaskTimeout,
             Context,
             PokeReturnValue,
@@ -37,15 +39,22 @@ else:
             AirflowException,
             AirflowFailException,
             AirflowSensorTimeout,
+            AirflowSkipException,
             AirflowTaskTimeout,
         )
-        from airflow.sdk import Context, PokeReturnValue
+
+        try:
+            from airflow.sdk import Context, PokeReturnValue
+        except ImportError:  # Airflow 2: goes with 2.11
+            from airflow.sensors.base import PokeReturnValue
+            from airflow.utils.context import Context
 
 __all__ = [
     "EXECUTION_TIMEOUT_COUNTS_DEFERRED",
     "AirflowException",
     "AirflowFailException",
     "AirflowSensorTimeout",
+    "AirflowSkipException",
     "AirflowTaskTimeout",
     "Context",
     "PokeReturnValue",

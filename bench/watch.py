@@ -160,7 +160,8 @@ def in_real_time(kind: str, python: str, jobs: int, interval: float, first: floa
     with Scene(kind, python, jobs, interval) as scene:
         # The first two sweeps read all pages, one a second: the jobs are new. What counts is how it goes on.
         settled = first + jobs / 50
-        process = scene.start(first + settled + 4 * interval, first)
+        # Twenty seconds more than it takes, for a busy machine.
+        process = scene.start(first + settled + 4 * interval + 20, first)
         try:
             scene.told(process, "begun")
             started = scene.told(process, "started")
@@ -201,7 +202,8 @@ def in_an_hour(python: str, jobs: int, interval: float) -> dict[str, Any]:
             audit = scene.service.audit
             begin, changed = audit[-1]["time"], scene.names[::10]
             for name in changed:
-                scene.service.interrupt(name)
+                # Longer than the time between two lists: else none shows that there was anything.
+                scene.service.interrupt(name, down=4 * interval)
                 time.sleep((HOUR - 600) / HURRY / len(changed))
             scene.told(process, "ended")
             calls = scene.calls(begin, begin + HOUR)

@@ -102,7 +102,8 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
     idle = memory_kb()
     make, found = maker(settings["kind"], settings["interval"]), Measurement()
     tasks = [asyncio.ensure_future(found.run(settings["first"], make(settings["first"])))]
-    await asyncio.sleep(settings["interval"] / 2)
+    # Until what all share is loaded: the first look makes a client.
+    await asyncio.sleep(max(5.0, settings["interval"] / 2))
     shared, processor, lag = memory_kb(), [time.process_time()], asyncio.ensure_future(found.meter())
     # By the clock on the wall, also where the loop is blocked.
     minute = threading.Timer(settings["start_seconds"], lambda: processor.append(time.process_time()))

@@ -11,7 +11,13 @@ from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_spot import config as settings
-from airflow_spot.compat import AirflowException, AirflowSensorTimeout, PokeReturnValue
+from airflow_spot.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    PokeReturnValue,
+)
 from airflow_spot.core.hiding import without_values
 from airflow_spot.core.marks import TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
@@ -61,7 +67,13 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         """Wait, in a worker or in the triggerer."""
         if not self.deferrable:
             return super().execute(context)
-        found = self.poke(context)
+        try:
+            found = self.poke(context)
+        except Exception as error:
+            # As the base class does, which is not asked here.
+            if self.never_fail or (self.soft_fail and isinstance(error, AirflowFailException)):
+                raise AirflowSkipException(str(error)) from error
+            raise
         if found.is_done:
             return found.xcom_value
         from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
@@ -74,6 +86,7 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
                 poll_interval=self.poke_interval,
                 events_queue_url=settings.events_queue_url(self.events_queue_url),
                 seen=self._seen,
+                carry={"seen": self._seen},
                 stop_on_kill=False,  # the job is not ours to stop
                 aws_conn_id=self.aws_conn_id,
                 region_name=self.region_name,
@@ -85,6 +98,8 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Judge the job where the trigger fired."""
+        # What the trigger told is told again: its lines may be lost.
+        self._seen = int(((event or {}).get("carry") or {}).get("seen", 0))
         found = self.poke(context)
         if found.is_done:
             return found.xcom_value

@@ -20,9 +20,21 @@ class Job:
     :ivar due: when it is described next, if nothing asks for it before.
     :ivar failures: describes of it that failed, one after the other.
     :ivar urgent: it is in the queue of those to be described now.
+    :ivar first: it is in the one that comes before.
     """
 
-    __slots__ = ("created", "described", "due", "failures", "is_listable", "listed", "name", "subscribers", "urgent")
+    __slots__ = (
+        "created",
+        "described",
+        "due",
+        "failures",
+        "first",
+        "is_listable",
+        "listed",
+        "name",
+        "subscribers",
+        "urgent",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -34,6 +46,7 @@ class Job:
         self.due = 0.0
         self.failures = 0
         self.urgent = False
+        self.first = False
 
 
 class Book:
@@ -109,9 +122,12 @@ class Book:
 
         :param first: before those that are in a hurry otherwise: it has ended, or somebody asks.
         """
-        if not job.urgent:
-            job.urgent = True
-            self._urgent[0 if first else 1].append(job)
+        if first and not job.first:
+            job.first = True
+            self._urgent[0].append(job)
+        elif not job.urgent:
+            self._urgent[1].append(job)
+        job.urgent = True
 
     def schedule(self, job: Job, when: float) -> None:
         """Have a job described then, unless something asks for it before."""
@@ -125,9 +141,10 @@ class Book:
         for queue in self._urgent:
             while queue and len(taken) < most:
                 job = queue.popleft()
-                job.urgent = False
-                if self.jobs.get(job.name) is job:
+                # One that came before others since is in both queues.
+                if job.urgent and self.jobs.get(job.name) is job:
                     taken.append(job)
+                job.urgent = job.first = False
         return taken
 
     @property
@@ -145,7 +162,7 @@ class Book:
         """Forget what was learned of the jobs, not who waits for them: each gets a first look again."""
         for job in self.jobs.values():
             job.listed = job.described = None
-            job.urgent = False
+            job.urgent = job.first = False
             job.due = now
         for queue in self._urgent:
             queue.clear()

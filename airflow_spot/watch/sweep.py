@@ -106,7 +106,8 @@ def _summary(line: Mapping[str, Any]) -> Summary | None:
     created = line.get("CreationTime")
     if not isinstance(created, datetime) or not {"TrainingJobName", "TrainingJobStatus"} <= line.keys():
         return None
-    return Summary(status_of(line), created, line.get("LastModifiedTime") or created)
+    modified = line.get("LastModifiedTime")
+    return Summary(status_of(line), created, modified if isinstance(modified, datetime) else created)
 
 
 def status_of(line: Mapping[str, Any]) -> Status:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -37,6 +37,8 @@ BLIND_SECONDS = 7200.0
 TOLD_SECONDS = 60.0
 #: A watcher that breaks begins anew after so many seconds.
 RESTART_SECONDS = 5.0
+#: Lists are done without for so long after one that nobody foresaw.
+UNREADABLE_SECONDS = 600.0
 _REMINDER_SECONDS = 600.0
 #: Subscribers that are told at a time, before others have their turn on the loop.
 _SLICE = 50
@@ -250,6 +252,16 @@ class Watcher:
             return
         now = self._clock()
         self._answer(now)
+        try:
+            self._take(sweep, page, asked, now)
+        except Exception as error:
+            # Described one by one, jobs are not kept waiting by a list that nobody foresaw.
+            self._lists.deny(now, UNREADABLE_SECONDS)
+            self._log.warning(
+                "%s: a list cannot be read: %s: %s", self.name, type(error).__name__, error, exc_info=True
+            )
+
+    def _take(self, sweep: Sweep, page: Mapping[str, Any], asked: float, now: float) -> None:
         for name, summary in self._lists.took(sweep, page, asked, now).items():
             job = self.book.jobs.get(name)
             if job is not None:

@@ -14,7 +14,7 @@ from airflow_spot.core.marks import TAG_STOP, tag_map
 from airflow_spot.local import LocalSageMaker
 from tests.airflow.running import airflow_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.airflow]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(600)]
 
 NAMESPACE = "airflow-tests"
 T = TypeVar("T")
@@ -115,9 +115,10 @@ def test_a_task_marked_failed_stops_its_job(airflow: StandaloneAirflow, service:
 
 
 def test_the_sensor_waits_in_the_triggerer(airflow: StandaloneAirflow, service: LocalSageMaker) -> None:
-    run_id = start(airflow, "interrupted")
-    name = training(service, "interrupted", run_id)["TrainingJobName"]
+    run_id = start(airflow, "triggerer_restarted")
+    name = training(service, "triggerer_restarted", run_id)["TrainingJobName"]
     sensed = start(airflow, "sensed", {"job_name": name})
+    until(lambda: airflow.task_states("sensed", sensed)["wait"] == "deferred", "the sensor to be deferred")
     assert airflow.wait("sensed", sensed) == "success"
     assert airflow.xcom("sensed", sensed, "wait")["Training"]["TrainingJobStatus"] == "Completed"
 

@@ -19,7 +19,7 @@ import pytest
 
 from airflow_spot.local import LocalSageMaker
 
-pytestmark = [pytest.mark.slow, pytest.mark.airflow]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
 TASKS = 200
@@ -127,7 +127,7 @@ def triggerers(tmp_path: Path, service: LocalSageMaker) -> Triggerers:
     return Triggerers(tmp_path, service)
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 120) -> None:
+def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -166,7 +166,7 @@ def test_two_hundred_tasks(service: LocalSageMaker, triggerers: Triggerers) -> N
         assert after["DescribeTrainingJob"] - before["DescribeTrainingJob"] <= 20
         for number in range(TASKS):
             client.stop_training_job(TrainingJobName=name(number))
-        until(lambda: len(triggerers.events()) == TASKS, "all events", 60)
+        until(lambda: len(triggerers.events()) == TASKS, "all events")
     check(triggerers.events(), range(TASKS))
     log = triggerers.log
     assert "Traceback" not in log, log[-3000:]

@@ -18,6 +18,7 @@ WELL = {"state": "success", "jobs": 1, "at_once": 1, "left": 0, "completed": Tru
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_lost_response_in_both_columns() -> None:
     """Two jobs of the stock operator at once, and one of ours."""
     command = [sys.executable, "bench/faults.py", "--only", "response lost", "--json"]

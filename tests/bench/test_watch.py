@@ -17,7 +17,7 @@ def test_ours_is_measured() -> None:
         assert found[name] > 0
     assert found["detection_seconds"]["missed"] == 0
     assert 0 < found["detection_seconds"]["p50"] <= found["detection_seconds"]["p99"] <= 10
-    assert set(found["calls"]) == {"ListTrainingJobs", "DescribeTrainingJob"}
+    assert found["calls"]["ListTrainingJobs"] > 0
 
 
 def figures(calls: int, missed: int = 0) -> dict[str, Any]:

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("engine", "runs"), [("simulated", 48), ("process", 12)])
 def test_every_run_survives(engine: str, runs: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos", "--runs", str(runs), "--engine", engine, "--json"]

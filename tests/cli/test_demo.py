@@ -104,13 +104,14 @@ def leftovers(scratch: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.airflow
+@pytest.mark.timeout(600)
 def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> None:
     result = subprocess.run(
         [*AIRFLOW_SPOT, "demo"],
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=500,
         check=False,
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
@@ -126,6 +127,7 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.airflow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_ends_with_all_that_it_started_when_it_is_interrupted(tmp_path: Path, number: int) -> None:
     process = subprocess.Popen(
@@ -138,6 +140,8 @@ def test_the_demo_ends_with_all_that_it_started_when_it_is_interrupted(tmp_path:
     for line in process.stdout:
         if "Airflow is ready" in line:
             break
+    else:
+        pytest.fail(f"the demo ended with exit code {process.wait()} before Airflow was ready")
     time.sleep(2)
     assert leftovers(tmp_path)
     process.send_signal(number)

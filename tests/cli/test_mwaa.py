@@ -132,6 +132,7 @@ def test_a_checkout_says_how_to_make_the_wheel(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("pins", PINS, ids=[path.stem for path in PINS])
 def test_it_installs_from_that_folder_alone_under_mwaas_pins(wheel: Path, tmp_path: Path, pins: Path) -> None:
     """As MWAA does it: its image, and then ``pip install -r requirements.txt``; only the paths are others."""

@@ -22,7 +22,7 @@ from bench import stock
 from tests.local.test_endpoints import archive
 from tests.support.requests import ROLE, stock_config
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
 TRAIN = """

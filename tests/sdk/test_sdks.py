@@ -21,7 +21,7 @@ from bench.environments import Environment, NotMade
 from tests.local.jobs import files_of, statuses, until
 from tests.sdk.environments import SDK_2, SDK_3
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 USERS = Path(__file__).parent / "users"
 TIMEOUT_SECONDS = 200

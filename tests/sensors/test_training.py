@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSensorTimeout
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSkipException
 
 from airflow_spot.errors import RequestError, ScriptError, StoppedByUser
 from airflow_spot.local import LocalSageMaker
@@ -33,6 +33,15 @@ def test_waits_until_it_has_completed(sync_task: Task, ti: TaskInstance, deferra
     assert training["TrainingJobName"] == name
     assert training["TrainingJobStatus"] == "Completed"
     assert not {"HyperParameters", "Environment"} & set(training)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("soft", ["soft_fail", "never_fail"])
+def test_a_failure_that_is_to_be_soft_skips(soft: str, deferrable: bool) -> None:
+    waiting = sensor("never-was", deferrable=deferrable, **{soft: True})
+    waiting.__dict__["hook"] = DictionaryHook(DictionarySageMaker())
+    with pytest.raises(AirflowSkipException):
+        run_task(waiting, TaskInstance("wait"))
 
 
 def test_reschedules(sync_task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch) -> None:

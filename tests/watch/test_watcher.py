@@ -335,19 +335,39 @@ def test_a_watcher_that_breaks_begins_anew_and_says_why(
     for each in names:
         cloud.jobs[each].moments += [301.0, 900.0]
         cloud.jobs[each].statuses += ["Uploading", "Completed"]
-    real, broken = Watcher._compare, [3]
+    real, broken = Watcher._sweep, [3]
 
-    def break_now_and_then(self: Watcher, *given: object) -> None:
+    def break_now_and_then(self: Watcher, now: float) -> None:
         if cloud._now() > 300 and broken[0]:
             broken[0] -= 1
             raise KeyError("a bug")
-        real(self, *given)  # type: ignore[arg-type]
+        real(self, now)
 
-    monkeypatch.setattr(Watcher, "_compare", break_now_and_then)
+    monkeypatch.setattr(Watcher, "_sweep", break_now_and_then)
     with caplog.at_level(logging.WARNING):
         waiters = run(wait_for(cloud, names, interval=INTERVAL))
     assert sum("broke and begins anew: KeyError: 'a bug'" in line for line in caplog.messages) == 3
     assert all(waiter.statuses == [*LIFE, "Uploading", "Completed"] for waiter in waiters.values())
+
+
+def test_a_list_that_nobody_foresaw_keeps_no_job_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cloud = Cloud()
+    names = training(cloud, 60)
+    for each in names:
+        cloud.jobs[each].moments.append(900.0)
+        cloud.jobs[each].statuses.append("Completed")
+
+    def break_always(self: Watcher, *given: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Watcher, "_compare", break_always)
+    with caplog.at_level(logging.WARNING):
+        waiters = run(wait_for(cloud, names, interval=INTERVAL))
+    assert any("a list cannot be read: KeyError: 'a bug'" in line for line in caplog.messages)
+    assert max(waiter.ended_at or HOUR for waiter in waiters.values()) <= 1000
+    assert all(waiter.statuses == [*LIFE, "Completed"] for waiter in waiters.values())
 
 
 def test_a_watcher_that_is_cancelled_while_somebody_waits(caplog: pytest.LogCaptureFixture) -> None:

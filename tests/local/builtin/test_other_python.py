@@ -14,7 +14,7 @@ from bench.environments import HOME, Environment, NotMade
 from tests.local.builtin.test_xgboost import IMAGE, channel, train
 from tests.local.jobs import Jobs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 # pyarrow takes 170 MB, too much to have beside the other tests.
 ENVIRONMENT = Environment(HOME / "parquet", "XGBoost with Parquet", ("xgboost-cpu>=3.0,<4", "pyarrow>=15"))
