@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +39,12 @@ def check_literals(operator: SageMakerSpotTrainingOperator, settings: SpotSettin
         check_queue_url("events_queue_url", operator.events_queue_url)
     if operator.source_dir is not None and operator.entry_point is None:
         raise InvalidField("source_dir", operator.source_dir, "name the script in it as entry_point")
-    config: Any = operator.config
-    if not isinstance(config, Mapping):
-        if not _rendered_later(operator, "config"):
-            check_config(config)
-        return
+    if not _rendered_later(operator, "config"):
+        _check_config(operator, operator.config, settings)
+
+
+def _check_config(operator: SageMakerSpotTrainingOperator, config: Any, settings: SpotSettings) -> None:
+    check_config(config)
     check_groups(operator.ladder, config)
     if all(not is_templated(part) for part in config.values()):
         rules.check(apply_settings(config, settings, operator.task_id))

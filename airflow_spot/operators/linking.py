@@ -20,8 +20,8 @@ def link_to(operator: SageMakerSpotTrainingOperator, context: Context) -> Callab
     """
     Give what makes a task's links point to an attempt.
 
-    It is called with the job's name and its checkpoint folder, once the job exists: so it never raises, since a
-    failing XCom (Airflow's API server is away) must not end the try of a job that trains.
+    It is called with the job's name and its checkpoint folder, once the job exists: so it never raises. The stock links
+    bear with an XCom that cannot be pushed; what is asked of the connection for them may fail as well.
     """
 
     def link(job_name: str, checkpoint_s3_uri: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.durations import human, seconds
+from airflow_spot.core.durations import human, interval, seconds
 from airflow_spot.core.fields import InvalidField
 
 
@@ -40,6 +40,18 @@ def test_what_is_no_duration_is_refused_by_name(value: object) -> None:
     assert refused.value.name == "max_run"
     assert repr(value)[:20] in str(refused.value)
     assert "second" in str(refused.value)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(30, 30.0), (0.5, 0.5), ("30", 30.0), (" 1.5 ", 1.5)])
+def test_an_interval_is_read(value: object, expected: float) -> None:
+    assert interval("check_interval", value) == expected
+
+
+@pytest.mark.parametrize("value", [0, -5, "", "abc", "30s", True, None, [], float("nan"), float("inf")])
+def test_what_is_no_interval_is_refused_by_name(value: object) -> None:
+    with pytest.raises(InvalidField, match="must be seconds, above 0") as refused:
+        interval("check_interval", value)
+    assert (refused.value.name, refused.value.value) == ("check_interval", value)
 
 
 @given(st.integers(1, 10**9))

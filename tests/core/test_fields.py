@@ -110,6 +110,11 @@ def test_an_error_tells_no_secret(given_: dict[str, Any]) -> None:
     assert next(iter(given_)) in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["ladder[0]: HyperParameters.password", "ladder[1]: Environment[TOKEN]"])
+def test_where_the_field_stands_makes_no_difference(name: str) -> None:
+    assert str(InvalidField(name, "hunter2", "the fix")) == f"{name}: the fix"
+
+
 def test_a_long_value_is_shortened() -> None:
     with pytest.raises(InvalidField) as refused:
         coerce({"Name": "a" * 5_000}, REQUEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -82,6 +83,43 @@ def test_what_cannot_be_right_is_named(written: Any, field: str, says: str) -> N
     with pytest.raises(InvalidField, match=says) as refused:
         read_ladder(written)
     assert refused.value.name == field
+
+
+SECRET = {"instance_type": "ml.m5.large", "environment": {"API_KEY": "s3cr3t"}}
+
+
+@pytest.mark.parametrize(
+    ("written", "shows"),
+    [
+        (json.dumps([SECRET])[:-1] + ",]", r"ladder is 'text of \d+ characters': .*\(line 1, column \d+\)"),
+        (repr([SECRET]), r"ladder is 'text of \d+ characters': .*\(line 1, column 3\)"),
+        (SECRET, "ladder is 'a dict of 2'"),
+        ([[SECRET]], r"ladder\[0\] is 'a list of 1'"),
+        (["ml.m5.large", [SECRET]], r"ladder\[1\] is 'a list of 1'"),
+        ([json.dumps(SECRET)], r"ladder\[0\].instance_type is 'text of \d+ characters'"),
+        ([{"instance_type": SECRET}], r"ladder\[0\].instance_type is 'a dict of 2'"),
+        ([{"on_demand": SECRET}], "Rung.on_demand is 'a dict of 2'"),
+        ([{"on_demand": "ml.m5.large", "instance_types": [SECRET]}], r"ladder\[0\].instance_types is 'a list of 1'"),
+        ([{"instance_type": "ml.m5.large", "attempts": SECRET}], r"ladder\[0\].attempts is 'a dict of 2'"),
+        (
+            [{"instance_type": "ml.m5.large", "wait": json.dumps(SECRET)}],
+            r"ladder\[0\].wait is 'text of \d+ characters'",
+        ),
+        ([{"instance_type": "ml.m5.large", "subnets": [SECRET]}], r"ladder\[0\].subnets\[0\] is 'a dict of 2'"),
+        ([{"instance_type": "ml.m5.large", "environment": "API_KEY=s3cr3t"}], r"ladder\[0\].environment is 'a str'"),
+    ],
+)
+def test_a_wrong_ladder_shows_no_environment(written: Any, shows: str) -> None:
+    with pytest.raises(InvalidField, match=shows) as refused:
+        read_ladder(written)
+    assert "s3cr3t" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_what_is_laid_over_the_config_is_refused_without_its_value() -> None:
+    wrong = {"instance_type": "ml.m5.large", "hyperparameters": {"password": ["s3cr3t"]}}
+    with pytest.raises(InvalidField, match=r"HyperParameters\.password: must be text") as refused:
+        plan([wrong])
+    assert "s3cr3t" not in str(refused.value)
 
 
 def test_rungs_have_names_of_their_own_that_do_not_show_secrets() -> None:
