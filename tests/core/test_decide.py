@@ -102,6 +102,13 @@ def test_a_live_job_is_waited_for_until_the_time_is_up(
         assert chosen.until == (None if status == "Stopping" else give_up_at)
 
 
+@pytest.mark.parametrize(("status", "action"), [("InProgress", Stop), ("Stopping", Wait)])
+def test_a_job_of_a_run_that_was_started_over_is_stopped(status: str, action: type[Action]) -> None:
+    chosen = act(replace(history(None, status=status), anew=True))
+    assert isinstance(chosen, action)
+    assert not isinstance(chosen, Stop) or chosen.reason == "anew"
+
+
 @pytest.mark.parametrize(
     "past", [history(), history(O.OUR_STOP), history(O.NO_CAPACITY), history(O.SCRIPT_ERROR, first_of_try=2)]
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -148,6 +150,25 @@ def test_which_generation_a_try_works_on(
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_run_without_a_past(resume: bool) -> None:
     assert begin_try((), tried(1, 0), resume=resume) == History(1)
+
+
+@pytest.mark.parametrize(
+    ("resume", "now", "anew"), [(False, (2, 3), True), (True, (2, 3), False), (False, (2, 2), False)]
+)
+def test_what_is_live_at_a_clear_that_trains_anew_ends_first(resume: bool, now: tuple[int, int], anew: bool) -> None:
+    live = attempt(2, None, generation=3, begun=tried(1, 2))
+    past = begin_try((live,), tried(*now), resume=resume)
+    assert past.anew is anew
+    assert past.settled() is past
+    ended = replace(past, attempts=(attempt(2, Outcome.COMPLETED, generation=3, begun=tried(1, 2)),))
+    assert ended.settled() == (History(4) if anew else ended)
+
+
+def test_of_two_jobs_the_one_that_was_created_first_precedes() -> None:
+    older, younger = attempt(1, None, created=NOW - timedelta(seconds=1)), attempt(2, None, created=NOW)
+    assert older.precedes(younger) and not younger.precedes(older)
+    twin = attempt(3, None, created=NOW)
+    assert younger.precedes(twin) and not twin.precedes(younger)
 
 
 def test_attempts_from_before_this_try_are_closed() -> None:
