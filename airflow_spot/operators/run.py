@@ -210,14 +210,15 @@ class TrainingRun:
                 self.stopping.job = None  # there is none, or it is a stranger's and not ours to stop
             raise
         attempt = self.hook.as_attempt(description)
-        if attached and not attempt.live:
+        if attached and not attempt.live and attempt.begun != self.this_try:
             self.stopping.job = None
-            if attempt.begun != self.this_try:
-                self._take_up(attempt)
-                return
-            # Ours: the answer to the create was lost, and the job had ended before the create was repeated.
+            self._take_up(attempt)
+            return
         self.history = replace(self.history, attempts=(*self.history.attempts, attempt))
-        if not attempt.live:
+        if attached and not attempt.live:
+            # Ours: the answer to the create was lost, and the job had ended before the create was repeated.
+            self.stopping.job = None
+            self._on_attempt(name, attempt.checkpoint_s3_uri)
             return
         if attached:
             self._attach(attempt, entering=False)
