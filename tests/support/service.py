@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_spot.hooks import jobs
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from tests.support.requests import SCRIPTS, stock_config
@@ -49,7 +50,7 @@ def bucket(local: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     client = local.client("sagemaker")
     newest = client.list_training_jobs(StatusEquals="InProgress", MaxResults=100, SortOrder="Descending")
     for job in newest["TrainingJobSummaries"]:
-        client.stop_training_job(TrainingJobName=job["TrainingJobName"])
+        jobs.stop(client, job["TrainingJobName"])
 
 
 @pytest.fixture
