@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from airflow_spot.local.audit import read_audit
 from airflow_spot.local.aws import client_environment, make_client
@@ -202,7 +203,8 @@ class LocalSageMaker:
         variables = client_environment(self.endpoint_url, self._settings.region)
         if any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ):
             known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-            variables["NO_PROXY"] = variables["no_proxy"] = f"{known},{self._settings.host}".lstrip(",")
+            here = urlsplit(self.endpoint_url).hostname
+            variables["NO_PROXY"] = variables["no_proxy"] = f"{known},{here}".lstrip(",")
         return variables
 
     def client(self, name: str, region: str | None = None) -> Any:

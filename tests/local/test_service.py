@@ -204,3 +204,10 @@ def test_wrong_options_are_named(arguments: list[str], message: str, tmp_path: P
     assert list(tmp_path.iterdir()) == []
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_proxy_leaves_a_service_on_all_addresses_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:3128")
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    with LocalSageMaker(host="0.0.0.0", engine="simulated") as service:
+        assert service.environ["NO_PROXY"] == "example.com,127.0.0.1"
