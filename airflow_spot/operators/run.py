@@ -32,8 +32,7 @@ REFUSALS_KEPT = 50
 
 STOP_LAG_SECONDS = 5.0
 
-#: A pause up to this is slept in the worker. Airflow 3.3 fails a task whose trigger fires before the worker that
-#: deferred it has ended, which takes seconds on a busy machine: to its scheduler the task ended while it runs.
+#: A pause up to this is slept in the worker: to defer, settle and start a worker again takes about as long.
 SHORT_PAUSE_SECONDS = 30.0
 
 
