@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_spot.core.identity import JobName, RunIdentity
-from airflow_spot.core.marks import TAG_DAG, TAG_MAP_INDEX, TAG_OWNER, TAG_RUN, TAG_TASK, decode_tag
+from airflow_spot.core.marks import TAG_DAG, TAG_MAP_INDEX, TAG_RUN, TAG_TASK, decode_tag
 
 #: States in which nobody comes for the job any more. A task that is deferred still waits, in another triggerer or after
 #: a restart; one that is scheduled, queued, running or to be retried has a worker coming that attaches to the job, or
@@ -77,12 +77,6 @@ def run_of(job_name: str, tags: Mapping[str, str], namespace: str) -> RunIdentit
         return None
     run = RunIdentity(namespace, ids[0], ids[1], ids[2], int(index))
     return run if run.key == name.key else None
-
-
-def owner_of(tags: Mapping[str, str]) -> int | None:
-    """Read which try waits for a job."""
-    text = tags.get(TAG_OWNER, "")
-    return int(text) if text.isdecimal() else None
 
 
 def judge(job: LiveJob, task: TaskState | None, now: datetime, *, grace: timedelta = GRACE) -> Verdict:

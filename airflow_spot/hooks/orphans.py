@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.marks import StopMark, whose
-from airflow_spot.core.orphans import GRACE, LiveJob, TaskState, judge, owner_of, run_of
+from airflow_spot.core.orphans import GRACE, LiveJob, TaskState, judge, run_of
 from airflow_spot.hooks import jobs
 
 #: In the stop mark.
@@ -91,7 +91,7 @@ class Orphans:
         attempt, description, tags = jobs.read(self._sagemaker, name)
         run = run_of(name, tags, self._namespace)
         left = attempt.delivered is not None
-        job = LiveJob(name, attempt.arn, description["CreationTime"], run, owner_of(tags), left)
+        job = LiveJob(name, attempt.arn, description["CreationTime"], run, attempt.owner, left)
         if not attempt.live:
             return Finding(name, job.arn, whose(tags), False, f"it has ended: {attempt.outcome}", job.owner)
         task = self._ask(job.run) if job.run else None
