@@ -1,6 +1,6 @@
 """``python -m airflow_spot.local``: the service in the foreground, as ``airflow-spot local`` runs it.
 
-With ``--embedded`` it is :class:`~airflow_spot.local.service.LocalSageMaker`'s other half: the first line of stdin are
+With ``--embedded`` it is :class:`~airflow_spot.local.client.LocalSageMaker`'s other half: the first line of stdin are
 its settings, the end of stdin is its own end, and one JSON line on stdout says that it is ready.
 """
 
@@ -24,9 +24,9 @@ def embedded() -> int:
 
 
 def _serve(settings: Settings) -> int:
-    from airflow_spot.local.aws import require_moto
+    from airflow_spot.local.app import serve
+    from airflow_spot.local.aws.moto import require_moto
     from airflow_spot.local.backend import Backend
-    from airflow_spot.local.serve import serve
 
     require_moto()
 
@@ -40,7 +40,7 @@ def _serve(settings: Settings) -> int:
 def main() -> int:
     if sys.argv[1:] == ["--embedded"]:
         return embedded()
-    from airflow_spot.cli.local import main as command
+    from airflow_spot.local.cli import main as command
 
     return command(sys.argv[1:])
 

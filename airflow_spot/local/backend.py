@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeAlias
 
-from airflow_spot.local.audit import Audit
-from airflow_spot.local.aws import Aws
+from airflow_spot.local.api.call import Call
+from airflow_spot.local.aws.events import Events
+from airflow_spot.local.aws.logs import Logs
+from airflow_spot.local.aws.moto import Aws
 from airflow_spot.local.clock import Clock
-from airflow_spot.local.container import Containers
-from airflow_spot.local.events import Events
-from airflow_spot.local.faults import Faults
-from airflow_spot.local.images import Images
-from airflow_spot.local.journal import Journal
-from airflow_spot.local.logs import Logs
-from airflow_spot.local.quotas import Quota
-from airflow_spot.local.requirements import Environments
+from airflow_spot.local.container.container import Containers
+from airflow_spot.local.container.images import Images
+from airflow_spot.local.container.requirements import Environments
+from airflow_spot.local.faults.plan import Faults
+from airflow_spot.local.market.capacity import Capacity
+from airflow_spot.local.market.quotas import Quota
 from airflow_spot.local.settings import Settings
-from airflow_spot.local.store import Store
+from airflow_spot.local.storage.audit import Audit
+from airflow_spot.local.storage.store import Store
 
-if TYPE_CHECKING:
-    from airflow_spot.local.capacity import Capacity
-    from airflow_spot.local.engine import Engine
+
+class Engine(Protocol):
+    """Drives the lives of training jobs."""
+
+    def submit(self, job: Any) -> None: ...
+
+    def stop(self, job: Any) -> None: ...
+
+    def interrupt(self, region: str, name: str, down: float = 0.0) -> None: ...
+
+    def crash(self, region: str, name: str) -> None: ...
+
+    def wake_all(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Journal(Protocol):
+    """What is remembered over a crash."""
+
+    jobs: list[Any]
+    tags: dict[str, dict[str, str]]
+
+    def created(self, job: Any) -> None: ...
+
+    def changed(self, job: Any) -> None: ...
+
+    def deleted(self, job: Any) -> None: ...
+
+    def tagged(self, arn: str, tags: dict[str, str]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass
@@ -78,3 +108,13 @@ class Backend:
         self.logs.close()
         self.audit.write("service", action="stopped")
         self.audit.close()
+
+
+Handler: TypeAlias = Callable[[Backend, Call], dict[str, Any]]
+"""Answers a call. Times in the answer are seconds since the epoch (floats).
+
+Raises :class:`~airflow_spot.local.errors.ServiceError` for an error answer. Called on a thread per request.
+"""
+
+Operations: TypeAlias = Mapping[str, Handler]
+"""What a module of operations exports as ``OPERATIONS``; :mod:`airflow_spot.local.http.registry` joins them."""

@@ -6,7 +6,7 @@ The pytest plugin: SageMaker as a fixture. It comes with the package; a test nee
         boto3.client("sagemaker").create_training_job(...)
         local_sagemaker.interrupt(...)
 
-The mark takes what :class:`~airflow_spot.local.service.LocalSageMaker` takes. Guarantee: AWS clients that are made
+The mark takes what :class:`~airflow_spot.local.client.LocalSageMaker` takes. Guarantee: AWS clients that are made
 while a test with one of the fixtures runs talk to Local SageMaker, whatever this machine has configured.
 
 Every pytest of an environment that has the package loads this module, so that it imports nothing else before a fixture
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from airflow_spot.local.service import LocalSageMaker
+    from airflow_spot.local.client import LocalSageMaker
 
 OWN = "local_sagemaker"
 SHARED = "local_sagemaker_session"
@@ -189,7 +189,7 @@ def _marked(item: pytest.Item) -> dict[str, Any]:
 def _check(options: Mapping[str, Any]) -> None:
     import inspect
 
-    from airflow_spot.local.service import LocalSageMaker
+    from airflow_spot.local.client import LocalSageMaker
 
     known = sorted(inspect.signature(LocalSageMaker).parameters)
     unknown = [name for name in options if name not in known]
@@ -202,7 +202,7 @@ def _check(options: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _started(options: Mapping[str, Any]) -> Iterator[LocalSageMaker]:
-    from airflow_spot.local.service import LocalSageMaker
+    from airflow_spot.local.client import LocalSageMaker
 
     _check(options)
     try:

@@ -30,7 +30,7 @@ class Settings:
     :param host: address to listen on. The service runs what it is sent: loopback, unless you know who can reach it.
     :param port: TCP port; 0 takes a free one.
     :param directory: where the audit log and the jobs live.
-    :param market: spec of the spot market, see :mod:`airflow_spot.local.market`.
+    :param market: spec of the spot market, see :mod:`airflow_spot.local.market.spec`.
     :param on_demand_market: spec of the on-demand market.
     :param images: ``(pattern, command)`` pairs: what runs for an image whose name matches the shell pattern.
     :param reclaim: how an instance is taken back: ``term`` (SIGTERM, grace, SIGKILL, last checkpoint upload) or
@@ -39,11 +39,11 @@ class Settings:
         for a stop.
     :param capacity_wait_seconds: how long an on-demand job without capacity waits before it fails with CapacityError.
     :param checkpoint_seconds: how often checkpoints are uploaded while a job runs, in seconds; at most 2.
-    :param quotas: specification of service quotas, see :mod:`airflow_spot.local.quotas`.
-    :param faults: fault plan, see :mod:`airflow_spot.local.faults`.
-    :param engine: ``process``, or ``simulated``: see :mod:`airflow_spot.local.simulated`.
+    :param quotas: specification of service quotas, see :mod:`airflow_spot.local.market.quotas`.
+    :param faults: fault plan, see :mod:`airflow_spot.local.faults.plan`.
+    :param engine: ``process``, or ``simulated``: see :mod:`airflow_spot.local.training.simulated_instances`.
     :param time_scale: service seconds per machine second; other than 1 with the simulated engine only.
-    :param isolation: ``auto``, ``namespace`` or ``relocate``, see :mod:`airflow_spot.local.container`.
+    :param isolation: ``auto``, ``namespace`` or ``relocate``, see :mod:`airflow_spot.local.container.container`.
     :param region: what the environment of jobs and clients is set to.
     :param python: interpreter for scripts of images that ``images`` does not name.
     :param keep: leave the working directories of ended jobs, to look into.

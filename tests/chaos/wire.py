@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 
 from airflow_spot.core.marks import TAG_DELIVERED
 from airflow_spot.local.errors import ServiceError
-from airflow_spot.local.faults import ERRORS
-from airflow_spot.local.quotas import exceeded
+from airflow_spot.local.faults.plan import ERRORS
+from airflow_spot.local.market.quotas import exceeded
 from tests.chaos.scenario import Strike
 
 _KEY = re.compile(r"Credential=([^/]+)/")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.validate import problems
+from airflow_spot.local.api.validation import problems
 
 T = TypeVar("T")
 

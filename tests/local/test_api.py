@@ -16,9 +16,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from airflow_spot.local.api.validation import validate
 from airflow_spot.local.errors import ServiceError
-from airflow_spot.local.server import json_answer
-from airflow_spot.local.validate import validate
+from airflow_spot.local.http.application import json_answer
 from tests.local.jobs import Jobs
 
 OK = "pass"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.container import Containers, Spec
+from airflow_spot.local.container.container import Containers, Spec
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.settings import Settings
 from tests.local.jobs import Jobs, alive, until

@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.keeper import FIRST_PAUSE_SECONDS
+from airflow_spot.local.serving.supervisor import FIRST_PAUSE_SECONDS
 from tests.local.jobs import ROLE, Jobs, alive, until
 
 ADDER = """

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.quotas import Quota, parse_quotas
+from airflow_spot.local.market.quotas import Quota, parse_quotas
 from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses, until
 
 LISTING = """

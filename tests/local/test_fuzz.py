@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.operations import OPERATIONS
-from airflow_spot.local.validate import compiled, operation_model, problems
+from airflow_spot.local.api.validation import compiled, operation_model, problems
+from airflow_spot.local.http.registry import OPERATIONS
 from tests.local.jobs import Jobs
 
 CLIENT_ERRORS = {

@@ -22,7 +22,7 @@ AS_A_USER = """
 import os, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from airflow_spot.local.container import Containers, Spec
+from airflow_spot.local.container.container import Containers, Spec
 from airflow_spot.local.settings import Settings
 folder = Path({folder!r})
 containers = Containers(Settings(directory=str(folder), isolation={isolation!r}))

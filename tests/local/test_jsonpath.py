@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.local.jsonpath import JsonPath
+from airflow_spot.local.transform.jsonpath import JsonPath
 
 ROW = ["a", "b", "c", "d"]
 RECORD = {"id": 7, "features": [1, 2], "SageMakerOutput": {"label": 1}, "odd name": {"x": "y"}}

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.local.api import Call
+from airflow_spot.local.api.call import Call
+from airflow_spot.local.api.pagination import DEFAULT_ORDER, order, page
+from airflow_spot.local.api.validation import operation_model
 from airflow_spot.local.errors import ServiceError
-from airflow_spot.local.listing import DEFAULT_ORDER, order, page
-from airflow_spot.local.operations import OPERATIONS
-from airflow_spot.local.validate import operation_model
+from airflow_spot.local.http.registry import OPERATIONS
 
 
 def default(operation: str, member: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.local.market import Constant, Random, Schedule, Script, State, parse_market
+from airflow_spot.local.market.spec import Constant, Random, Schedule, Script, State, parse_market
 
 SECONDS = st.floats(min_value=0.001, max_value=1e6, allow_nan=False)
 

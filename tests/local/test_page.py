@@ -20,12 +20,14 @@ from botocore.config import Config
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from airflow_spot.local import LocalSageMaker, page_html, page_jobs
+from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.app import build
 from airflow_spot.local.backend import Backend
-from airflow_spot.local.job import TrainingJob
-from airflow_spot.local.page import PREFIX, Page
-from airflow_spot.local.serve import build
+from airflow_spot.local.page import content as page_jobs
+from airflow_spot.local.page import html as page_html
+from airflow_spot.local.page.handler import PREFIX, Page
 from airflow_spot.local.settings import Settings
+from airflow_spot.local.training.job import TrainingJob
 from tests.local.jobs import COUNTER, ROLE, Jobs, statuses, until
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from airflow_spot.local.jsonpath import JsonPath
-from airflow_spot.local.records import ALL, CSV, MB, BadRecord, Batch, Filters, batches, pieces, split
+from airflow_spot.local.transform.jsonpath import JsonPath
+from airflow_spot.local.transform.records import ALL, CSV, MB, BadRecord, Batch, Filters, batches, pieces, split
 
 PLAIN = Filters("", "")
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.job import TrainingJob
-from airflow_spot.local.journal import Journal
+from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.training.journal import Journal
 from tests.local.jobs import BUCKET, COUNTER, ROLE, Jobs, statuses
 from tests.local.test_spot import prove_resumption
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.prices import spot_discount
+from airflow_spot.local.market.prices import spot_discount
 from tests.local.jobs import COUNTER, Jobs, statuses, until
 
 ODD_MARKET = "ml.c5.2xlarge=never;ml.c5.xlarge=script:fail=100;*=script:up=2,down=0.6,up=2,down=0.6,up=inf"

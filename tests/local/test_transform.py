@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.transform_run import below
+from airflow_spot.local.transform.runner import below
 from tests.local.jobs import BUCKET, GRACE_SECONDS, ROLE, Jobs, alive, until
 from tests.local.transforms import Transforms
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.local.tuning_ranges import Continuous, Integers, combinations_of, draws, grid, parse_ranges
+from airflow_spot.local.tuning.ranges import Continuous, Integers, combinations_of, draws, grid, parse_ranges
 
 NUMBERS = st.floats(-1e9, 1e9)
 SEEDS = st.integers(0, 2**32)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.local.tuning_trials import (
+from airflow_spot.local.tuning.trials import (
     Limits,
     Trial,
     Verdict,

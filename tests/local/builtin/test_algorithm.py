@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_spot.local.builtin import algorithm, metric_definitions
-from airflow_spot.local.images import Images
+from airflow_spot.local.container.images import Images
 from airflow_spot.local.settings import Settings
 
 REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"

@@ -1,0 +1,59 @@
+"""What the containers of processing jobs and of models have in common."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from airflow_spot.local.aws.moto import Aws
+from airflow_spot.local.aws.s3 import S3_ERRORS, upload
+from airflow_spot.local.container.container import Container, Containers, OptMl
+from airflow_spot.local.errors import JobError
+
+
+def environment(containers: Containers, aws: Aws, opt_ml: OptMl, region: str, given: dict[str, str]) -> dict[str, str]:
+    """The variables of a container: a bare system's, AWS's, then what the request gives."""
+    return {
+        **containers.base_environment(opt_ml),
+        **aws.environment,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        **given,
+    }
+
+
+def relocated(opt_ml: OptMl, words: list[str]) -> list[str]:
+    """Command words with paths below ``/opt/ml`` as the process has to call them."""
+    return [opt_ml.see(word) if word == "/opt/ml" or word.startswith("/opt/ml/") else word for word in words]
+
+
+def end(container: Container, grace_seconds: float) -> None:
+    """SIGTERM, up to ``grace_seconds``, then SIGKILL; returns when nothing of the container is left."""
+    container.terminate()
+    if container.wait(grace_seconds) is None:
+        container.kill()
+        container.wait(30)
+
+
+def join_all(threads: Iterable[threading.Thread | None], seconds: float = 5.0) -> None:
+    """Wait for the end of all threads, together no longer than that."""
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        if thread is not None:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def upload_folder(s3: Any, folder: Path, uri: str) -> None:
+    """Upload all files of a folder below an S3 URI.
+
+    :raises JobError: ClientError, if S3 refuses.
+    """
+    prefix = uri.rstrip("/")
+    try:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            upload(s3, file, f"{prefix}/{file.relative_to(folder).as_posix()}")
+    except S3_ERRORS as error:
+        raise JobError(f"ClientError: results cannot be written to {uri}: {error}") from error

@@ -1,0 +1,130 @@
+"""Linux namespaces by ctypes: a view of the machine in which ``/opt/ml`` is a job's own directory.
+
+Runs inside the shim (standard library only). Everything is done inside namespaces that end with the job, so the
+host never sees a mount, and never gets a directory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x1000, 0x4000, 0x40000
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+
+OPT = "/opt"
+OPT_ML = "/opt/ml"
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    assert _libc is not None  # noqa: S101 - callers are behind `enter_*`, which Linux alone reaches
+    arguments = (os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode())
+    _check(_libc.mount(*arguments), f"mount {target}")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2); Python has it from 3.12 on only.
+
+    :raises OSError: where the machine does not allow it.
+    """
+    if _libc is None:
+        raise OSError("this platform has no namespaces")
+    _check(_libc.unshare(flags), "unshare")
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Have the kernel send this process ``signal_number`` when its parent dies. No effect except on Linux."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent dies, so that none is lost. No effect except on Linux."""
+    if _libc is not None:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def enter_process_namespace() -> None:
+    """Children of this process will live in a PID namespace of their own, which the kernel empties as it ends.
+
+    An ordinary user needs a user namespace for that, in which everybody keeps their own number: a script finds
+    itself to be who it was, and its files belong to who started the service.
+
+    :raises OSError: where the machine does not allow it.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        unshare(CLONE_NEWPID)
+    except PermissionError:
+        unshare(CLONE_NEWUSER | CLONE_NEWPID)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+
+
+def enter_mount_namespace(root: str, hostname: str, hosts: Mapping[str, str], scratch: str) -> None:
+    """See ``root`` at ``/opt/ml``, be called ``hostname``, and resolve ``hosts``.
+
+    :param root: the job's directory on the host.
+    :param hosts: names to addresses, added to what the machine's /etc/hosts says.
+    :param scratch: a directory of the job outside ``root``, for the file that stands in for /etc/hosts.
+    :raises OSError: where the machine does not allow it.
+    """
+    unshare(CLONE_NEWNS | CLONE_NEWUTS)
+    _mount("none", "/", "", MS_REC | MS_PRIVATE)
+    hosts_file = Path(scratch) / "etc-hosts"
+    etc_hosts = Path("/etc/hosts")
+    known = etc_hosts.read_text() if etc_hosts.exists() else ""
+    hosts_file.write_text(known + "".join(f"{address}\t{name}\n" for name, address in hosts.items()))
+    # A descriptor outlives what is mounted over the path, should the job's directory itself be below /opt.
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    if etc_hosts.exists():
+        _mount(str(hosts_file), "/etc/hosts", "", MS_BIND)
+    if not Path(OPT_ML).is_dir():
+        _cover_opt()
+    _mount(f"/proc/self/fd/{root_fd}", OPT_ML, "", MS_BIND | MS_REC)
+    os.close(root_fd)
+    if hostname:
+        name = hostname.encode()
+        assert _libc is not None  # noqa: S101 - unshare has raised otherwise
+        _check(_libc.sethostname(name, len(name)), "sethostname")
+    try:
+        _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError:
+        # Inside a container parts of /proc may be masked, and then an ordinary user gets no new one. The old one
+        # shows the host's process numbers and does no harm.
+        return
+
+
+def _cover_opt() -> None:
+    """Put a fresh /opt in place that has all that /opt had, and ``ml``. An interpreter may well live in /opt."""
+    old = os.open(OPT, os.O_PATH | os.O_DIRECTORY)
+    entries = [(entry.name, entry.is_symlink(), entry.is_dir()) for entry in os.scandir(OPT)]
+    _mount("tmpfs", OPT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+    for name, is_link, is_directory in entries:
+        here, there = f"{OPT}/{name}", f"/proc/self/fd/{old}/{name}"
+        if is_link:
+            Path(here).symlink_to(Path(there).readlink())
+            continue
+        if is_directory:
+            Path(here).mkdir()
+        else:
+            Path(here).touch()
+        _mount(there, here, "", MS_BIND | MS_REC)
+    Path(OPT_ML).mkdir()
+    os.close(old)

@@ -1,0 +1,224 @@
+"""The wire: one WSGI application on one port, which sends each request to who answers it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from werkzeug.wrappers import Request, Response
+
+from airflow_spot.local.api.access import PREFIX
+from airflow_spot.local.api.call import Call
+from airflow_spot.local.api.validation import operation_model, validate, without_nulls
+from airflow_spot.local.aws.iam import Roles
+from airflow_spot.local.aws.moto import WsgiApp
+from airflow_spot.local.aws.s3_mirror import CHANGES, S3Mirror, buffer_body
+from airflow_spot.local.backend import Backend
+from airflow_spot.local.errors import ServiceError, not_implemented
+from airflow_spot.local.faults.connection import cut, has, read_half, s3_operation
+from airflow_spot.local.faults.plan import Rule, first_error
+from airflow_spot.local.hosting import invocations
+from airflow_spot.local.http import control
+from airflow_spot.local.http.registry import OPERATIONS
+from airflow_spot.local.page.handler import Page
+
+log = logging.getLogger(__name__)
+
+TARGET = "SageMaker."
+JSON_TYPE = "application/x-amz-json-1.1"
+ERROR_TYPE = "x-amzn-ErrorType"
+INVOCATIONS = re.compile(rf"/endpoints/([^/]+)/({'|'.join(invocations.OPERATIONS)})")
+_NAMES = ("Name", "Arn")
+#: Services that make rules for events.
+_MAKE_RULES = frozenset({"events", "cloudformation"})
+
+StartResponse: TypeAlias = Any
+
+
+class Server:
+    """The WSGI application.
+
+    - ``X-Amz-Target: SageMaker.<Operation>``: the operations of :mod:`airflow_spot.local.http.registry`
+    - ``/endpoints/<name>/invocations``, signed for sagemaker: :mod:`airflow_spot.local.hosting.invocations`
+    - ``/`` for a browser, and what its page links to: :mod:`airflow_spot.local.page.handler`
+    - ``/_airflow_spot/...``, from loopback: :mod:`airflow_spot.local.http.control`
+    - IAM: :mod:`airflow_spot.local.aws.iam`
+    - all else: moto
+
+    :param mirror: keeps S3's content on disk, for a service that is to come back.
+    """
+
+    def __init__(self, backend: Backend, moto: WsgiApp, mirror: S3Mirror | None = None) -> None:
+        self._backend = backend
+        self._moto = moto
+        self._roles = Roles(moto)
+        self._mirror = mirror
+        self._page = Page(backend)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        path = environ.get("PATH_INFO", "")
+        answer: Response
+        if self._page.wants(environ):
+            answer = self._page.answer(Request(environ))
+        elif "HTTP_ORIGIN" in environ:
+            # A page in a browser on this machine must not be able to run programs on it. AWS clients send no Origin.
+            answer = Response("Local SageMaker does not answer to browsers", status=403)
+        elif target.startswith(TARGET):
+            answer = self._operation(target[len(TARGET) :], Request(environ))
+        elif path.startswith(PREFIX):
+            answer = control.answer(self._backend, Request(environ))
+        elif (match := INVOCATIONS.fullmatch(path)) and scope(environ)[1] in ("sagemaker", ""):
+            answer = self._invocation(match[1], match[2], Request(environ))
+        else:
+            return self._rest_of_aws(environ, start_response)
+        return answer(environ, start_response)
+
+    def _operation(self, operation: str, request: Request) -> Response:
+        region = scope(request.environ)[0] or self._backend.settings.region
+        params: dict[str, Any] = {}
+        faults = self._strike(operation, "", request.environ)
+        error = first_error(faults)
+        try:
+            params = _body(request)
+            if error is not None:
+                raise error
+            operation_model(operation)
+            handler = OPERATIONS.get(operation)
+            if handler is None:
+                raise not_implemented(operation)
+            validate(operation, params)
+            answer = json_answer(handler(self._backend, Call(operation, without_nulls(params), region)))
+        except ServiceError as raised:
+            answer = error_response(raised)
+        except Exception as raised:
+            log.exception("%s failed", operation)
+            message = f"Local SageMaker: {type(raised).__name__}: {raised}"
+            answer = error_response(ServiceError("InternalFailure", message, 500))
+        return self._called(operation, region, _resource(params), faults, answer, request)
+
+    def _called(
+        self, operation: str, region: str, resource: str | None, faults: list[Rule], answer: Response, request: Request
+    ) -> Response:
+        """Write a call into the audit log, and give it its answer, unless a fault cuts that off."""
+        self._backend.audit.write(
+            "call",
+            operation=operation,
+            region=region,
+            resource=resource,
+            error=answer.headers.get(ERROR_TYPE),
+            fault=faults[0].kind if faults else None,
+        )
+        if has(faults, "cut-after"):
+            cut(request.environ)
+        return answer
+
+    def _rest_of_aws(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        service = scope(environ)[1]
+        if service in _MAKE_RULES:
+            self._backend.events.begin()
+        if service == "iam":
+            return self._roles(environ, start_response)
+        # What is not signed in its headers is S3's too: presigned URLs.
+        if service not in ("s3", ""):
+            return self._moto(environ, start_response)
+        operation, bucket, key = s3_operation(environ)
+        faults = self._strike(f"s3:{operation}", key, environ)
+        error = first_error(faults)
+        if error is not None:
+            return _s3_error(error)(environ, start_response)
+        if self._mirror is not None and operation in CHANGES:
+            body = buffer_body(environ) if operation == "DeleteObjects" else b""
+            answer = self._moto(environ, start_response)
+            self._mirror.follow(operation, bucket, key, body)
+        else:
+            answer = self._moto(environ, start_response)
+        if has(faults, "cut-after"):
+            cut(environ)
+        return answer
+
+    def _strike(self, operation: str, key: str, environ: dict[str, Any]) -> list[Rule]:
+        """The faults of one call. Those that come before it is carried out have happened on return."""
+        faults = self._backend.faults.strike(operation, key)
+        for rule in faults:
+            if rule.kind == "slow":
+                time.sleep(rule.seconds)
+            elif rule.kind in ("cut-before", "cut-half"):
+                if rule.kind == "cut-half":
+                    read_half(environ)
+                self._backend.audit.write("fault", operation=operation, kind=rule.kind, key=key)
+                cut(environ)
+        return faults
+
+    def _invocation(self, endpoint: str, kind: str, request: Request) -> Response:
+        region = scope(request.environ)[0] or self._backend.settings.region
+        operation = invocations.OPERATIONS[kind]
+        faults = self._strike(operation, "", request.environ)
+        error = first_error(faults)
+        try:
+            if error is not None:
+                raise error
+            answer = invocations.invoke(self._backend, region, endpoint, kind, request)
+        except ServiceError as raised:
+            answer = error_response(raised)
+        return self._called(operation, region, endpoint, faults, answer, request)
+
+
+def scope(environ: dict[str, Any]) -> tuple[str, str]:
+    """Region and service that a request was signed for, by its credential scope; empty if it was not signed."""
+    match = re.search(r"Credential=[^/]+/[^/]+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return (match[1], match[2]) if match else ("", "")
+
+
+def error_response(error: ServiceError) -> Response:
+    """An error as the JSON protocol has it."""
+    response = json_answer({"__type": error.code, "message": error.message}, error.status)
+    response.headers[ERROR_TYPE] = error.code
+    return response
+
+
+def json_answer(content: dict[str, Any], status: int = 200) -> Response:
+    """An answer of the JSON protocol.
+
+    :raises ValueError: for a number that JSON has not.
+    """
+    headers = {"x-amzn-RequestId": str(uuid.uuid4())}
+    # By itself it would write NaN, which most clients do not read.
+    return Response(json.dumps(content, allow_nan=False), status=status, content_type=JSON_TYPE, headers=headers)
+
+
+def _s3_error(error: ServiceError) -> Response:
+    content = f"<Code>{error.code}</Code><Message>{error.message}</Message>"
+    body = f"<?xml version='1.0' encoding='UTF-8'?><Error>{content}</Error>"
+    return Response(body, status=error.status, content_type="application/xml")
+
+
+def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(request.get_data() or b"{}", parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ServiceError("SerializationException", f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise ServiceError("SerializationException", "the body is not a JSON object")
+    return body
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is not a number that JSON has, or too large a one")
+    return number
+
+
+def _resource(params: dict[str, Any]) -> str | None:
+    """The name or ARN that a request is about: its first member that is called so."""
+    for key, value in params.items():
+        if key.endswith(_NAMES) and isinstance(value, str) and key not in ("RoleArn",):
+            return value
+    return None

@@ -1,0 +1,89 @@
+"""Service quotas of training jobs: how many instances of a type the account may use at once.
+
+A specification is ``TYPE=N`` entries joined by ``;``, TYPE with shell wildcards and, if one market only is meant,
+``:spot`` or ``:on-demand`` at its end: ``ml.p3.2xlarge:spot=0;ml.g5.*=4``. The first that matches counts; what no
+entry matches is unlimited. AWS's spot quotas are apart from the others, and often start at 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from airflow_spot.local.errors import ServiceError, limit_exceeded
+
+_ENTRY = re.compile(r"([^=:;]+)(?::(spot|on-demand))?=(\d+)")
+
+
+class Placed(Protocol):
+    """A job, as far as quotas count it."""
+
+    @property
+    def instance_type(self) -> str: ...
+
+    @property
+    def instance_count(self) -> int: ...
+
+    @property
+    def spot(self) -> bool: ...
+
+    @property
+    def terminal(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Quota:
+    """At most ``limit`` instances of the types that match, in one market or (None) in each."""
+
+    pattern: str
+    spot: bool | None
+    limit: int
+
+
+def parse_quotas(spec: str) -> tuple[Quota, ...]:
+    """Read a specification; an empty one limits nothing.
+
+    :raises ValueError: naming the entry that is wrong.
+    """
+    quotas = []
+    for part in (part.strip() for part in spec.split(";")):
+        match = _ENTRY.fullmatch(part)
+        if match is not None:
+            spot = None if match[2] is None else match[2] == "spot"
+            quotas.append(Quota(match[1], spot, int(match[3])))
+        elif part:
+            raise ValueError(f"quotas {spec!r}: {part!r} is not TYPE=N, TYPE:spot=N or TYPE:on-demand=N")
+    return tuple(quotas)
+
+
+def check_quota(quotas: Iterable[Quota], jobs: Iterable[Placed], new: Placed) -> None:
+    """Refuse a job that would exceed a quota.
+
+    Of a job with InstancePreferences the first type counts until one is selected (assumed).
+
+    :param jobs: all of the region; those that have ended do not count.
+    :raises ServiceError: ResourceLimitExceeded.
+    """
+    for quota in quotas:
+        if quota.spot in (None, new.spot) and fnmatchcase(new.instance_type, quota.pattern):
+            break
+    else:
+        return
+    same = (job for job in jobs if job.instance_type == new.instance_type and job.spot == new.spot)
+    used = sum(job.instance_count for job in same if not job.terminal)
+    if used + new.instance_count > quota.limit:
+        raise exceeded(new.instance_type, new.spot, quota.limit, used=used, wanted=new.instance_count)
+
+
+def exceeded(instance_type: str, spot: bool, limit: int, *, used: int, wanted: int) -> ServiceError:
+    """ResourceLimitExceeded in AWS's words."""
+    usage = "spot training job usage" if spot else "training job usage"
+    return limit_exceeded(
+        f"The account-level service limit '{instance_type} for {usage}' is {limit} Instances, with current utilization "
+        f"of {used} Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to request an "
+        "increase for this quota. If AWS Service Quotas is not available, contact AWS support to request an increase "
+        "for this quota."
+    )

@@ -1,0 +1,282 @@
+"""A training job as SageMaker describes it: pure state, with its transitions. No thread, no I/O."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_spot.local.market.prices import billable_seconds
+from airflow_spot.local.storage.store import arn
+
+TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
+DEFAULT_MAX_RUNTIME = 24 * 3600
+FAILURE_REASON_CHARACTERS = 1024
+
+MESSAGES = {
+    "Starting": "Preparing the instances for training",
+    "Pending": "Waiting for compute capacity",
+    "Downloading": "Downloading input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Restarting": "Restarting the training job after an internal error",
+    "Interrupted": "Training job interrupted: the managed spot instances were reclaimed",
+    "Uploading": "Uploading generated training model",
+    "Stopping": "Stopping the training job",
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
+}
+WAITING_FOR_SPOT = "Insufficient capacity error from EC2 while launching instances, retrying!"
+
+_DESCRIBED = (
+    "HyperParameters",
+    "AlgorithmSpecification",
+    "RoleArn",
+    "InputDataConfig",
+    "OutputDataConfig",
+    "ResourceConfig",
+    "VpcConfig",
+    "StoppingCondition",
+    "CheckpointConfig",
+    "DebugHookConfig",
+    "ExperimentConfig",
+    "DebugRuleConfigurations",
+    "TensorBoardOutputConfig",
+    "ProfilerConfig",
+    "ProfilerRuleConfigurations",
+    "Environment",
+    "RetryStrategy",
+    "RemoteDebugConfig",
+    "InfraCheckConfig",
+    "ServerlessJobConfig",
+    "MlflowConfig",
+    "ModelPackageConfig",
+)
+_FLAGS = ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining")
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The tuning job that has launched a training job.
+
+    :param changed: called after each change of the training job's status, with its lock held.
+    :param measured: called with each value of a metric that it prints.
+    """
+
+    arn: str
+    changed: Callable[[], None]
+    measured: Callable[[str, float], None]
+
+
+@dataclass
+class TrainingJob:
+    """One training job.
+
+    All times are service seconds since the epoch. Whoever reads or changes it holds ``lock``, so that nobody sees
+    half a change; what :meth:`describe` and :meth:`summary` return may be used without.
+
+    :param request: the body of CreateTrainingJob, tags left out.
+    :param starts: how often it has been given instances.
+    :param retries: how often it was started anew after an internal error, see RetryStrategy.
+    :param interruptions: how often they were taken back.
+    :param training_seconds: instance time of the starts that have ended.
+    :param last_stream: the number that ends the name of the newest log stream.
+    :param instance_start: when the present instances began to download, or None while there are none.
+    :param parent: the tuning job that launched it.
+    """
+
+    region: str
+    name: str
+    request: dict[str, Any]
+    creation_time: float
+    status: str = "InProgress"
+    secondary: str = "Starting"
+    last_modified: float = 0.0
+    transitions: list[dict[str, Any]] = field(default_factory=list)
+    failure_reason: str | None = None
+    training_start: float | None = None
+    training_end: float | None = None
+    starts: int = 0
+    interruptions: int = 0
+    training_seconds: float = 0.0
+    instance_start: float | None = None
+    retries: int = 0
+    instance_type: str = ""
+    last_stream: int = 0
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parent: Parent | None = field(default=None, repr=False, compare=False)
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.instance_type:
+            self.instance_type = self.candidates[0]
+
+    @property
+    def arn(self) -> str:
+        return arn(self.region, "training-job", self.name)
+
+    @property
+    def spot(self) -> bool:
+        return bool(self.request.get("EnableManagedSpotTraining", False))
+
+    @property
+    def candidates(self) -> list[str]:
+        """Instance types that it may run on, in order of preference."""
+        resources = self.request["ResourceConfig"]
+        preferences = resources.get("InstancePreferences")
+        return [entry["InstanceType"] for entry in preferences] if preferences else [resources["InstanceType"]]
+
+    @property
+    def max_retries(self) -> int:
+        """How often it may be started anew after an internal error."""
+        return int(self.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0))
+
+    @property
+    def max_pending(self) -> float | None:
+        """MaxPendingTimeInSeconds, which counts for accelerated types only; else None."""
+        value = self.request.get("StoppingCondition", {}).get("MaxPendingTimeInSeconds")
+        return float(value) if value is not None and any(map(accelerated, self.candidates)) else None
+
+    @property
+    def instance_count(self) -> int:
+        resources = self.request["ResourceConfig"]
+        for preference in resources.get("InstancePreferences", ()):
+            if preference["InstanceType"] == self.instance_type and "InstanceCount" in preference:
+                return int(preference["InstanceCount"])
+        return int(resources.get("InstanceCount", 1))
+
+    @property
+    def max_runtime(self) -> float:
+        """MaxRuntimeInSeconds, over all starts."""
+        return float(self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME))
+
+    @property
+    def max_wait(self) -> float | None:
+        """MaxWaitTimeInSeconds, which counts waiting and running together; None for on-demand."""
+        value = self.request.get("StoppingCondition", {}).get("MaxWaitTimeInSeconds")
+        return None if value is None else float(value)
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def output_prefix(self) -> str:
+        """The S3 URI below which the job's results go."""
+        return f"{self.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output"
+
+    @property
+    def model_uri(self) -> str:
+        if self.request["OutputDataConfig"].get("CompressionType") == "NONE":
+            return f"{self.output_prefix}/model/"
+        return f"{self.output_prefix}/model.tar.gz"
+
+    def enter(self, secondary: str, now: float, message: str | None = None) -> None:
+        """Go to a secondary status: ends the transition before and begins the next.
+
+        :param message: instead of AWS's usual words for it.
+        """
+        if self.transitions:
+            self.transitions[-1]["EndTime"] = now
+        text = MESSAGES[secondary] if message is None else message
+        self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": text})
+        self.secondary = secondary
+        self.last_modified = now
+        if self.parent is not None:
+            self.parent.changed()
+
+    def say(self, message: str, now: float) -> None:
+        """Change the message of the present transition."""
+        self.transitions[-1]["StatusMessage"] = message
+        self.last_modified = now
+
+    def begin_instances(self, now: float) -> None:
+        """Instances are there: training time, which is billed, begins to count."""
+        self.starts += 1
+        self.instance_start = now
+        if self.training_start is None:
+            self.training_start = now
+
+    def end_instances(self, now: float) -> None:
+        """The instances are gone. Does nothing if there were none."""
+        if self.instance_start is not None:
+            self.training_seconds += now - self.instance_start
+            self.instance_start = None
+            self.training_end = now
+
+    def trained(self, now: float) -> float:
+        """Training seconds so far, those of the present start included."""
+        return self.training_seconds + (now - self.instance_start if self.instance_start is not None else 0.0)
+
+    def finish(self, status: str, secondary: str, now: float, reason: str | None = None) -> None:
+        """End for good.
+
+        :param status: one of TERMINAL.
+        :param reason: FailureReason, cut to what SageMaker keeps of it.
+        """
+        self.end_instances(now)
+        self.status = status
+        if reason is not None:
+            self.failure_reason = reason[:FAILURE_REASON_CHARACTERS]
+        self.enter(secondary, now)
+        self.transitions[-1]["EndTime"] = now
+
+    def describe(self) -> dict[str, Any]:
+        """The answer of DescribeTrainingJob. Tags are not in it, as with AWS."""
+        request = self.request
+        answer: dict[str, Any] = {
+            "TrainingJobName": self.name,
+            "TrainingJobArn": self.arn,
+            "TrainingJobStatus": self.status,
+            "SecondaryStatus": self.secondary,
+            "CreationTime": self.creation_time,
+            "LastModifiedTime": self.last_modified,
+            "SecondaryStatusTransitions": [dict(transition) for transition in self.transitions],
+            "ModelArtifacts": {"S3ModelArtifacts": self.model_uri},
+        }
+        answer.update({name: request[name] for name in _DESCRIBED if name in request})
+        answer.update({name: bool(request.get(name, False)) for name in _FLAGS})
+        if request["ResourceConfig"].get("InstancePreferences"):
+            selected = {"SelectedInstanceType": self.instance_type, "SelectedInstanceCount": self.instance_count}
+            answer["ResourceConfig"] = {**request["ResourceConfig"], **(selected if self.starts else {})}
+        if self.failure_reason is not None:
+            answer["FailureReason"] = self.failure_reason
+        if self.training_start is not None:
+            answer["TrainingStartTime"] = self.training_start
+        if self.terminal and self.training_end is not None:
+            answer["TrainingEndTime"] = self.training_end
+            answer["TrainingTimeInSeconds"] = whole_seconds(self.training_seconds)
+            billable = billable_seconds(self.training_seconds, self.instance_type, self.spot)
+            answer["BillableTimeInSeconds"] = whole_seconds(billable)
+        if self.parent is not None:
+            answer["TuningJobArn"] = self.parent.arn
+        if self.metrics:
+            answer["FinalMetricDataList"] = [dict(metric) for metric in self.metrics.values()]
+        return answer
+
+    def summary(self) -> dict[str, Any]:
+        """The job's line in ListTrainingJobs."""
+        line: dict[str, Any] = {
+            "TrainingJobName": self.name,
+            "TrainingJobArn": self.arn,
+            "CreationTime": self.creation_time,
+            "LastModifiedTime": self.last_modified,
+            "TrainingJobStatus": self.status,
+            "SecondaryStatus": self.secondary,
+        }
+        if self.terminal and self.training_end is not None:
+            line["TrainingEndTime"] = self.training_end
+        return line
+
+
+def accelerated(instance_type: str) -> bool:
+    """Whether a type is of the families that MaxPendingTimeInSeconds applies to: p, g and trn."""
+    return instance_type.startswith(("ml.p", "ml.g", "ml.trn"))
+
+
+def whole_seconds(seconds: float) -> int:
+    """As SageMaker reports durations: whole, and at least 1."""
+    return max(1, round(seconds))

@@ -1,0 +1,364 @@
+"""A training job's life: waiting for instances, training, losing them, ending.
+
+Written as a generator that yields how long (service seconds) it may be left alone, so that one text serves a thread
+per job and thousands of jobs on one thread. It is resumed earlier when something happens: see :meth:`Lifecycle.wake`.
+
+How the time counts: MaxWaitTimeInSeconds from the job's creation on, waiting and running together (documented);
+MaxRuntimeInSeconds while there are instances, over all starts (documented for retries, assumed for interruptions).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from airflow_spot.local.aws.events import TRAINING, Change
+from airflow_spot.local.errors import InternalError, JobError
+from airflow_spot.local.market.spec import State
+from airflow_spot.local.training.job import FAILURE_REASON_CHARACTERS, WAITING_FOR_SPOT, TrainingJob
+from airflow_spot.local.training.process_instances import Instances
+
+if TYPE_CHECKING:
+    from airflow_spot.local.backend import Backend
+
+log = logging.getLogger(__name__)
+
+CAPACITY_ERROR = (
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
+)
+KILL_SECONDS = 30.0
+
+Steps: TypeAlias = Generator[float, None, None]
+"""Yields how many service seconds may pass until the next step."""
+
+MakeInstances = Callable[[TrainingJob], Instances]
+
+
+class _Ended(Exception):
+    """The job is to end as Stopped, with this secondary status."""
+
+
+class Lifecycle:
+    """Runs one job from its creation to its end.
+
+    :param make: makes the instances of each start.
+    """
+
+    def __init__(self, backend: Backend, job: TrainingJob, make: MakeInstances) -> None:
+        self.job = job
+        self._backend = backend
+        self._clock = backend.clock
+        self._make = make
+        self._instances: Instances | None = None
+        self._launched = False
+        self._stop_requested = False
+        self._reclaim_requested = False
+        self._crash_requested = False
+        self._blackout_until = 0.0
+        self._on_wake: Callable[[], None] = lambda: None
+
+    # What others ask for, on any thread.
+
+    def on_wake(self, callback: Callable[[], None]) -> None:
+        """Say how the driver is told to resume at once. Called before the life begins."""
+        self._on_wake = callback
+
+    def wake(self) -> None:
+        """Have the driver resume at once."""
+        self._on_wake()
+
+    def request_stop(self) -> None:
+        """StopTrainingJob: Stopping from now on. Does nothing to a job that has ended."""
+        with self.job.lock:
+            if not self.job.terminal:
+                self._stop_requested = True
+                self._enter_stopping()
+        self.wake()
+
+    def request_reclaim(self, down: float) -> None:
+        """Take the instances back, and have none for ``down`` service seconds."""
+        self._blackout_until = self._clock.now() + down
+        self._reclaim_requested = True
+        self.wake()
+
+    def request_crash(self) -> None:
+        """Break the instances: an internal error of the service."""
+        self._crash_requested = True
+        self.wake()
+
+    # The life itself, on the driver's thread.
+
+    def run(self) -> Steps:
+        """The whole life. Never raises; closing it early kills what runs and leaves the job's state as it is."""
+        try:
+            try:
+                yield from self._live()
+            except _Ended as end:
+                yield from self._wind_down(str(end))
+        except JobError as error:
+            self._finish("Failed", "Failed", str(error))
+        except Exception as error:
+            log.exception("job %s", self.job.name)
+            self._finish("Failed", "Failed", f"InternalServerError: Local SageMaker: {type(error).__name__}: {error}")
+        finally:
+            self._give_back()
+
+    def _live(self) -> Steps:
+        if not self.job.transitions:
+            self._enter("Starting")
+        while True:
+            yield from self._acquire()
+            try:
+                ended = yield from self._start()
+            except InternalError:
+                if self.job.retries >= self.job.max_retries:
+                    raise
+                self._give_back()
+                self.job.retries += 1
+                self._begin_anew("Restarting")
+                continue
+            if ended:
+                return
+            self.job.interruptions += 1
+            self._begin_anew("Interrupted")
+
+    def _start(self) -> Generator[float, None, bool]:
+        """One start, from given instances on; whether the job has ended, or else was interrupted."""
+        self._enter("Downloading")
+        self._launched = False
+        instances = self._instances = self._make(self.job)
+        with closing(instances.prepare(self.wake)) as preparing:
+            for delay in preparing:
+                self._check_end()
+                yield min(delay, self._seconds_left())
+        self._check_end()
+        # Launched before it is said: who sees Training may count on a process.
+        instances.launch(self.wake)
+        self._launched = True
+        self._enter("Training")
+        code = yield from self._train(instances)
+        if code is not None:
+            self._settle(instances, code)
+            return True
+        yield from self._reclaim(instances)
+        self._give_back()
+        return False
+
+    def _begin_anew(self, why: str) -> None:
+        with self.job.lock:
+            # A job that is Stopping stays so.
+            if not self._stop_requested:
+                self._enter(why)
+                self._enter("Starting")
+
+    def _acquire(self) -> Steps:
+        job = self.job
+        asked = self._clock.now()
+        while True:
+            self._check_end()
+            left = self._blackout_until - self._clock.now()
+            if left <= 0:
+                chosen, left = self._look()
+                if chosen is not None:
+                    break
+            patience = asked + self._patience() - self._clock.now()
+            if patience <= 0:
+                raise self._no_capacity()
+            self._say_waiting()
+            yield min(left, patience, self._seconds_left())
+        self._reclaim_requested = False
+        with job.lock:
+            job.instance_type = chosen
+            job.begin_instances(self._clock.now())
+        self._capacity("granted")
+
+    def _look(self) -> tuple[str | None, float]:
+        """The first type with capacity, or None and how long it is worth to wait."""
+        lasts = math.inf
+        for instance_type in self.job.candidates:
+            outlook = self._backend.capacity.outlook(instance_type, self.job.spot)
+            if outlook.state is State.UP:
+                return instance_type, 0.0
+            if outlook.state is State.FAIL:
+                raise self._no_capacity()
+            lasts = min(lasts, outlook.lasts)
+        return None, lasts
+
+    def _patience(self) -> float:
+        """How long to wait for instances: spot as long as MaxWaitTimeInSeconds lets it, on-demand by itself."""
+        if self.job.spot:
+            return math.inf
+        pending = self.job.max_pending
+        return self._backend.settings.capacity_wait_seconds if pending is None else pending
+
+    def _no_capacity(self) -> JobError:
+        self._capacity("none")
+        return JobError(CAPACITY_ERROR)
+
+    def _say_waiting(self) -> None:
+        """Spot: still Starting, in the words that public threads show. On-demand: Pending."""
+        with self.job.lock:
+            if not self.job.spot:
+                if self.job.secondary != "Pending":
+                    self._enter("Pending")
+            elif self.job.transitions[-1]["StatusMessage"] != WAITING_FOR_SPOT:
+                self.job.say(WAITING_FOR_SPOT, self._clock.now())
+
+    def _train(self, instances: Instances) -> Generator[float, None, int | None]:
+        """Until the job's processes end: their exit code; or until the instances are to go: None."""
+        next_sync = self._clock.now() + instances.sync_seconds
+        while True:
+            code = instances.poll()
+            if code is not None:
+                return code
+            self._check_end()
+            if self._crash_requested:
+                self._crash_requested = False
+                raise InternalError
+            lasts = math.inf
+            if self.job.spot:
+                outlook = self._backend.capacity.outlook(self.job.instance_type, spot=True)
+                lasts = outlook.lasts
+                if outlook.state is not State.UP:
+                    self._reclaim_requested = True
+            if self._reclaim_requested:
+                self._capacity("reclaimed")
+                return None
+            if self._clock.now() >= next_sync:
+                instances.sync()
+                next_sync = self._clock.now() + instances.sync_seconds
+            next_sync_in = max(0.0, next_sync - self._clock.now())
+            yield min(next_sync_in, instances.horizon(), lasts, self._seconds_left())
+
+    def _reclaim(self, instances: Instances) -> Steps:
+        gently = self._backend.settings.reclaim == "term"
+        yield from self._end_processes(instances, self._backend.settings.grace_seconds if gently else 0.0)
+        if gently:
+            instances.sync(final=True)
+
+    def _end_processes(self, instances: Instances, grace: float) -> Steps:
+        deadline = self._clock.now() + grace
+        if grace > 0:
+            instances.terminate()
+        while instances.poll() is None and self._clock.now() < deadline:
+            yield deadline - self._clock.now()
+        instances.kill()
+        deadline = self._clock.now() + KILL_SECONDS
+        while instances.poll() is None and self._clock.now() < deadline:
+            yield 0.1
+
+    def _settle(self, instances: Instances, code: int) -> None:
+        """The processes have ended by themselves."""
+        instances.sync(final=True)
+        if code == 0:
+            with self.job.lock:
+                if not self._stop_requested:
+                    self._enter("Uploading")
+            instances.deliver(model=True)
+            self._give_back()
+            with self.job.lock:
+                if self._stop_requested:
+                    self._finish("Stopped", "Stopped")
+                else:
+                    self._finish("Completed", "Completed")
+        else:
+            text = instances.failure()
+            instances.deliver(model=False)
+            self._give_back()
+            self._finish("Failed", "Failed", failure_reason(text, code))
+
+    def _wind_down(self, secondary: str) -> Steps:
+        """Stop as SageMaker does: SIGTERM, grace, SIGKILL; then checkpoints and model are uploaded all the same."""
+        self._enter_stopping()
+        instances = self._instances
+        if instances is not None and self._launched:
+            yield from self._end_processes(instances, self._backend.settings.grace_seconds)
+            for save in (partial(instances.sync, final=True), partial(instances.deliver, model=True)):
+                try:
+                    save()
+                except JobError as error:
+                    log.warning("job %s: %s", self.job.name, error)
+                except Exception:
+                    # It is to stop; what can be saved is, and what cannot does not make it anything else.
+                    log.exception("job %s", self.job.name)
+        self._give_back()
+        self._finish("Stopped", secondary)
+
+    # Small steps.
+
+    def _check_end(self) -> None:
+        now, job = self._clock.now(), self.job
+        if self._stop_requested:
+            raise _Ended("Stopped")
+        if job.trained(now) >= job.max_runtime:
+            raise _Ended("MaxRuntimeExceeded")
+        if job.max_wait is not None and now - job.creation_time >= job.max_wait:
+            raise _Ended("MaxWaitTimeExceeded")
+
+    def _seconds_left(self) -> float:
+        """Until the next of the job's own limits."""
+        now, job = self._clock.now(), self.job
+        run = job.max_runtime - job.trained(now) if job.instance_start is not None else math.inf
+        wait = job.creation_time + job.max_wait - now if job.max_wait is not None else math.inf
+        return max(0.0, min(run, wait))
+
+    def _give_back(self) -> None:
+        instances, self._instances = self._instances, None
+        if instances is not None:
+            instances.close()
+        with self.job.lock:
+            self.job.end_instances(self._clock.now())
+
+    def _enter(self, secondary: str) -> None:
+        with self.job.lock:
+            self.job.enter(secondary, self._clock.now())
+            self._record()
+
+    def _enter_stopping(self) -> None:
+        with self.job.lock:
+            if self.job.status != "Stopping":
+                self.job.status = "Stopping"
+                self._enter("Stopping")
+
+    def _finish(self, status: str, secondary: str, reason: str | None = None) -> None:
+        self._give_back()
+        with self.job.lock:
+            self.job.finish(status, secondary, self._clock.now(), reason)
+            self._record()
+
+    def _record(self) -> None:
+        job = self.job
+        self._backend.journal.changed(job)
+        self._backend.events.changed(
+            Change(TRAINING, job.region, job.arn), job.describe, self._backend.store.tags.get(job.arn, {})
+        )
+        self._backend.audit.write(
+            "state",
+            kind="training",
+            job=job.name,
+            status=job.status,
+            secondary=job.secondary,
+            message=job.failure_reason or job.transitions[-1]["StatusMessage"],
+        )
+
+    def _capacity(self, action: str) -> None:
+        job = self.job
+        self._backend.audit.write(
+            "capacity", job=job.name, action=action, instance_type=job.instance_type, spot=job.spot, start=job.starts
+        )
+
+
+def failure_reason(text: str, code: int) -> str:
+    """FailureReason of a script that failed.
+
+    :param text: of ``/opt/ml/output/failure``; may be empty.
+    """
+    if not text.strip():
+        return f"AlgorithmError: Exit Code: {code}"
+    ending = f", exit code: {code}"
+    reason = f"AlgorithmError: {text.strip()}"
+    return reason[: FAILURE_REASON_CHARACTERS - len(ending)] + ending

@@ -1,0 +1,83 @@
+"""A transform job as SageMaker describes it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_spot.local.aws.events import TRANSFORM
+from airflow_spot.local.backend import Backend
+from airflow_spot.local.hosting import models
+from airflow_spot.local.serving.model_server import ModelServer
+from airflow_spot.local.state_changes import entered
+from airflow_spot.local.storage.store import arn
+
+TERMINAL = ("Completed", "Failed", "Stopped")
+REASON_CHARACTERS = 1024
+
+
+@dataclass
+class TransformJob:
+    """One transform job.
+
+    :param request: the body of CreateTransformJob, tags left out.
+    :param model: that it was created with.
+    :ivar facts: what the description has beside the request: status, times, reason.
+    :ivar server: the model's process, while there is one.
+    :ivar stopping: set when it is to end: by a person, or because the service ends.
+    :ivar abandoned: the service ends; nothing is recorded any more.
+    :ivar thread: drives it, until it has ended.
+    """
+
+    region: str
+    name: str
+    request: dict[str, Any]
+    model: models.Resource
+    facts: dict[str, Any]
+    last_modified: float
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    server: ModelServer | None = None
+    thread: threading.Thread | None = None
+    abandoned: bool = False
+
+    @property
+    def arn(self) -> str:
+        return arn(self.region, "transform-job", self.name)
+
+    @property
+    def status(self) -> str:
+        return str(self.facts["TransformJobStatus"])
+
+    def describe(self) -> dict[str, Any]:
+        """The answer of DescribeTransformJob."""
+        with self.lock:
+            return {**self.request, "TransformJobArn": self.arn, **self.facts}
+
+    def summary(self) -> dict[str, Any]:
+        """What ListTransformJobs takes its lines from."""
+        with self.lock:
+            return {**self.describe(), "LastModifiedTime": self.last_modified}
+
+    def enter(self, backend: Backend, status: str, **facts: Any) -> None:
+        """Change the status, and tell of it."""
+        with self.lock:
+            self.last_modified = backend.clock.now()
+            self.facts.update(facts, TransformJobStatus=status)
+            entered(backend, self, ("transform", TRANSFORM), self.describe, status, facts.get("FailureReason"))
+
+    def finish(self, backend: Backend, status: str, reason: str | None = None) -> None:
+        """Enter the last status, at the present time."""
+        facts = {} if reason is None else {"FailureReason": reason[:REASON_CHARACTERS]}
+        self.enter(backend, status, TransformEndTime=backend.clock.now(), **facts)
+
+    def stop(self, grace_seconds: float) -> None:
+        """Have it end soon. Does not wait.
+
+        :param grace_seconds: that the model's process has; its end breaks off whatever request goes on.
+        """
+        self.stopping.set()
+        server = self.server
+        if server is not None:
+            threading.Thread(target=server.stop, args=(grace_seconds,), name=f"stop-{self.name}", daemon=True).start()

@@ -1,0 +1,155 @@
+"""The life of a tuning job: launches training jobs, watches them, and ends when they have achieved enough."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from functools import partial
+from typing import Any
+
+from airflow_spot.local.api.tagging import to_list
+from airflow_spot.local.aws.events import TUNING
+from airflow_spot.local.backend import Backend
+from airflow_spot.local.errors import ServiceError
+from airflow_spot.local.state_changes import entered
+from airflow_spot.local.training.job import Parent
+from airflow_spot.local.training.operations import create
+from airflow_spot.local.tuning.job import Child, TuningJob
+from airflow_spot.local.tuning.rules import child_name, combinations, ranges_of, training_request
+from airflow_spot.local.tuning.trials import Trial, falls_behind, judge
+
+log = logging.getLogger(__name__)
+
+QUOTA_SECONDS = 0.5
+"""Of this machine: how soon a training job that a quota refused is tried again, if none of ours ends before."""
+JOIN_SECONDS = 10.0
+
+
+def enter(backend: Backend, job: TuningJob, status: str, **facts: Any) -> None:
+    """Go to another status, and tell of it."""
+    now = backend.clock.now()
+    with job.lock:
+        job.facts.update(facts, HyperParameterTuningJobStatus=status, LastModifiedTime=now)
+        describe = partial(job.describe, now)
+        entered(backend, job, ("tuning", TUNING), describe, status, facts.get("FailureReason"))
+
+
+class Tuner:
+    """Drives one tuning job, on a thread of its own."""
+
+    def __init__(self, backend: Backend, job: TuningJob) -> None:
+        self._backend = backend
+        self._job = job
+        self._limits = job.limits
+        self._parallel: int = job.config["ResourceLimits"]["MaxParallelTrainingJobs"]
+        self._combinations = combinations(job.request, ranges_of(job.request))
+        self._next = next(self._combinations, None)
+        self._waits = False
+
+    def start(self) -> None:
+        """Begin."""
+        job = self._job
+        job.thread = threading.Thread(target=self._run, name=f"tuning-{job.name}", daemon=True)
+        job.thread.start()
+        self._backend.on_close(self.abandon)
+
+    def abandon(self) -> None:
+        """The service ends: launch nothing any more."""
+        self._job.abandoned = True
+        self._job.wake.set()
+        if self._job.thread is not None:
+            self._job.thread.join(JOIN_SECONDS)
+
+    def _run(self) -> None:
+        job = self._job
+        reason: str | None = None
+        try:
+            status, reason = self._search()
+        except Exception as error:
+            log.exception("tuning job %s", job.name)
+            status, reason = "Failed", f"InternalServerError: Local SageMaker: {type(error).__name__}: {error}"
+        self._wind_down()
+        with job.lock:
+            if job.abandoned:
+                return
+            if job.status == "Stopping":  # perhaps only after it was clear how it would end
+                status, reason = "Stopped", None
+            facts = {} if reason is None else {"FailureReason": reason}
+            enter(self._backend, job, status, HyperParameterTuningEndTime=self._backend.clock.now(), **facts)
+
+    def _search(self) -> tuple[str, str | None]:
+        """Launch training jobs until it is over; how the tuning job ends."""
+        job = self._job
+        while not job.abandoned:
+            job.wake.clear()
+            if job.status == "Stopping":
+                break
+            now, trials = self._backend.clock.now(), job.trials()
+            verdict = judge(trials, self._limits, now, exhausted=self._next is None)
+            if verdict is not None:
+                return verdict.status, verdict.reason
+            if job.early_stopping:
+                self._stop_laggards(trials)
+            self._launch(sum(trial.ended is None for trial in trials))
+            job.wake.wait(self._patience(now))
+        return "Stopped", None
+
+    def _patience(self, now: float) -> float | None:
+        """Seconds of this machine until it has to look again by itself."""
+        waits = [QUOTA_SECONDS] if self._waits else []
+        if self._limits.until is not None:
+            waits.append(min(self._backend.clock.machine_seconds(self._limits.until - now), threading.TIMEOUT_MAX))
+        return min(waits, default=None)
+
+    def _launch(self, running: int) -> None:
+        job = self._job
+        while running < self._parallel and self._next is not None and len(job.children) != self._limits.trials:
+            name = child_name(job.arn, job.name, len(job.children) + 1, job.creation_time)
+            request = training_request(job.request, name, self._next)
+            # A tuning job's tags are those of its training jobs too [D].
+            tags = to_list(self._backend.store.tags.get(job.arn, {}))
+            values: list[float] = []
+            parent = Parent(job.arn, job.wake.set, partial(job.hear, values))
+            try:
+                training = create(self._backend, job.region, {**request, "Tags": tags}, parent)
+            except ServiceError as error:
+                if error.code != "ResourceLimitExceeded":
+                    raise
+                # A quota: it waits until instances are given back.
+                if not self._waits:
+                    self._tell("waits", name)
+                self._waits = True
+                return
+            with job.lock:
+                job.children.append(Child(training, self._next, values))
+            self._tell("launched", name)
+            self._waits = False
+            self._next = next(self._combinations, None)
+            running += 1
+
+    def _stop_laggards(self, trials: list[Trial]) -> None:
+        for index, (child, trial) in enumerate(zip(self._job.children, trials, strict=True)):
+            others = trials[:index] + trials[index + 1 :]
+            epochs = range(child.judged + 1, len(trial.values) + 1)
+            child.judged = len(trial.values)
+            if trial.status == "InProgress" and any(
+                falls_behind(trial.values, epoch, others, self._limits) for epoch in epochs
+            ):
+                self._tell("stopped-early", child.training.name)
+                self._backend.engine.stop(child.training)
+
+    def _wind_down(self) -> None:
+        """Stop what trains, and wait until it has ended."""
+        job = self._job
+        while not job.abandoned:
+            job.wake.clear()
+            running = [child.training for child in job.children if not child.training.terminal]
+            if not running:
+                return
+            for training in running:
+                if training.status == "InProgress":
+                    self._backend.engine.stop(training)
+            job.wake.wait(1)
+
+    def _tell(self, action: str, training_job: str) -> None:
+        self._backend.audit.write("tuning", job=self._job.name, action=action, training_job=training_job)
