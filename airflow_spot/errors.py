@@ -6,7 +6,7 @@ Those under :class:`SpotFailError` end the task at once: Airflow does not retry 
 
 from __future__ import annotations
 
-from airflow_spot.compat import AirflowException, AirflowFailException
+from airflow_spot.compat.sdk import AirflowException, AirflowFailException
 from airflow_spot.core.outcomes import Outcome
 
 

@@ -53,7 +53,7 @@ def _lifecycle(args: argparse.Namespace) -> int:
 
 
 def _collect(args: argparse.Namespace) -> int:
-    from airflow_spot.hooks.checkpoints import in_use, prefixes, remove
+    from airflow_spot.aws.checkpoint_store import in_use, prefixes, remove
 
     older_than = timedelta(seconds=seconds("--older-than", args.older_than))
     if args.keep_newest < 0:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_spot.aws import jobs
 from airflow_spot.cli.aws import (
     CommandError,
     add_run_arguments,
@@ -23,7 +24,6 @@ from airflow_spot.core.identity import JobName, name_filter
 from airflow_spot.core.marks import whose
 from airflow_spot.core.savings import savings_percent
 from airflow_spot.core.story import closing_lines, task_line, transition_lines
-from airflow_spot.hooks import jobs
 
 _HEAD = ("attempt", "job", "instances", "outcome", "interruptions", "waited", "trained", "billed", "savings", "marks")
 

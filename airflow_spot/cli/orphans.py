@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_spot.aws.orphans import Finding, Orphans
 from airflow_spot.cli.aws import add_session_arguments, client, guarded, namespace, table
 from airflow_spot.cli.task_states import TOKEN_VARIABLE, from_api, from_database
 from airflow_spot.core.durations import seconds
 from airflow_spot.core.story import task_line
-from airflow_spot.hooks.orphans import Finding, Orphans
 
 _EXAMPLES = f"""examples:
   airflow-spot orphans                                       where Airflow's database can be reached

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from airflow_spot.aws import jobs
 from airflow_spot.cli.aws import (
     CommandError,
     add_run_arguments,
@@ -18,7 +19,6 @@ from airflow_spot.cli.aws import (
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import name_filter
 from airflow_spot.core.marks import WITHDRAWN, StopMark
-from airflow_spot.hooks import jobs
 
 #: In the stop mark of ``--restart``.
 REASON = "cli"

@@ -71,6 +71,6 @@ def _get(address: str, head: dict[str, str], *, missing_is_wrong: bool = False) 
 
 def from_database() -> Callable[[RunIdentity], TaskState]:
     """Ask Airflow's metadata database, which has to be reachable from this machine."""
-    from airflow_spot.compat_states import in_database  # imports Airflow
+    from airflow_spot.compat.task_states import in_database  # imports Airflow
 
     return in_database

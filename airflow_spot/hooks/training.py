@@ -13,6 +13,11 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from airflow_spot.aws import jobs, stopping
+from airflow_spot.aws.logs import JobLog
+from airflow_spot.aws.retrying import PatientClient
+from airflow_spot.aws.shapes import input_shape
+from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.core.fields import Shape
 from airflow_spot.core.hiding import without_values
 from airflow_spot.core.history import Attempt
@@ -32,11 +37,6 @@ from airflow_spot.core.outcomes import DENIED_CODES, ENDED_STATUSES, Outcome, cl
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.retention import overlaps
 from airflow_spot.errors import RequestError, SpotTrainingError
-from airflow_spot.hooks import jobs, stopping
-from airflow_spot.hooks.logs import JobLog
-from airflow_spot.hooks.patience import PatientClient
-from airflow_spot.hooks.shapes import input_shape
-from airflow_spot.hooks.source import SourceArchive
 
 #: Seconds between looks at a job that was created and does not show yet: half a minute in all.
 UNSEEN_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -276,7 +276,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     def stop(self, job_name: str, mark: StopMark, *, owner: int | None = None, client: Any = None) -> str | None:
         """
-        Stop a job, marked as ours: see :func:`airflow_spot.hooks.stopping.stop`.
+        Stop a job, marked as ours: see :func:`airflow_spot.aws.stopping.stop`.
 
         :param owner: stop it only while it belongs to this try, if to any.
         :param client: the one to use; a signal handler has its own.

@@ -17,7 +17,7 @@ from airflow_spot.errors import SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 if TYPE_CHECKING:
-    from airflow_spot.compat import Context
+    from airflow_spot.compat.sdk import Context
 
 
 class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
@@ -55,9 +55,9 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find, tell and stop."""
-        from airflow_spot.compat_states import in_task
+        from airflow_spot.aws.orphans import Orphans
+        from airflow_spot.compat.task_states import in_task
         from airflow_spot.config import namespace
-        from airflow_spot.hooks.orphans import Orphans
 
         grace, stop = self._options()
         orphans = Orphans(self.hook.client, namespace(), in_task, lambda: datetime.now(timezone.utc), grace)

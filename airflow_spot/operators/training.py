@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_spot import config as settings
-from airflow_spot.compat import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
+from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.durations import interval, seconds
 from airflow_spot.core.fields import Shape, coerce
@@ -29,18 +29,18 @@ from airflow_spot.links.training import (
     SageMakerTrainingJobLink,
     SageMakerTrainingLogsLink,
 )
-from airflow_spot.operators.checks import check_literals, check_on_config_change
-from airflow_spot.operators.entering import Entering, identity_of, try_of
-from airflow_spot.operators.linking import link_to
-from airflow_spot.operators.options import Deferral, RunOptions
-from airflow_spot.operators.preparing import Preparation, ScriptMode, check_resume_from
-from airflow_spot.operators.refusing import refusal_in
-from airflow_spot.operators.run import TrainingRun
-from airflow_spot.operators.sweeping import sweep_after_success
-from airflow_spot.operators.timing import give_up_at
+from airflow_spot.operators._links import link_to
+from airflow_spot.operators._validation import check_literals, check_on_config_change
+from airflow_spot.runs.controller import TrainingRun
+from airflow_spot.runs.non_retryable import refusal_in
+from airflow_spot.runs.retention import sweep_after_success
+from airflow_spot.runs.staging import Preparation, ScriptMode, check_resume_from
+from airflow_spot.runs.startup import Entering, identity_of, try_of
+from airflow_spot.runs.state import Deferral, RunOptions
+from airflow_spot.runs.timeouts import give_up_at
 
 if TYPE_CHECKING:
-    from airflow_spot.compat import Context
+    from airflow_spot.compat.sdk import Context
 
 
 class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):

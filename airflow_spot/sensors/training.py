@@ -11,7 +11,7 @@ from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_spot import config as settings
-from airflow_spot.compat import (
+from airflow_spot.compat.sdk import (
     AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
@@ -28,7 +28,7 @@ from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.watch.observe import look
 
 if TYPE_CHECKING:
-    from airflow_spot.compat import Context
+    from airflow_spot.compat.sdk import Context
 
 
 class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):

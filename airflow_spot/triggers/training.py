@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_spot.compat_triggers import TRIGGER_HAS_ON_KILL, task_state
+from airflow_spot.compat.triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.story import transition_line
 from airflow_spot.triggers.cancelled import stop_if_ended
-from airflow_spot.triggers.watching import HookService, Queue
+from airflow_spot.triggers.sources import HookService, Queue
 from airflow_spot.watch.observe import waits_longer_than
 from airflow_spot.watch.push import Mailbox
 from airflow_spot.watch.registry import WATCHERS, key_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_spot.compat_plugins import HAS_EXTERNAL_VIEWS, HAS_MENU_ITEMS
+from airflow_spot.compat.plugins import HAS_EXTERNAL_VIEWS, HAS_MENU_ITEMS
 
 ENTRY = "Spot training jobs"
 #: Where each partition's console is, by how the names of its regions begin.

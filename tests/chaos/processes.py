@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_spot.compat import AirflowFailException, AirflowTaskTimeout
+from airflow_spot.compat.sdk import AirflowFailException, AirflowTaskTimeout
 from tests.chaos import operators
 from tests.support.task import TaskInstance
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from airflow_spot.aws import checkpoint_store as checkpoints
 from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import RunIdentity, checkpoint_prefix
-from airflow_spot.hooks import checkpoints
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import Jobs
 from tests.support.ours import start_ours

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from airflow_spot.hooks.logs import LOG_GROUP, JobLog
+from airflow_spot.aws.logs import LOG_GROUP, JobLog
 
 MILLISECONDS = 1_000
 

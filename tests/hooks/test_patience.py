@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_spot.hooks.patience import ENDING_SECONDS, PatientClient
+from airflow_spot.aws.retrying import ENDING_SECONDS, PatientClient
 from tests.support.sagemaker import error
 
 

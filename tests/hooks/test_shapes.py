@@ -9,9 +9,9 @@ import boto3
 import pytest
 from botocore.validate import ParamValidator
 
+from airflow_spot.aws.shapes import input_shape
 from airflow_spot.core.fields import InvalidField, Shape, coerce
 from airflow_spot.core.plan import SpotSettings, build_plan
-from airflow_spot.hooks.shapes import input_shape
 from tests.core.cases import RUN, SPOT, tried
 from tests.support.requests import stock_config
 

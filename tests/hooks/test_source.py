@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_spot.aws.source_archive import SourceArchive, script_mode_hyperparameters
 from airflow_spot.core.fields import InvalidField
-from airflow_spot.hooks.source import SourceArchive, script_mode_hyperparameters
 
 FILES = {"train.py": "print('train')\n", "lib/helper.py": "x = 1\n", "lib/größe ü.txt": "ü", "empty.txt": ""}
 

@@ -26,7 +26,7 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
     SageMakerTuningSensor,
 )
 
-from airflow_spot.compat import AirflowException
+from airflow_spot.compat.sdk import AirflowException
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import until
 from tests.local.test_endpoints import ADDER, archive

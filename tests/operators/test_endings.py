@@ -11,14 +11,14 @@ import boto3
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_spot.compat import AirflowTaskTimeout
+from airflow_spot.aws import retrying as patience
+from airflow_spot.aws.retrying import PatientClient
+from airflow_spot.aws.shapes import input_shape
+from airflow_spot.compat.sdk import AirflowTaskTimeout
 from airflow_spot.core.fields import Shape
 from airflow_spot.core.marks import StopMark
 from airflow_spot.errors import RequestError, RunKilled, SpotTimeout, SpotTrainingError
-from airflow_spot.hooks import patience
 from airflow_spot.hooks import training as hooks
-from airflow_spot.hooks.patience import PatientClient
-from airflow_spot.hooks.shapes import input_shape
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from tests.support.requests import stock_config
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
@@ -289,7 +289,7 @@ def test_a_timeout_stays_one_where_the_stop_fails(
         service.denied = denied
         raise AirflowTaskTimeout("Timeout")
 
-    monkeypatch.setattr("airflow_spot.operators.run.nap", sleep)
+    monkeypatch.setattr("airflow_spot.runs.controller.nap", sleep)
     context: Any = {"ti": ti()}
     with pytest.raises(AirflowTaskTimeout):
         made.execute(context)
@@ -308,7 +308,7 @@ def test_a_kill_whose_stop_failed_is_made_up_for_by_the_task_itself(
         service.denied = set()
         check_alive()
 
-    monkeypatch.setattr("airflow_spot.operators.run.nap", killed)
+    monkeypatch.setattr("airflow_spot.runs.controller.nap", killed)
     context: Any = {"ti": ti(1, 3)}
     with pytest.raises(RunKilled):
         made.execute(context)

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.plan import Plan
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.operators.run import Deferral, RunOptions, TrainingRun
+from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
 from tests.core.cases import RUN, SPOT, tried
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 from tests.support.service import Task

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.compat import AirflowFailException
+from airflow_spot.compat.sdk import AirflowFailException
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.errors import RequestError
 from airflow_spot.local import LocalSageMaker

@@ -8,7 +8,8 @@ import uuid
 
 import pytest
 
-from airflow_spot import compat_states, config
+from airflow_spot import config
+from airflow_spot.compat import task_states as compat_states
 from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.orphans import TaskState

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from airflow_spot.aws import retrying as patience
 from airflow_spot.core import decide
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.walk import pause_ends
 from airflow_spot.errors import QuotaError, RequestError, ScriptError, SpotCapacityError
-from airflow_spot.hooks import patience
 from airflow_spot.local import LocalSageMaker
 from tests.support.sagemaker import error
 from tests.support.service import Task

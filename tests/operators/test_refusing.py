@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.compat import AirflowFailException
+from airflow_spot.compat.sdk import AirflowFailException
 from airflow_spot.core.fields import InvalidField
 from airflow_spot.errors import RequestError
-from airflow_spot.operators.refusing import action_of, refusal_of
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from airflow_spot.runs.non_retryable import action_of, refusal_of
 from tests.operators.test_checks import operator
 from tests.support.sagemaker import DictionarySageMaker, error
 from tests.support.task import TaskInstance
@@ -66,7 +66,7 @@ def test_the_actions_that_are_named_are_the_calls_of_their_service() -> None:
     """Else a call that is renamed, or written wrong here, would be named by nothing but itself."""
     import boto3
 
-    from airflow_spot.operators.refusing import _ACTIONS
+    from airflow_spot.runs.non_retryable import _ACTIONS
 
     known = {
         operation

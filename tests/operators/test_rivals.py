@@ -15,9 +15,9 @@ from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.marks import TryMark
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError, RunKilled, ScriptError, StoppedByUser
-from airflow_spot.operators import run as run_module
-from airflow_spot.operators.preparing import Preparation
-from airflow_spot.operators.run import Deferral, RunOptions, TrainingRun
+from airflow_spot.runs import controller as run_module
+from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
+from airflow_spot.runs.staging import Preparation
 from tests.core.cases import NOW, RUN, SPOT
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 

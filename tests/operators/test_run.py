@@ -21,8 +21,8 @@ from airflow_spot.core.decide import Limits
 from airflow_spot.core.marks import TryMark
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import SpotTrainingError
-from airflow_spot.operators import run as run_module
-from airflow_spot.operators.run import Deferral, RunOptions, TrainingRun
+from airflow_spot.runs import controller as run_module
+from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
 from tests.core.cases import NOW, RUN, SPOT
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.core.fields import InvalidField
-from airflow_spot.operators.timing import give_up_at
+from airflow_spot.runs.timeouts import give_up_at
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 STARTED = NOW - timedelta(minutes=5)

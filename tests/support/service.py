@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.hooks import jobs
+from airflow_spot.aws import jobs
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from tests.support.requests import SCRIPTS, stock_config

@@ -13,10 +13,10 @@ import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from asgiref.sync import async_to_sync
 
-from airflow_spot import compat_triggers
+from airflow_spot.compat import triggers as compat_triggers
 from airflow_spot.triggers import cancelled, training
+from airflow_spot.triggers.sources import HookService
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
-from airflow_spot.triggers.watching import HookService
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 
 JOB = "train-afspot-abcdefghij-1-1"

@@ -14,8 +14,8 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from airflow_spot.triggers import training
+from airflow_spot.triggers.sources import HookService
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
-from airflow_spot.triggers.watching import HookService
 from airflow_spot.watch import pace, watcher
 from airflow_spot.watch.registry import WATCHERS
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error

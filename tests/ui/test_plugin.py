@@ -82,7 +82,7 @@ def test_a_version_gets_one_entry_at_most(monkeypatch: pytest.MonkeyPatch, has_v
     """On this Airflow there are external views; what the others get stands here, and the matrix sees it there."""
     import importlib
 
-    from airflow_spot import compat_plugins
+    from airflow_spot.compat import plugins as compat_plugins
 
     monkeypatch.setattr(compat_plugins, "HAS_EXTERNAL_VIEWS", has_views)
     monkeypatch.setattr(compat_plugins, "HAS_MENU_ITEMS", has_menu)

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.triggers.watching import HookService
+from airflow_spot.triggers.sources import HookService
 from airflow_spot.watch import lists
 from airflow_spot.watch.watcher import Watcher
 from tests.local.jobs import Jobs

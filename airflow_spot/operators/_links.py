@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_spot.links.training import (
     SageMakerCheckpointsLink,
@@ -12,11 +12,10 @@ from airflow_spot.links.training import (
 )
 
 if TYPE_CHECKING:
-    from airflow_spot.compat import Context
-    from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+    from airflow_spot.compat.sdk import Context
 
 
-def link_to(operator: SageMakerSpotTrainingOperator, context: Context) -> Callable[[str, str], None]:
+def link_to(operator: Any, context: Context) -> Callable[[str, str], None]:
     """
     Give what makes a task's links point to an attempt.
 

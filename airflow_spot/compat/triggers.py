@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger
 
-from airflow_spot.compat_states import state_in_task
+from airflow_spot.compat.task_states import state_in_task
 from airflow_spot.core.identity import RunIdentity
 
 #: Whether Airflow tells a trigger of a user's hand on its task; below 3.3 the trigger has to find out, see

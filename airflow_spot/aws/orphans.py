@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_spot.aws import jobs
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.marks import StopMark, whose
 from airflow_spot.core.orphans import GRACE, LiveJob, TaskState, judge, run_of
-from airflow_spot.hooks import jobs
 
 #: In the stop mark.
 REASON = "orphan"

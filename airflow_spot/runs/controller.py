@@ -15,10 +15,10 @@ from airflow_spot.core.plan import Plan
 from airflow_spot.core.story import attempt_line, closing_lines, transition_lines
 from airflow_spot.errors import RequestError, RunKilled, SpotTrainingError, error_for
 from airflow_spot.hooks.training import CreateRefused, JobUnseen
-from airflow_spot.operators.changes import changed, resumes
-from airflow_spot.operators.options import Deferral, RunOptions
-from airflow_spot.operators.rivals import Rivals
-from airflow_spot.operators.stopping import Log, Stopping, nap
+from airflow_spot.runs.config_change import changed, resumes
+from airflow_spot.runs.conflicts import Rivals
+from airflow_spot.runs.state import Deferral, RunOptions
+from airflow_spot.runs.stopping import Log, Stopping, nap
 from airflow_spot.watch.observe import look
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_spot.aws.retrying import shortly
+from airflow_spot.aws.stopping import NO_SUCH_JOB
 from airflow_spot.core.marks import StopMark, TryMark
 from airflow_spot.core.outcomes import ENDED_STATUSES
-from airflow_spot.hooks.patience import shortly
-from airflow_spot.hooks.stopping import NO_SUCH_JOB
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.plan import Plan
-from airflow_spot.operators.stopping import Log
+from airflow_spot.runs.stopping import Log
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -25,7 +25,7 @@ def sweep_after_success(
     """
     if plan.checkpoint_scope == "exact":
         return
-    from airflow_spot.hooks.checkpoints import sweep
+    from airflow_spot.aws.checkpoint_store import sweep
 
     try:
         own = str((description.get("CheckpointConfig") or {}).get("S3Uri"))

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_spot import config as settings
-from airflow_spot.compat import AirflowFailException, AirflowTaskTimeout
+from airflow_spot.aws.retrying import ENDING_SECONDS, shortly
+from airflow_spot.compat.sdk import AirflowFailException, AirflowTaskTimeout
 from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import RunIdentity, default_name, legal_prefix
 from airflow_spot.core.marks import TryMark
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError, RunKilled
-from airflow_spot.hooks.patience import ENDING_SECONDS, shortly
-from airflow_spot.operators.refusing import refusal_of
-from airflow_spot.operators.stopping import Log, Stopping, nap
+from airflow_spot.runs.non_retryable import refusal_of
+from airflow_spot.runs.stopping import Log, Stopping, nap
 
 if TYPE_CHECKING:
-    from airflow_spot.compat import Context
+    from airflow_spot.compat.sdk import Context
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
-    from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 
 
 class Entering:
@@ -77,7 +76,7 @@ class Entering:
     @classmethod
     def of(
         cls,
-        operator: SageMakerSpotTrainingOperator,
+        operator: Any,
         context: Context,
         carry: Mapping[str, Any] | None = None,
         give_up_at: datetime | None = None,

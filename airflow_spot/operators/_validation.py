@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_spot.core import rules
 from airflow_spot.core.durations import interval, seconds
 from airflow_spot.core.fields import InvalidField, check_queue_url, is_templated
 from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups, check_ladder
 
-if TYPE_CHECKING:
-    from airflow_spot.operators.training import SageMakerSpotTrainingOperator
-
 _DURATIONS = ("max_total_wait", "max_total_run", "checkpoint_retention", "max_ingestion_time")
 
 
-def check_literals(operator: SageMakerSpotTrainingOperator, settings: SpotSettings) -> None:
+def check_literals(operator: Any, settings: SpotSettings) -> None:
     """
     Check what an operator was given, as far as it is no template.
 
@@ -43,14 +40,14 @@ def check_literals(operator: SageMakerSpotTrainingOperator, settings: SpotSettin
         _check_config(operator, operator.config, settings)
 
 
-def _check_config(operator: SageMakerSpotTrainingOperator, config: Any, settings: SpotSettings) -> None:
+def _check_config(operator: Any, config: Any, settings: SpotSettings) -> None:
     check_config(config)
     check_groups(operator.ladder, config)
     if all(not is_templated(part) for part in config.values()):
         rules.check(apply_settings(config, settings, operator.task_id))
 
 
-def _rendered_later(operator: SageMakerSpotTrainingOperator, name: str) -> bool:
+def _rendered_later(operator: Any, name: str) -> bool:
     return name in operator.template_fields and is_templated(getattr(operator, name))
 
 

@@ -11,7 +11,7 @@ from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.outcomes import DENIED_CODES
 
 if TYPE_CHECKING:
-    from airflow_spot.operators.run import TrainingRun
+    from airflow_spot.runs.controller import TrainingRun
 
 # A HEAD request's answer has no body, so botocore names its status only.
 _DENIED = DENIED_CODES | {"403"}

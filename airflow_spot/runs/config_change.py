@@ -8,8 +8,8 @@ from airflow_spot.core.history import Attempt
 from airflow_spot.core.marks import TryMark, changed_fields
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError
-from airflow_spot.operators.options import RunOptions
-from airflow_spot.operators.stopping import Log
+from airflow_spot.runs.state import RunOptions
+from airflow_spot.runs.stopping import Log
 
 
 def changed(plan: Plan, attempt: Attempt) -> str:

@@ -8,7 +8,7 @@ from airflow_spot.core.history import Attempt
 from airflow_spot.core.marks import StopMark, TryMark
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError, RunKilled
-from airflow_spot.operators.stopping import Log
+from airflow_spot.runs.stopping import Log
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook

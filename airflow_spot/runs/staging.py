@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_spot.aws.source_archive import SourceArchive, script_mode_hyperparameters
 from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import JobName, RunIdentity, check_s3_uri, checkpoint_prefix, name_filter
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError
-from airflow_spot.hooks.source import SourceArchive, script_mode_hyperparameters
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -106,7 +106,7 @@ class Preparation:
 
     def _seed(self, target: str) -> None:
         """Copy another run's checkpoints: whole again after a crash in the middle, since no job has begun yet."""
-        from airflow_spot.hooks.checkpoints import copy
+        from airflow_spot.aws.checkpoint_store import copy
 
         source = self._source_uri()
         self._hook.log.info("Copying the checkpoints in %s to %s", source, target)

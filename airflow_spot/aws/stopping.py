@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_spot.aws import jobs
+from airflow_spot.aws.retrying import shortly
 from airflow_spot.core.marks import TAG_OWNER, TAG_STOP, StopMark
-from airflow_spot.hooks import jobs
-from airflow_spot.hooks.patience import shortly
-
-if TYPE_CHECKING:
-    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 #: Why a job was left alone that may still be about to be created.
 NO_SUCH_JOB = "there is no such job"
 
 
-def stop(
-    hook: SageMakerSpotTrainingHook, job_name: str, mark: StopMark, *, owner: int | None, client: Any
-) -> str | None:
+def stop(hook: Any, job_name: str, mark: StopMark, *, owner: int | None, client: Any) -> str | None:
     """
     Stop a job. The mark comes first: after a crash in between, our stop must not read as a person's.
 
@@ -55,12 +50,12 @@ def stop(
     return None
 
 
-def _stops_all_the_same(hook: SageMakerSpotTrainingHook, job_name: str, arn: str, mark: StopMark, client: Any) -> bool:
+def _stops_all_the_same(hook: Any, job_name: str, arn: str, mark: StopMark, client: Any) -> bool:
     """Look after a stop that failed: a job that ended meanwhile is what was wanted."""
     try:
         if client.describe_training_job(TrainingJobName=job_name)["TrainingJobStatus"] != "InProgress":
             return True
-        return hook.take_back_stop(job_name, arn, mark, mark.try_number, client)
+        return bool(hook.take_back_stop(job_name, arn, mark, mark.try_number, client))
     except (ClientError, BotoCoreError) as error:
         hook.log.warning(
             "Training job %s bears our mark of a stop that failed, which could not be seen to (%s)",

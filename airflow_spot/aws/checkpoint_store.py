@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_spot.aws import jobs
 from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import MARKER, check_s3_uri, name_filter
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
-from airflow_spot.hooks import jobs
 
 _BATCH = 1000  # what DeleteObjects takes
 

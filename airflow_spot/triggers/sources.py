@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_spot.aws.retrying import is_expired, is_passing
 from airflow_spot.core.identity import MARKER
 from airflow_spot.core.outcomes import DENIED_CODES
-from airflow_spot.hooks.patience import is_expired, is_passing
 from airflow_spot.watch.service import Trouble
 from airflow_spot.watch.sweep import PAGE_SIZE
 
