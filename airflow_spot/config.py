@@ -9,7 +9,7 @@ from functools import lru_cache
 from airflow.configuration import conf
 
 from airflow_spot.core.durations import interval
-from airflow_spot.core.fields import check_queue_url
+from airflow_spot.core.locations import check_queue_url
 
 SECTION = "airflow_spot"
 CHECK_INTERVAL_SECONDS = 30.0
@@ -34,8 +34,7 @@ def namespace() -> str:
         or "airflow"
     )
     log.info(
-        "[airflow_spot] namespace is not set: this deployment's runs are told from another's in the same AWS "
-        "account by %r. Set it before you change that",
+        "[airflow_spot] namespace is not set; using %r (from the base URL). Set it explicitly before changing the URL",
         derived,
     )
     return str(derived)
@@ -45,7 +44,7 @@ def check_interval() -> float:
     """
     Say how many seconds lie between two looks at a job, for tasks that do not say so themselves.
 
-    :raises InvalidField: it is not above 0.
+    :raises InvalidParameterError: it is not above 0.
     """
     return interval(f"[{SECTION}] check_interval", conf.get(SECTION, "check_interval", fallback=CHECK_INTERVAL_SECONDS))
 
@@ -55,7 +54,7 @@ def events_queue_url(of_task: str | None = None) -> str | None:
     Say which queue SageMaker's events come to; None for none.
 
     :param of_task: what the task says itself.
-    :raises InvalidField: it is no queue's URL.
+    :raises InvalidParameterError: it is no queue's URL.
     """
     if of_task:
         return check_queue_url("events_queue_url", of_task)

@@ -1,7 +1,7 @@
 """
 The errors that a run can end with.
 
-Those under :class:`SpotFailError` end the task at once: Airflow does not retry what a retry cannot help.
+Those under :class:`NonRetryableSpotError` end the task at once: Airflow does not retry what a retry cannot help.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ class SpotTrainingError(AirflowException):
     """A run failed; an Airflow retry may help, and goes on from the newest checkpoint."""
 
 
-class SpotFailError(AirflowFailException, SpotTrainingError):
+class NonRetryableSpotError(AirflowFailException, SpotTrainingError):
     """A run failed, and an Airflow retry cannot help."""
 
 
@@ -22,19 +22,19 @@ class ScriptError(SpotTrainingError):
     """The training script failed (``AlgorithmError``)."""
 
 
-class OutOfRunTime(SpotTrainingError):
+class MaxRuntimeExceededError(SpotTrainingError):
     """The job trained for its whole ``max_run`` and was stopped (``MaxRuntimeExceeded``)."""
 
 
-class SpotTimeout(SpotTrainingError):
+class RunTimeoutError(SpotTrainingError):
     """The task's own time was up (``max_ingestion_time`` or ``execution_timeout``); its job was stopped."""
 
 
-class RunKilled(SpotTrainingError):
+class RunKilledError(SpotTrainingError):
     """Airflow killed the task while it ran; its job was stopped and keeps its checkpoint."""
 
 
-class ServiceFault(SpotTrainingError):
+class SageMakerServiceError(SpotTrainingError):
     """SageMaker failed by its own error more often than a try bears (``InternalServerError``)."""
 
 
@@ -50,26 +50,26 @@ class QuotaError(SpotTrainingError):
     """An account limit keeps the job from starting (``ResourceLimitExceeded``)."""
 
 
-class RequestError(SpotFailError):
+class RequestError(NonRetryableSpotError):
     """The request cannot work: a field is wrong, or SageMaker refused it (``ClientError``, ``ValidationException``)."""
 
 
-class StoppedByUser(SpotFailError):
+class StoppedExternallyError(NonRetryableSpotError):
     """Somebody stopped the job outside Airflow. Clear the task to go on from the checkpoint."""
 
 
 _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
     Outcome.NO_CAPACITY: SpotCapacityError,
-    Outcome.NO_CAPACITY_IN_TIME: SpotCapacityError,
-    Outcome.WAIT_SPENT: SpotCapacityError,
+    Outcome.CAPACITY_TIMEOUT: SpotCapacityError,
+    Outcome.RUNG_TIMEOUT: SpotCapacityError,
     Outcome.INTERRUPTED: SpotCapacityError,
-    Outcome.QUOTA: QuotaError,
+    Outcome.QUOTA_EXCEEDED: QuotaError,
     Outcome.SCRIPT_ERROR: ScriptError,
-    Outcome.OUT_OF_RUN_TIME: OutOfRunTime,
-    Outcome.SERVICE_FAULT: ServiceFault,
-    Outcome.REQUEST_ERROR: RequestError,
-    Outcome.STOPPED_BY_PERSON: StoppedByUser,
-    None: SpotTimeout,
+    Outcome.MAX_RUNTIME_EXCEEDED: MaxRuntimeExceededError,
+    Outcome.SERVICE_ERROR: SageMakerServiceError,
+    Outcome.INVALID_REQUEST: RequestError,
+    Outcome.STOPPED_EXTERNALLY: StoppedExternallyError,
+    None: RunTimeoutError,
 }
 
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.fields import InvalidField
-from airflow_spot.errors import QuotaError, ScriptError, ServiceFault, SpotCapacityError, SpotFailError
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.errors import NonRetryableSpotError, QuotaError, SageMakerServiceError, ScriptError, SpotCapacityError
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
@@ -34,7 +34,7 @@ class SpotRetryPolicy(RetryPolicy):
     :param script_error_retries: a script's error is retried up to this number of the task's tries, whatever ended the
         tries before.
     :raises RuntimeError: Airflow is older than 3.3.
-    :raises InvalidField: a value is out of range.
+    :raises InvalidParameterError: a value is out of range.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class SpotRetryPolicy(RetryPolicy):
 
             raise RuntimeError(f"SpotRetryPolicy needs Airflow 3.3; this is {__version__}. Use retries and retry_delay")
         if script_error_retries < 0:
-            raise InvalidField("script_error_retries", script_error_retries, "must be 0 or more")
+            raise InvalidParameterError("script_error_retries", script_error_retries, "must be 0 or more")
         self.capacity_delay = seconds("capacity_delay", capacity_delay)
         self.fault_delay = seconds("fault_delay", fault_delay)
         self.script_error_retries = script_error_retries
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Decide whether the task is tried again, and when."""
-        if isinstance(exception, SpotFailError):
+        if isinstance(exception, NonRetryableSpotError):
             return RetryDecision.fail("another try cannot help")
         if isinstance(exception, ScriptError):
             if try_number > self.script_error_retries:
@@ -70,7 +70,7 @@ class SpotRetryPolicy(RetryPolicy):
             return RetryDecision.retry(
                 min(delay, max(_LARGEST, timedelta(seconds=self.capacity_delay))), "no capacity or quota"
             )
-        if isinstance(exception, ServiceFault):
+        if isinstance(exception, SageMakerServiceError):
             return RetryDecision.retry(timedelta(seconds=self.fault_delay), "SageMaker failed by its own error")
         return RetryDecision.default()
 

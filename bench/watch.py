@@ -77,13 +77,13 @@ def _letters(number: int) -> str:
 class Scene:
     """A service with jobs, and a process with triggers that wait for them."""
 
-    def __init__(self, kind: str, python: str, jobs: int, interval: float, hurry: float = 1.0) -> None:
+    def __init__(self, kind: str, python: str, jobs: int, interval: float, prioritize: float = 1.0) -> None:
         self.kind = kind
         self.names = [name_of(number) for number in range(jobs)]
         self.first = name_of(jobs)
         self._python = python
         self._interval = interval
-        self._hurry = hurry
+        self._hurry = prioritize
 
     def __enter__(self) -> Scene:
         self.service = LocalSageMaker(engine="simulated", time_scale=self._hurry, grace_seconds=0)
@@ -130,7 +130,7 @@ class Scene:
             "interval": self._interval,
             "seconds": seconds,
             "start_seconds": first,
-            "hurry": self._hurry,
+            "prioritize": self._hurry,
         }
         assert process.stdin is not None
         process.stdin.write(json.dumps(settings) + "\n")

@@ -7,7 +7,7 @@ Runs in the environment of the trigger that it measures, ours or the stock one's
 triggerer has loaded is loaded before anything is counted; then one trigger alone, which loads what all share.
 
 Settings: ``kind``, ``jobs`` (names), ``first`` (the name of one more), ``interval``, ``seconds`` and, of these,
-``start_seconds``, for which the start is measured; ``hurry`` makes so many seconds of the event loop pass in one.
+``start_seconds``, for which the start is measured; ``prioritize`` makes so many seconds of the event loop pass in one.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def main() -> None:
     settings = json.loads(sys.stdin.readline())
     import airflow.jobs.triggerer_job_runner  # noqa: F401 - what an idle triggerer has loaded
 
-    loop = Hurried(settings["hurry"])
+    loop = Hurried(settings["prioritize"])
     asyncio.set_event_loop(loop)
     _say(**loop.run_until_complete(measure(settings)))
     # Not through the interpreter's end: thousands of clients take their time to be closed.

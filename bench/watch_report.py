@@ -30,7 +30,7 @@ def table(results: Results) -> list[str]:
     for jobs, kind, each in _rows(results):
         lines.append(
             f"{jobs:6} {kind:6}{each['calls_per_hour']:14,}{each['kb_per_job']:10.1f}"
-            f"{each['cpu_seconds']:8.1f}{each['loop_lag_seconds']:12.2f}  {_told(each)}"
+            f"{each['cpu_seconds']:8.1f}{each['loop_lag_seconds']:12.2f}  {_logged_transitions(each)}"
         )
     return lines
 
@@ -51,7 +51,7 @@ def markdown(results: Results, about: str) -> str:
                 f"{each['kb_per_job']:,.1f}",
                 f"{each['cpu_seconds']:.1f}",
                 f"{each['loop_lag_seconds']:.2f}",
-                _told(each),
+                _logged_transitions(each),
             )
             for jobs, kind, each in _rows(results)
         ],
@@ -70,7 +70,7 @@ def _rows(results: Results) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
                 yield result["jobs"], kind, result[kind]
 
 
-def _told(each: Mapping[str, Any]) -> str:
+def _logged_transitions(each: Mapping[str, Any]) -> str:
     soon = each["detection_seconds"]
     missed = f", {soon['missed']} not at all" if soon["missed"] else ""
     return f"{soon['p50']}, {soon['p99']}{missed}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_spot import config
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.provider_info import get_provider_info
 
 CHOSEN, API, MWAA = "AIRFLOW__AIRFLOW_SPOT__NAMESPACE", "AIRFLOW__API__BASE_URL", "AIRFLOW_ENV_NAME"
@@ -87,7 +87,7 @@ def test_the_options_are_read_anew_for_each_task(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("value", ["0", "-1"])
 def test_an_interval_that_would_never_pause_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL", value)
-    with pytest.raises(InvalidField, match=r"\[airflow_spot\] check_interval"):
+    with pytest.raises(InvalidParameterError, match=r"\[airflow_spot\] check_interval"):
         config.check_interval()
 
 

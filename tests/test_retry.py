@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_spot import errors, retry
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 policies = pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="Airflow 3.3 has retry policies")
 
@@ -21,8 +21,8 @@ policies = pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="A
         (errors.SpotCapacityError("x"), 1, "retry", timedelta(minutes=15)),
         (errors.QuotaError("x"), 3, "retry", timedelta(hours=1)),
         (errors.SpotCapacityError("x"), 5000, "retry", timedelta(hours=6)),
-        (errors.ServiceFault("x"), 4, "retry", timedelta(seconds=30)),
-        (errors.OutOfRunTime("x"), 1, "default", None),
+        (errors.SageMakerServiceError("x"), 4, "retry", timedelta(seconds=30)),
+        (errors.MaxRuntimeExceededError("x"), 1, "default", None),
         (ValueError("x"), 1, "default", None),
     ],
 )
@@ -35,9 +35,9 @@ def test_each_error_has_its_answer(error: Exception, number: int, action: str, d
 
 
 def test_a_wrong_value_is_named() -> None:
-    with pytest.raises(InvalidField, match="capacity_delay"):
+    with pytest.raises(InvalidParameterError, match="capacity_delay"):
         retry.SpotRetryPolicy(capacity_delay="soon")
-    with pytest.raises(InvalidField, match="script_error_retries"):
+    with pytest.raises(InvalidParameterError, match="script_error_retries"):
         retry.SpotRetryPolicy(script_error_retries=-1)
 
 

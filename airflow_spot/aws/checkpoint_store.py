@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_spot.aws import jobs
-from airflow_spot.core.fields import InvalidField
-from airflow_spot.core.identity import MARKER, check_s3_uri, name_filter
+from airflow_spot.core.identity import MARKER, name_filter
+from airflow_spot.core.locations import check_s3_uri
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
 
 _BATCH = 1000  # what DeleteObjects takes
@@ -30,10 +31,10 @@ def copy(client: Any, source: str, target: str) -> Copied:
     :param client: boto3's for S3.
     :param source: an S3 URI, as is the target.
     :return: the objects that are now there, and their bytes.
-    :raises InvalidField: one folder lies in the other.
+    :raises InvalidParameterError: one folder lies in the other.
     """
     if overlaps(source, target):
-        raise InvalidField("resume_from", source, f"must be a folder apart from {target}")
+        raise InvalidParameterError("resume_from", source, f"must be a folder apart from {target}")
     (source_bucket, source_prefix), (bucket, prefix) = _place(source), _place(target)
     there = {item["Key"]: item for item in _objects(client, target)}
     objects = size = 0
@@ -60,7 +61,7 @@ def delete(client: Any, uri: str) -> int:
     """
     bucket, prefix = _place(uri)
     if not prefix:
-        raise InvalidField("uri", uri, "name a folder: all of a bucket is never deleted")
+        raise InvalidParameterError("uri", uri, "name a folder: all of a bucket is never deleted")
     keys = [item["Key"] for item in _objects(client, uri)]
     for start in range(0, len(keys), _BATCH):
         batch = [{"Key": key} for key in keys[start : start + _BATCH]]
@@ -136,11 +137,11 @@ def sweep(
     :param base: the checkpoint base, an S3 URI.
     :param run_folder: the S3 URI of the run's own generation: it stays, and only its task's folders are looked at.
     :return: what was deleted.
-    :raises InvalidField: the run's folder is not one of our layout in the base.
+    :raises InvalidParameterError: the run's folder is not one of our layout in the base.
     """
     path = run_folder.rstrip("/").removeprefix(f"{base.rstrip('/')}/")
     if folder_of(f"{path}/") is None:
-        raise InvalidField("run_folder", run_folder, f"must be <dag>/<task>/<run key>/g<generation> in {base}")
+        raise InvalidParameterError("run_folder", run_folder, f"must be <dag>/<task>/<run key>/g<generation> in {base}")
     folders = prefixes(client, base, below=path.rsplit("/", 2)[0])
     chosen = to_delete(folders, [run_folder, *in_use(sagemaker)], now, older_than=older_than)
     return [folder for folder, kept in remove(sagemaker, client, chosen) if kept is None]

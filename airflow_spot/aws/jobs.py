@@ -6,10 +6,10 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_spot.core.hiding import told
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import MARKER, JobName
 from airflow_spot.core.marks import TAG_STOP, StopMark, tag_map
+from airflow_spot.core.redaction import told
 
 #: What may still write: a job that is told to stop trains on for two minutes, and uploads.
 LIVE_STATUSES = ("InProgress", "Stopping")

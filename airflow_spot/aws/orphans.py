@@ -9,11 +9,11 @@ from typing import Any
 
 from airflow_spot.aws import jobs
 from airflow_spot.core.identity import RunIdentity
-from airflow_spot.core.marks import StopMark, whose
+from airflow_spot.core.marks import StopMark, task_of
 from airflow_spot.core.orphans import GRACE, LiveJob, TaskState, judge, run_of
+from airflow_spot.core.stop_reasons import StopReason
 
 #: In the stop mark.
-REASON = "orphan"
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,17 @@ class Orphans:
         if not again.orphan:
             return again
         # The mark first: a task that is cleared right now goes on from the checkpoint instead of failing.
-        jobs.mark_stop(self._sagemaker, again.arn, StopMark(REASON, again.owner or 0))
+        jobs.mark_stop(self._sagemaker, again.arn, StopMark(StopReason.ORPHAN, again.owner or 0))
         jobs.stop(self._sagemaker, again.job)
         return replace(again, stopped=True)
 
     def _judged(self, name: str) -> Finding:
         attempt, description, tags = jobs.read(self._sagemaker, name)
         run = run_of(name, tags, self._namespace)
-        left = attempt.delivered is not None
+        left = attempt.delivered_by is not None
         job = LiveJob(name, attempt.arn, description["CreationTime"], run, attempt.owner, left)
         if not attempt.live:
-            return Finding(name, job.arn, whose(tags), False, f"it has ended: {attempt.outcome}", job.owner)
+            return Finding(name, job.arn, task_of(tags), False, f"it has ended: {attempt.label}", job.owner)
         task = self._ask(job.run) if job.run else None
         verdict = judge(job, task, self._now(), grace=self._grace)
-        return Finding(name, job.arn, whose(tags), verdict.orphan, verdict.reason, job.owner)
+        return Finding(name, job.arn, task_of(tags), verdict.orphan, verdict.reason, job.owner)

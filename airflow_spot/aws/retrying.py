@@ -17,7 +17,7 @@ from botocore.exceptions import (
 )
 
 from airflow_spot.core.durations import human
-from airflow_spot.core.outcomes import EXPIRED_CODES, HTTP_SERVER_ERROR, PASSING_CODES
+from airflow_spot.core.outcomes import EXPIRED_CODES, HTTP_SERVER_ERROR, TRANSIENT_CODES
 
 T = TypeVar("T")
 
@@ -37,17 +37,17 @@ def is_expired(error: Exception) -> bool:
     return isinstance(error, ClientError) and error.response["Error"].get("Code", "") in EXPIRED_CODES
 
 
-def is_passing(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Tell an error after which the same call is worth repeating."""
     if isinstance(error, (HTTPClientError, ConnectionError)) or is_expired(error):
         return True
     if not isinstance(error, ClientError):
         return False
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
-    return error.response["Error"].get("Code", "") in PASSING_CODES or status >= HTTP_SERVER_ERROR
+    return error.response["Error"].get("Code", "") in TRANSIENT_CODES or status >= HTTP_SERVER_ERROR
 
 
-class PatientClient:
+class RetryingClient:
     """
     A boto3 client whose calls are repeated until they are answered.
 
@@ -80,9 +80,9 @@ class PatientClient:
         self._chance = chance
         self._answered = False
         if deadline is not None and clock() >= deadline:
-            self.allow_ending()
+            self.extend_deadline()
 
-    def allow_ending(self) -> None:
+    def extend_deadline(self) -> None:
         """Bear what passes for ``ENDING_SECONDS`` from now, though the deadline be nearer."""
         if self._deadline is not None:
             self._deadline = max(self._deadline, self._clock() + ENDING_SECONDS)
@@ -117,11 +117,11 @@ class PatientClient:
                 answer = call()
             except (ClientError, BotoCoreError) as error:
                 now = self._clock()
-                if not is_passing(error) or self._is_over(begun, now):
+                if not is_transient(error) or self._is_over(begun, now):
                     raise
                 if not failures or now - told >= _REMINDER_SECONDS:
                     told = now
-                    self._log.warning("%s: %s; trying again until it is answered", name, shortly(error))
+                    self._log.warning("%s failed (%s); retrying", name, summarize_error(error))
                 if is_expired(error):
                     self._connected = self._connect(True)
                 pause = min(PAUSES[1], PAUSES[0] * 2.0 ** min(failures, 10))
@@ -130,7 +130,7 @@ class PatientClient:
             else:
                 self._answered = True
                 if failures:
-                    self._log.info("%s: answered again after %s", name, human(self._clock() - begun))
+                    self._log.info("%s succeeded after retrying for %s", name, human(self._clock() - begun))
                 return answer
 
     def _is_over(self, begun: float, now: float) -> bool:
@@ -140,7 +140,7 @@ class PatientClient:
 
 
 class _PatientPages:
-    def __init__(self, patient: PatientClient, operation: str) -> None:
+    def __init__(self, patient: RetryingClient, operation: str) -> None:
         self._patient = patient
         self._operation = operation
 
@@ -153,7 +153,7 @@ class _PatientPages:
         return iter(self._patient.insist(self._operation, pages))
 
 
-def shortly(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """Name an error without what it repeats of a request."""
     if isinstance(error, ClientError):
         return f"{error.response['Error'].get('Code')} at {error.operation_name}"

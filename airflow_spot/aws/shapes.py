@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
-from airflow_spot.core.fields import Shape
+from airflow_spot.core.request_schema import Shape
 
 
 def input_shape(client: Any, operation: str) -> Shape:

@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_spot.aws import jobs
-from airflow_spot.aws.retrying import shortly
+from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.core.marks import TAG_OWNER, TAG_STOP, StopMark
 
 #: Why a job was left alone that may still be about to be created.
@@ -33,12 +33,12 @@ def stop(hook: Any, job_name: str, mark: StopMark, *, owner: int | None, client:
         return f"it is {status} already"
     theirs = hook.tags(arn, client).get(TAG_OWNER) if owner is not None else None
     if theirs not in (None, str(owner)):
-        return f"try {theirs} waits for it now"
+        return f"it is owned by newer try {theirs}"
     hook.mark(arn, {TAG_STOP: str(mark)}, client)
     if owner is not None and (theirs := hook.tags(arn, client).get(TAG_OWNER)) not in (None, str(owner)):
         # It was taken over in between: the mark must not make a person's stop read as ours.
         hook.withdraw_stop(arn, mark.try_number, client)
-        return f"try {theirs} waits for it now"
+        return f"it is owned by newer try {theirs}"
     try:
         client.stop_training_job(TrainingJobName=job_name)
     except (ClientError, BotoCoreError):
@@ -55,11 +55,12 @@ def _stops_all_the_same(hook: Any, job_name: str, arn: str, mark: StopMark, clie
     try:
         if client.describe_training_job(TrainingJobName=job_name)["TrainingJobStatus"] != "InProgress":
             return True
-        return bool(hook.take_back_stop(job_name, arn, mark, mark.try_number, client))
+        return bool(hook.revoke_stop_mark(job_name, arn, mark, mark.try_number, client))
     except (ClientError, BotoCoreError) as error:
         hook.log.warning(
-            "Training job %s bears our mark of a stop that failed, which could not be seen to (%s)",
+            "Stopping training job %s failed and its stop tag could not be removed (%s); a later manual stop may be "
+            "attributed to Airflow",
             job_name,
-            shortly(error),
+            summarize_error(error),
         )
         return False

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import KEY_LENGTH, JobName, RunIdentity, name_filter
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 
 class CommandError(Exception):
@@ -93,6 +93,14 @@ def guarded(command: str, work: Callable[[], int]) -> int:
 
     try:
         return work()
-    except (CommandError, InvalidField, ValueError, BotoCoreError, ClientError, OSError, RuntimeError) as error:
+    except (
+        CommandError,
+        InvalidParameterError,
+        ValueError,
+        BotoCoreError,
+        ClientError,
+        OSError,
+        RuntimeError,
+    ) as error:
         print(f"airflow-spot {command}: {error}", file=sys.stderr)
         return 2

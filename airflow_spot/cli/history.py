@@ -21,9 +21,9 @@ from airflow_spot.cli.aws import (
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.history import Attempt, History
 from airflow_spot.core.identity import JobName, name_filter
-from airflow_spot.core.marks import whose
+from airflow_spot.core.log_messages import closing_lines, task_line, transition_lines
+from airflow_spot.core.marks import task_of
 from airflow_spot.core.savings import savings_percent
-from airflow_spot.core.story import closing_lines, task_line, transition_lines
 
 _HEAD = ("attempt", "job", "instances", "outcome", "interruptions", "waited", "trained", "billed", "savings", "marks")
 
@@ -69,7 +69,7 @@ def _one(args: argparse.Namespace, key: str) -> int:
         return 1
     found.sort(key=lambda one: (one[0].name.generation, one[0].number))
     attempts = [attempt for attempt, _, _ in found]
-    task = whose(found[-1][2])
+    task = task_of(found[-1][2])
     if args.json:
         facts = [_facts(attempt, description, now, args.verbose) for attempt, description, _ in found]
         print(json.dumps({"run_key": key, **task, "attempts": facts, "totals": _totals(attempts)}, indent=2))
@@ -88,12 +88,12 @@ def _one(args: argparse.Namespace, key: str) -> int:
 def _row(attempt: Attempt, now: datetime) -> list[str]:
     saved = savings_percent(attempt.training_seconds, attempt.billable_seconds)
     marks = [f"stop: {attempt.stop}"] if attempt.stop else []
-    marks += [f"delivered: try {attempt.delivered.number}"] if attempt.delivered else []
+    marks += [f"delivered: try {attempt.delivered_by.number}"] if attempt.delivered_by else []
     return [
         f"g{attempt.name.generation} #{attempt.number}",
         attempt.job_name,
         str(attempt.placement),
-        str(attempt.outcome or f"in progress ({attempt.secondary_status})"),
+        attempt.outcome.label if attempt.outcome else f"in progress ({attempt.secondary_status})",
         str(attempt.interruptions),
         human(_waited(attempt, now)),
         human(attempt.training_seconds),
@@ -108,7 +108,9 @@ def _waited(attempt: Attempt, now: datetime) -> float:
     if attempt.created is None:
         return 0.0
     until = now if attempt.live else attempt.ended or now
-    worked = attempt.worked + ((until - attempt.working_since).total_seconds() if attempt.working_since else 0.0)
+    worked = attempt.active_seconds + (
+        (until - attempt.working_since).total_seconds() if attempt.working_since else 0.0
+    )
     return max(0.0, (until - attempt.created).total_seconds() - worked)
 
 
@@ -122,7 +124,7 @@ def _facts(attempt: Attempt, description: dict[str, Any], now: datetime, verbose
         "created": attempt.created.isoformat() if attempt.created else None,
         "ended": attempt.ended.isoformat() if attempt.ended and not attempt.live else None,
         "stop": str(attempt.stop) if attempt.stop else None,
-        "delivered": str(attempt.delivered) if attempt.delivered else None,
+        "delivered": str(attempt.delivered_by) if attempt.delivered_by else None,
         "checkpoints": attempt.checkpoint_s3_uri or None,
     }
     if verbose:
@@ -158,10 +160,10 @@ def _recent(args: argparse.Namespace) -> int:
     rows, facts = [], []
     for key, names in runs.items():
         newest, _, tags = jobs.read(sagemaker, names[-1])
-        outcome = str(newest.outcome or f"in progress ({newest.secondary_status})")
+        outcome = newest.outcome.label if newest.outcome else f"in progress ({newest.secondary_status})"
         created = newest.created.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M") if newest.created else "-"
-        rows.append([key, task_line(whose(tags)), str(len(names)), created, outcome, names[-1]])
-        facts.append({"run_key": key, **whose(tags), "jobs": len(names), "outcome": outcome, "newest_job": names[-1]})
+        rows.append([key, task_line(task_of(tags)), str(len(names)), created, outcome, names[-1]])
+        facts.append({"run_key": key, **task_of(tags), "jobs": len(names), "outcome": outcome, "newest_job": names[-1]})
     if args.json:
         print(json.dumps(facts, indent=2))
     elif rows:

@@ -13,7 +13,7 @@ from airflow_spot.aws.orphans import Finding, Orphans
 from airflow_spot.cli.aws import add_session_arguments, client, guarded, namespace, table
 from airflow_spot.cli.task_states import TOKEN_VARIABLE, from_api, from_database
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.story import task_line
+from airflow_spot.core.log_messages import task_line
 
 _EXAMPLES = f"""examples:
   airflow-spot orphans                                       where Airflow's database can be reached

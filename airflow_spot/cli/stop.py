@@ -18,10 +18,9 @@ from airflow_spot.cli.aws import (
 )
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import name_filter
-from airflow_spot.core.marks import WITHDRAWN, StopMark
+from airflow_spot.core.marks import StopMark
+from airflow_spot.core.stop_reasons import StopReason
 
-#: In the stop mark of ``--restart``.
-REASON = "cli"
 _LOOK_SECONDS = 2.0
 
 _EXAMPLES = """examples:
@@ -83,10 +82,10 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
     number = attempt.owner or 0
     if restart:
         # Before the stop: a task that looks in between must not take it for a person's.
-        jobs.mark_stop(sagemaker, attempt.arn, StopMark(REASON, number))
+        jobs.mark_stop(sagemaker, attempt.arn, StopMark(StopReason.CLI, number))
     elif attempt.stop is not None and not attempt.stop.withdrawn:
         # Of a stop that never came: with it, this one would read as ours, and the run would go on.
-        jobs.mark_stop(sagemaker, attempt.arn, StopMark(WITHDRAWN, number))
+        jobs.mark_stop(sagemaker, attempt.arn, StopMark(StopReason.WITHDRAWN, number))
     jobs.stop(sagemaker, attempt.job_name)
     print(
         f"Stopping {attempt.job_name}. "
@@ -105,7 +104,7 @@ def _wait(sagemaker: Any, job_name: str, timeout: float) -> bool:
         attempt, _, _ = jobs.read(sagemaker, job_name)
         passed = time.monotonic() - begun
         if not attempt.live:
-            print(f"\r{job_name}: {attempt.status} after {passed:.0f} s ({attempt.outcome})")
+            print(f"\r{job_name}: {attempt.status} after {passed:.0f} s ({attempt.label})")
             return True
         if on_terminal:
             print(f"\r{job_name}: {attempt.status}, {passed:.0f} s", end="", flush=True)

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from airflow_spot.core.durations import human
 from airflow_spot.core.history import Attempt, History, Refusal
 from airflow_spot.core.ladder import Rung
-from airflow_spot.core.outcomes import ANEW_REASON, WAIT_REASON, Outcome
-from airflow_spot.core.walk import MISSES, Position, events, pause_ends, position, waited
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.policies.ladder import CAPACITY_OUTCOMES, Position, backoff_until, events, position, waited
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class Wait:
     """
     Wait for the live attempt to end, at most until ``until``.
 
-    :param patience: seconds that it may wait for capacity in one go, while and whenever it does; None for any.
+    :param capacity_timeout: seconds that it may wait for capacity in one go, while and whenever it does; None for any.
     """
 
     attempt: Attempt
     until: datetime | None
-    patience: float | None = None
+    capacity_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,12 @@ class Pause:
     """
     Nothing is live: look again at ``until``.
 
-    :param turn: the quota that is used up: whoever gives a share of it back may end the pause early.
+    :param quota_key: the quota that is used up: whoever gives a share of it back may end the pause early.
     """
 
     until: datetime
     why: str
-    turn: str = ""
+    quota_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Stop:
     """Stop the live attempt, then decide again."""
 
     attempt: Attempt
-    reason: str
+    reason: StopReason
     why: str
 
 
@@ -113,12 +114,12 @@ class Fail:
 Action = Submit | Wait | Pause | Stop | Succeed | Fail
 
 _FATAL = {
-    Outcome.OUT_OF_RUN_TIME: (
+    Outcome.MAX_RUNTIME_EXCEEDED: (
         "it ran for its whole max_run. Raise max_run (at most 28 days), or set max_total_run to go on from the "
         "checkpoint in further jobs"
     ),
-    Outcome.REQUEST_ERROR: "SageMaker cannot run this request; another try would not help",
-    Outcome.STOPPED_BY_PERSON: "somebody stopped it outside Airflow. Clear the task to go on from the checkpoint",
+    Outcome.INVALID_REQUEST: "SageMaker cannot run this request; another try would not help",
+    Outcome.STOPPED_EXTERNALLY: "somebody stopped it outside Airflow. Clear the task to go on from the checkpoint",
     Outcome.UNKNOWN: "it ended in a way that airflow_spot does not know",
 }
 
@@ -135,8 +136,8 @@ def decide(limits: Limits, history: History, now: datetime, *, key: str = "") ->
     :param key: the run key: the seed of the pauses' jitter.
     """
     past = events(history)
-    if history.live is not None and history.anew and history.live.status != "Stopping":
-        return Stop(history.live, ANEW_REASON, "the task was started over, to train anew")
+    if history.live is not None and history.restart_requested and history.live.status != "Stopping":
+        return Stop(history.live, StopReason.RESTART, "the task was cleared to train from scratch")
     if history.live is not None:
         return _watch(limits, history.live, past, now)
     last = history.last
@@ -145,7 +146,7 @@ def decide(limits: Limits, history: History, now: datetime, *, key: str = "") ->
     if limits.give_up_at is not None and now >= limits.give_up_at:
         return Fail(last, None, "the task's time is up, and no job is live")
     if not past:
-        why = f"attempt {last.number} ended before this try ({last.outcome})" if last else "first attempt"
+        why = f"attempt {last.number} ended before this try ({last.label})" if last else "first attempt"
         return Submit(last.number + 1 if last else 1, limits.ladder[0], why)
     return _after(limits, history, past, now, key)
 
@@ -155,7 +156,7 @@ def _watch(limits: Limits, live: Attempt, past: Sequence[Attempt | Refusal], now
     if live.status == "Stopping":
         return Wait(live, None)
     if limits.give_up_at is not None and now >= limits.give_up_at:
-        return Stop(live, "timeout", "the task's time is up")
+        return Stop(live, StopReason.TIMEOUT, "the task's time is up")
     allowed = _wait_allowed(limits, live)
     left = None
     if limits.max_total_wait is not None:
@@ -163,9 +164,11 @@ def _watch(limits: Limits, live: Attempt, past: Sequence[Attempt | Refusal], now
     if live.waiting_since is not None:
         so_far = (now - live.waiting_since).total_seconds()
         if left is not None and so_far >= left:
-            return Stop(live, "total-wait", _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
+            return Stop(live, StopReason.CAPACITY_TIMEOUT, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
         if allowed is not None and so_far >= allowed:
-            return Stop(live, WAIT_REASON, f"it waited {human(so_far)} for capacity, as long as its rung allows")
+            return Stop(
+                live, StopReason.RUNG_TIMEOUT, f"it waited {human(so_far)} for capacity, as long as its rung allows"
+            )
     bounds = [bound for bound in (allowed, left) if bound is not None]
     return Wait(live, limits.give_up_at, min(bounds) if bounds else None)
 
@@ -189,7 +192,7 @@ def _after(limits: Limits, history: History, past: Sequence[Attempt | Refusal], 
     if why is None:
         return Fail(attempt, kind, _end(limits, newest, past, kind))
     number = newest.number if isinstance(newest, Refusal) else newest.number + 1
-    capacity = kind if kind in MISSES else Outcome.NO_CAPACITY_IN_TIME
+    capacity = kind if kind in CAPACITY_OUTCOMES else Outcome.CAPACITY_TIMEOUT
     left = None if limits.max_total_wait is None else limits.max_total_wait - waited(past, now)
     if left is not None and left <= 0:
         return Fail(attempt, capacity, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
@@ -202,15 +205,15 @@ def _after(limits: Limits, history: History, past: Sequence[Attempt | Refusal], 
         ends = [due, *([limits.give_up_at] if limits.give_up_at else [])]
         ends += [now + timedelta(seconds=left)] if left is not None else []
         until = min(ends)
-        turn = newest.rung if kind is Outcome.QUOTA else ""
-        return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", turn)
+        quota_key = newest.rung if kind is Outcome.QUOTA_EXCEEDED else ""
+        return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", quota_key)
     return Submit(number, limits.ladder[place.index], why)
 
 
 _UNBOUNDED = {
-    Outcome.QUOTA: "the quota for {rung} is used up",
-    **dict.fromkeys(MISSES - {Outcome.QUOTA}, "{kind} for {rung}; same checkpoint"),
-    Outcome.OUR_STOP: "it was stopped by us",
+    Outcome.QUOTA_EXCEEDED: "the quota for {rung} is used up",
+    **dict.fromkeys(CAPACITY_OUTCOMES - {Outcome.QUOTA_EXCEEDED}, "{kind} for {rung}; same checkpoint"),
+    Outcome.STOPPED_BY_OPERATOR: "it was stopped by us",
     Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
 }
 
@@ -219,13 +222,13 @@ def _may_go_on(limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt
     """Say why another attempt is worth it; None where the budget of its kind is spent."""
     kind, why = newest.outcome, None
     if kind in _UNBOUNDED:
-        why = _UNBOUNDED[kind].format(kind=kind, rung=newest.rung)
-    elif kind is Outcome.SERVICE_FAULT:
-        faults = _count(past, Outcome.SERVICE_FAULT)
+        why = _UNBOUNDED[kind].format(kind=kind.label, rung=newest.rung)
+    elif kind is Outcome.SERVICE_ERROR:
+        faults = _count(past, Outcome.SERVICE_ERROR)
         why = f"SageMaker's own error {faults}" if faults <= limits.service_faults else None
     elif kind is Outcome.SCRIPT_ERROR and isinstance(newest, Attempt):
         why = _script_may_go_on(limits, newest, past)
-    elif kind is Outcome.OUT_OF_RUN_TIME and limits.max_total_run is not None:
+    elif kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
         left = limits.max_total_run - sum(event.training_seconds for event in past if isinstance(event, Attempt))
         why = f"it ran for its whole max_run; {human(left)} of max_total_run are left" if left > 0 else None
     return None if why is None else f"attempt {newest.number}: {why}"
@@ -239,12 +242,12 @@ def _script_may_go_on(limits: Limits, newest: Attempt, past: Sequence[Attempt | 
 
 
 def _end(limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt | Refusal], kind: Outcome) -> str:
-    if kind is Outcome.SERVICE_FAULT:
-        return f"SageMaker failed {_count(past, Outcome.SERVICE_FAULT)} times by its own error"
+    if kind is Outcome.SERVICE_ERROR:
+        return f"SageMaker failed {_count(past, Outcome.SERVICE_ERROR)} times by its own error"
     if kind is Outcome.SCRIPT_ERROR:
         times = len(_script_errors(limits, past))
         return "the training script failed" if times == 1 else f"the training script failed {times} times"
-    if kind is Outcome.OUT_OF_RUN_TIME and limits.max_total_run is not None:
+    if kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
         return f"its jobs have trained for max_total_run ({human(limits.max_total_run)}): raise it"
     return _FATAL.get(kind, _FATAL[Outcome.UNKNOWN])
 
@@ -262,7 +265,7 @@ def _pause(
             again += 1
     if again is None:
         return None
-    return pause_ends(key, newest, again, limits.pause_base, limits.pause_cap)
+    return backoff_until(key, newest, again, limits.pause_base, limits.pause_cap)
 
 
 def _count(past: Sequence[Attempt | Refusal], outcome: Outcome) -> int:

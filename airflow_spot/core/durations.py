@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", re.IGNORECASE)
@@ -20,7 +20,7 @@ def seconds(field: str, value: Any) -> int:
     :param value: seconds (``int``, ``float`` or text), a ``timedelta``, or text with a unit: ``"90s"``,
         ``"30m"``, ``"2h"``, ``"1d"``.
     :return: whole seconds, at least 1.
-    :raises InvalidField: the value is no duration, or is not positive.
+    :raises InvalidParameterError: the value is no duration, or is not positive.
     """
     amount: float
     if isinstance(value, timedelta):
@@ -30,9 +30,9 @@ def seconds(field: str, value: Any) -> int:
     elif isinstance(value, str) and (match := _TEXT.fullmatch(value)):
         amount = float(match[1]) * _UNITS[match[2].lower() or "s"]
     else:
-        raise InvalidField(field, value, 'give seconds, a timedelta, or text such as "90s", "30m", "2h", "1d"')
+        raise InvalidParameterError(field, value, 'give seconds, a timedelta, or text such as "90s", "30m", "2h", "1d"')
     if not 1 <= amount < float("inf"):
-        raise InvalidField(field, value, "give at least one second")
+        raise InvalidParameterError(field, value, "give at least one second")
     return int(amount)
 
 
@@ -42,14 +42,14 @@ def interval(field: str, value: Any) -> float:
 
     :param field: the parameter's name, for the error.
     :param value: seconds, which need not be whole, as a number or text.
-    :raises InvalidField: the value is no number, or is not above 0.
+    :raises InvalidParameterError: the value is no number, or is not above 0.
     """
     try:
         amount = float("nan" if isinstance(value, bool) else value)
     except (TypeError, ValueError):
         amount = float("nan")
     if not 0 < amount < float("inf"):
-        raise InvalidField(field, value, "must be seconds, above 0")
+        raise InvalidParameterError(field, value, "must be seconds, above 0")
     return amount
 
 

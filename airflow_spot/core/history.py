@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow_spot.core.hiding import without_values
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.ladder import Placement
 from airflow_spot.core.marks import (
@@ -28,6 +27,7 @@ from airflow_spot.core.outcomes import (
     waiting_since,
     working_spans,
 )
+from airflow_spot.core.redaction import redact
 from airflow_spot.core.savings import savings_percent
 
 
@@ -39,13 +39,13 @@ class Attempt:
     :param placement: the instances it ran on.
     :param rung: the name of the ladder's rung that it was created on.
     :param waiting_since: since when it has waited for capacity, while it does.
-    :param worked: seconds in which it had its instances, without the span that is not over, which began at
+    :param active_seconds: seconds in which it had its instances, without the span that is not over, which began at
         ``working_since``.
     :param failure_reason: SageMaker's, without values of hyperparameters and environment.
     :param exit_code: the script's, where it failed.
     :param stop: why we stopped it, if we did.
-    :param delivered: the try that handed its result over.
-    :param begun: the try that created it.
+    :param delivered_by: the try that handed its result over.
+    :param created_by: the try that created it.
     :param owner: the number of the try that waits for it.
     """
 
@@ -63,14 +63,14 @@ class Attempt:
     ended: datetime | None = None
     failure_reason: str = ""
     stop: StopMark | None = None
-    delivered: TryMark | None = None
-    begun: TryMark | None = None
+    delivered_by: TryMark | None = None
+    created_by: TryMark | None = None
     fingerprint: str = ""
     checkpoint_s3_uri: str = ""
     arn: str = ""
     owner: int | None = None
     waiting_since: datetime | None = None
-    worked: float = 0.0
+    active_seconds: float = 0.0
     working_since: datetime | None = None
     exit_code: int | None = None
 
@@ -80,6 +80,11 @@ class Attempt:
         return self.name.attempt
 
     @property
+    def label(self) -> str:
+        """Return in words how it ended, or that it has not."""
+        return self.outcome.label if self.outcome else "in progress"
+
+    @property
     def live(self) -> bool:
         """Whether it may still train or write checkpoints."""
         return self.outcome is None
@@ -87,7 +92,7 @@ class Attempt:
     @property
     def trained(self) -> bool:
         """Whether it ever had its instances."""
-        return bool(self.worked or self.working_since or self.training_seconds)
+        return bool(self.active_seconds or self.working_since or self.training_seconds)
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], tags: Mapping[str, str]) -> Attempt:
@@ -126,15 +131,15 @@ class Attempt:
             billable_seconds=int(description.get("BillableTimeInSeconds") or 0),
             created=description.get("CreationTime"),
             ended=description.get("TrainingEndTime") or description.get("LastModifiedTime"),
-            failure_reason=without_values(reason, description),
+            failure_reason=redact(reason, description),
             stop=stop,
-            delivered=TryMark.parse(tags.get(TAG_DELIVERED)),
-            begun=TryMark.parse(environment.get(ENV_TRY)),
+            delivered_by=TryMark.parse(tags.get(TAG_DELIVERED)),
+            created_by=TryMark.parse(environment.get(ENV_TRY)),
             fingerprint=str(environment.get(ENV_FINGERPRINT) or ""),
             checkpoint_s3_uri=str((description.get("CheckpointConfig") or {}).get("S3Uri") or ""),
             arn=str(description.get("TrainingJobArn") or ""),
             waiting_since=waiting_since(description),
-            worked=spans[0],
+            active_seconds=spans[0],
             working_since=spans[1],
             exit_code=exit_code(reason) if reason.startswith("AlgorithmError") else None,
             owner=int(owner) if (owner := tags.get(TAG_OWNER, "")).isdecimal() else None,
@@ -155,7 +160,7 @@ class Attempt:
             "instance_type": self.placement.instance_type,
             "instance_count": self.placement.instance_count,
             "spot": self.placement.spot,
-            "outcome": str(self.outcome) if self.outcome else "in progress",
+            "outcome": self.outcome.value if self.outcome else "in_progress",
             "interruptions": self.interruptions,
             "training_seconds": self.training_seconds,
             "billable_seconds": self.billable_seconds,
@@ -207,15 +212,15 @@ class History:
     :param first_of_try: the number of the first attempt that counts for this Airflow try. What ended before is
         closed: neither its failure nor its budgets are this try's.
     :param refusals: the creates of this try that came to no job.
-    :param anew: a person had the run start over while a job was live: it is stopped, and :meth:`settled` then begins
-        a new generation.
+    :param restart_requested: a person had the run start over while a job was live: it is stopped, and
+        :meth:`next_generation_if_idle` then begins a new generation.
     """
 
     generation: int
     attempts: tuple[Attempt, ...] = field(default=())
     first_of_try: int = 1
     refusals: tuple[Refusal, ...] = ()
-    anew: bool = False
+    restart_requested: bool = False
 
     @property
     def last(self) -> Attempt | None:
@@ -231,9 +236,9 @@ class History:
         """
         return next((attempt for attempt in reversed(self.attempts) if attempt.live), None)
 
-    def settled(self) -> History:
+    def next_generation_if_idle(self) -> History:
         """Begin the new generation that a person asked for, once nothing of this one is live."""
-        return History(self.generation + 1) if self.anew and self.live is None else self
+        return History(self.generation + 1) if self.restart_requested and self.live is None else self
 
     @property
     def of_this_try(self) -> tuple[Attempt, ...]:
@@ -259,11 +264,11 @@ def begin_try(attempts: tuple[Attempt, ...], this_try: TryMark, *, resume: bool 
         return History(newest)
     live = [attempt for attempt in ours if attempt.live]
     last = (live or ours)[-1]
-    abandoned = not resume and last.begun is not None and this_try.begins_anew(last.begun, last.ended)
+    abandoned = not resume and last.created_by is not None and this_try.is_restart_since(last.created_by, last.ended)
     if live:
-        return History(newest, ours, first_of_try=min(attempt.number for attempt in live), anew=abandoned)
-    delivered = last.outcome is Outcome.COMPLETED and last.delivered is not None
-    over = delivered and last.delivered is not None and this_try.begins_anew(last.delivered, last.ended)
+        return History(newest, ours, first_of_try=min(attempt.number for attempt in live), restart_requested=abandoned)
+    delivered = last.outcome is Outcome.COMPLETED and last.delivered_by is not None
+    over = delivered and last.delivered_by is not None and this_try.is_restart_since(last.delivered_by, last.ended)
     if over or abandoned:
         return History(newest + 1)
     return History(newest, ours, first_of_try=last.number + 1)

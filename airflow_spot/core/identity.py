@@ -9,7 +9,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 #: In every job name, so that one ``NameContains`` finds all jobs of this package in an account.
 MARKER = "afspot"
@@ -78,12 +78,12 @@ def legal_prefix(text: str) -> str:
     """
     Make a job name's prefix of the user's ``TrainingJobName``, whatever it holds.
 
-    :raises InvalidField: nothing legal is left of it.
+    :raises InvalidParameterError: nothing legal is left of it.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     prefix = re.sub(r"[^a-zA-Z0-9]+", "-", plain).strip("-")
     if not prefix:
-        raise InvalidField("TrainingJobName", text, "must hold at least one letter a-z or digit")
+        raise InvalidParameterError("TrainingJobName", text, "must hold at least one letter a-z or digit")
     return prefix
 
 
@@ -91,7 +91,7 @@ def default_name(task_id: str) -> str:
     """Say what a task's jobs are called where the user does not: as the task, as far as its id can be a name."""
     try:
         legal_prefix(task_id)
-    except InvalidField:
+    except InvalidParameterError:
         return DEFAULT_PREFIX
     return task_id
 
@@ -107,17 +107,6 @@ def checkpoint_prefix(base: str, run: RunIdentity, generation: int) -> str:
     """
     folders = (_segment(run.dag_id), _segment(run.task_id), run.key, f"g{generation:04d}")
     return "/".join((base.rstrip("/"), *folders))
-
-
-def check_s3_uri(field: str, uri: str) -> str:
-    """
-    Check that text is an S3 URI with a legal bucket.
-
-    :raises InvalidField: it is not.
-    """
-    if not re.fullmatch(r"s3://[a-zA-Z0-9][a-zA-Z0-9.\-_]{1,253}[a-zA-Z0-9](/.*)?", uri or ""):
-        raise InvalidField(field, uri, "must be an S3 URI: s3://bucket/prefix")
-    return uri
 
 
 def _segment(text: str) -> str:

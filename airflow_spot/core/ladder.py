@@ -10,8 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated, plain_copy
 from airflow_spot.core.identity import short_hash
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.request_schema import Shape, coerce
+from airflow_spot.core.templates import is_template, plain_copy
 
 #: InstancePreferences takes one to five types. Source: ResourceConfig in SageMaker's API reference.
 PREFERENCES_LIMIT = 5
@@ -82,11 +84,13 @@ class Rung:
         :param instance_types: one, or up to five in the order of preference: where the installed botocore knows
             ``InstancePreferences``, SageMaker takes the first that it has; else only the first is asked for.
         :param more: a rung's other parameters.
-        :raises InvalidField: no type is named, or more than five.
+        :raises InvalidParameterError: no type is named, or more than five.
         """
         types = [instance_types] if isinstance(instance_types, str) else instance_types
         if not isinstance(types, (list, tuple)) or not 1 <= len(types) <= PREFERENCES_LIMIT:
-            raise InvalidField("Rung.on_demand", _shown(types), f"name one to {PREFERENCES_LIMIT} instance types")
+            raise InvalidParameterError(
+                "Rung.on_demand", _shown(types), f"name one to {PREFERENCES_LIMIT} instance types"
+            )
         return cls(types[0], spot=False, instance_types=tuple(types), **more)
 
     @property
@@ -114,15 +118,15 @@ class Rung:
 _NAMES = {each.name for each in fields(Rung)} - {"nth", "as_requested"}
 
 
-def is_unknown_yet(value: Any) -> bool:
+def has_templates(value: Any) -> bool:
     """Tell whether a ladder, or a part of it, is known only when the task runs."""
     if isinstance(value, Rung):
-        return any(is_unknown_yet(getattr(value, name)) for name in _NAMES)
+        return any(has_templates(getattr(value, name)) for name in _NAMES)
     if isinstance(value, Mapping):
-        return any(is_unknown_yet(inner) for inner in value.values())
+        return any(has_templates(inner) for inner in value.values())
     if isinstance(value, (list, tuple)):
-        return any(is_unknown_yet(inner) for inner in value)
-    return not hasattr(value, "total_seconds") and is_templated(value)
+        return any(has_templates(inner) for inner in value)
+    return is_template(value)
 
 
 def read_ladder(value: Any, *, instance_count: int = 1, spot: bool | None = True) -> tuple[Rung, ...]:
@@ -133,7 +137,8 @@ def read_ladder(value: Any, *, instance_count: int = 1, spot: bool | None = True
         of a rung's parameters, or ``{"on_demand": [types], ...}``.
     :param instance_count: of the rungs that name none.
     :param spot: of the rungs that do not say; None where that is not known yet.
-    :raises InvalidField: naming the rung, its field, the value and the fix; what may hold an environment is not shown.
+    :raises InvalidParameterError: naming the rung, its field, the value and the fix; no part of an environment is
+        shown.
     """
     if isinstance(value, str):
         try:
@@ -141,15 +146,15 @@ def read_ladder(value: Any, *, instance_count: int = 1, spot: bool | None = True
         except ValueError as error:
             where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
             text = f"text of {len(value)} characters"
-            raise InvalidField("ladder", text, f"must be a list of rungs, or JSON of one{where}") from None
+            raise InvalidParameterError("ladder", text, f"must be a list of rungs, or JSON of one{where}") from None
     if not isinstance(value, (list, tuple)) or not value:
-        raise InvalidField("ladder", _shown(value), "must be a list of at least one rung")
+        raise InvalidParameterError("ladder", _shown(value), "must be a list of at least one rung")
     rungs: list[Rung] = []
     for i, item in enumerate(value):
         try:
             rung = _checked(f"ladder[{i}]", _as_rung(f"ladder[{i}]", item), instance_count, spot)
-        except InvalidField as error:
-            raise InvalidField(error.name, _shown(error.value), error.fix) from None
+        except InvalidParameterError as error:
+            raise InvalidParameterError(error.name, _shown(error.value), error.fix) from None
         same = sum(1 for other in rungs if str(replace(other, nth=1)) == str(rung))
         rungs.append(replace(rung, nth=same + 1))
     return tuple(rungs)
@@ -170,21 +175,27 @@ def _as_rung(where: str, item: Any) -> Rung:
     if isinstance(item, str):
         return Rung(item)
     if not isinstance(item, Mapping):
-        raise InvalidField(where, item, "must be a Rung, an instance type, or a mapping of a rung's parameters")
+        raise InvalidParameterError(
+            where, item, "must be a Rung, an instance type, or a mapping of a rung's parameters"
+        )
     given = dict(item)
     demand = given.pop("on_demand", None)
     unknown = sorted(set(map(str, given)) - _NAMES)
     if unknown:
-        raise InvalidField(f"{where}.{unknown[0]}", "an unknown field", f"a rung has {', '.join(sorted(_NAMES))}")
+        raise InvalidParameterError(
+            f"{where}.{unknown[0]}", "an unknown field", f"a rung has {', '.join(sorted(_NAMES))}"
+        )
     if demand is not None and not isinstance(demand, bool):
         for name in ("instance_type", "instance_types", "spot"):
             if name in given:
-                raise InvalidField(f"{where}.{name}", given[name], "on_demand says it already: remove one of them")
+                raise InvalidParameterError(
+                    f"{where}.{name}", given[name], "on_demand says it already: remove one of them"
+                )
         return Rung.on_demand(demand, **given)
     if demand:
         given["spot"] = False
     if "instance_type" not in given:
-        raise InvalidField(f"{where}.instance_type", None, "name an instance type")
+        raise InvalidParameterError(f"{where}.instance_type", None, "name an instance type")
     return Rung(**given)
 
 
@@ -193,10 +204,10 @@ def _checked(where: str, rung: Rung, instance_count: int, spot: bool | None) -> 
     for name in ("hyperparameters", "environment"):
         given = getattr(rung, name)
         if given is not None and not isinstance(given, Mapping):
-            raise InvalidField(f"{where}.{name}", f"a {type(given).__name__}", "must be a mapping")
+            raise InvalidParameterError(f"{where}.{name}", f"a {type(given).__name__}", "must be a mapping")
     kind = rung.instance_type
     if not isinstance(kind, str) or not kind.startswith("ml."):
-        raise InvalidField(f"{where}.instance_type", kind, "SageMaker's types begin with ml., as ml.g5.xlarge")
+        raise InvalidParameterError(f"{where}.instance_type", kind, "SageMaker's types begin with ml., as ml.g5.xlarge")
     types = {"spot": _TRUTH, "attempts": _WHOLE, "instance_count": _WHOLE, "volume_size": _WHOLE}
     types |= dict.fromkeys(("subnets", "security_group_ids", "instance_types"), _TEXTS)
     left_out = {
@@ -211,7 +222,7 @@ def _checked(where: str, rung: Rung, instance_count: int, spot: bool | None) -> 
     }
     read = {name: tuple(value) if isinstance(value, list) else value for name, value in read.items()}
     if read.get("spot") and len(read.get("instance_types", ())) > 1:
-        raise InvalidField(
+        raise InvalidParameterError(
             f"{where}.instance_types", list(read["instance_types"]), "for on-demand only: give each spot type a rung"
         )
     wait = None if rung.wait is None else float(seconds(f"{where}.wait", rung.wait))
@@ -225,7 +236,7 @@ def apply_rung(request: Mapping[str, Any], rung: Rung, *, preferences: bool, max
     :param request: the plan's. It is not changed.
     :param preferences: whether the installed botocore knows ``InstancePreferences``.
     :param max_wait: ``MaxWaitTimeInSeconds`` for a spot rung where the request has none.
-    :raises InvalidField: subnets without security groups.
+    :raises InvalidParameterError: subnets without security groups.
     """
     made: dict[str, Any] = plain_copy(request)
     if rung.as_requested:
@@ -242,7 +253,9 @@ def apply_rung(request: Mapping[str, Any], rung: Rung, *, preferences: bool, max
         groups = list(rung.security_group_ids) or vpc.get("SecurityGroupIds")
         subnets = list(rung.subnets) or vpc.get("Subnets")
         if not groups or not subnets:
-            raise InvalidField("security_group_ids", groups, "a VPC needs subnets and security groups: name both")
+            raise InvalidParameterError(
+                "security_group_ids", groups, "a VPC needs subnets and security groups: name both"
+            )
         made["VpcConfig"] = {"Subnets": subnets, "SecurityGroupIds": groups}
     if rung.image_uri:
         made["AlgorithmSpecification"] = {**made.get("AlgorithmSpecification", {}), "TrainingImage": rung.image_uri}

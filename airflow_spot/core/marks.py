@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_spot.core.identity import RunIdentity, short_hash
+from airflow_spot.core.stop_reasons import StopReason
 
 # DescribeTrainingJob returns the Environment and not the tags, so what makes a job ours stands there.
 ENV_PREFIX = "AIRFLOW_SPOT_"
@@ -33,8 +34,6 @@ TAGS_USED = 7
 ENVIRONMENT_USED = 6
 
 TAG_VALUE_LIMIT = 256
-#: The reason of a stop mark that no longer holds.
-WITHDRAWN = "withdrawn"
 _CUT = "=="  # never occurs in an encoded value, so a cut one shows
 _SCRIPT = ("sagemaker_program", "sagemaker_submit_directory")
 
@@ -68,7 +67,7 @@ class TryMark:
             return False
         return self.run_started is None or created is None or created > self.run_started
 
-    def begins_anew(self, earlier: TryMark, ended: datetime | None = None) -> bool:
+    def is_restart_since(self, earlier: TryMark, ended: datetime | None = None) -> bool:
         """
         Tell whether a person started the task over since an earlier try.
 
@@ -87,7 +86,11 @@ class TryMark:
 
 @dataclass(frozen=True)
 class StopMark:
-    """Why we stop a job, written before StopTrainingJob: else our own stop would read as a person's after a crash."""
+    """
+    Why we stop a job, written before StopTrainingJob: else our own stop would read as a person's after a crash.
+
+    :param reason: a :class:`StopReason`, or the word of a newer version.
+    """
 
     reason: str
     try_number: int
@@ -95,7 +98,7 @@ class StopMark:
     @property
     def withdrawn(self) -> bool:
         """Whether a later try took it back: the stop that it announced never came."""
-        return self.reason == WITHDRAWN
+        return self.reason == StopReason.WITHDRAWN
 
     def __str__(self) -> str:
         return f"{self.reason} {self.try_number}"
@@ -147,7 +150,7 @@ def run_tags(run: RunIdentity, owner: int) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in values.items()]
 
 
-def whose(tags: Mapping[str, str]) -> dict[str, Any]:
+def task_of(tags: Mapping[str, str]) -> dict[str, Any]:
     """Name the task instance of a job by its tags, as its ids; "?" where they may not be read."""
     index = tags.get(TAG_MAP_INDEX, "-1")
     return {

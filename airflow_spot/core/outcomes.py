@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from airflow_spot.core.stop_reasons import StopReason
+
 #: Any other status is of a job that may train or write checkpoints, also one that is newer than this package: to
 #: take it for an end would start a second job beside it.
 ENDED_STATUSES = frozenset({"Completed", "Failed", "Stopped", "Deleting"})
@@ -23,7 +25,7 @@ _WORKING_STATUSES = frozenset(
 PEER_FAILURE_SECONDS = 300.0
 
 #: What SageMaker, or the way to it, recovers from by itself: the code of a ClientError, or an HTTP status.
-PASSING_CODES = frozenset(
+TRANSIENT_CODES = frozenset(
     {
         "Throttling",
         "ThrottlingException",
@@ -54,11 +56,6 @@ EXPIRED_CODES = frozenset(
 )
 HTTP_SERVER_ERROR = 500
 
-#: In our stop mark, of a job that waited longer than its rung allows.
-WAIT_REASON = "wait"
-#: The one of a job that a person had started over.
-ANEW_REASON = "anew"
-
 DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
 
@@ -66,21 +63,26 @@ class Outcome(str, enum.Enum):
     """How an attempt ended. The values are part of the result that a task returns."""
 
     COMPLETED = "completed"
-    NO_CAPACITY_IN_TIME = "no capacity in time"
-    NO_CAPACITY = "no capacity"
-    WAIT_SPENT = "rung's wait spent"
-    QUOTA = "quota"
+    CAPACITY_TIMEOUT = "capacity_timeout"
+    NO_CAPACITY = "no_capacity"
+    RUNG_TIMEOUT = "rung_timeout"
+    QUOTA_EXCEEDED = "quota_exceeded"
     INTERRUPTED = "interrupted"
-    SERVICE_FAULT = "service fault"
-    OUT_OF_RUN_TIME = "out of run time"
-    SCRIPT_ERROR = "script error"
-    REQUEST_ERROR = "request error"
-    OUR_STOP = "our stop"
-    STOPPED_BY_PERSON = "stopped by a person"
+    SERVICE_ERROR = "service_error"
+    MAX_RUNTIME_EXCEEDED = "max_runtime_exceeded"
+    SCRIPT_ERROR = "script_error"
+    INVALID_REQUEST = "invalid_request"
+    STOPPED_BY_OPERATOR = "stopped_by_operator"
+    STOPPED_EXTERNALLY = "stopped_externally"
     UNKNOWN = "unknown"
 
     def __str__(self) -> str:
         return self.value
+
+    @property
+    def label(self) -> str:
+        """Return it in words for people, such as for the log: ``no_capacity`` is "no capacity"."""
+        return self.value.replace("_", " ")
 
 
 def classify(description: Mapping[str, Any], *, stop_reason: str | None) -> Outcome | None:
@@ -111,12 +113,12 @@ def classify(description: Mapping[str, Any], *, stop_reason: str | None) -> Outc
 
 def _stopped(secondary: str, stop_reason: str | None) -> Outcome:
     if secondary == "MaxWaitTimeExceeded":
-        return Outcome.NO_CAPACITY_IN_TIME
+        return Outcome.CAPACITY_TIMEOUT
     if secondary == "MaxRuntimeExceeded":
-        return Outcome.OUT_OF_RUN_TIME
+        return Outcome.MAX_RUNTIME_EXCEEDED
     if stop_reason is None:
-        return Outcome.STOPPED_BY_PERSON
-    return Outcome.WAIT_SPENT if stop_reason == WAIT_REASON else Outcome.OUR_STOP
+        return Outcome.STOPPED_EXTERNALLY
+    return Outcome.RUNG_TIMEOUT if stop_reason == StopReason.RUNG_TIMEOUT else Outcome.STOPPED_BY_OPERATOR
 
 
 def _failed(reason: str) -> Outcome:
@@ -126,9 +128,9 @@ def _failed(reason: str) -> Outcome:
     if head == "CapacityError" or re.search(r"insufficient\s+capacity|InsufficientCapacity", reason, re.IGNORECASE):
         return Outcome.NO_CAPACITY
     if head in ("InternalServerError", "InternalServiceError"):
-        return Outcome.SERVICE_FAULT
+        return Outcome.SERVICE_ERROR
     if head == "ClientError":
-        return Outcome.REQUEST_ERROR
+        return Outcome.INVALID_REQUEST
     return Outcome.UNKNOWN
 
 
@@ -141,13 +143,13 @@ def classify_refusal(code: str, status: int = 400) -> Outcome | None:
     :return: the outcome; None for what passes by itself, so that the same call is worth repeating.
     """
     if code == "ResourceLimitExceeded":
-        return Outcome.QUOTA
+        return Outcome.QUOTA_EXCEEDED
     if code in ("InsufficientCapacity", "InsufficientCapacityException", "CapacityError"):
         return Outcome.NO_CAPACITY
-    if code in PASSING_CODES or code in EXPIRED_CODES or status >= HTTP_SERVER_ERROR:
+    if code in TRANSIENT_CODES or code in EXPIRED_CODES or status >= HTTP_SERVER_ERROR:
         return None
     if code in DENIED_CODES or code in ("ValidationException", "ValidationError", "InvalidParameterValue"):
-        return Outcome.REQUEST_ERROR
+        return Outcome.INVALID_REQUEST
     return Outcome.UNKNOWN
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_spot.core import rules
+from airflow_spot.core import spot_rules
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated, plain_copy
-from airflow_spot.core.identity import JobName, RunIdentity, check_s3_uri, checkpoint_prefix, default_name, legal_prefix
-from airflow_spot.core.ladder import Rung, apply_rung, is_unknown_yet, read_ladder
+from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, default_name, legal_prefix
+from airflow_spot.core.ladder import Rung, apply_rung, has_templates, read_ladder
+from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.marks import (
     ENV_ATTEMPT,
     ENV_FINGERPRINT,
@@ -22,6 +22,9 @@ from airflow_spot.core.marks import (
     fingerprint,
     run_tags,
 )
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.request_schema import Shape, coerce
+from airflow_spot.core.templates import is_template, plain_copy
 
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
 
@@ -115,7 +118,7 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: s
 
     :param config: the stock operator's ``config``. It is not changed.
     :param task_id: for ``TrainingJobName`` where the config has none.
-    :raises InvalidField: a parameter is no duration, or the config or a section of it is no mapping.
+    :raises InvalidParameterError: a parameter is no duration, or the config or a section of it is no mapping.
     """
     check_config(config)
     request = plain_copy({name: value for name, value in config.items() if name != "S3Operations"})
@@ -128,11 +131,11 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: s
         ("MaxWaitTimeInSeconds", "max_wait", settings.max_wait),
     ):
         if value is not None:
-            stopping[name] = value if _unrendered(value) else seconds(parameter, value)
-    stopping.setdefault("MaxRuntimeInSeconds", rules.DEFAULT_MAX_RUN)
+            stopping[name] = value if is_template(value) else seconds(parameter, value)
+    stopping.setdefault("MaxRuntimeInSeconds", spot_rules.DEFAULT_MAX_RUN)
     if spot is True and "MaxWaitTimeInSeconds" not in stopping:
         max_run = stopping["MaxRuntimeInSeconds"]
-        if not _unrendered(max_run):
+        if not is_template(max_run):
             stopping["MaxWaitTimeInSeconds"] = _default_max_wait(max_run)
     request["StoppingCondition"] = stopping
     return _with_checkpoints(request, settings)
@@ -151,7 +154,7 @@ def build_plan(
     :param settings: the operator's parameters.
     :param run: whose request it is.
     :param shape: CreateTrainingJob's input, as botocore's model has it.
-    :raises InvalidField: naming the first field that is wrong, its value and the fix.
+    :raises InvalidParameterError: naming the first field that is wrong, its value and the fix.
     """
     request = apply_settings(config, settings, run.task_id)
     prefix = legal_prefix(str(request["TrainingJobName"]))
@@ -160,15 +163,17 @@ def build_plan(
     request = coerce(request, shape)
     preferences = "InstancePreferences" in shape.members["ResourceConfig"]().members
     if settings.ladder is None:
-        rules.check(request)
+        spot_rules.check(request)
     resources = request.get("ResourceConfig") or {}
     if settings.ladder is None and not any(
         resources.get(name) for name in ("InstanceType", "InstanceGroups", "InstancePreferences")
     ):
-        raise InvalidField("ResourceConfig.InstanceType", resources.get("InstanceType"), "name an instance type")
+        raise InvalidParameterError(
+            "ResourceConfig.InstanceType", resources.get("InstanceType"), "name an instance type"
+        )
     scope = str(settings.checkpoint_scope)
     if scope not in ("run", "exact"):
-        raise InvalidField("checkpoint_scope", scope, 'must be "run" or "exact"')
+        raise InvalidParameterError("checkpoint_scope", scope, 'must be "run" or "exact"')
     ladder = _ladder(settings.ladder, request, shape, preferences)
     del request["TrainingJobName"]
     plan = Plan(
@@ -189,7 +194,7 @@ def build_plan(
 def _default_max_wait(max_run: Any) -> int:
     run = seconds("StoppingCondition.MaxRuntimeInSeconds", max_run)
     # Never below max_run: where max_run is itself too long, the rule for that says so.
-    return max(run, min(run + rules.DAY, rules.MAX_RUNTIME_LIMIT))
+    return max(run, min(run + spot_rules.DAY, spot_rules.MAX_RUNTIME_LIMIT))
 
 
 def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
@@ -198,7 +203,7 @@ def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[s
         checkpoints["S3Uri"] = settings.checkpoint_s3_uri
     if "S3Uri" not in checkpoints:
         output = section(request, "OutputDataConfig").get("S3OutputPath")
-        if isinstance(output, str) and not _unrendered(output):
+        if isinstance(output, str) and not is_template(output):
             check_s3_uri("OutputDataConfig.S3OutputPath", output)
             checkpoints["S3Uri"] = f"{output.rstrip('/')}/checkpoints"
     if settings.checkpoint_local_path is not None:
@@ -212,11 +217,11 @@ def section(request: Mapping[str, Any], name: str) -> dict[str, Any]:
     """
     Take a section of a request; empty where there is none.
 
-    :raises InvalidField: it is no mapping.
+    :raises InvalidParameterError: it is no mapping.
     """
     found = request.get(name)
     if found is not None and not isinstance(found, Mapping):
-        raise InvalidField(name, found, "must be a mapping")
+        raise InvalidParameterError(name, found, "must be a mapping")
     return dict(found or {})
 
 
@@ -230,18 +235,13 @@ def check_config(config: Any) -> None:
     """
     Check that a config is a mapping.
 
-    :raises InvalidField: it is not, such as a template that was rendered to text. It may hold secrets: only its type
-        is shown.
+    :raises InvalidParameterError: it is not, such as a template that was rendered to text. It may hold secrets: only
+        its type is shown.
     """
     if not isinstance(config, Mapping):
         native = "; a template gives one with render_template_as_native_obj=True on the DAG"
         hint = native if isinstance(config, str) else ""
-        raise InvalidField("config", f"a {type(config).__name__}", f"must be a mapping{hint}")
-
-
-def _unrendered(value: Any) -> bool:
-    # A timedelta is no JSON type either, but it is a value.
-    return not hasattr(value, "total_seconds") and is_templated(value)
+        raise InvalidParameterError("config", f"a {type(config).__name__}", f"must be a mapping{hint}")
 
 
 def _ladder(given: Any, request: Mapping[str, Any], shape: Shape, preferences: bool) -> tuple[Rung, ...]:
@@ -254,9 +254,9 @@ def _ladder(given: Any, request: Mapping[str, Any], shape: Shape, preferences: b
     ladder = tuple(_as_text(rung, shape) for rung in rungs)
     for i, rung in enumerate(ladder):
         try:
-            rules.check(coerce(_on_rung(request, rung, preferences), shape))
-        except InvalidField as error:
-            raise InvalidField(f"ladder[{i}]: {error.name}", error.value, error.fix) from None
+            spot_rules.check(coerce(_on_rung(request, rung, preferences), shape))
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"ladder[{i}]: {error.name}", error.value, error.fix) from None
     return ladder
 
 
@@ -278,9 +278,9 @@ def check_ladder(given: Any, use_spot_instances: Any = True) -> None:
     Check a ladder when a DAG is parsed, if it is known by then.
 
     :param use_spot_instances: what rungs are that do not say.
-    :raises InvalidField: naming the rung and its field.
+    :raises InvalidParameterError: naming the rung and its field.
     """
-    if given is not None and not is_unknown_yet(given):
+    if given is not None and not has_templates(given):
         spot = _truth(use_spot_instances)
         read_ladder(given, spot=spot if isinstance(spot, bool) else None)
 
@@ -289,12 +289,12 @@ def check_groups(ladder: Any, config: Mapping[str, Any]) -> None:
     """
     Check that a config with a ladder has no instance groups, which a rung's one instance type would replace.
 
-    :raises InvalidField: it has.
+    :raises InvalidParameterError: it has.
     """
     resources = config.get("ResourceConfig")
     groups = resources.get("InstanceGroups") if isinstance(resources, Mapping) else None
-    if groups and ladder is not None and not _unrendered(ladder):
-        raise InvalidField(
+    if groups and ladder is not None and not is_template(ladder):
+        raise InvalidParameterError(
             "ResourceConfig.InstanceGroups",
             groups,
             "cannot be used with a ladder, whose rungs have one instance type each: remove one of the two",
@@ -302,7 +302,7 @@ def check_groups(ladder: Any, config: Mapping[str, Any]) -> None:
 
 
 def _on_rung(request: Mapping[str, Any], rung: Rung, preferences: bool) -> dict[str, Any]:
-    max_run = (request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", rules.DEFAULT_MAX_RUN)
+    max_run = (request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", spot_rules.DEFAULT_MAX_RUN)
     return apply_rung(request, rung, preferences=preferences, max_wait=_default_max_wait(max_run))
 
 

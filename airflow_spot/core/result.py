@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from airflow_spot.core.fields import SECRET_FIELDS
-from airflow_spot.core.hiding import told
 from airflow_spot.core.history import History
+from airflow_spot.core.parameter_errors import SECRET_FIELDS
+from airflow_spot.core.redaction import told
 from airflow_spot.core.savings import savings_percent
 
 _LEFT_OUT = SECRET_FIELDS | {"ResponseMetadata"}

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from airflow_spot.core.identity import KEY_LENGTH, check_s3_uri
+from airflow_spot.core.identity import KEY_LENGTH
+from airflow_spot.core.locations import check_s3_uri
 
 _FOLDER = re.compile(rf"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+/[a-z2-7]{{{KEY_LENGTH}}}/g\d{{4,}}")
 _DEPTH = 4
@@ -93,7 +94,7 @@ def lifecycle_configuration(base: str, days: int) -> dict[str, object]:
 
     :param base: the checkpoint base, an S3 URI with a prefix: a rule for a whole bucket would take all that is in it.
     :param days: after the last change of each file, not of the folder; longer than any run.
-    :raises InvalidField: the base is no S3 URI.
+    :raises InvalidParameterError: the base is no S3 URI.
     :raises ValueError: it has no prefix, or days is below 1.
     """
     prefix = check_s3_uri("--base", base).removeprefix("s3://").partition("/")[2].strip("/")

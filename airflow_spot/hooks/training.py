@@ -15,11 +15,9 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.aws import jobs, stopping
 from airflow_spot.aws.logs import JobLog
-from airflow_spot.aws.retrying import PatientClient
+from airflow_spot.aws.retrying import RetryingClient
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.aws.source_archive import SourceArchive
-from airflow_spot.core.fields import Shape
-from airflow_spot.core.hiding import without_values
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import JobName, name_filter
 from airflow_spot.core.marks import (
@@ -28,25 +26,27 @@ from airflow_spot.core.marks import (
     TAG_OWNER,
     TAG_PREFIX,
     TAG_STOP,
-    WITHDRAWN,
     StopMark,
     TryMark,
     tag_map,
 )
 from airflow_spot.core.outcomes import DENIED_CODES, ENDED_STATUSES, Outcome, classify_refusal
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.redaction import redact
+from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.retention import overlaps
+from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.errors import RequestError, SpotTrainingError
 
 #: Seconds between looks at a job that was created and does not show yet: half a minute in all.
 UNSEEN_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
-class JobUnseen(SpotTrainingError):
+class JobNotVisibleError(SpotTrainingError):
     """A create was accepted, and its job does not show: it has to be taken for live."""
 
 
-class CreateRefused(Exception):
+class CreateRefusedError(Exception):
     """
     CreateTrainingJob was refused for a reason that the run's ladder deals with.
 
@@ -66,7 +66,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     Additional arguments (such as ``aws_conn_id`` or ``region_name``) are those of
     :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`. Unless ``config`` says otherwise, calls
-    that are throttled, cut or answered by a 5xx are tried six times with growing pauses; after :meth:`be_patient`,
+    that are throttled, cut or answered by a 5xx are tried six times with growing pauses; after :meth:`enable_retries`,
     until they are answered.
     """
 
@@ -79,7 +79,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             "verify": self._verify,
             "config": self._config,
         }
-        self._patient: PatientClient | None = None
+        self._patient: RetryingClient | None = None
         self._sleep: Callable[[float], None] = time.sleep
         self.s3_hook = S3Hook(**same)
         self.logs_hook = AwsLogsHook(**same)
@@ -94,10 +94,10 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     @property
     def client(self) -> Any:
-        """The boto3 client for SageMaker; after :meth:`be_patient`, one that bears what passes."""
+        """The boto3 client for SageMaker; after :meth:`enable_retries`, one that bears what passes."""
         return self._patient or self.conn
 
-    def be_patient(self, sleep: Callable[[float], None], deadline: float | None) -> None:
+    def enable_retries(self, sleep: Callable[[float], None], deadline: float | None) -> None:
         """
         Repeat calls that fail in passing, as long as the run may last.
 
@@ -105,15 +105,15 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         :param deadline: in seconds since 1970; None for none.
         """
         self._sleep = sleep
-        self._patient = PatientClient(self._connect, sleep, self.log, deadline=deadline)
+        self._patient = RetryingClient(self._connect, sleep, self.log, deadline=deadline)
 
-    def allow_ending(self) -> None:
+    def extend_deadline(self) -> None:
         """Bear what passes some minutes longer, from now on: the run's job is being stopped."""
         if self._patient is not None:
-            self._patient.allow_ending()
+            self._patient.extend_deadline()
 
     def expand_role(self, role: str, region_name: str | None = None) -> str:
-        """Get a role's ARN, as the stock hook does; after :meth:`be_patient`, patiently."""
+        """Get a role's ARN, as the stock hook does; after :meth:`enable_retries`, patiently."""
         ask: Callable[[], str] = partial(super().expand_role, role, region_name)
         return ask() if self._patient is None or "/" in role else self._patient.insist("GetRole", ask)
 
@@ -212,8 +212,8 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         :param run_key: whose it has to be.
         :return: the job's description, and whether this call attached instead of creating.
         :raises RequestError: SageMaker refuses the request, or a stranger has the name.
-        :raises CreateRefused: an account limit is reached, or there is no capacity.
-        :raises JobUnseen: SageMaker accepted it, and does not show the job.
+        :raises CreateRefusedError: an account limit is reached, or there is no capacity.
+        :raises JobNotVisibleError: SageMaker accepted it, and does not show the job.
         """
         name = request["TrainingJobName"]
         attached = False
@@ -233,11 +233,15 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         description = self._seen(name)
         if description is None and attached:
             # Deleted, or not to be seen yet: the next try finds out.
-            raise SpotTrainingError(f"Training job {name} exists and cannot be found")
+            raise SpotTrainingError(
+                f"CreateTrainingJob says {name} exists, but DescribeTrainingJob does not find it (deleted meanwhile?)"
+            )
         if description is None:
-            raise JobUnseen(f"Training job {name} was created and cannot be found")
+            raise JobNotVisibleError(f"CreateTrainingJob accepted {name}, but DescribeTrainingJob does not find it yet")
         if (description.get("Environment") or {}).get(ENV_RUN) != run_key:
-            raise RequestError(f"There is a training job {name} that is not of this run; delete it or rename yours")
+            raise RequestError(
+                f"Training job name {name} is already used outside this run; delete that job or change TrainingJobName"
+            )
         return description, attached
 
     def mark(self, arn: str, tags: Mapping[str, str], client: Any = None) -> bool:
@@ -263,9 +267,9 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     def withdraw_stop(self, arn: str, try_number: int, client: Any = None) -> None:
         """Take back a stop mark whose stop never came: what stops the job later is not our stop."""
-        self.mark(arn, {TAG_STOP: str(StopMark(WITHDRAWN, try_number))}, client)
+        self.mark(arn, {TAG_STOP: str(StopMark(StopReason.WITHDRAWN, try_number))}, client)
 
-    def take_back_stop(self, job_name: str, arn: str, mark: StopMark, try_number: int, client: Any = None) -> bool:
+    def revoke_stop_mark(self, job_name: str, arn: str, mark: StopMark, try_number: int, client: Any = None) -> bool:
         """Withdraw a stop mark from a job that trains on, unless its stop comes all the same: True."""
         self.withdraw_stop(arn, try_number, client)
         found = jobs.find(client or self.client, job_name) or {}
@@ -331,8 +335,8 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             if not _denied(error):
                 raise
             self.log.warning(
-                "sagemaker:ListTrainingJobs is not permitted: attempts are found by their names alone, "
-                "and a name that was changed between tries would not be found"
+                "Without sagemaker:ListTrainingJobs, attempts are found by their derived names only; after a change of "
+                "TrainingJobName earlier attempts would not be found"
             )
             return []
 
@@ -353,8 +357,8 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         if not self._tags_refused:
             self._tags_refused = True
             self.log.warning(
-                "%s is not permitted: a stop by Airflow may read as a person's, and a cleared task that had "
-                "succeeded returns its old result instead of training anew. Permit it on training jobs",
+                "Without %s, stops made by Airflow cannot be distinguished from manual stops, and clearing a succeeded "
+                "task returns its previous result. Grant it on training jobs",
                 action,
             )
 
@@ -367,18 +371,18 @@ def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:
     name, code = request["TrainingJobName"], error.response["Error"]["Code"]
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
     outcome = classify_refusal(code, status)
-    message = without_values(error.response["Error"].get("Message", ""), request)
-    if outcome is Outcome.QUOTA:
-        return CreateRefused(
+    message = redact(error.response["Error"].get("Message", ""), request)
+    if outcome is Outcome.QUOTA_EXCEEDED:
+        return CreateRefusedError(
             outcome,
             f"An account limit keeps training job {name} from starting: {message} "
-            "Ask for more in the Service Quotas console, service Amazon SageMaker",
+            "Request an increase in the Service Quotas console, service Amazon SageMaker",
         )
     if outcome is Outcome.NO_CAPACITY:
-        return CreateRefused(outcome, f"No capacity for training job {name}: {message}")
+        return CreateRefusedError(outcome, f"No capacity for training job {name}: {message}")
     if _denied(error):
-        return RequestError(f"Not permitted to create training job {name} (sagemaker:CreateTrainingJob): {message}")
-    if outcome is Outcome.REQUEST_ERROR:
+        return RequestError(f"Access denied: sagemaker:CreateTrainingJob for training job {name}: {message}")
+    if outcome is Outcome.INVALID_REQUEST:
         return RequestError(f"SageMaker refuses training job {name}: {message}")
     if outcome is None:
         return error

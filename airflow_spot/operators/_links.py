@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
 
 
-def link_to(operator: Any, context: Context) -> Callable[[str, str], None]:
+def make_link_updater(operator: Any, context: Context) -> Callable[[str, str], None]:
     """
     Give what makes a task's links point to an attempt.
 

@@ -11,8 +11,9 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from botocore.exceptions import ClientError
 
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.fields import Shape, coerce, is_templated
-from airflow_spot.core.story import task_line
+from airflow_spot.core.log_messages import task_line
+from airflow_spot.core.request_schema import Shape, coerce
+from airflow_spot.core.templates import is_template
 from airflow_spot.errors import SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
@@ -35,7 +36,7 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
     :return: ``{"live": <how many jobs>, "orphans": [...]}``, each orphan with its job, task instance, reason and
         whether it was stopped.
-    :raises InvalidField: an argument cannot be understood.
+    :raises InvalidParameterError: an argument cannot be understood.
     :raises SpotTrainingError: some could not be stopped; the others were.
     """
 
@@ -47,7 +48,7 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         super().__init__(**kwargs)
         self.stop = stop
         self.grace = grace
-        if not any(is_templated(each) for each in (stop, grace)):
+        if not any(is_template(each) for each in (stop, grace)):
             self._options()
 
     def _options(self) -> tuple[timedelta, bool]:

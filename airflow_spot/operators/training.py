@@ -17,25 +17,27 @@ from airflow_spot import config as settings
 from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.durations import interval, seconds
-from airflow_spot.core.fields import Shape, coerce
-from airflow_spot.core.identity import RunIdentity, check_s3_uri
+from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
+from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.plan import Plan, SpotSettings, build_plan, check_config, section
+from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.result import build_result
-from airflow_spot.errors import RequestError, RunKilled, SpotFailError, SpotTrainingError
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.errors import NonRetryableSpotError, RequestError, RunKilledError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.links.training import (
     SageMakerCheckpointsLink,
     SageMakerTrainingJobLink,
     SageMakerTrainingLogsLink,
 )
-from airflow_spot.operators._links import link_to
+from airflow_spot.operators._links import make_link_updater
 from airflow_spot.operators._validation import check_literals, check_on_config_change
 from airflow_spot.runs.controller import TrainingRun
-from airflow_spot.runs.non_retryable import refusal_in
-from airflow_spot.runs.retention import sweep_after_success
-from airflow_spot.runs.staging import Preparation, ScriptMode, check_resume_from
-from airflow_spot.runs.startup import Entering, identity_of, try_of
+from airflow_spot.runs.non_retryable import non_retryable_end
+from airflow_spot.runs.retention import apply_retention
+from airflow_spot.runs.staging import InputStager, ScriptMode, check_resume_from
+from airflow_spot.runs.startup import StartupGuard, identity_of, try_of
 from airflow_spot.runs.state import Deferral, RunOptions
 from airflow_spot.runs.timeouts import give_up_at
 
@@ -101,7 +103,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         ``[airflow_spot] stop_on_kill``, True.
     :param deferrable: wait in the triggerer instead of a worker.
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
-    :raises InvalidField: a parameter that is known when the DAG is parsed is wrong.
+    :raises InvalidParameterError: a parameter that is known when the DAG is parsed is wrong.
     :return: ``{"Training": <the job's description>, "Spot": {"run", "generation", "attempts", "interruptions",
         "training_seconds", "billable_seconds", "savings_percent", "checkpoint_s3_uri", "model_artifacts"}}``,
         without hyperparameters and environment.
@@ -200,7 +202,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.action_if_job_exists = action_if_job_exists
         self.stop_on_kill = stop_on_kill
         self.deferrable = deferrable
-        self._run: Entering | TrainingRun | None = None
+        self._run: StartupGuard | TrainingRun | None = None
         check_literals(self, self._settings)
 
     # ---- Airflow's entries
@@ -208,28 +210,31 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     def execute(self, context: Context) -> dict[str, Any]:
         """Train, or go on training, and return what came of it."""
         self._explain_parameters()
-        self._run = entering = Entering.of(self, context)
-        with entering.answering():
+        self._run = entering = StartupGuard.of(self, context)
+        with entering.protect():
             run = self._begin(context, self._give_up_at(context))
         return self._carry(run, run.begin, to_the_end=self.wait_for_completion)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Go on where the trigger fired."""
-        carry = (event or {}).get("carry") or {}
-        if "generation" not in carry:
+        run_state = (event or {}).get("run_state") or {}
+        if "generation" not in run_state:
             raise AirflowException(f"The trigger's event is not one of SageMakerSpotTrainingTrigger: {event}")
-        stamp = carry.get("give_up_at")
+        stamp = run_state.get("give_up_at")
         give_up_at = datetime.fromtimestamp(stamp, timezone.utc) if stamp else None
-        self._run = entering = Entering.of(self, context, carry, give_up_at)
-        with entering.answering():
+        self._run = entering = StartupGuard.of(self, context, run_state, give_up_at)
+        with entering.protect():
             run = self._begin(context, give_up_at)
-        if (event or {}).get("status") == "refused":
+        if (event or {}).get("status") == "access_denied":
             # To defer again would be answered at once, again and again, for as long as the job trains.
             self.log.warning(
-                "The triggerer may not look at the job, so the worker waits: %s", (event or {}).get("message")
+                "Triggerer has no permission to describe the job (%s); polling in the worker instead",
+                (event or {}).get("message"),
             )
             run.options = replace(run.options, deferrable=False)
-        return self._carry(run, partial(run.resume, carry, turn=(event or {}).get("status") == "turn"))
+        return self._carry(
+            run, partial(run.resume, run_state, quota_available=(event or {}).get("status") == "quota_available")
+        )
 
     def on_kill(self) -> None:
         """Stop the job of a killed task. Never raises: Airflow calls it from a signal handler."""
@@ -245,26 +250,26 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     def _carry(self, run: TrainingRun, enter: Callable[[], None], *, to_the_end: bool = True) -> dict[str, Any]:
         try:
             enter()
-            description, history = run.go() if to_the_end else (run.submit_only(), run.history)
+            description, history = run.run() if to_the_end else (run.submit_only(), run.history)
             result = build_result(description, history, run.plan.run.key)
-            run.delivered(description)
+            run.mark_delivered(description)
         except Deferral as wait:
             self._defer(run, wait)
         except (AirflowTaskTimeout, KeyboardInterrupt):
-            run.abandon("timeout")
+            run.stop_and_wait(StopReason.TIMEOUT)
             raise
         except SpotTrainingError as error:
             # Decided, mostly with no job live: but one may be left alone, not to be seen, or not told to stop.
-            run.stopping.let_go(final=isinstance(error, (SpotFailError, RunKilled)))
+            run.stopping.release_or_stop(final=isinstance(error, (NonRetryableSpotError, RunKilledError)))
             raise
         except Exception as error:
-            refusal = refusal_in(run, error)
-            fate = run.stopping.let_go(final=refusal is not None)
+            refusal = non_retryable_end(run, error)
+            disposition = run.stopping.release_or_stop(final=refusal is not None)
             if refusal is not None:
-                raise RequestError(f"{refusal}. {fate}" if fate else refusal) from None
+                raise RequestError(f"{refusal}. {disposition}" if disposition else refusal) from None
             raise
         if to_the_end and self.checkpoint_retention is not None:
-            sweep_after_success(self.hook, run.plan, description, self.checkpoint_retention, self.log)
+            apply_retention(self.hook, run.plan, description, self.checkpoint_retention, self.log)
         return result
 
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:
@@ -274,12 +279,12 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             trigger=SageMakerSpotTrainingTrigger(
                 job_name=wait.job_name,
                 until=wait.until.timestamp() if wait.until else None,
-                patience=wait.patience,
-                turn=wait.turn or str(run.history.live.rung if run.history.live else ""),
-                carry=wait.carry,
+                capacity_timeout=wait.capacity_timeout,
+                quota_key=wait.quota_key or str(run.history.live.rung if run.history.live else ""),
+                run_state=wait.run_state,
                 poll_interval=run.options.check_interval,
                 events_queue_url=run.options.events_queue_url,
-                seen=wait.seen,
+                transitions_seen=wait.transitions_seen,
                 stop_on_kill=run.options.stop_on_kill,
                 try_number=run.this_try.number,
                 aws_conn_id=self.aws_conn_id,
@@ -300,15 +305,17 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         if self.checkpoint_retention is not None:
             seconds("checkpoint_retention", self.checkpoint_retention)
         if counts_differ(plan.ladder):
-            self.log.warning("The rungs have different instance counts: a checkpoint sharded by rank fits only one")
+            self.log.warning(
+                "Ladder rungs differ in instance_count: rank-sharded checkpoints cannot be restored with another count"
+            )
         self._run = run = TrainingRun(
             hook=self.hook,
             plan=plan,
             limits=limits,
             this_try=try_of(context),
             options=options,
-            prepare=Preparation(self.hook, plan, self.config, script, resume_from, plan.run.namespace),
-            on_attempt=link_to(self, context),
+            prepare=InputStager(self.hook, plan, self.config, script, resume_from, plan.run.namespace),
+            on_attempt=make_link_updater(self, context),
             log=self.log,
         )
         return run
@@ -386,8 +393,6 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     def _explain_parameters(self) -> None:
         if not self.check_if_job_exists or self.action_if_job_exists != "timestamp":
-            self.log.warning(
-                "Of no effect here: check_if_job_exists and action_if_job_exists (a job's name follows from the run)"
-            )
+            self.log.warning("Ignored: check_if_job_exists, action_if_job_exists (job names are derived from the run)")
         if self.deferrable and not self.wait_for_completion:
-            self.log.warning("deferrable has no effect with wait_for_completion=False")
+            self.log.warning("Ignored: deferrable (wait_for_completion=False)")

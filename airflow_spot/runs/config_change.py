@@ -17,9 +17,9 @@ def changed(plan: Plan, attempt: Attempt) -> str:
     return ", ".join(changed_fields(plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else [])
 
 
-def resumes(attempts: Sequence[Attempt], plan: Plan, this_try: TryMark, options: RunOptions, log: Log) -> bool:
+def should_resume(attempts: Sequence[Attempt], plan: Plan, this_try: TryMark, options: RunOptions, log: Log) -> bool:
     """
-    Say whether a clear goes on from what the run has.
+    Return whether a try resumes what the run has.
 
     :param attempts: the run's, of its newest generation.
     :raises RequestError: the training changed, and ``on_config_change="fail"``.
@@ -28,17 +28,23 @@ def resumes(attempts: Sequence[Attempt], plan: Plan, this_try: TryMark, options:
         return options.resume
     last = max(attempts, key=lambda attempt: (attempt.name.generation, attempt.number))
     names = changed(plan, last)
-    if not names or last.begun is None or not this_try.begins_anew(last.begun, last.ended):
+    if not names or last.created_by is None or not this_try.is_restart_since(last.created_by, last.ended):
         return True
     if options.on_config_change == "fail":
         raise RequestError(
-            f"The task's {names} changed since {last.job_name} was created, and on_config_change is 'fail'. "
-            "Nothing was created. Undo the change, or clear the task with on_config_change='resume' (go on from "
-            "the checkpoint) or 'restart' (train anew)"
+            f"{names} changed since job {last.job_name} was created, and on_config_change is 'fail'. Nothing was "
+            "created. Undo the change, or clear the task with on_config_change='resume' (from the checkpoint) or "
+            "'restart' (from scratch)"
         )
     if options.on_config_change == "restart":
-        log.warning("The task's %s changed since %s was created: training anew", names, last.job_name)
+        log.warning(
+            "%s changed since job %s was created; training from scratch (on_config_change='restart')",
+            names,
+            last.job_name,
+        )
         return False
     if not last.live:
-        log.warning("The task's %s changed since %s; its checkpoint is gone on from", names, last.job_name)
+        log.warning(
+            "%s changed since job %s; resuming from its checkpoint (on_config_change='resume')", names, last.job_name
+        )
     return True

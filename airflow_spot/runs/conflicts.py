@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.marks import StopMark, TryMark
 from airflow_spot.core.plan import Plan
-from airflow_spot.errors import RequestError, RunKilled
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.errors import RequestError, RunKilledError
 from airflow_spot.runs.stopping import Log
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 
-class Rivals:
+class ConflictGuard:
     """
     Keeps one job training per run, and one per folder, where two workers act at once.
 
@@ -34,36 +35,36 @@ class Rivals:
         """
         Look at a job that had the name of our next attempt, and has ended.
 
-        :raises RunKilled: it is of a later try, so this one goes on though it was superseded.
+        :raises RunKilledError: it is of a later try, so this one goes on though it was superseded.
         """
-        if self._this_try.is_older_than(taken.begun, taken.created):
-            raise RunKilled(f"Training job {taken.job_name} is of a later try: this one was superseded")
+        if self._this_try.is_older_than(taken.created_by, taken.created):
+            raise RunKilledError(f"Training job {taken.job_name} was created by a later try; this stale try ends")
 
     def check_generation(self, generation: int) -> None:
         """
         Look for a newer generation: a superseded worker must not go on with one that a person has started over.
 
-        :raises RunKilled: there is one.
+        :raises RunKilledError: there is one.
         """
         if self._hook.find(self._plan.job_name(generation + 1, 1)) is not None:
-            raise RunKilled(
-                f"Run {self._plan.run.key} was started over meanwhile: generation {generation + 1} trains, and this "
-                "try is an older one"
+            raise RunKilledError(
+                f"Run {self._plan.run.key} was cleared while this try was running; generation {generation + 1} is "
+                "active, so this stale try ends"
             )
 
     def check_created(self, attempt: Attempt) -> None:
         """
         Look around after a create. The newer generation stays; in a folder, the job that was there first.
 
-        :raises RunKilled: the attempt has to go, for a newer generation.
+        :raises RunKilledError: the attempt has to go, for a newer generation.
         :raises RequestError: it has to go, for another run.
         """
         generation = attempt.name.generation
         self.check_generation(generation)
         if generation > 1 and attempt.number == 1:
             for older in self._hook.live_of_generation(self._plan, generation - 1):
-                self._log.warning("Training job %s of the generation before still runs; stopping it", older)
-                self._hook.stop(older, StopMark("superseded", self._this_try.number))
+                self._log.warning("Training job %s of the previous generation is still running; stopping it", older)
+                self._hook.stop(older, StopMark(StopReason.SUPERSEDED, self._this_try.number))
         if self._plan.checkpoint_scope == "exact":
             self._check_folder(attempt)
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
 from airflow_spot.core.history import Attempt, History, Refusal, begin_try
+from airflow_spot.core.log_messages import attempt_line, closing_lines, transition_lines
 from airflow_spot.core.marks import TryMark
-from airflow_spot.core.outcomes import ANEW_REASON, WAIT_REASON, Outcome
+from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.plan import Plan
-from airflow_spot.core.story import attempt_line, closing_lines, transition_lines
-from airflow_spot.errors import RequestError, RunKilled, SpotTrainingError, error_for
-from airflow_spot.hooks.training import CreateRefused, JobUnseen
-from airflow_spot.runs.config_change import changed, resumes
-from airflow_spot.runs.conflicts import Rivals
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.errors import RequestError, RunKilledError, SpotTrainingError, error_for
+from airflow_spot.hooks.training import CreateRefusedError, JobNotVisibleError
+from airflow_spot.runs.config_change import changed, should_resume
+from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.state import Deferral, RunOptions
-from airflow_spot.runs.stopping import Log, Stopping, nap
+from airflow_spot.runs.stopping import JobStopper, Log, interruptible_sleep
 from airflow_spot.watch.observe import look
 
 if TYPE_CHECKING:
@@ -71,13 +72,13 @@ class TrainingRun:
         self._prepare = prepare
         self._on_attempt = on_attempt
         self._killed = False
-        self._told: dict[str, int] = {}
+        self._logged_transitions: dict[str, int] = {}
         self.history = History(1)
-        self.stopping = Stopping(
+        self.stopping = JobStopper(
             hook, this_try, stop_on_kill=options.stop_on_kill, checkpoints=lambda: self._checkpoints, log=log
         )
-        self._rivals = Rivals(hook, plan, this_try, log)
-        hook.be_patient(self._sleep, limits.give_up_at.timestamp() if limits.give_up_at else None)
+        self._conflicts = ConflictGuard(hook, plan, this_try, log)
+        hook.enable_retries(self._sleep, limits.give_up_at.timestamp() if limits.give_up_at else None)
 
     # ---- entering
 
@@ -87,7 +88,7 @@ class TrainingRun:
         self.history = begin_try(attempts, self.this_try, resume=self._resumes(attempts))
         last = self.history.last
         if last is None:
-            self._tell_generation()
+            self._log_generation()
             return
         for attempt in self.history.attempts:
             self.log.info("Found %s", attempt_line(attempt))
@@ -95,23 +96,23 @@ class TrainingRun:
         if self.history.live is not None:
             self._attach(self.history.live)
 
-    def resume(self, carry: Mapping[str, Any], *, turn: bool = False) -> None:
+    def resume(self, run_state: Mapping[str, Any], *, quota_available: bool = False) -> None:
         """
         Go on after a deferral: the generation and the try's first attempt are those of before.
 
-        :param turn: a share of the quota was given back, and it is this run's turn to ask for it.
+        :param quota_available: a share of the quota was given back, and it is this run's turn to ask for it.
         """
-        self.stopping.job = carry.get("job_name")
+        self.stopping.job = run_state.get("job_name")
         attempts = self.hook.attempts(self.plan, known=[self.stopping.job] if self.stopping.job else [])
-        generation = int(carry["generation"])
+        generation = int(run_state["generation"])
         self.history = History(
             generation,
             tuple(attempt for attempt in attempts if attempt.name.generation == generation),
-            int(carry["first_of_try"]),
-            tuple(Refusal.from_json(each) for each in carry.get("refusals") or ()),
-            bool(carry.get("anew")),
+            int(run_state["first_of_try"]),
+            tuple(Refusal.from_json(each) for each in run_state.get("refusals") or ()),
+            bool(run_state.get("restart_requested")),
         )
-        if turn and self.history.refusals:
+        if quota_available and self.history.refusals:
             *before, newest = self.history.refusals
             self.history = replace(self.history, refusals=(*before, replace(newest, waited=True)))
         live, waited_for = self.history.live, self.stopping.job
@@ -120,11 +121,11 @@ class TrainingRun:
             self._attach(live)
         for attempt in self.history.attempts:
             if attempt.job_name == waited_for:
-                self._tell_whole(attempt)
+                self._log_missed_transitions(attempt)
 
     # ---- going
 
-    def go(self) -> tuple[Mapping[str, Any], History]:
+    def run(self) -> tuple[Mapping[str, Any], History]:
         """
         Carry the run to its end.
 
@@ -158,39 +159,39 @@ class TrainingRun:
                 self._submit(action)
             elif isinstance(action, Fail):
                 raise self._failure(action)
-            elif self.history.anew and isinstance(action, Stop):
+            elif self.history.restart_requested and isinstance(action, Stop):
                 self._stop(action)
-            elif self.history.anew and isinstance(action, Wait):
+            elif self.history.restart_requested and isinstance(action, Wait):
                 self._wait(action)
             elif isinstance(action, Pause):
                 self._sleep((action.until - _now()).total_seconds())
             else:
                 name = action.attempt.job_name
-                self.log.info("Not waiting: training job %s runs on", name)
+                self.log.info("Not waiting for completion: training job %s keeps running", name)
                 return self.hook.find(name) or {}
 
     def kill(self) -> None:
-        """Be killed by Airflow: a flag that ends :meth:`go` before its next call, and the job's stop."""
+        """Be killed by Airflow: a flag that ends :meth:`run` before its next call, and the job's stop."""
         self._killed = True
         self.stopping.kill()
 
-    def abandon(self, reason: str) -> None:
+    def stop_and_wait(self, reason: StopReason) -> None:
         """Stop the live job of a task whose time is up, and wait until it has ended."""
-        self.stopping.abandon(reason, None if self._killed else self._sleep)
+        self.stopping.stop_and_wait(reason, None if self._killed else self._sleep)
 
     # ---- the actions
 
     def _decide(self) -> Action:
-        settled = self.history.settled()
+        settled = self.history.next_generation_if_idle()
         if settled is not self.history:
             self.history = settled
-            self._tell_generation()
+            self._log_generation()
         return decide(self.limits, self.history, _now(), key=self.plan.run.key)
 
     def _submit(self, action: Submit) -> None:
         self._check_alive()
         generation = self.history.generation
-        self._rivals.check_generation(generation)
+        self._conflicts.check_generation(generation)
         self._prepare(self._checkpoints if action.number == 1 else None)
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try)
         name = request["TrainingJobName"]
@@ -198,20 +199,20 @@ class TrainingRun:
         self.stopping.job = name  # before the call: a kill in the middle of it must know what to stop
         try:
             description, attached = self.hook.submit(request, self.plan.run.key)
-        except CreateRefused as refused:
+        except CreateRefusedError as refused:
             self.stopping.job = None
             self.log.warning("%s", refused)
             refusal = Refusal(action.number, str(action.rung), refused.outcome, _now(), str(refused))
             self.history = replace(self.history, refusals=(*self.history.refusals, refusal))
             return
         except SpotTrainingError as error:
-            if not isinstance(error, (JobUnseen, RunKilled)):
+            if not isinstance(error, (JobNotVisibleError, RunKilledError)):
                 self.stopping.job = None  # there is none, or it is a stranger's and not ours to stop
             raise
         attempt = self.hook.as_attempt(description)
-        if attached and not attempt.live and attempt.begun != self.this_try:
+        if attached and not attempt.live and attempt.created_by != self.this_try:
             self.stopping.job = None
-            self._take_up(attempt)
+            self._reload_history(attempt)
             return
         self.history = replace(self.history, attempts=(*self.history.attempts, attempt))
         if attached and not attempt.live:
@@ -225,17 +226,17 @@ class TrainingRun:
             self.log.info("Created %s; checkpoints in %s", name, self._checkpoints)
             self._on_attempt(name, attempt.checkpoint_s3_uri)
         try:
-            self._rivals.check_created(attempt)
+            self._conflicts.check_created(attempt)
         except SpotTrainingError:
-            self.stopping.abandon("superseded")
+            self.stopping.stop_and_wait(StopReason.SUPERSEDED)
             raise
         if self._killed:  # the signal came during the create, when there was no job to stop yet
             self.kill()
             self._check_alive()
 
-    def _take_up(self, ended: Attempt) -> None:
+    def _reload_history(self, ended: Attempt) -> None:
         """Read the history again: the number is taken by a job of another try, ended, that nothing had shown."""
-        self._rivals.check_try(ended)
+        self._conflicts.check_try(ended)
         known = self.hook.attempts(self.plan, known=[ended.job_name])
         again = begin_try(known, self.this_try, resume=self._resumes(known))
         self.history = replace(again, refusals=self.history.refusals)
@@ -243,17 +244,19 @@ class TrainingRun:
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
         self.stopping.job = attempt.job_name
         self.log.info("Attached to training job %s (%s)", attempt.job_name, attempt.secondary_status)
-        if (names := changed(self.plan, attempt)) and not self.history.anew:
+        if (names := changed(self.plan, attempt)) and not self.history.restart_requested:
             self.log.warning(
-                "The task's %s changed since %s was created; it trains on as it was", names, attempt.job_name
+                "%s changed since job %s was created; the running job keeps its original configuration",
+                names,
+                attempt.job_name,
             )
         if not entering and attempt.owner is not None and attempt.owner > self.this_try.number:
             # A try that begins is the newest, whatever its number: the DAG run may have been made again.
-            self.log.warning("Try %d waits for it already: this try is an older one", attempt.owner)
+            self.log.warning("Job is owned by newer try %d; not taking ownership", attempt.owner)
         else:
             self.hook.mark_owner(attempt.arn, self.this_try)
             if attempt.stop is not None and not attempt.stop.withdrawn and attempt.status == "InProgress":
-                self.hook.take_back_stop(attempt.job_name, attempt.arn, attempt.stop, self.this_try.number)
+                self.hook.revoke_stop_mark(attempt.job_name, attempt.arn, attempt.stop, self.this_try.number)
         self._on_attempt(attempt.job_name, attempt.checkpoint_s3_uri)
 
     def _wait(self, action: Wait) -> None:
@@ -261,7 +264,12 @@ class TrainingRun:
         if name != self.stopping.job:
             self._attach(action.attempt, entering=False)
         if self.options.deferrable:
-            raise self._deferral(name, action.until, patience=action.patience, seen=self._told.get(name, 0))
+            raise self._deferral(
+                name,
+                action.until,
+                capacity_timeout=action.capacity_timeout,
+                transitions_seen=self._logged_transitions.get(name, 0),
+            )
         log = self.hook.job_log(name) if self.options.print_log else None
         seen = 0
         while True:
@@ -276,7 +284,7 @@ class TrainingRun:
                     self.log.info("[%s] %s", name, line)
             if found.ended or (action.until is not None and _now() >= action.until):
                 break
-            if found.waits_longer_than(action.patience, _now()):
+            if found.waits_longer_than(action.capacity_timeout, _now()):
                 break
             self._sleep(self.options.check_interval, action.until)
         self._refresh(name)
@@ -284,20 +292,20 @@ class TrainingRun:
     def _pause(self, action: Pause) -> None:
         pause = (action.until - _now()).total_seconds()
         if self.options.deferrable and pause > SHORT_PAUSE_SECONDS:
-            raise self._deferral(None, action.until, turn=action.turn)
+            raise self._deferral(None, action.until, quota_key=action.quota_key)
         self._sleep(pause)
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
-        if not self.options.stop_on_kill and action.reason not in (WAIT_REASON, ANEW_REASON):
-            raise error_for(None)(f"{action.why}; training job {name} runs on, as stop_on_kill=False asks")
-        left = self.stopping.stop(name, action.reason)
-        self.stopping.tell(action.why, left)
+        if not self.options.stop_on_kill and action.reason not in (StopReason.RUNG_TIMEOUT, StopReason.RESTART):
+            raise error_for(None)(f"{action.why}; training job {name} keeps running (stop_on_kill=False)")
+        skip_reason = self.stopping.stop(name, action.reason)
+        self.stopping.log_result(action.why, skip_reason)
         self._refresh(name)
         live = self.history.live
-        if left is not None and live is not None and live.status == "InProgress":
+        if skip_reason is not None and live is not None and live.status == "InProgress":
             # A later try waits for it: it is not this one's to stop, and to try again would never end.
-            raise error_for(None)(f"{action.why}; training job {name}: {left}")
+            raise error_for(None)(f"{action.why}; training job {name}: {skip_reason}")
         if live is not None and live.status == "InProgress":
             # Stopped, and Describe does not show it yet.
             self._sleep(STOP_LAG_SECONDS)
@@ -315,27 +323,32 @@ class TrainingRun:
         if attempt is None or refused:
             parts = [f"Run {self.plan.run.key} failed: {action.why}", *refused]
             return error_for(action.kind)(". ".join(part.rstrip(".") for part in parts))
-        parts = [f"Training job {attempt.job_name} ({attempt.outcome}): {action.why}"]
+        parts = [f"Training job {attempt.job_name} ({attempt.label}): {action.why}"]
         if attempt.failure_reason:
             parts.append(f"SageMaker says: {attempt.failure_reason}")
         if action.kind is Outcome.SCRIPT_ERROR:
             tail = self.hook.job_log(attempt.job_name).tail(FAILURE_LINES)
             if tail:
                 parts.append("The last lines of its log:\n  " + "\n  ".join(tail))
-        parts.append(f"Checkpoints stay in {attempt.checkpoint_s3_uri}")
+        parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
         return error_for(action.kind)(". ".join(part.rstrip(".") for part in parts))
 
     # ---- helpers
 
-    def _tell_generation(self) -> None:
+    def _log_generation(self) -> None:
         generation = self.history.generation
-        self.log.info("Run %s, generation %d: nothing trained yet", self.plan.run.key, generation)
+        self.log.info(
+            "Run %s (generation %d): no earlier training job found, starting the first attempt",
+            self.plan.run.key,
+            generation,
+        )
         if generation > 1 and self.plan.checkpoint_scope == "exact":
             self.log.warning(
-                'checkpoint_scope="exact": it goes on from what is in %s, unless you empty that', self._checkpoints
+                'checkpoint_scope="exact": it resumes from what is in %s, unless you empty that folder',
+                self._checkpoints,
             )
 
-    def delivered(self, description: Mapping[str, Any]) -> None:
+    def mark_delivered(self, description: Mapping[str, Any]) -> None:
         """Mark the result as handed over: the last act of a successful task."""
         self.hook.mark_delivered(description["TrainingJobArn"], self.this_try)
 
@@ -347,13 +360,13 @@ class TrainingRun:
         if fresh is None or not fresh.live:
             self.stopping.job = None
             if fresh is None:
-                self.log.warning("Training job %s is gone: somebody deleted it", name)
+                self.log.warning("Training job %s no longer exists: it was deleted outside Airflow", name)
 
-    def _tell_whole(self, attempt: Attempt) -> None:
+    def _log_missed_transitions(self, attempt: Attempt) -> None:
         """Repeat what the trigger saw: its own lines are lost on MWAA."""
         found = look(self.hook.find, attempt.job_name, 0)
         transitions = found.new if found is not None else ()
-        self._told[attempt.job_name] = len(transitions)
+        self._logged_transitions[attempt.job_name] = len(transitions)
         for line in transition_lines(attempt.job_name, transitions):
             self.log.info("%s", line)
         if self.options.print_log and attempt.outcome is not Outcome.SCRIPT_ERROR:
@@ -361,31 +374,31 @@ class TrainingRun:
             for line in lines:
                 self.log.info("[%s] %s", attempt.job_name, line)
             if len(lines) == RESUME_LINES:
-                self.log.info("These are its last lines; all are behind this task's link SageMaker Training Logs")
+                self.log.info("Showing the last %d log lines; full log: link 'SageMaker Training Logs'", RESUME_LINES)
 
     def _deferral(self, job_name: str | None, until: datetime | None, **more: Any) -> Deferral:
         give_up, refusals = self.limits.give_up_at, self.history.refusals
         # The first says since when the run waits, the newest where it stands: a task carries no more of them.
         kept = refusals if len(refusals) <= REFUSALS_KEPT else (refusals[0], *refusals[-REFUSALS_KEPT + 1 :])
-        carry = {
+        run_state = {
             "job_name": job_name,
             "generation": self.history.generation,
             "first_of_try": self.history.first_of_try,
             "give_up_at": give_up.timestamp() if give_up else None,
             "refusals": [refusal.to_json() for refusal in kept],
-            "anew": self.history.anew,
+            "restart_requested": self.history.restart_requested,
         }
-        return Deferral(job_name, until, carry, **more)
+        return Deferral(job_name, until, run_state, **more)
 
     def _resumes(self, attempts: Sequence[Attempt]) -> bool:
         try:
-            return resumes(attempts, self.plan, self.this_try, self.options, self.log)
+            return should_resume(attempts, self.plan, self.this_try, self.options, self.log)
         except RequestError:
             # What was cleared has not stopped yet, and nobody will wait for it.
             for attempt in attempts:
                 if attempt.live:
                     self._attach(attempt)
-                    self.abandon("failure")
+                    self.stop_and_wait(StopReason.FAILURE)
             raise
 
     @property
@@ -394,10 +407,12 @@ class TrainingRun:
 
     def _check_alive(self) -> None:
         if self._killed:
-            raise RunKilled(f"Airflow killed this try of run {self.plan.run.key}; its job was told to stop")
+            raise RunKilledError(f"Airflow killed this try of run {self.plan.run.key}; its job was stopped")
 
     def _sleep(self, amount: float, until: datetime | None = None) -> None:
-        nap(amount if until is None else min(amount, (until - _now()).total_seconds()), self._check_alive)
+        interruptible_sleep(
+            amount if until is None else min(amount, (until - _now()).total_seconds()), self._check_alive
+        )
 
 
 def _now() -> datetime:

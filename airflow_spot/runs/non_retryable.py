@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 if TYPE_CHECKING:
     from airflow_spot.runs.controller import TrainingRun
@@ -47,18 +47,18 @@ _ACTIONS = {
 }
 
 
-def refusal_of(error: Exception) -> str | None:
+def non_retryable_reason(error: Exception) -> str | None:
     """Say what is wrong; None for an error that a retry may not meet again."""
-    if isinstance(error, InvalidField):
+    if isinstance(error, InvalidParameterError):
         return str(error)
     if isinstance(error, ClientError) and error.response["Error"].get("Code") in _DENIED:
-        return f"Not permitted: {action_of(error)}. Permit it, and clear the task"
+        return f"Access denied: {action_of(error)}. Grant the permission, then clear the task"
     return None
 
 
-def refusal_in(run: TrainingRun, error: Exception) -> str | None:
+def non_retryable_end(run: TrainingRun, error: Exception) -> str | None:
     """Say it of an error that ended a run's try."""
-    refusal = refusal_of(error)
+    refusal = non_retryable_reason(error)
     untouched = not run.history.attempts and not run.history.refusals and run.stopping.job is None
     return f"{refusal}. Nothing was sent to SageMaker" if refusal and untouched else refusal
 

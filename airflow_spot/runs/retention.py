@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 
-def sweep_after_success(
+def apply_retention(
     hook: SageMakerSpotTrainingHook, plan: Plan, description: Mapping[str, Any], retention: Any, log: Log
 ) -> None:
     """

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.aws.source_archive import SourceArchive, script_mode_hyperparameters
-from airflow_spot.core.fields import InvalidField
-from airflow_spot.core.identity import JobName, RunIdentity, check_s3_uri, checkpoint_prefix, name_filter
+from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, name_filter
+from airflow_spot.core.locations import check_s3_uri
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError
 
@@ -49,7 +50,7 @@ class ScriptMode:
         return script_mode_hyperparameters(self.source.program, self.source.uri(self.location), region)
 
 
-class Preparation:
+class InputStager:
     """
     Done before a worker creates a job: what is sent to S3 once, the looks at the checkpoints' folder each time.
 
@@ -142,14 +143,14 @@ def check_resume_from(value: Any) -> Any:
     """
     Check where to resume from, rendered.
 
-    :raises InvalidField: it is neither an S3 URI, nor a job's name, nor a run.
+    :raises InvalidParameterError: it is neither an S3 URI, nor a job's name, nor a run.
     """
     if value is None or value == "":
         return None
     if isinstance(value, str):
         return check_s3_uri("resume_from", value) if "/" in value else value
     if not isinstance(value, Mapping) or not {"dag_id", "run_id", "task_id"} <= set(value) <= set(_RUN_FIELDS):
-        raise InvalidField(
+        raise InvalidParameterError(
             "resume_from", value, f"give an S3 URI, a training job's name, or a mapping of {', '.join(_RUN_FIELDS)}"
         )
     return dict(value)

@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from airflow_spot import config as settings
-from airflow_spot.aws.retrying import ENDING_SECONDS, shortly
+from airflow_spot.aws.retrying import ENDING_SECONDS, summarize_error
 from airflow_spot.compat.sdk import AirflowFailException, AirflowTaskTimeout
-from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import RunIdentity, default_name, legal_prefix
 from airflow_spot.core.marks import TryMark
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
-from airflow_spot.errors import RequestError, RunKilled
-from airflow_spot.runs.non_retryable import refusal_of
-from airflow_spot.runs.stopping import Log, Stopping, nap
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.errors import RequestError, RunKilledError
+from airflow_spot.runs.non_retryable import non_retryable_reason
+from airflow_spot.runs.stopping import JobStopper, Log, interruptible_sleep
 
 if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 
-class Entering:
+class StartupGuard:
     """
     Answers for a run's live job while a try reads its configuration.
 
@@ -63,93 +64,96 @@ class Entering:
         self._killed = False
         self._found: Attempt | None = None
         try:
-            self._stopping = Stopping(
+            self._stopping = JobStopper(
                 hook, this_try, stop_on_kill=_stop_on_kill(stop_on_kill), checkpoints=self._checkpoints, log=log
             )
         except Exception as error:  # without a connection there is nothing else to be done
             if job is not None:
-                log.warning("Training job %s may run on: it cannot be seen to (%s)", job, shortly(error))
+                log.warning(
+                    "Could not reach AWS (%s); training job %s may still be running", summarize_error(error), job
+                )
             raise
         self._stopping.job = job
-        hook.be_patient(self._sleep, give_up_at.timestamp() if give_up_at else None)
+        hook.enable_retries(self._sleep, give_up_at.timestamp() if give_up_at else None)
 
     @classmethod
     def of(
         cls,
         operator: Any,
         context: Context,
-        carry: Mapping[str, Any] | None = None,
+        run_state: Mapping[str, Any] | None = None,
         give_up_at: datetime | None = None,
-    ) -> Entering:
-        """Make it for a task's try; ``carry`` is what a deferral kept, None where the try begins."""
+    ) -> StartupGuard:
+        """Make it for a task's try; ``run_state`` is what a deferral kept, None where the try begins."""
         named = operator.config.get("TrainingJobName") if isinstance(operator.config, dict) else None
         return cls(
             operator.hook,
             identity_of(context),
             try_of(context),
             name=str(named or operator.task_id),
-            job=(carry or {}).get("job_name"),
-            resumes=carry is not None,
+            job=(run_state or {}).get("job_name"),
+            resumes=run_state is not None,
             stop_on_kill=operator.stop_on_kill,
             give_up_at=give_up_at,
             log=operator.log,
         )
 
     def kill(self) -> None:
-        """Be killed by Airflow: stop the job that is known, in a signal handler; the rest ends :meth:`answering`."""
+        """Be killed by Airflow: stop the job that is known, in a signal handler; the rest ends :meth:`protect`."""
         self._killed = True
         self._stopping.kill()
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def protect(self) -> Iterator[None]:
         """
         See to what is live where the block fails; the error goes on, and says what became of it.
 
         :raises RequestError: a field is wrong, or a call is not permitted.
-        :raises RunKilled: the task was killed.
+        :raises RunKilledError: the task was killed.
         """
         try:
             yield
             self._check_alive()
         except (AirflowTaskTimeout, KeyboardInterrupt):
-            self._see_to(lambda: self._stopping.abandon("timeout"))
+            self._handle_live_jobs(lambda: self._stopping.stop_and_wait(StopReason.TIMEOUT))
             raise
-        except (InvalidField, ClientError) as error:
-            refusal = refusal_of(error)
-            fate = self._see_to(lambda: self._stopping.let_go(final=refusal is not None))
+        except (InvalidParameterError, ClientError) as error:
+            refusal = non_retryable_reason(error)
+            disposition = self._handle_live_jobs(lambda: self._stopping.release_or_stop(final=refusal is not None))
             if refusal is None:
                 raise
-            raise RequestError(f"{refusal}. {fate or 'Nothing was sent to SageMaker'}") from None
+            raise RequestError(f"{refusal}. {disposition or 'Nothing was sent to SageMaker'}") from None
         except Exception as error:
-            final = isinstance(error, (AirflowFailException, RunKilled))
-            self._see_to(lambda: self._stopping.let_go(final=final))
+            final = isinstance(error, (AirflowFailException, RunKilledError))
+            self._handle_live_jobs(lambda: self._stopping.release_or_stop(final=final))
             raise
 
-    def _see_to(self, end: Callable[[], str]) -> str:
+    def _handle_live_jobs(self, end: Callable[[], str]) -> str:
         """
         End, or leave to the next try, each job that is live. Raises nothing.
 
         :return: what became of them, as sentences; empty where there is none.
         """
-        self._hook.be_patient(self._sleep, datetime.now(timezone.utc).timestamp() + ENDING_SECONDS)
+        self._hook.enable_retries(self._sleep, datetime.now(timezone.utc).timestamp() + ENDING_SECONDS)
         try:
             attempts = self._attempts()
         except Exception as error:
             if self._job is not None:
                 return end()
-            fate = f"Whether run {self._run.key} has a live training job could not be found out ({shortly(error)})"
-            self._log.warning("%s; airflow-spot orphans tells", fate)
-            return f"Nothing was sent to SageMaker. {fate}"
+            why = summarize_error(error)
+            disposition = f"Could not determine whether run {self._run.key} has a live training job ({why})"
+            self._log.warning("%s. Run `airflow-spot orphans` to check", disposition)
+            return f"Nothing was sent to SageMaker. {disposition}"
         fates = []
         for attempt in attempts:
             if not attempt.live:
                 if attempt.job_name == self._job:
-                    fates.append(f"Training job {attempt.job_name} has ended: {attempt.outcome}")
+                    fates.append(f"Training job {attempt.job_name} has ended: {attempt.label}")
                 continue
             self._found, self._stopping.job = attempt, attempt.job_name
-            self._take_over(attempt)
+            self._take_ownership(attempt)
             fates.append(end())
-        return ". ".join(fate for fate in fates if fate)
+        return ". ".join(disposition for disposition in fates if disposition)
 
     def _attempts(self) -> tuple[Attempt, ...]:
         if self._job is None:
@@ -157,14 +161,16 @@ class Entering:
         known = self._hook.attempt(self._job)
         return () if known is None else (known,)
 
-    def _take_over(self, attempt: Attempt) -> None:
+    def _take_ownership(self, attempt: Attempt) -> None:
         theirs = None if attempt.owner is None else TryMark(attempt.owner, self._try.max_tries)
         if self._resumes or self._try.is_older_than(theirs, attempt.created):
             return
         try:
             self._hook.mark_owner(attempt.arn, self._try)
         except Exception as error:
-            self._log.warning("Training job %s could not be taken over (%s)", attempt.job_name, shortly(error))
+            self._log.warning(
+                "Could not take ownership of training job %s (%s)", attempt.job_name, summarize_error(error)
+            )
 
     def _stub(self) -> Plan:
         """Give what names the run's jobs, of a configuration that is wrong."""
@@ -174,11 +180,11 @@ class Entering:
         return self._found.checkpoint_s3_uri if self._found is not None else "its checkpoint folder"
 
     def _sleep(self, amount: float) -> None:
-        nap(amount, self._check_alive)
+        interruptible_sleep(amount, self._check_alive)
 
     def _check_alive(self) -> None:
         if self._killed:
-            raise RunKilled(f"Airflow killed this try of run {self._run.key} before it began to wait")
+            raise RunKilledError(f"Airflow killed this try of run {self._run.key} before it began to wait")
 
 
 def identity_of(context: Context) -> RunIdentity:

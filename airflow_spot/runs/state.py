@@ -38,16 +38,16 @@ class Deferral(Exception):
         self,
         job_name: str | None,
         until: datetime | None,
-        carry: dict[str, Any],
+        run_state: dict[str, Any],
         *,
-        patience: float | None = None,
-        turn: str = "",
-        seen: int = 0,
+        capacity_timeout: float | None = None,
+        quota_key: str = "",
+        transitions_seen: int = 0,
     ) -> None:
         super().__init__(job_name)
         self.job_name = job_name
         self.until = until
-        self.carry = carry
-        self.patience = patience
-        self.turn = turn
-        self.seen = seen
+        self.run_state = run_state
+        self.capacity_timeout = capacity_timeout
+        self.quota_key = quota_key
+        self.transitions_seen = transitions_seen

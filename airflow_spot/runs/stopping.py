@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_spot.aws.retrying import shortly
+from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.aws.stopping import NO_SUCH_JOB
 from airflow_spot.core.marks import StopMark, TryMark
 from airflow_spot.core.outcomes import ENDED_STATUSES
+from airflow_spot.core.stop_reasons import StopReason
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -27,7 +28,7 @@ class Log(Protocol):
     def warning(self, message: str, /, *args: Any) -> Any: ...
 
 
-class Stopping:
+class JobStopper:
     """
     Stops the job of one try, so that nothing is abandoned.
 
@@ -49,7 +50,7 @@ class Stopping:
         self.this_try = this_try
         self.stop_on_kill = stop_on_kill
         self.job: str | None = None
-        self._settled: str | None = None  # the job of which has been said what becomes of it
+        self._reported: str | None = None  # the job of which has been said what becomes of it
         self._failed = False
         self._checkpoints = checkpoints
         self._log = log
@@ -66,14 +67,18 @@ class Stopping:
         if self.job is None:
             return
         if not self.stop_on_kill:
-            self._settled = self.job
-            self._log.warning("Killed with stop_on_kill=False: training job %s runs on", self.job)
+            self._reported = self.job
+            self._log.warning(
+                "Leaving training job %s running (stop_on_kill=False; reason: %s)", self.job, StopReason.KILLED
+            )
             return
         number = self.this_try.number
-        left = self.hook.stop(self.job, StopMark("killed", number), owner=number, client=self._handler_client)
-        self.tell("killed", left)
+        skip_reason = self.hook.stop(
+            self.job, StopMark(StopReason.KILLED, number), owner=number, client=self._handler_client
+        )
+        self.log_result(StopReason.KILLED, skip_reason)
 
-    def abandon(self, reason: str, sleep: Callable[[float], None] | None = None) -> str:
+    def stop_and_wait(self, reason: StopReason, sleep: Callable[[float], None] | None = None) -> str:
         """
         Stop the live job of a task that gives up; nothing is left running.
 
@@ -85,40 +90,42 @@ class Stopping:
         if self.job is None:
             return ""
         if not self.stop_on_kill:
-            self._settled = self.job
-            fate = f"Training job {self.job} runs on, as stop_on_kill=False asks"
-            self._log.warning("Giving up (%s): %s", reason, fate)
-            return fate
+            self._reported = self.job
+            disposition = f"Training job {self.job} keeps running (stop_on_kill=False)"
+            self._log.warning("Leaving training job %s running (stop_on_kill=False; reason: %s)", self.job, reason)
+            return disposition
         try:
-            left = self.stop(self.job, reason)
+            skip_reason = self.stop(self.job, reason)
         except BaseException as error:
-            self._settled = self.job
-            fate = f"Training job {self.job} could not be stopped ({shortly(error)}): it may run on"
-            self._log.warning("%s", fate)
+            self._reported = self.job
+            disposition = (
+                f"Training job {self.job} could not be stopped ({summarize_error(error)}) and may still be running"
+            )
+            self._log.warning("%s", disposition)
             if not isinstance(error, Exception):  # Airflow's timeout: it says for itself why the task ends
                 raise
-            return fate
-        self.tell(reason, left)
-        if left is None and sleep is not None:
+            return disposition
+        self.log_result(reason, skip_reason)
+        if skip_reason is None and sleep is not None:
             self._await_end(self.job, sleep)
-        return f"Training job {self.job} was " + ("told to stop" if left is None else f"not stopped: {left}")
+        return f"Training job {self.job} was " + ("stopped" if skip_reason is None else f"not stopped: {skip_reason}")
 
-    def let_go(self, *, final: bool) -> str:
+    def release_or_stop(self, *, final: bool) -> str:
         """
         Look after the job of a try that an error ends: the next try attaches, or it is stopped. Raises nothing.
 
         :param final: whether Airflow gives the task no further try.
         :return: what became of the job; empty where there is none, or where that has been said.
         """
-        if self.job is None or self.job == self._settled:
+        if self.job is None or self.job == self._reported:
             return ""
         if final or self.this_try.number > self.this_try.max_tries:
-            return self.abandon("failure")
-        fate = f"Training job {self.job} runs on; the next try attaches to it"
-        self._log.warning("%s", fate)
-        return fate
+            return self.stop_and_wait(StopReason.FAILURE)
+        disposition = f"Training job {self.job} keeps running; the next try attaches to it"
+        self._log.warning("%s", disposition)
+        return disposition
 
-    def stop(self, job_name: str, reason: str) -> str | None:
+    def stop(self, job_name: str, reason: StopReason) -> str | None:
         """
         Stop a job while it belongs to this try; None, or why it was left alone.
 
@@ -126,38 +133,38 @@ class Stopping:
         :raises BotoCoreError: likewise.
         """
         if not self._failed:  # a stop that has failed for so long is not tried as long again
-            self.hook.allow_ending()
+            self.hook.extend_deadline()
         number, self._failed = self.this_try.number, True
-        left = self.hook.stop(job_name, StopMark(reason, number), owner=number)
+        skip_reason = self.hook.stop(job_name, StopMark(reason, number), owner=number)
         self._failed = False
-        self.hook.allow_ending()  # for what waits for its end
-        return left
+        self.hook.extend_deadline()  # for what waits for its end
+        return skip_reason
 
-    def tell(self, why: str, left: str | None) -> None:
+    def log_result(self, why: str, skip_reason: str | None) -> None:
         """Log what became of a stop."""
-        if left != NO_SUCH_JOB:  # else it may be about to be created
-            self._settled = self.job
-        if left is None:
+        if skip_reason != NO_SUCH_JOB:  # else it may be about to be created
+            self._reported = self.job
+        if skip_reason is None:
             self._log.warning(
-                "Stopped training job %s (%s); its checkpoints stay in %s", self.job, why, self._checkpoints()
+                "Stopped training job %s (%s); its checkpoints are kept in %s", self.job, why, self._checkpoints()
             )
         else:
-            self._log.warning("Training job %s was not stopped (%s): %s", self.job, why, left)
+            self._log.warning("Training job %s was not stopped (%s): %s", self.job, why, skip_reason)
 
     def _await_end(self, job_name: str, sleep: Callable[[float], None]) -> None:
         try:
             for _ in range(int(STOP_SECONDS / _LOOK_SECONDS)):
                 description = self.hook.find(job_name)
                 if description is None or description["TrainingJobStatus"] in ENDED_STATUSES:
-                    self._log.info("Training job %s has ended", job_name)
+                    self._log.info("Training job %s has terminated", job_name)
                     return
                 sleep(_LOOK_SECONDS)
         except Exception as error:
-            self._log.warning("Training job %s: its end is not waited for (%s)", job_name, shortly(error))
-        self._log.warning("Training job %s is still stopping; it ends by itself", job_name)
+            self._log.warning("Stopped waiting for %s to terminate: %s", job_name, summarize_error(error))
+        self._log.warning("%s is still Stopping; SageMaker will finish it", job_name)
 
 
-def nap(amount: float, check_alive: Callable[[], None]) -> None:
+def interruptible_sleep(amount: float, check_alive: Callable[[], None]) -> None:
     """
     Sleep in slices: Airflow's signal handler returns here, and a killed task ends within a second.
 

@@ -18,11 +18,11 @@ from airflow_spot.compat.sdk import (
     AirflowSkipException,
     PokeReturnValue,
 )
-from airflow_spot.core.hiding import without_values
+from airflow_spot.core.log_messages import transition_lines
 from airflow_spot.core.marks import TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
+from airflow_spot.core.redaction import redact
 from airflow_spot.core.result import without_secrets
-from airflow_spot.core.story import transition_lines
 from airflow_spot.errors import RequestError, error_for
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.watch.observe import look
@@ -85,8 +85,8 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
                 until=limit.timestamp(),
                 poll_interval=self.poke_interval,
                 events_queue_url=settings.events_queue_url(self.events_queue_url),
-                seen=self._seen,
-                carry={"seen": self._seen},
+                transitions_seen=self._seen,
+                run_state={"seen": self._seen},
                 stop_on_kill=False,  # the job is not ours to stop
                 aws_conn_id=self.aws_conn_id,
                 region_name=self.region_name,
@@ -99,11 +99,11 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
         """Judge the job where the trigger fired."""
         # What the trigger told is told again: its lines may be lost.
-        self._seen = int(((event or {}).get("carry") or {}).get("seen", 0))
+        self._seen = int(((event or {}).get("run_state") or {}).get("seen", 0))
         found = self.poke(context)
         if found.is_done:
             return found.xcom_value
-        if (event or {}).get("status") == "due":
+        if (event or {}).get("status") == "timeout":
             raise AirflowSensorTimeout(f"Training job {self.job_name} has not ended within {self.timeout:g} s")
         raise AirflowException(f"Cannot wait for training job {self.job_name}: {event}")
 
@@ -124,9 +124,10 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         mark = StopMark.parse(self.hook.tags(description["TrainingJobArn"]).get(TAG_STOP))
         outcome = classify(description, stop_reason=mark.reason if mark and not mark.withdrawn else None)
         interruptions = count_interruptions(description.get("SecondaryStatusTransitions") or ())
-        self.log.info("Training job %s: %s, interrupted %d times", self.job_name, outcome, interruptions)
+        label = outcome.label if outcome else "in progress"
+        self.log.info("Training job %s: %s, interrupted %d times", self.job_name, label, interruptions)
         if outcome is not Outcome.COMPLETED:
-            reason = without_values(str(description.get("FailureReason") or ""), description)
+            reason = redact(str(description.get("FailureReason") or ""), description)
             raise error_for(outcome)(
-                f"Training job {self.job_name} ({outcome})" + (f": SageMaker says: {reason}" if reason else "")
+                f"Training job {self.job_name} ({label})" + (f": SageMaker says: {reason}" if reason else "")
             )

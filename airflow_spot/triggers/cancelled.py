@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from airflow_spot.core.orphans import OVER
 
 #: How long a cancelled trigger holds up the triggerer for it, at most. The stop itself takes a second.
-PATIENCE_SECONDS = 20.0
+STATE_TIMEOUT_SECONDS = 20.0
 
 
 def ended_by_a_user(state: str | None) -> bool:
@@ -30,7 +30,7 @@ def ended_by_a_user(state: str | None) -> bool:
 
 
 async def stop_if_ended(
-    state: Callable[[], str | None], stop: Callable[[], None], log: Any, *, patience: float = PATIENCE_SECONDS
+    state: Callable[[], str | None], stop: Callable[[], None], log: Any, *, timeout: float = STATE_TIMEOUT_SECONDS
 ) -> None:
     """
     Stop the job once if a user ended its task; leave it to whoever comes next if not, or if nobody can say.
@@ -38,7 +38,7 @@ async def stop_if_ended(
     :param state: asks for the task's state; may block.
     :param stop: stops the job; may block.
     :param log: the trigger's.
-    :param patience: seconds after which this returns, whatever is still under way.
+    :param timeout: seconds after which this returns, whatever is still under way.
     """
 
     def act() -> None:
@@ -46,19 +46,21 @@ async def stop_if_ended(
         if ended_by_a_user(found):
             stop()
         else:
-            log.info("The trigger was cancelled and the task is %s: its job runs on", found)
+            log.info("Trigger was cancelled while the task is %s; leaving the job running", found)
 
     # A task of its own, waited for and never cancelled: Airflow repeats its cancel every second, and a question to
     # the triggerer's supervisor that is broken off in the middle would leave its answer for the next one to read.
     work = asyncio.ensure_future(sync_to_async(act, thread_sensitive=False)())
     clock = asyncio.get_running_loop().time
-    deadline = clock() + patience
+    deadline = clock() + timeout
     while not work.done() and (left := deadline - clock()) > 0:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([work], timeout=left)
     if not work.done():
-        log.warning("The trigger was cancelled; what became of its task is not known after %g s", patience)
+        log.warning(
+            "Trigger was cancelled; the task's state was not known after %g s, leaving the job running", timeout
+        )
     elif work.cancelled():
-        log.info("The triggerer ends: the job runs on")
+        log.info("Triggerer is shutting down; leaving the job running")
     elif error := work.exception():
-        log.warning("The trigger was cancelled, and its job was left alone: %s", error)
+        log.warning("Trigger was cancelled; leaving the job running: %s", error)

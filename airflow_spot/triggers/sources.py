@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from airflow_spot.aws.retrying import is_expired, is_passing
+from airflow_spot.aws.retrying import is_expired, is_transient
 from airflow_spot.core.identity import MARKER
 from airflow_spot.core.outcomes import DENIED_CODES
-from airflow_spot.watch.service import Trouble
+from airflow_spot.watch.service import ErrorKind
 from airflow_spot.watch.sweep import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _CONFIG: dict[str, Any] = {
 _BATCH = 10  # what SQS gives and takes at a time
 
 
-class HookService:
+class SageMakerSource:
     """
     What a watcher calls. The hook and its client are made by the first call, in a thread.
 
@@ -60,7 +60,7 @@ class HookService:
         """Read the connection again for the next call."""
         self._hook = None
 
-    def judge(self, error: Exception) -> Trouble:
+    def judge(self, error: Exception) -> ErrorKind:
         """Say what an error of a call means."""
         return judge(error)
 
@@ -106,7 +106,7 @@ class Queue:
         """Read the connection again for the next call."""
         self._client = None
 
-    def judge(self, error: Exception) -> Trouble:
+    def judge(self, error: Exception) -> ErrorKind:
         """Say what an error of a call means."""
         return judge(error)
 
@@ -120,16 +120,16 @@ class Queue:
         return self._client
 
 
-def judge(error: Exception) -> Trouble:
+def judge(error: Exception) -> ErrorKind:
     """Say what an error of a call means for who watches."""
     code = str(error.response["Error"].get("Code", "")) if isinstance(error, ClientError) else ""
     if code in DENIED_CODES:
-        return Trouble.DENIED
+        return ErrorKind.DENIED
     if is_expired(error):
-        return Trouble.EXPIRED
+        return ErrorKind.EXPIRED
     if "hrottl" in code or code in _TOO_MANY:
-        return Trouble.THROTTLED
-    return Trouble.PASSING if is_passing(error) else Trouble.OTHER
+        return ErrorKind.THROTTLED
+    return ErrorKind.TRANSIENT if is_transient(error) else ErrorKind.OTHER
 
 
 _TOO_MANY = frozenset({"TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "BandwidthLimitExceeded"})

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_spot.compat.triggers import TRIGGER_HAS_ON_KILL, task_state
+from airflow_spot.core.log_messages import transition_line
 from airflow_spot.core.marks import StopMark
-from airflow_spot.core.story import transition_line
+from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.triggers.cancelled import stop_if_ended
-from airflow_spot.triggers.sources import HookService, Queue
+from airflow_spot.triggers.sources import Queue, SageMakerSource
 from airflow_spot.watch.observe import waits_longer_than
-from airflow_spot.watch.push import Mailbox
+from airflow_spot.watch.push import EventQueue
 from airflow_spot.watch.registry import WATCHERS, key_of
 from airflow_spot.watch.service import Service
 from airflow_spot.watch.subscription import News, Subscription
 from airflow_spot.watch.threads import in_thread
-from airflow_spot.watch.turnstile import TURNSTILE
+from airflow_spot.watch.turnstile import QUOTA_QUEUE
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -37,17 +38,18 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     Wait until a training job is terminal, or until a moment; creates and stops nothing while it waits.
 
     It may be killed, or run twice, without harm: all it does is to look. It fires once, with
-    ``{"status": "ended" | "due" | "gone" | "turn" | "refused", "job_name": ..., "carry": {...}}``.
+    ``{"status": ..., "job_name": ..., "run_state": {...}}``; the status is ``terminal``, ``timeout``, ``not_found``,
+    ``quota_available`` or ``access_denied``.
 
     :param job_name: the job to wait for; None waits for the moment alone.
     :param until: the moment, in seconds since 1970; None for no limit. Its own, since the timeout of
         ``defer()`` would end the task and leave the job running.
-    :param patience: seconds that the job may wait for capacity in one go; then the trigger fires. None for any.
-    :param turn: the name of the quota that the job uses, or that a run without a job waits for: when a job ends,
+    :param capacity_timeout: seconds that the job may wait for capacity in one go; then the trigger fires. None for any.
+    :param quota_key: the name of the quota that the job uses, or that a run without a job waits for: when a job ends,
         one that waits is let through before its moment.
-    :param carry: handed back unchanged in the event: how the operator's run goes on where it was.
+    :param run_state: handed back unchanged in the event: how the operator's run goes on where it was.
     :param poll_interval: seconds between two looks, at most: one watcher looks for all triggers of a connection.
-    :param seen: how many of the job's transitions have been told before.
+    :param transitions_seen: how many of the job's transitions were logged before.
     :param events_queue_url: of an SQS queue that SageMaker's events come to, see ``docs/events.md``; None for none.
     :param stop_on_kill: whether a user's mark-failed, mark-success or clear stops the job.
     :param try_number: the Airflow try that waits, for the stop's mark.
@@ -59,11 +61,11 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         *,
         job_name: str | None,
         until: float | None = None,
-        patience: float | None = None,
-        turn: str = "",
-        carry: dict[str, Any] | None = None,
+        capacity_timeout: float | None = None,
+        quota_key: str = "",
+        run_state: dict[str, Any] | None = None,
         poll_interval: float = 30.0,
-        seen: int = 0,
+        transitions_seen: int = 0,
         events_queue_url: str | None = None,
         stop_on_kill: bool = True,
         try_number: int = 1,
@@ -75,11 +77,11 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         super().__init__()
         self.job_name = job_name
         self.until = until
-        self.patience = patience
-        self.turn = turn
-        self.carry = carry or {}
+        self.capacity_timeout = capacity_timeout
+        self.quota_key = quota_key
+        self.run_state = run_state or {}
         self.poll_interval = poll_interval
-        self.seen = seen
+        self.transitions_seen = transitions_seen
         self.events_queue_url = events_queue_url
         self.stop_on_kill = stop_on_kill
         self.try_number = try_number
@@ -98,11 +100,11 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
             {
                 "job_name": self.job_name,
                 "until": self.until,
-                "patience": self.patience,
-                "turn": self.turn,
-                "carry": self.carry,
+                "capacity_timeout": self.capacity_timeout,
+                "quota_key": self.quota_key,
+                "run_state": self.run_state,
                 "poll_interval": self.poll_interval,
-                "seen": self.seen,
+                "transitions_seen": self.transitions_seen,
                 "events_queue_url": self.events_queue_url,
                 "stop_on_kill": self.stop_on_kill,
                 "try_number": self.try_number,
@@ -137,24 +139,24 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
             yield await self._pause_over()
             return
         key = key_of({**self._settings, "events": self.events_queue_url})
-        watcher = WATCHERS.get(key, self._service, self._mailbox)
-        with watcher.subscribe(self.job_name, seen=self.seen, interval=self.poll_interval) as subscription:
+        watcher = WATCHERS.get(key, self._service, self._event_queue)
+        with watcher.subscribe(self.job_name, seen=self.transitions_seen, interval=self.poll_interval) as subscription:
             while True:
                 event = await self._next(subscription)
                 if event is not None:
                     break
-        if event.payload["status"] in ("ended", "gone"):
-            self._give_back()
+        if event.payload["status"] in ("terminal", "not_found"):
+            self._release_quota()
         yield event
 
     async def _next(self, subscription: Subscription) -> TriggerEvent | None:
-        """Wait for news, or for the end of the time or of the patience; None if there is nothing to decide."""
+        """Wait for news, or for the end of the time or of the capacity_timeout; None if there is nothing to decide."""
         left = self._left()
         news = None if left == 0 else await subscription.next(left)
         if news is None:
             if self.until is not None and _now() >= self.until:
-                return self._event("due")
-            if not self._asked and self._patience_left() == 0:
+                return self._event("timeout")
+            if not self._asked and self._capacity_time_left() == 0:
                 # What is known of the job may be as old as the last sweep, or nothing yet.
                 self._asked = True
                 subscription.ask()
@@ -164,55 +166,57 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     def _read(self, news: News) -> TriggerEvent | None:
         """Tell what is new; None if there is nothing to decide."""
         if news.refused is not None:
-            return self._event("refused", message=news.refused)
+            return self._event("access_denied", message=news.refused)
         if news.trouble is not None:
-            self.log.warning("Cannot look at %s now, will again: %s", self.job_name, news.trouble)
+            self.log.warning("Describe of %s failed, will retry: %s", self.job_name, news.trouble)
             return None
         self._asked = False
         for transition in news.new:
             self.log.info("%s", transition_line(str(self.job_name), transition))
         if news.gone or news.ended:
-            return self._event("gone" if news.gone else "ended")
+            return self._event("not_found" if news.gone else "terminal")
         self._waits = news.waiting_since.timestamp() if news.waiting_since else math.inf
-        over = waits_longer_than(news.waiting_since, self.patience, datetime.now(timezone.utc))
-        return self._event("due") if over else None
+        over = waits_longer_than(news.waiting_since, self.capacity_timeout, datetime.now(timezone.utc))
+        return self._event("timeout") if over else None
 
     def _left(self) -> float | None:
         """Give the seconds until there is something to do without any news; None for ever."""
         ends = [] if self.until is None else [max(0.0, self.until - _now())]
-        if not self._asked and (patience := self._patience_left()) is not None:
-            ends.append(patience)
+        if not self._asked and (capacity_timeout := self._capacity_time_left()) is not None:
+            ends.append(capacity_timeout)
         return min(ends, default=None)
 
-    def _patience_left(self) -> float | None:
+    def _capacity_time_left(self) -> float | None:
         """Give the seconds until the job has waited for as long as it may, if it waits; None where it does not."""
-        if self.patience is None or self._waits == math.inf:
+        if self.capacity_timeout is None or self._waits == math.inf:
             return None
-        return max(0.0, self._waits + self.patience - _now())
+        return max(0.0, self._waits + self.capacity_timeout - _now())
 
     async def _pause_over(self) -> TriggerEvent:
-        """Wait for the moment, or for a turn before it."""
+        """Wait for the moment, or for the quota to become available before it."""
         left = max(0.0, (self.until or _now()) - _now())
-        if not self.turn:
+        if not self.quota_key:
             await asyncio.sleep(left)
-            return self._event("due")
-        return self._event("turn" if await TURNSTILE.wait(self._quota, left) else "due")
+            return self._event("timeout")
+        return self._event("quota_available" if await QUOTA_QUEUE.wait(self._quota, left) else "timeout")
 
-    def _give_back(self) -> None:
-        if self.turn:
-            TURNSTILE.give_back(self._quota)
+    def _release_quota(self) -> None:
+        if self.quota_key:
+            QUOTA_QUEUE.release(self._quota)
 
     @property
     def _quota(self) -> str:
-        return f"{self.aws_conn_id} {self.region_name} {self.turn}"
+        return f"{self.aws_conn_id} {self.region_name} {self.quota_key}"
 
     @property
     def _is_to_stop(self) -> bool:
         return self.stop_on_kill and self.job_name is not None
 
     def _stop(self) -> None:
-        left = self._connect().stop(str(self.job_name), StopMark("killed", self.try_number), owner=self.try_number)
-        self.log.info("The task was ended by a user; training job %s: %s", self.job_name, left or "stopped")
+        left = self._connect().stop(
+            str(self.job_name), StopMark(StopReason.KILLED, self.try_number), owner=self.try_number
+        )
+        self.log.info("Task was marked or cleared by a user: training job %s %s", self.job_name, left or "stopped")
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -225,9 +229,9 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
 
     def _service(self) -> Service:
         """What the watcher asks; it does not hold on to this trigger."""
-        return HookService(**self._settings)
+        return SageMakerSource(**self._settings)
 
-    def _mailbox(self) -> Mailbox | None:
+    def _event_queue(self) -> EventQueue | None:
         return Queue(self.events_queue_url, **self._settings) if self.events_queue_url else None
 
     def _connect(self) -> SageMakerSpotTrainingHook:
@@ -237,7 +241,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         return SageMakerSpotTrainingHook(**self._settings)
 
     def _event(self, status: str, **more: Any) -> TriggerEvent:
-        return TriggerEvent({"status": status, "job_name": self.job_name, "carry": self.carry, **more})
+        return TriggerEvent({"status": status, "job_name": self.job_name, "run_state": self.run_state, **more})
 
 
 def _now() -> float:

@@ -116,11 +116,11 @@ class Book:
 
     # ---- which to describe
 
-    def hurry(self, job: Job, *, first: bool = False) -> None:
+    def prioritize(self, job: Job, *, first: bool = False) -> None:
         """
         Have a job described as soon as may be.
 
-        :param first: before those that are in a hurry otherwise: it has ended, or somebody asks.
+        :param first: before those that are in a prioritize otherwise: it has ended, or somebody asks.
         """
         if first and not job.first:
             job.first = True
@@ -136,7 +136,7 @@ class Book:
         self._tidy()
 
     def take_urgent(self, most: int) -> list[Job]:
-        """Take the first of those in a hurry."""
+        """Take the first of those in a prioritize."""
         taken: list[Job] = []
         for queue in self._urgent:
             while queue and len(taken) < most:
@@ -149,7 +149,7 @@ class Book:
 
     @property
     def next_due(self) -> tuple[float, Job] | None:
-        """When the next describe is due that is in no hurry, and of which job."""
+        """When the next describe is due that is in no prioritize, and of which job."""
         while self._timed:
             when, name = self._timed[0]
             job = self.jobs.get(name)

@@ -98,7 +98,7 @@ class Lists:
         if sweep.after is None:
             self.pages = sweep.pages
         elif sweep.hint_failed:
-            self.shun_hint(now)
+            self.disable_modified_filter(now)
         else:
             self._complete_at = self._hinted_at
         self.drop(sweep)
@@ -139,7 +139,7 @@ class Lists:
         elif sweep is self._whole:
             self._whole = None
 
-    def shun_hint(self, now: float) -> bool:
+    def disable_modified_filter(self, now: float) -> bool:
         """
         Do without the hint for an hour.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_spot.core.hiding import told_transition
 from airflow_spot.core.outcomes import ENDED_STATUSES, waiting_since
+from airflow_spot.core.redaction import told_transition
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Look:
     ended: bool
     waiting_since: datetime | None = None
 
-    def waits_longer_than(self, patience: float | None, now: datetime) -> bool:
-        """Tell whether the job has waited for capacity in one go for ``patience`` seconds; None is for ever."""
-        return waits_longer_than(self.waiting_since, patience, now)
+    def waits_longer_than(self, capacity_timeout: float | None, now: datetime) -> bool:
+        """Tell whether the job has waited for capacity in one go for ``capacity_timeout`` seconds; None is for ever."""
+        return waits_longer_than(self.waiting_since, capacity_timeout, now)
 
 
 def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, seen: int) -> Look | None:
@@ -62,10 +62,10 @@ def read(description: Mapping[str, Any], seen: int) -> Look:
     )
 
 
-def waits_longer_than(since: datetime | None, patience: float | None, now: datetime) -> bool:
+def waits_longer_than(since: datetime | None, capacity_timeout: float | None, now: datetime) -> bool:
     """
-    Tell whether a wait that began then has lasted for ``patience`` seconds; None is for ever.
+    Tell whether a wait that began then has lasted for ``capacity_timeout`` seconds; None is for ever.
 
     :param since: None where there is no wait.
     """
-    return patience is not None and since is not None and (now - since).total_seconds() >= patience
+    return capacity_timeout is not None and since is not None and (now - since).total_seconds() >= capacity_timeout

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Protocol
 
-from airflow_spot.watch.service import Trouble
+from airflow_spot.watch.service import ErrorKind
 
 #: EventBridge's name for them.
 DETAIL_TYPE = "SageMaker Training Job State Change"
@@ -28,7 +28,7 @@ _SILENT_SECONDS = 90.0
 _PAUSES = (1.0, 300.0)
 
 
-class Mailbox(Protocol):
+class EventQueue(Protocol):
     """The queue. The calls block."""
 
     def receive(self) -> Sequence[Mapping[str, Any]]:
@@ -40,7 +40,7 @@ class Mailbox(Protocol):
     def renew(self) -> None:
         """Have the next call made by a client of a new session."""
 
-    def judge(self, error: Exception) -> Trouble:
+    def judge(self, error: Exception) -> ErrorKind:
         """Say what an error of a call means."""
 
 
@@ -84,7 +84,7 @@ class Listener:
 
     def __init__(
         self,
-        mailbox: Mailbox,
+        event_queue: EventQueue,
         name: str,
         log: Any,
         hear: Callable[[str], bool],
@@ -94,7 +94,7 @@ class Listener:
         now: Callable[[], datetime],
         chance: Callable[[], float],
     ) -> None:
-        self._mailbox = mailbox
+        self._event_queue = event_queue
         self._name = name
         self._log = log
         self._hear = hear
@@ -121,11 +121,11 @@ class Listener:
                 await self._fail(error)
 
     async def _receive(self) -> None:
-        messages = await self._call(self._mailbox.receive)
+        messages = await self._call(self._event_queue.receive)
         self._answered = self._clock()
         done = [message["ReceiptHandle"] for message in messages if self._take(message)]
         if done:
-            await self._call(partial(self._mailbox.delete, done))
+            await self._call(partial(self._event_queue.delete, done))
 
     def _take(self, message: Mapping[str, Any]) -> bool:
         """Take in a message; whether it is done with."""
@@ -134,19 +134,19 @@ class Listener:
             if not self._strange:
                 self._strange = True
                 self._log.warning(
-                    "%s: the events' queue holds messages that are no events of training jobs", self._name
+                    "%s: queue contains messages other than training-job events; deleting them", self._name
                 )
             return True
         return self._hear(change.job_name) or change.at is None or self._now() - change.at > _LEFT
 
     async def _fail(self, error: Exception) -> None:
-        trouble = self._mailbox.judge(error)
-        if trouble is Trouble.EXPIRED:
-            self._mailbox.renew()
+        trouble = self._event_queue.judge(error)
+        if trouble is ErrorKind.EXPIRED:
+            self._event_queue.renew()
         self._failures += 1
-        if self._failures == 1 or trouble in (Trouble.DENIED, Trouble.OTHER):
-            self._log.warning("%s: no events can be received now, jobs are looked at instead: %s", self._name, error)
-        if trouble in (Trouble.DENIED, Trouble.OTHER):
+        if self._failures == 1 or trouble in (ErrorKind.DENIED, ErrorKind.OTHER):
+            self._log.warning("%s: cannot receive from the SQS queue (%s); falling back to polling", self._name, error)
+        if trouble in (ErrorKind.DENIED, ErrorKind.OTHER):
             self._answered = None
             pause = _PAUSES[1]
         else:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from airflow_spot.watch.push import Mailbox
+from airflow_spot.watch.push import EventQueue
 from airflow_spot.watch.service import Service
 from airflow_spot.watch.watcher import Watcher
 
@@ -23,14 +23,14 @@ class Watchers:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = WeakKeyDictionary()
 
     def get(
-        self, key: str, connect: Callable[[], Service], mailbox: Callable[[], Mailbox | None] = lambda: None
+        self, key: str, connect: Callable[[], Service], event_queue: Callable[[], EventQueue | None] = lambda: None
     ) -> Watcher:
         """
         Give the watcher of a key, on the running event loop. Subscribe to it at once.
 
         :param key: what its calls are made with.
-        :param connect: gives it a service, if there is no watcher yet; must not block. So does ``mailbox``, if there
-            is a queue that events come to.
+        :param connect: returns a service, called if there is no watcher yet; must not block. ``event_queue`` likewise,
+            where events come to a queue.
         """
         loop = asyncio.get_running_loop()
         watchers = self._by_loop.setdefault(loop, {})
@@ -39,7 +39,7 @@ class Watchers:
             def end(_: Watcher) -> None:
                 watchers.pop(key, None)
 
-            watchers[key] = Watcher(connect(), key, log, mailbox=mailbox(), on_end=end)
+            watchers[key] = Watcher(connect(), key, log, event_queue=event_queue(), on_end=end)
         return watchers[key]
 
     def count(self) -> int:

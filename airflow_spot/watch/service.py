@@ -8,19 +8,19 @@ from datetime import datetime
 from typing import Any, Protocol
 
 
-class Trouble(enum.Enum):
+class ErrorKind(enum.Enum):
     """
     What a call that failed means for the watcher.
 
     - ``THROTTLED``: too many calls: all of them become fewer.
-    - ``PASSING``: the same call is worth repeating.
+    - ``TRANSIENT``: the same call is worth repeating.
     - ``EXPIRED``: a fresh client mends it.
     - ``DENIED``: not permitted; time does not mend it.
     - ``OTHER``: this call's own trouble, such as an answer that cannot be read.
     """
 
     THROTTLED = "throttled"
-    PASSING = "passing"
+    TRANSIENT = "passing"
     EXPIRED = "expired"
     DENIED = "denied"
     OTHER = "other"
@@ -43,5 +43,5 @@ class Service(Protocol):
     def renew(self) -> None:
         """Have the next call made by a client of a new session, with credentials read anew."""
 
-    def judge(self, error: Exception) -> Trouble:
+    def judge(self, error: Exception) -> ErrorKind:
         """Say what an error of a call means."""

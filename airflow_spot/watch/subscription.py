@@ -42,7 +42,7 @@ class Subscription:
     :param close: ends the subscription at the watcher.
     """
 
-    __slots__ = ("_ask", "_asked", "_close", "_news", "_since", "_told", "_waiter", "interval", "job_name", "seen")
+    __slots__ = ("_ask", "_asked", "_close", "_counted", "_news", "_since", "_waiter", "interval", "job_name", "seen")
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Subscription:
         self.interval = interval
         self._ask = ask
         self._close: Callable[[Subscription], None] | None = close
-        self._told = False
+        self._counted = False
         self._asked = False
         self._since: datetime | None = None
         self._news: tuple[News, ...] = ()
@@ -104,10 +104,10 @@ class Subscription:
 
     def look(self, found: Look) -> None:
         """Be told of a look, if there is something new in it for this subscriber."""
-        quiet = self._told and not self._asked and not found.new and not found.ended
+        quiet = self._counted and not self._asked and not found.new and not found.ended
         if quiet and found.waiting_since == self._since:
             return
-        self.seen, self._since, self._told, self._asked = found.seen, found.waiting_since, True, False
+        self.seen, self._since, self._counted, self._asked = found.seen, found.waiting_since, True, False
         self.tell(News(found.new, ended=found.ended, waiting_since=found.waiting_since))
 
     def tell(self, news: News) -> None:

@@ -57,7 +57,7 @@ class Sweep:
         self.token: str | None = None
         self._left = dict(wanted)
         self._most_pages = most_pages
-        self._barren = 0
+        self.pages_without_match = 0
 
     @property
     def missing(self) -> Iterable[str]:
@@ -74,7 +74,7 @@ class Sweep:
         self.token = page.get("NextToken")
         self.found = {}
         self.pages += 1
-        self._barren += 1
+        self.pages_without_match += 1
         for line in lines:
             summary = _summary(line)
             if summary is None:
@@ -85,7 +85,7 @@ class Sweep:
             if line["TrainingJobName"] in self._left:
                 del self._left[line["TrainingJobName"]]
                 self.found[line["TrainingJobName"]] = summary
-                self._barren = 0
+                self.pages_without_match = 0
         if self.after is not None and self.token and (len(lines) < PAGE_SIZE or self.pages >= self._most_pages):
             # The filter is applied after the page is cut, or not at all.
             self.hint_failed = True
@@ -95,7 +95,7 @@ class Sweep:
 
     def _is_worth_a_page(self, lines: Iterable[Mapping[str, Any]]) -> bool:
         # What is left costs a describe each: no more pages than that are read in vain.
-        if self._barren >= len(self._left):
+        if self.pages_without_match >= len(self._left):
             return False
         oldest = min((made for line in lines if isinstance(made := line.get("CreationTime"), datetime)), default=None)
         return oldest is None or any(created is None or created <= oldest for created in self._left.values())

@@ -12,7 +12,7 @@ import asyncio
 from collections import OrderedDict
 
 
-class Turnstile:
+class QuotaQueue:
     """Queues by quota, on one event loop. A wait that is cancelled gives its place up."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Turnstile:
                 self._queues.pop(quota, None)
         return True
 
-    def give_back(self, quota: str) -> None:
+    def release(self, quota: str) -> None:
         """Let the next one through: a share of the quota is free."""
         queue: OrderedDict[asyncio.Future[None], None] = self._queues.get(quota, OrderedDict())
         for turn in queue:
@@ -53,4 +53,4 @@ class Turnstile:
 
 
 #: The triggerer's: all its triggers run on one event loop.
-TURNSTILE = Turnstile()
+QUOTA_QUEUE = QuotaQueue()

@@ -21,8 +21,8 @@ from airflow_spot.watch import observe
 from airflow_spot.watch.book import Book, Job
 from airflow_spot.watch.lists import Lists
 from airflow_spot.watch.pace import QUIET_DESCRIBE_SECONDS, Pace, retry_delay, safety_delay
-from airflow_spot.watch.push import SWEEP_SECONDS, Listener, Mailbox
-from airflow_spot.watch.service import Service, Trouble
+from airflow_spot.watch.push import SWEEP_SECONDS, EventQueue, Listener
+from airflow_spot.watch.service import ErrorKind, Service
 from airflow_spot.watch.subscription import News, Subscription
 from airflow_spot.watch.sweep import Summary, Sweep, contradicts_hint, is_news, status_of
 from airflow_spot.watch.threads import in_thread
@@ -58,7 +58,7 @@ class Watcher:
     :param service: makes the calls.
     :param name: of what is watched, for the log.
     :param log: the triggerer's.
-    :param mailbox: a queue that SageMaker's events come to; sweeps are rare while it answers.
+    :param event_queue: a queue that SageMaker's events come to; sweeps are rare while it answers.
     :param on_end: called when the last subscriber is gone.
     :param call: does what blocks.
     :param chance: gives a number from 0 up to 1.
@@ -70,7 +70,7 @@ class Watcher:
         name: str,
         log: Any,
         *,
-        mailbox: Mailbox | None = None,
+        event_queue: EventQueue | None = None,
         on_end: Callable[[Watcher], None] = lambda _: None,
         call: Callable[[Callable[[], Any]], Awaitable[Any]] = in_thread,
         chance: Callable[[], float] = random.random,
@@ -88,13 +88,13 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._listener = None
-        if mailbox is not None:
+        if event_queue is not None:
             self._listener = Listener(
-                mailbox, name, log, self._hear, call=call, clock=self._clock, now=_now, chance=chance
+                event_queue, name, log, self._hear, call=call, clock=self._clock, now=_now, chance=chance
             )
-        self._begin_anew()
+        self._reset()
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         now = self._clock()
         self._lists = Lists()
         self._pace = Pace()
@@ -102,7 +102,7 @@ class Watcher:
         self._not_before = now
         self._next_quiet = now
         self._answered = now
-        self._told = False
+        self._trouble_logged = False
         self._reminded = -_REMINDER_SECONDS
         self.book.forget(now)
 
@@ -118,14 +118,14 @@ class Watcher:
         made = Subscription(job_name, seen, interval, ask=self._ask, close=self._close)
         job = self.book.add(made, self._clock())
         if job.listed is not None and job.listed[0] in ENDED_STATUSES:
-            self.book.hurry(job, first=True)
+            self.book.prioritize(job, first=True)
         if self._task is None or self._task.done():
             self._start()
         self._wake.set()
         return made
 
     def _ask(self, subscription: Subscription) -> None:
-        self.book.hurry(self.book.jobs[subscription.job_name], first=True)
+        self.book.prioritize(self.book.jobs[subscription.job_name], first=True)
         self._wake.set()
 
     def _hear(self, job_name: str) -> bool:
@@ -133,7 +133,7 @@ class Watcher:
         job = self.book.jobs.get(job_name)
         if job is None:
             return False
-        self.book.hurry(job, first=True)
+        self.book.prioritize(job, first=True)
         self._wake.set()
         return True
 
@@ -163,8 +163,8 @@ class Watcher:
 
     def _restart(self, task: asyncio.Task[None]) -> None:
         if self.book.jobs and task is self._task:
-            self._log.warning("The watcher of %s was cancelled while jobs are waited for: it begins anew", self.name)
-            self._begin_anew()
+            self._log.warning("Watcher for %s was cancelled with active subscribers; restarting", self.name)
+            self._reset()
             self._start()
 
     async def _run(self) -> None:
@@ -174,14 +174,14 @@ class Watcher:
                     await self._turn()
             except Exception as error:
                 self._log.warning(
-                    "The watcher of %s broke and begins anew: %s: %s",
+                    "Watcher for %s crashed; restarting: %s: %s",
                     self.name,
                     type(error).__name__,
                     error,
                     exc_info=True,
                 )
                 await asyncio.sleep(RESTART_SECONDS * (1 + self._chance()))
-                self._begin_anew()
+                self._reset()
 
     async def _turn(self) -> None:
         """Make the call that is due, or wait for one."""
@@ -233,13 +233,13 @@ class Watcher:
     def _sweep(self, now: float) -> None:
         self._begun = now
         for job in self.book.unlistable:
-            self.book.hurry(job)
+            self.book.prioritize(job)
         listable, _ = self.book.counts
         if self._lists.is_worth_it(listable, now):
             self._lists.begin(self.book, now)
         else:
             for job in self.book.listable:
-                self.book.hurry(job)
+                self.book.prioritize(job)
 
     # ---- the list
 
@@ -258,7 +258,7 @@ class Watcher:
             # Described one by one, jobs are not kept waiting by a list that nobody foresaw.
             self._lists.deny(now, UNREADABLE_SECONDS)
             self._log.warning(
-                "%s: a list cannot be read: %s: %s", self.name, type(error).__name__, error, exc_info=True
+                "%s: unexpected ListTrainingJobs answer: %s: %s", self.name, type(error).__name__, error, exc_info=True
             )
 
     def _take(self, sweep: Sweep, page: Mapping[str, Any], asked: float, now: float) -> None:
@@ -269,31 +269,31 @@ class Watcher:
         if not self._lists.is_over(sweep):
             return
         if sweep.hint_failed:
-            self._log.info("%s: LastModifiedTimeAfter is not kept to; lists are read whole for an hour", self.name)
+            self._log.info("%s: ListTrainingJobs ignored LastModifiedTimeAfter; using full listings for 1 h", self.name)
             self._lists.begin(self.book, now)
         elif sweep.after is None:
             for name in sweep.missing:
                 job = self.book.jobs.get(name)
                 # One that no describe has shown yet has its first look before it.
                 if job is not None and job.described is not None:
-                    self.book.hurry(job)
+                    self.book.prioritize(job)
 
     async def _not_read(self, sweep: Sweep, error: Exception) -> None:
         trouble, now = await self._failed(error), self._clock()
-        if trouble is Trouble.DENIED:
+        if trouble is ErrorKind.DENIED:
             self._lists.deny(now)
-        elif not self._lists.failed(sweep, now, will_pass=trouble is not Trouble.OTHER):
+        elif not self._lists.failed(sweep, now, will_pass=trouble is not ErrorKind.OTHER):
             return
-        self._log.warning("%s: jobs cannot be listed, and are described one by one instead: %s", self.name, error)
+        self._log.warning("%s: ListTrainingJobs is denied; describing jobs one by one: %s", self.name, error)
 
     def _compare(self, job: Job, summary: Summary) -> None:
         before, job.listed, job.created = job.listed, summary.status, summary.created
         if summary.status[0] in ENDED_STATUSES:
             if before != summary.status:
-                self.book.hurry(job, first=True)
+                self.book.prioritize(job, first=True)
                 self._loop.call_later(ENDED_SECONDS, self._tell_end, job)
         elif is_news(summary.status, before, job.described):
-            self.book.hurry(job)
+            self.book.prioritize(job)
 
     def _tell_end(self, job: Job) -> None:
         """Tell an end that no describe could tell in time: many jobs end at once, or its describe fails."""
@@ -314,10 +314,8 @@ class Watcher:
                     subscriber.tell(News(gone=True))
             else:
                 job.described, job.created = status_of(description), description.get("CreationTime")
-                if contradicts_hint(description) and self._lists.shun_hint(now):
-                    self._log.info(
-                        "%s: LastModifiedTime does not move with each transition; lists are read whole", self.name
-                    )
+                if contradicts_hint(description) and self._lists.disable_modified_filter(now):
+                    self._log.info("%s: LastModifiedTime does not follow transitions; using full listings", self.name)
                 for subscriber in job.subscribers:
                     subscriber.look(observe.read(description, subscriber.seen))
         except Exception as error:
@@ -328,46 +326,46 @@ class Watcher:
 
     async def _not_described(self, job: Job, error: Exception) -> None:
         trouble = await self._failed(error)
-        if trouble in (Trouble.THROTTLED, Trouble.EXPIRED):
-            self.book.hurry(job, first=True)
+        if trouble in (ErrorKind.THROTTLED, ErrorKind.EXPIRED):
+            self.book.prioritize(job, first=True)
             return
         job.failures += 1
-        if trouble is Trouble.DENIED or job.failures > BLIND_LOOKS:
+        if trouble is ErrorKind.DENIED or job.failures > BLIND_LOOKS:
             for subscriber in job.subscribers:
                 subscriber.tell(News(refused=str(error)))
-        elif job.failures > _AT_ONCE or trouble is Trouble.OTHER:
+        elif job.failures > _AT_ONCE or trouble is ErrorKind.OTHER:
             for subscriber in job.subscribers:
                 subscriber.tell(News(trouble=str(error)))
-        if trouble is Trouble.PASSING and job.failures <= _AT_ONCE:
-            self.book.hurry(job)
+        if trouble is ErrorKind.TRANSIENT and job.failures <= _AT_ONCE:
+            self.book.prioritize(job)
         else:
             self.book.schedule(job, self._clock() + retry_delay(job.failures, self._chance()))
 
     # ---- calls that fail
 
     def _answer(self, now: float) -> None:
-        if self._told:
-            self._log.info("%s: calls are answered again", self.name)
-        self._answered, self._told = now, False
+        if self._trouble_logged:
+            self._log.info("%s: calls succeed again", self.name)
+        self._answered, self._trouble_logged = now, False
         self._pace.answered()
 
-    async def _failed(self, error: Exception) -> Trouble:
+    async def _failed(self, error: Exception) -> ErrorKind:
         """Take note of a call that failed, and say what that means."""
         trouble, now = self._service.judge(error), self._clock()
-        if trouble in (Trouble.DENIED, Trouble.OTHER):
+        if trouble in (ErrorKind.DENIED, ErrorKind.OTHER):
             return trouble
-        if trouble is Trouble.EXPIRED:
+        if trouble is ErrorKind.EXPIRED:
             self._service.renew()
-        pause = self._pace.throttled if trouble is Trouble.THROTTLED else self._pace.failed
+        pause = self._pace.throttled if trouble is ErrorKind.THROTTLED else self._pace.failed
         self._not_before = now + pause(self._chance())
         if now - self._reminded >= _REMINDER_SECONDS:
             self._reminded = now
-            self._log.warning("%s: %s (%s); calls are made less often until it passes", self.name, error, trouble.value)
+            self._log.warning("%s: %s (%s); backing off", self.name, error, trouble.value)
         blind = now - self._answered
         if blind >= BLIND_SECONDS:
             await self._tell_all(News(refused=str(error)))
-        elif blind >= TOLD_SECONDS and not self._told:
-            self._told = True
+        elif blind >= TOLD_SECONDS and not self._trouble_logged:
+            self._trouble_logged = True
             await self._tell_all(News(trouble=str(error)))
         return trouble
 

@@ -68,7 +68,7 @@ class Triggerers:
         }
         self._run(["-m", "airflow", "db", "migrate"])
         arguments = [
-            (f"task_{number}", {"job_name": name(number), "poll_interval": INTERVAL, "carry": {"number": number}})
+            (f"task_{number}", {"job_name": name(number), "poll_interval": INTERVAL, "run_state": {"number": number}})
             for number in range(TASKS)
         ]
         self._run([str(Path(__file__).with_name("deferred.py")), "defer"], json.dumps(arguments))
@@ -147,7 +147,7 @@ def looked(service: LocalSageMaker) -> bool:
 def check(events: dict[int, dict[str, Any]], numbers: range) -> None:
     assert set(events) == set(numbers)
     for number, event in events.items():
-        assert event == {"status": "ended", "job_name": name(number), "carry": {"number": number}}
+        assert event == {"status": "terminal", "job_name": name(number), "run_state": {"number": number}}
 
 
 def test_two_hundred_tasks(service: LocalSageMaker, triggerers: Triggerers) -> None:

@@ -74,7 +74,9 @@ def test_what_is_wrong_is_said(
     assert said in told.out + told.err
 
 
-@pytest.mark.parametrize(("options", "outcome"), [([], Outcome.STOPPED_BY_PERSON), (["--restart"], Outcome.OUR_STOP)])
+@pytest.mark.parametrize(
+    ("options", "outcome"), [([], Outcome.STOPPED_EXTERNALLY), (["--restart"], Outcome.STOPPED_BY_OPERATOR)]
+)
 def test_a_stop_reads_as_what_was_meant(
     jobs: Jobs, run: RunIdentity, options: list[str], outcome: Outcome, capsys: pytest.CaptureFixture[str]
 ) -> None:

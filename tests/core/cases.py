@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_spot.core.decide import Limits
-from airflow_spot.core.fields import Shape
 from airflow_spot.core.history import Attempt, History, Refusal
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.marks import StopMark, TryMark
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.request_schema import Shape
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 RUN = RunIdentity("a-namespace", "a_dag", "manual__2026-01-01T00:00:00+00:00", "train")
@@ -52,7 +52,9 @@ def history(*outcomes: Outcome | None, first_of_try: int = 1, **more: Any) -> Hi
     return History(1, attempts, first_of_try)
 
 
-def refusal(number: int, outcome: Outcome = Outcome.QUOTA, *, rung: Rung = SPOT, at: datetime = NOW) -> Refusal:
+def refusal(
+    number: int, outcome: Outcome = Outcome.QUOTA_EXCEEDED, *, rung: Rung = SPOT, at: datetime = NOW
+) -> Refusal:
     """A create that SageMaker refused."""
     return Refusal(number, str(rung), outcome, at)
 

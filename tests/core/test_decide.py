@@ -13,6 +13,7 @@ from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, 
 from airflow_spot.core.history import Attempt, History
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.stop_reasons import StopReason
 from tests.core.cases import NOW, SPOT, attempt, history, later, limits, refusal
 
 O = Outcome  # noqa: E741 (a table of many)
@@ -30,18 +31,18 @@ def act(past: History, on: Limits | None = None, now: datetime = NOW) -> Action:
     ("past", "now", "number"),
     [
         (history(), NOW, 1),
-        (history(O.OUR_STOP), NOW, 2),
-        (history(O.NO_CAPACITY_IN_TIME), NOW, 2),
-        (history(O.NO_CAPACITY_IN_TIME, O.OUR_STOP, O.NO_CAPACITY_IN_TIME), NOW, 4),
+        (history(O.STOPPED_BY_OPERATOR), NOW, 2),
+        (history(O.CAPACITY_TIMEOUT), NOW, 2),
+        (history(O.CAPACITY_TIMEOUT, O.STOPPED_BY_OPERATOR, O.CAPACITY_TIMEOUT), NOW, 4),
         (history(O.NO_CAPACITY), later(days=1), 2),
         (history(O.NO_CAPACITY, ended=None), NOW, 2),
-        (history(O.SERVICE_FAULT), NOW, 2),
-        (history(*[O.SERVICE_FAULT] * 5), NOW, 6),
-        (history(*[O.SERVICE_FAULT] * 5, O.OUR_STOP), NOW, 7),
+        (history(O.SERVICE_ERROR), NOW, 2),
+        (history(*[O.SERVICE_ERROR] * 5), NOW, 6),
+        (history(*[O.SERVICE_ERROR] * 5, O.STOPPED_BY_OPERATOR), NOW, 7),
         # What ended before this try is closed, whatever it was.
         *((history(outcome, first_of_try=2), NOW, 2) for outcome in Outcome if outcome is not O.COMPLETED),
-        (history(*[O.SERVICE_FAULT] * 9, first_of_try=5), NOW, 10),
-        (history(O.SCRIPT_ERROR, O.OUR_STOP, first_of_try=2), NOW, 3),
+        (history(*[O.SERVICE_ERROR] * 9, first_of_try=5), NOW, 10),
+        (history(O.SCRIPT_ERROR, O.STOPPED_BY_OPERATOR, first_of_try=2), NOW, 3),
     ],
 )
 def test_a_next_attempt(past: History, now: datetime, number: int) -> None:
@@ -54,13 +55,13 @@ def test_a_next_attempt(past: History, now: datetime, number: int) -> None:
 @pytest.mark.parametrize(
     ("past", "kind", "says"),
     [
-        (history(O.OUT_OF_RUN_TIME), O.OUT_OF_RUN_TIME, "Raise max_run"),
+        (history(O.MAX_RUNTIME_EXCEEDED), O.MAX_RUNTIME_EXCEEDED, "Raise max_run"),
         (history(O.SCRIPT_ERROR), O.SCRIPT_ERROR, "script failed"),
-        (history(O.REQUEST_ERROR), O.REQUEST_ERROR, "would not help"),
-        (history(O.STOPPED_BY_PERSON), O.STOPPED_BY_PERSON, "Clear the task"),
+        (history(O.INVALID_REQUEST), O.INVALID_REQUEST, "would not help"),
+        (history(O.STOPPED_EXTERNALLY), O.STOPPED_EXTERNALLY, "Clear the task"),
         (history(O.UNKNOWN), O.UNKNOWN, "does not know"),
-        (history(*[O.SERVICE_FAULT] * 6), O.SERVICE_FAULT, "6 times"),
-        (history(O.SERVICE_FAULT, *[O.SERVICE_FAULT] * 6, first_of_try=2), O.SERVICE_FAULT, "6 times"),
+        (history(*[O.SERVICE_ERROR] * 6), O.SERVICE_ERROR, "6 times"),
+        (history(O.SERVICE_ERROR, *[O.SERVICE_ERROR] * 6, first_of_try=2), O.SERVICE_ERROR, "6 times"),
         (history(O.NO_CAPACITY, O.SCRIPT_ERROR), O.SCRIPT_ERROR, "script failed"),
     ],
 )
@@ -104,13 +105,13 @@ def test_a_live_job_is_waited_for_until_the_time_is_up(
 
 @pytest.mark.parametrize(("status", "action"), [("InProgress", Stop), ("Stopping", Wait)])
 def test_a_job_of_a_run_that_was_started_over_is_stopped(status: str, action: type[Action]) -> None:
-    chosen = act(replace(history(None, status=status), anew=True))
+    chosen = act(replace(history(None, status=status), restart_requested=True))
     assert isinstance(chosen, action)
-    assert not isinstance(chosen, Stop) or chosen.reason == "anew"
+    assert not isinstance(chosen, Stop) or chosen.reason is StopReason.RESTART
 
 
 @pytest.mark.parametrize(
-    "past", [history(), history(O.OUR_STOP), history(O.NO_CAPACITY), history(O.SCRIPT_ERROR, first_of_try=2)]
+    "past", [history(), history(O.STOPPED_BY_OPERATOR), history(O.NO_CAPACITY), history(O.SCRIPT_ERROR, first_of_try=2)]
 )
 def test_nothing_is_created_when_the_time_is_up(past: History) -> None:
     action = act(past, limits(give_up_at=NOW))
@@ -169,7 +170,7 @@ def test_the_ladder_is_gone_round_without_a_pause_inside_a_round() -> None:
     assert [type(each) for each in actions] == [Submit, Submit, Submit, Pause, Submit, Submit, Pause]
 
 
-@pytest.mark.parametrize("outcome", [O.SERVICE_FAULT, O.OUR_STOP])
+@pytest.mark.parametrize("outcome", [O.SERVICE_ERROR, O.STOPPED_BY_OPERATOR])
 def test_the_same_rung_where_the_rung_was_not_the_reason(outcome: Outcome) -> None:
     on = limits(SPOT, OTHER)
     again = act(history(outcome, rung=OTHER), on)
@@ -240,12 +241,12 @@ def test_without_time_passing_the_loop_ends_or_pauses(on: Limits, ends: list[Out
             now = action.until
             continue
         assert isinstance(action, Submit)
-        refusals = refusals + 1 if now == NOW and outcome in (O.NO_CAPACITY, O.SERVICE_FAULT) else refusals
+        refusals = refusals + 1 if now == NOW and outcome in (O.NO_CAPACITY, O.SERVICE_ERROR) else refusals
         assert refusals <= len(on.ladder) + on.service_faults + 1
         past = History(1, (*past.attempts, attempt(action.number, outcome, rung=action.rung, ended=now)))
 
 
-@given(limits_, st.sampled_from([O.NO_CAPACITY, O.SERVICE_FAULT, O.SCRIPT_ERROR, O.UNKNOWN]))
+@given(limits_, st.sampled_from([O.NO_CAPACITY, O.SERVICE_ERROR, O.SCRIPT_ERROR, O.UNKNOWN]))
 def test_the_same_refusal_for_ever_is_bounded_or_paused(on: Limits, outcome: Outcome) -> None:
     past = History(1)
     for _ in range(len(on.ladder) + on.service_faults + 1):
@@ -280,9 +281,12 @@ A, B, C = str(SPOT), str(TWICE), str(DEMAND)
     ("outcomes", "rungs"),
     [
         ([O.NO_CAPACITY] * 6, [A, B, B, C, A, B]),
-        ([O.NO_CAPACITY_IN_TIME] * 6, [A, B, B, C, A, B]),
-        ([O.WAIT_SPENT] * 6, [A, B, B, C, A, B]),
-        ([O.NO_CAPACITY, O.OUR_STOP, O.NO_CAPACITY, O.NO_CAPACITY, O.SERVICE_FAULT, O.COMPLETED], [A, B, B, B, C, C]),
+        ([O.CAPACITY_TIMEOUT] * 6, [A, B, B, C, A, B]),
+        ([O.RUNG_TIMEOUT] * 6, [A, B, B, C, A, B]),
+        (
+            [O.NO_CAPACITY, O.STOPPED_BY_OPERATOR, O.NO_CAPACITY, O.NO_CAPACITY, O.SERVICE_ERROR, O.COMPLETED],
+            [A, B, B, B, C, C],
+        ),
         ([O.NO_CAPACITY, O.INTERRUPTED, O.INTERRUPTED, O.NO_CAPACITY, O.NO_CAPACITY, O.COMPLETED], [A, B, B, B, B, C]),
         ([O.SCRIPT_ERROR, O.COMPLETED], [A, "Fail"]),
     ],
@@ -309,7 +313,7 @@ def test_a_pause_for_a_quota_says_whose_turn_it_waits_for() -> None:
     past = History(1, (), 1, (refusal(1),))
     pause = act(past)
     assert isinstance(pause, Pause)
-    assert pause.turn == str(SPOT)
+    assert pause.quota_key == str(SPOT)
     assert NOW < pause.until <= later(seconds=15)
     come = History(1, (), 1, (replace(refusal(1), waited=True),))
     assert isinstance(act(come), Submit)
@@ -348,29 +352,29 @@ def test_a_rungs_wait_is_ours_and_a_job_that_trains_never_meets_it(
 
 def test_how_long_a_job_may_wait_goes_with_it_even_while_it_trains() -> None:
     on = limits(PATIENT, DEMAND, max_total_wait=900.0)
-    chosen = act(History(1, (attempt(1, None, rung=PATIENT, created=later(seconds=-400), worked=100.0),)), on)
+    chosen = act(History(1, (attempt(1, None, rung=PATIENT, created=later(seconds=-400), active_seconds=100.0),)), on)
     assert isinstance(chosen, Wait)
-    assert chosen.patience == 600.0
-    tired = act(History(1, (attempt(1, None, rung=PATIENT, created=later(seconds=-700), worked=100.0),)), on)
+    assert chosen.capacity_timeout == 600.0
+    tired = act(History(1, (attempt(1, None, rung=PATIENT, created=later(seconds=-700), active_seconds=100.0),)), on)
     assert isinstance(tired, Wait)
-    assert tired.patience == 300.0
+    assert tired.capacity_timeout == 300.0
 
 
 def test_all_waits_together_have_an_end_and_training_does_not_count() -> None:
     on = limits(SPOT, DEMAND, max_total_wait=1_000.0)
 
     def past(worked: float) -> History:
-        done = attempt(1, O.NO_CAPACITY_IN_TIME, created=later(seconds=-5_000), worked=worked)
+        done = attempt(1, O.CAPACITY_TIMEOUT, created=later(seconds=-5_000), active_seconds=worked)
         return History(1, (done,))
 
     assert isinstance(act(past(4_500.0), on), Submit)
     spent = act(past(3_999.0), on)
     assert isinstance(spent, Fail)
-    assert (spent.kind, "max_total_wait" in spent.why) == (O.NO_CAPACITY_IN_TIME, True)
-    stopped = History(1, (attempt(1, O.OUR_STOP, created=later(seconds=-5_000)),))
+    assert (spent.kind, "max_total_wait" in spent.why) == (O.CAPACITY_TIMEOUT, True)
+    stopped = History(1, (attempt(1, O.STOPPED_BY_OPERATOR, created=later(seconds=-5_000)),))
     after = act(stopped, on)
     assert isinstance(after, Fail)
-    assert after.kind is O.NO_CAPACITY_IN_TIME
+    assert after.kind is O.CAPACITY_TIMEOUT
 
 
 def test_as_many_jobs_as_max_attempts_and_no_more() -> None:
@@ -413,7 +417,7 @@ def test_script_errors_have_a_budget_of_their_own_and_some_codes_none(
 
 
 def test_a_job_that_is_cut_off_is_gone_on_from_within_a_total() -> None:
-    cut = {"outcome": O.OUT_OF_RUN_TIME, "training_seconds": 100}
+    cut = {"outcome": O.MAX_RUNTIME_EXCEEDED, "training_seconds": 100}
     past = History(1, tuple(attempt(number, **cut) for number in (1, 2)))  # type: ignore[arg-type]
     assert isinstance(act(past, limits(max_total_run=201.0)), Submit)
     end = act(past, limits(max_total_run=200.0))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_spot.core.durations import human, interval, seconds
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_duration_is_read(value: object, expected: int) -> None:
     [0, -5, 0.5, "", "soon", "1w", "-1h", "1h30m", True, None, [], float("nan"), float("inf"), timedelta(0)],
 )
 def test_what_is_no_duration_is_refused_by_name(value: object) -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         seconds("max_run", value)
     assert refused.value.name == "max_run"
     assert repr(value)[:20] in str(refused.value)
@@ -49,7 +49,7 @@ def test_an_interval_is_read(value: object, expected: float) -> None:
 
 @pytest.mark.parametrize("value", [0, -5, "", "abc", "30s", True, None, [], float("nan"), float("inf")])
 def test_what_is_no_interval_is_refused_by_name(value: object) -> None:
-    with pytest.raises(InvalidField, match="must be seconds, above 0") as refused:
+    with pytest.raises(InvalidParameterError, match="must be seconds, above 0") as refused:
         interval("check_interval", value)
     assert (refused.value.name, refused.value.value) == ("check_interval", value)
 

@@ -30,10 +30,10 @@ def test_an_attempt_is_read_with_all_its_marks() -> None:
     )
     assert (read.name.generation, read.number, read.name.key) == (1, 1, RUN.key)
     assert read.placement == Placement("ml.g5.xlarge", 2, True)
-    assert (read.outcome, read.live, read.interruptions) == (Outcome.OUR_STOP, False, 1)
+    assert (read.outcome, read.live, read.interruptions) == (Outcome.STOPPED_BY_OPERATOR, False, 1)
     assert (read.training_seconds, read.billable_seconds) == (100, 30)
     assert (read.created, read.ended) == (NOW, later(minutes=1))
-    assert (read.stop, read.delivered, read.begun) == (killed(2), tried(4, 5), tried(2, 3))
+    assert (read.stop, read.delivered_by, read.created_by) == (killed(2), tried(4, 5), tried(2, 3))
     assert (read.fingerprint, read.checkpoint_s3_uri) == ("image:a", "s3://bucket/checkpoints")
     assert "s3cr3t" not in repr(read)
     assert "hunter2" not in repr(read)
@@ -42,8 +42,8 @@ def test_an_attempt_is_read_with_all_its_marks() -> None:
 def test_an_attempt_is_read_without_tags() -> None:
     stopped = description(TrainingJobStatus="Stopped", SecondaryStatus="Stopped", LastModifiedTime=later(minutes=2))
     read = Attempt.from_description(stopped, {})
-    assert (read.stop, read.delivered, read.begun, read.fingerprint) == (None, None, None, "")
-    assert read.outcome is Outcome.STOPPED_BY_PERSON
+    assert (read.stop, read.delivered_by, read.created_by, read.fingerprint) == (None, None, None, "")
+    assert read.outcome is Outcome.STOPPED_EXTERNALLY
     assert read.ended == later(minutes=2)
 
 
@@ -54,7 +54,7 @@ def test_a_job_that_never_got_capacity_has_next_to_nothing() -> None:
         "SecondaryStatus": "MaxWaitTimeExceeded",
     }
     read = Attempt.from_description(bare, {})
-    assert (read.outcome, read.training_seconds, read.ended) == (Outcome.NO_CAPACITY_IN_TIME, 0, None)
+    assert (read.outcome, read.training_seconds, read.ended) == (Outcome.CAPACITY_TIMEOUT, 0, None)
     assert read.summary()["savings_percent"] is None
 
 
@@ -88,7 +88,7 @@ def test_the_summary_is_what_the_issue_says() -> None:
         "billable_seconds": 30,
         "savings_percent": 70.0,
     }
-    assert attempt(1, None).summary()["outcome"] == "in progress"
+    assert attempt(1, None).summary()["outcome"] == "in_progress"
 
 
 def test_what_counts_for_a_try() -> None:
@@ -98,7 +98,7 @@ def test_what_counts_for_a_try() -> None:
     assert History(1).last is None and History(1).of_this_try == ()
 
 
-COMPLETED, FAILED, PERSON = Outcome.COMPLETED, Outcome.SCRIPT_ERROR, Outcome.STOPPED_BY_PERSON
+COMPLETED, FAILED, PERSON = Outcome.COMPLETED, Outcome.SCRIPT_ERROR, Outcome.STOPPED_EXTERNALLY
 # Of the last attempt: how it ended, the try it was begun by, and the try its result was delivered by; the try that
 # begins; whether that is a new generation with resume=True, and with resume=False.
 TABLE: list[tuple[str, Outcome | None, tuple[int, int], tuple[int, int] | None, tuple[int, int], bool, bool]] = [
@@ -135,8 +135,10 @@ def test_which_generation_a_try_works_on(
     anew_without_resume: bool,
     resume: bool,
 ) -> None:
-    last = attempt(2, outcome, generation=3, begun=tried(*begun), delivered=tried(*delivered) if delivered else None)
-    earlier = attempt(1, Outcome.NO_CAPACITY, generation=3, begun=tried(*begun))
+    last = attempt(
+        2, outcome, generation=3, created_by=tried(*begun), delivered_by=tried(*delivered) if delivered else None
+    )
+    earlier = attempt(1, Outcome.NO_CAPACITY, generation=3, created_by=tried(*begun))
     before = attempt(9, Outcome.COMPLETED, generation=2)
     past = begin_try((last, before, earlier), tried(*now), resume=resume)
     if anew if resume else anew_without_resume:
@@ -156,12 +158,12 @@ def test_a_run_without_a_past(resume: bool) -> None:
     ("resume", "now", "anew"), [(False, (2, 3), True), (True, (2, 3), False), (False, (2, 2), False)]
 )
 def test_what_is_live_at_a_clear_that_trains_anew_ends_first(resume: bool, now: tuple[int, int], anew: bool) -> None:
-    live = attempt(2, None, generation=3, begun=tried(1, 2))
+    live = attempt(2, None, generation=3, created_by=tried(1, 2))
     past = begin_try((live,), tried(*now), resume=resume)
-    assert past.anew is anew
-    assert past.settled() is past
-    ended = replace(past, attempts=(attempt(2, Outcome.COMPLETED, generation=3, begun=tried(1, 2)),))
-    assert ended.settled() == (History(4) if anew else ended)
+    assert past.restart_requested is anew
+    assert past.next_generation_if_idle() is past
+    ended = replace(past, attempts=(attempt(2, Outcome.COMPLETED, generation=3, created_by=tried(1, 2)),))
+    assert ended.next_generation_if_idle() == (History(4) if anew else ended)
 
 
 def test_of_two_jobs_the_one_that_was_created_first_precedes() -> None:
@@ -189,7 +191,7 @@ outcomes = st.none() | st.sampled_from(Outcome)
 marks = st.none() | st.builds(tried, st.integers(1, 4), st.integers(0, 4))
 attempts_ = st.builds(
     lambda number, outcome, generation, begun, delivered: attempt(
-        number, outcome, generation=generation, begun=begun, delivered=delivered
+        number, outcome, generation=generation, created_by=begun, delivered_by=delivered
     ),
     st.integers(1, 5),
     outcomes,

@@ -8,16 +8,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from airflow_spot.core.fields import InvalidField
-from airflow_spot.core.identity import (
-    JobName,
-    RunIdentity,
-    check_s3_uri,
-    checkpoint_prefix,
-    legal_prefix,
-    name_filter,
-    short_hash,
-)
+from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, legal_prefix, name_filter, short_hash
+from airflow_spot.core.locations import check_s3_uri
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from tests.core.cases import RUN
 
 #: TrainingJobName's pattern in botocore's model.
@@ -35,7 +28,7 @@ def test_any_ids_give_a_legal_name_that_reads_back(
 ) -> None:
     try:
         prefix = legal_prefix(wanted)
-    except InvalidField:
+    except InvalidParameterError:
         assume(False)
     name = str(JobName(prefix, run.key, generation, attempt))
     assert len(name) <= 63
@@ -124,7 +117,7 @@ def test_a_legal_prefix_keeps_what_it_can(text: str, prefix: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "---", "訓練", "✓✓"])
 def test_a_name_that_cannot_be_made_legal_is_refused(text: str) -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         legal_prefix(text)
     assert refused.value.name == "TrainingJobName"
     assert repr(text) in str(refused.value)
@@ -171,7 +164,7 @@ def test_an_s3_uri_passes(uri: str) -> None:
     "uri", ["", "bucket/a", "/tmp/a", "s3:/bucket", "s3://", "s3:///a", "s3://-b/a", "https://s3/b"]
 )
 def test_what_is_no_s3_uri_is_refused_by_name(uri: str) -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         check_s3_uri("checkpoint_s3_uri", uri)
     assert refused.value.name == "checkpoint_s3_uri"
     assert repr(uri) in str(refused.value)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.fields import InvalidField
-from airflow_spot.core.ladder import Rung, apply_rung, counts_differ, is_unknown_yet, read_ladder
+from airflow_spot.core.ladder import Rung, apply_rung, counts_differ, has_templates, read_ladder
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan, SpotSettings, build_plan, check_ladder
 from tests.core.cases import RUN, tried
 from tests.core.test_plan import config, shape
@@ -80,7 +80,7 @@ def test_every_way_to_write_one() -> None:
     ],
 )
 def test_what_cannot_be_right_is_named(written: Any, field: str, says: str) -> None:
-    with pytest.raises(InvalidField, match=says) as refused:
+    with pytest.raises(InvalidParameterError, match=says) as refused:
         read_ladder(written)
     assert refused.value.name == field
 
@@ -110,14 +110,14 @@ SECRET = {"instance_type": "ml.m5.large", "environment": {"API_KEY": "s3cr3t"}}
     ],
 )
 def test_a_wrong_ladder_shows_no_environment(written: Any, shows: str) -> None:
-    with pytest.raises(InvalidField, match=shows) as refused:
+    with pytest.raises(InvalidParameterError, match=shows) as refused:
         read_ladder(written)
     assert "s3cr3t" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_what_is_laid_over_the_config_is_refused_without_its_value() -> None:
     wrong = {"instance_type": "ml.m5.large", "hyperparameters": {"password": ["s3cr3t"]}}
-    with pytest.raises(InvalidField, match=r"HyperParameters\.password: must be text") as refused:
+    with pytest.raises(InvalidParameterError, match=r"HyperParameters\.password: must be text") as refused:
         plan([wrong])
     assert "s3cr3t" not in str(refused.value)
 
@@ -198,7 +198,7 @@ def test_subnets_need_security_groups_from_somewhere() -> None:
     given = {**REQUEST, "VpcConfig": {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}
     kept = on(Rung("ml.m5.large", subnets=["subnet-2"]), given)
     assert kept["VpcConfig"] == {"Subnets": ["subnet-2"], "SecurityGroupIds": ["sg-1"]}
-    with pytest.raises(InvalidField, match="name both"):
+    with pytest.raises(InvalidParameterError, match="name both"):
         on(Rung("ml.m5.large", subnets=["subnet-2"]))
 
 
@@ -226,7 +226,7 @@ def test_each_attempt_is_created_as_its_rung_says_and_is_the_same_training() -> 
 
 
 def test_a_rung_that_cannot_be_right_is_met_before_the_first_call() -> None:
-    with pytest.raises(InvalidField, match=r"ladder\[1\]: ResourceConfig.VolumeSizeInGB"):
+    with pytest.raises(InvalidParameterError, match=r"ladder\[1\]: ResourceConfig.VolumeSizeInGB"):
         build_plan(
             config(ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 20}),
             SpotSettings(ladder=["ml.m5.large", {"instance_type": "ml.m5.large", "volume_size": 10**9}]),
@@ -254,15 +254,15 @@ def test_a_config_needs_no_instance_type_beside_a_ladder() -> None:
 
 @pytest.mark.parametrize("written", ["{{ var.json.ladder }}", [Rung("{{ params.type }}")], ["{{ params.type }}"]])
 def test_a_template_is_left_until_the_task_runs(written: Any) -> None:
-    assert is_unknown_yet(written)
+    assert has_templates(written)
     check_ladder(written)
 
 
 def test_what_is_known_is_checked_when_the_dag_is_parsed() -> None:
-    with pytest.raises(InvalidField, match=r"begin with ml\."):
+    with pytest.raises(InvalidParameterError, match=r"begin with ml\."):
         check_ladder(["m5.large"])
     check_ladder(None)
-    assert not is_unknown_yet([Rung("ml.m5.large", wait=timedelta(minutes=1))])
+    assert not has_templates([Rung("ml.m5.large", wait=timedelta(minutes=1))])
 
 
 anything = st.recursive(
@@ -279,7 +279,7 @@ anything = st.recursive(
 def test_whatever_comes_in_is_read_or_refused(written: list[Any]) -> None:
     try:
         ladder = read_ladder(written)
-    except InvalidField:
+    except InvalidParameterError:
         return
     assert len({str(rung) for rung in ladder}) == len(ladder) == len(written)
     assert read_ladder(ladder) == ladder

@@ -21,7 +21,7 @@ from airflow_spot.core.marks import StopMark, TryMark
 from airflow_spot.core.outcomes import Outcome
 from tests.core.cases import NOW, RUN, SPOT, attempt
 
-ENDS = [outcome for outcome in Outcome if outcome is not Outcome.OUR_STOP]
+ENDS = [outcome for outcome in Outcome if outcome is not Outcome.STOPPED_BY_OPERATOR]
 
 
 @dataclass(eq=False)
@@ -116,7 +116,7 @@ class Run(RuleBasedStateMachine):
             assert not self.live
             if not crash:
                 name = action.attempt.job_name
-                self.jobs[name] = replace(self.jobs[name], delivered=worker.this_try)
+                self.jobs[name] = replace(self.jobs[name], delivered_by=worker.this_try)
                 self.delivered.append(name)
             self.workers.remove(worker)
         elif isinstance(action, Fail):
@@ -131,7 +131,7 @@ class Run(RuleBasedStateMachine):
         name = _name(worker.history.generation, action.number)
         if name not in self.jobs:
             self.jobs[name] = attempt(
-                action.number, None, generation=worker.history.generation, begun=worker.this_try, rung=action.rung
+                action.number, None, generation=worker.history.generation, created_by=worker.this_try, rung=action.rung
             )
             self.created.append(name)
         elif not self.jobs[name].live:
@@ -145,8 +145,8 @@ class Run(RuleBasedStateMachine):
     @rule(outcome=st.sampled_from(ENDS))
     def a_job_ends(self, outcome: Outcome) -> None:
         name = self.live[0]
-        if self.jobs[name].stop is not None and outcome is Outcome.STOPPED_BY_PERSON:
-            outcome = Outcome.OUR_STOP
+        if self.jobs[name].stop is not None and outcome is Outcome.STOPPED_EXTERNALLY:
+            outcome = Outcome.STOPPED_BY_OPERATOR
         self.end(name, outcome)
 
     @precondition(lambda self: self.live)
@@ -154,7 +154,7 @@ class Run(RuleBasedStateMachine):
     def a_job_is_killed_by_us(self) -> None:
         name = self.live[0]
         self.jobs[name] = replace(self.jobs[name], stop=StopMark("killed", self.this_try.number))
-        self.end(name, Outcome.OUR_STOP)
+        self.end(name, Outcome.STOPPED_BY_OPERATOR)
 
     @rule(seconds=st.sampled_from([1, 30, 1_000]))
     def time_passes(self, seconds: int) -> None:

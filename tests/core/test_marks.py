@@ -89,7 +89,7 @@ def test_what_is_no_stop_reads_as_none(text: str | None) -> None:
     ],
 )
 def test_a_person_is_told_from_a_retry(earlier: tuple[int, int], now: tuple[int, int], anew: bool) -> None:
-    assert TryMark(*now).begins_anew(TryMark(*earlier)) is anew
+    assert TryMark(*now).is_restart_since(TryMark(*earlier)) is anew
 
 
 def test_a_run_is_in_the_tags() -> None:
@@ -200,5 +200,5 @@ def test_a_fingerprint_of_another_kind_differs_without_harm(other: str) -> None:
 @pytest.mark.parametrize(("started", "anew"), [(later(seconds=1), True), (later(seconds=-1), False), (None, True)])
 def test_a_database_that_was_restored_is_no_dag_run_that_was_made_again(started: datetime | None, anew: bool) -> None:
     """In both the numbers start over; the DAG run that began before the job ended is the one that it was of."""
-    assert TryMark(1, 2, started).begins_anew(TryMark(2, 2), NOW) is anew
+    assert TryMark(1, 2, started).is_restart_since(TryMark(2, 2), NOW) is anew
     assert TryMark(1, 2, started) == TryMark(1, 2)

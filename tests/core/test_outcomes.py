@@ -21,20 +21,20 @@ CAPACITY = (
     [
         ("Completed", "Completed", None, False, Outcome.COMPLETED),
         ("Completed", "Completed", None, True, Outcome.COMPLETED),  # it ended before our stop reached it
-        ("Stopped", "MaxWaitTimeExceeded", None, False, Outcome.NO_CAPACITY_IN_TIME),
-        ("Stopped", "MaxRuntimeExceeded", None, False, Outcome.OUT_OF_RUN_TIME),
-        ("Stopped", "Stopped", None, False, Outcome.STOPPED_BY_PERSON),
-        ("Stopped", "Stopped", None, True, Outcome.OUR_STOP),
-        ("Stopped", "Stopped", CAPACITY, False, Outcome.STOPPED_BY_PERSON),
+        ("Stopped", "MaxWaitTimeExceeded", None, False, Outcome.CAPACITY_TIMEOUT),
+        ("Stopped", "MaxRuntimeExceeded", None, False, Outcome.MAX_RUNTIME_EXCEEDED),
+        ("Stopped", "Stopped", None, False, Outcome.STOPPED_EXTERNALLY),
+        ("Stopped", "Stopped", None, True, Outcome.STOPPED_BY_OPERATOR),
+        ("Stopped", "Stopped", CAPACITY, False, Outcome.STOPPED_EXTERNALLY),
         ("Failed", "Failed", CAPACITY, False, Outcome.NO_CAPACITY),
         ("Failed", "Failed", "Insufficient capacity for ml.p4d.24xlarge", False, Outcome.NO_CAPACITY),
         ("Failed", "Failed", "InsufficientCapacityError: none left", False, Outcome.NO_CAPACITY),
-        ("Failed", "Failed", "InternalServerError: We encountered an internal error.", False, Outcome.SERVICE_FAULT),
+        ("Failed", "Failed", "InternalServerError: We encountered an internal error.", False, Outcome.SERVICE_ERROR),
         ("Failed", "Failed", "AlgorithmError: Exit Code: 1", False, Outcome.SCRIPT_ERROR),
         ("Failed", "Failed", "AlgorithmError: , exit code: 137", True, Outcome.SCRIPT_ERROR),
         ("Failed", "Failed", "AlgorithmError: CapacityError: insufficient capacity", False, Outcome.SCRIPT_ERROR),
         ("Failed", "Failed", "AlgorithmError: InternalServerError: ClientError", False, Outcome.SCRIPT_ERROR),
-        ("Failed", "Failed", "ClientError: Data download failed: 403", False, Outcome.REQUEST_ERROR),
+        ("Failed", "Failed", "ClientError: Data download failed: 403", False, Outcome.INVALID_REQUEST),
         ("Failed", "Failed", "Something new: went wrong", False, Outcome.UNKNOWN),
         ("Failed", "Failed", "", False, Outcome.UNKNOWN),
         ("Failed", "Failed", None, False, Outcome.UNKNOWN),
@@ -84,9 +84,9 @@ def test_only_a_completed_job_is_completed_and_a_stop_is_ours_only_with_our_mark
 ) -> None:
     outcome = classify(description, stop_reason="killed" if ours else None)
     assert (outcome is Outcome.COMPLETED) == (description.get("TrainingJobStatus") == "Completed")
-    if outcome is Outcome.OUR_STOP:
+    if outcome is Outcome.STOPPED_BY_OPERATOR:
         assert ours
-    if outcome is Outcome.STOPPED_BY_PERSON:
+    if outcome is Outcome.STOPPED_EXTERNALLY:
         assert not ours
 
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from airflow_spot.core.fields import InvalidField, Shape
 from airflow_spot.core.identity import legal_prefix
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan, SpotSettings, apply_settings, build_plan
+from airflow_spot.core.request_schema import Shape
 from tests.core.cases import RUN, SPOT, of, structure, tried
 
 DAY = 86_400
@@ -256,7 +257,7 @@ def test_the_default_wait_is_a_day_more_and_never_too_long(max_run: int, max_wai
 def test_what_cannot_be_right_is_refused(
     settings: dict[str, Any], fields: dict[str, Any], field: str, value: str, fix: str
 ) -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         plan(SpotSettings(**settings), **fields)
     assert refused.value.name == field
     assert value in str(refused.value)
@@ -279,7 +280,7 @@ def test_the_most_that_fits_passes() -> None:
 def test_any_name_that_holds_something_is_planned(name: str) -> None:
     try:
         legal_prefix(name)
-    except InvalidField:
+    except InvalidParameterError:
         assume(False)
     assert plan(TrainingJobName=name).job_name(1, 1).endswith(f"-afspot-{RUN.key}-1-1")
 
@@ -332,6 +333,6 @@ def test_instance_groups_make_a_rung() -> None:
 
 
 def test_the_error_of_a_secret_field_keeps_the_secret() -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         plan(HyperParameters={"password": ["hunter2"]})
     assert "hunter2" not in str(refused.value)

@@ -27,7 +27,7 @@ def test_the_result_is_what_the_issue_says() -> None:
     past = History(
         3,
         (
-            attempt(1, Outcome.NO_CAPACITY_IN_TIME, training_seconds=100, billable_seconds=50, interruptions=1),
+            attempt(1, Outcome.CAPACITY_TIMEOUT, training_seconds=100, billable_seconds=50, interruptions=1),
             Attempt.from_description(said, {}),
         ),
     )

@@ -12,7 +12,7 @@ from airflow_spot.core.identity import JobName
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError
-from airflow_spot.hooks.training import CreateRefused
+from airflow_spot.hooks.training import CreateRefusedError
 from tests.core.cases import RUN, SPOT, tried
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
 
@@ -104,7 +104,7 @@ def test_the_marks_come_with_the_attempts(hook: DictionaryHook, service: Diction
     )
     (attempt,) = hook.attempts(PLAN)
     assert attempt.stop == StopMark("killed", 2)
-    assert attempt.begun == tried(1, 0)
+    assert attempt.created_by == tried(1, 0)
 
 
 def test_a_job_is_created_once_and_attached_to_afterwards(hook: DictionaryHook, service: DictionarySageMaker) -> None:
@@ -138,7 +138,7 @@ def test_a_users_own_tags_are_not_dropped_in_silence(hook: DictionaryHook, servi
 
 def test_a_strangers_job_of_our_name_is_left_alone(hook: DictionaryHook, service: DictionarySageMaker) -> None:
     service.put(PLAN.job_name(1, 1))
-    with pytest.raises(RequestError, match="not of this run"):
+    with pytest.raises(RequestError, match="already used outside this run"):
         hook.submit(PLAN.request_for(1, 1, SPOT, tried(1, 0)), RUN.key)
     assert service.calls == ["CreateTrainingJob", "DescribeTrainingJob"]
 
@@ -154,7 +154,7 @@ ECHO = (
     [
         ("ValidationException", RequestError),
         ("AccessDeniedException", RequestError),
-        ("ResourceLimitExceeded", CreateRefused),
+        ("ResourceLimitExceeded", CreateRefusedError),
     ],
 )
 def test_what_sagemaker_repeats_of_the_request_is_not_told(

@@ -12,12 +12,12 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_spot.aws import retrying as patience
-from airflow_spot.aws.retrying import PatientClient
+from airflow_spot.aws.retrying import RetryingClient
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.compat.sdk import AirflowTaskTimeout
-from airflow_spot.core.fields import Shape
 from airflow_spot.core.marks import StopMark
-from airflow_spot.errors import RequestError, RunKilled, SpotTimeout, SpotTrainingError
+from airflow_spot.core.request_schema import Shape
+from airflow_spot.errors import RequestError, RunKilledError, RunTimeoutError, SpotTrainingError
 from airflow_spot.hooks import training as hooks
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from tests.support.requests import stock_config
@@ -39,8 +39,8 @@ class Hook(DictionaryHook):
     def client(self) -> Any:
         return self._patient or self.service
 
-    def be_patient(self, sleep: Any, deadline: float | None) -> None:
-        self._patient = PatientClient(lambda fresh: self.service, sleep, self.log, deadline=deadline)
+    def enable_retries(self, sleep: Any, deadline: float | None) -> None:
+        self._patient = RetryingClient(lambda fresh: self.service, sleep, self.log, deadline=deadline)
 
     def check_training_config(self, training_config: dict[str, Any]) -> None:
         """There is no S3 beside the dictionary."""
@@ -100,10 +100,12 @@ def deferred(service: DictionarySageMaker, this: TaskInstance, **parameters: Any
     return wait.value.trigger
 
 
-def resume(made: SageMakerSpotTrainingOperator, this: TaskInstance, trigger: Any, status: str = "due") -> Any:
+def resume(made: SageMakerSpotTrainingOperator, this: TaskInstance, trigger: Any, status: str = "timeout") -> Any:
     """Go on in a new worker, after the trigger fired."""
     context: Any = {"ti": this}
-    return made.execute_complete(context, {"status": status, "job_name": trigger.job_name, "carry": trigger.carry})
+    return made.execute_complete(
+        context, {"status": status, "job_name": trigger.job_name, "run_state": trigger.run_state}
+    )
 
 
 def mark(service: DictionarySageMaker, name: str) -> StopMark | None:
@@ -115,7 +117,7 @@ def mark(service: DictionarySageMaker, name: str) -> StopMark | None:
 
 def test_a_config_that_broke_while_a_job_trains_stops_it_and_says_so(service: DictionarySageMaker) -> None:
     trigger = deferred(service, ti(retries=3))
-    with pytest.raises(RequestError, match=f"no-uri.*{trigger.job_name} was told to stop") as failed:
+    with pytest.raises(RequestError, match=f"no-uri.*{trigger.job_name} was stopped") as failed:
         resume(edited(service), ti(retries=3), trigger)
     assert "Nothing was sent" not in str(failed.value)
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
@@ -125,7 +127,7 @@ def test_a_config_that_broke_while_a_job_trains_stops_it_and_says_so(service: Di
 def test_a_retry_whose_config_is_wrong_stops_the_job_of_the_try_before(service: DictionarySageMaker) -> None:
     name = deferred(service, ti(1, 3)).job_name
     context: Any = {"ti": ti(2, 3)}
-    with pytest.raises(RequestError, match=f"resume is 'maybe'.*{name} was told to stop"):
+    with pytest.raises(RequestError, match=f"resume is 'maybe'.*{name} was stopped"):
         operator(service, resume="maybe").execute(context)
     assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
     assert service.tags_of(name)["airflow-spot:owner"] == "2"
@@ -136,7 +138,7 @@ def test_a_wrong_time_limit_of_a_retry_stops_the_job_as_well(service: Dictionary
     made = operator(service)
     made.max_ingestion_time = 0
     context: Any = {"ti": ti(2, 3)}
-    with pytest.raises(RequestError, match=f"max_ingestion_time.*{name} was told to stop"):
+    with pytest.raises(RequestError, match=f"max_ingestion_time.*{name} was stopped"):
         made.execute(context)
     assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
 
@@ -145,7 +147,7 @@ def test_the_job_is_found_where_it_may_not_be_listed(service: DictionarySageMake
     service.denied = {"ListTrainingJobs"}
     name = deferred(service, ti(1, 3)).job_name
     context: Any = {"ti": ti(2, 3)}
-    with pytest.raises(RequestError, match=f"{name} was told to stop"):
+    with pytest.raises(RequestError, match=f"{name} was stopped"):
         edited(service).execute(context)
 
 
@@ -153,10 +155,10 @@ def test_a_broken_config_leaves_a_job_that_may_run_on_and_names_it(
     service: DictionarySageMaker, said: list[str]
 ) -> None:
     trigger = deferred(service, ti(retries=3), stop_on_kill=False)
-    with pytest.raises(RequestError, match=f"{trigger.job_name} runs on, as stop_on_kill=False asks"):
+    with pytest.raises(RequestError, match=f"{trigger.job_name} keeps running \\(stop_on_kill=False\\)"):
         resume(edited(service, stop_on_kill=False), ti(retries=3), trigger)
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "InProgress"
-    assert any(f"{trigger.job_name} runs on" in line for line in said)
+    assert any(f"Leaving training job {trigger.job_name} running (stop_on_kill=False" in line for line in said)
 
 
 def test_a_broken_config_leaves_a_later_trys_job_alone(service: DictionarySageMaker) -> None:
@@ -164,7 +166,7 @@ def test_a_broken_config_leaves_a_later_trys_job_alone(service: DictionarySageMa
     with pytest.raises(TaskDeferred):
         context: Any = {"ti": ti(2, 3)}
         operator(service).execute(context)
-    with pytest.raises(RequestError, match="not stopped: try 2 waits for it now"):
+    with pytest.raises(RequestError, match="not stopped: it is owned by newer try 2"):
         resume(edited(service), ti(1, 3), trigger)
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "InProgress"
 
@@ -186,7 +188,7 @@ def test_a_broken_config_says_what_came_of_a_job_that_ended(service: DictionaryS
     trigger = deferred(service, ti())
     service.put(trigger.job_name, "Completed", "Completed")
     with pytest.raises(RequestError, match=f"{trigger.job_name} has ended: completed"):
-        resume(edited(service), ti(), trigger, "ended")
+        resume(edited(service), ti(), trigger, "terminal")
 
 
 def test_a_broken_config_of_a_run_without_a_job_sent_nothing(service: DictionarySageMaker) -> None:
@@ -210,7 +212,7 @@ def test_a_role_that_cannot_be_looked_up_ends_the_job_or_leaves_it_to_the_next_t
         resume(operator(service), ti(retries=retries), trigger)
     stopped = service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
     assert stopped is (retries == 0)
-    assert any(f"{trigger.job_name} runs on; the next try attaches" in line for line in said) is (retries == 1)
+    assert any(f"{trigger.job_name} keeps running; the next try attaches" in line for line in said) is (retries == 1)
 
 
 def test_a_role_is_looked_up_until_iam_answers(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,13 +234,13 @@ def test_a_task_that_is_killed_while_it_prepares_stops_its_job(
     trigger = deferred(service, ti(1, 3))
     made = operator(service)
     monkeypatch.setattr(Hook, "expand_role", lambda self, role: (made.on_kill(), role)[1])
-    with pytest.raises(RunKilled):
+    with pytest.raises(RunKilledError):
         resume(made, ti(1, 3), trigger)
     assert str(mark(service, trigger.job_name)) == "killed 1"
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
     service.put(trigger.job_name, "InProgress")
     context: Any = {"ti": ti(2, 3)}
-    with pytest.raises(RunKilled):
+    with pytest.raises(RunKilledError):
         made.execute(context)
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
 
@@ -250,7 +252,7 @@ def test_a_stop_at_the_deadline_is_repeated_until_sagemaker_answers(
     service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trigger = deferred(service, ti(), max_ingestion_time=1)
-    time.sleep(max(0.0, trigger.carry["give_up_at"] - time.time()))
+    time.sleep(max(0.0, trigger.run_state["give_up_at"] - time.time()))
     stop, refusals = service.stop_training_job, [error("ThrottlingException", "Rate exceeded", "StopTrainingJob")] * 3
 
     def throttled(TrainingJobName: str) -> None:
@@ -263,13 +265,13 @@ def test_a_stop_at_the_deadline_is_repeated_until_sagemaker_answers(
         resume(operator(service), ti(), trigger)
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
     service.put(trigger.job_name, "Stopped", "Stopped")
-    with pytest.raises(SpotTimeout):
-        resume(operator(service), ti(), trigger, "ended")
+    with pytest.raises(RunTimeoutError):
+        resume(operator(service), ti(), trigger, "terminal")
 
 
 def test_a_stop_that_is_not_permitted_is_told_and_leaves_no_mark(service: DictionarySageMaker, said: list[str]) -> None:
     trigger = deferred(service, ti(), max_ingestion_time=1)
-    time.sleep(max(0.0, trigger.carry["give_up_at"] - time.time()))
+    time.sleep(max(0.0, trigger.run_state["give_up_at"] - time.time()))
     service.denied = {"StopTrainingJob"}
     with pytest.raises(RequestError, match=f"sagemaker:StopTrainingJob.*{trigger.job_name} could not be stopped"):
         resume(operator(service), ti(), trigger)
@@ -289,7 +291,7 @@ def test_a_timeout_stays_one_where_the_stop_fails(
         service.denied = denied
         raise AirflowTaskTimeout("Timeout")
 
-    monkeypatch.setattr("airflow_spot.runs.controller.nap", sleep)
+    monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", sleep)
     context: Any = {"ti": ti()}
     with pytest.raises(AirflowTaskTimeout):
         made.execute(context)
@@ -308,9 +310,9 @@ def test_a_kill_whose_stop_failed_is_made_up_for_by_the_task_itself(
         service.denied = set()
         check_alive()
 
-    monkeypatch.setattr("airflow_spot.runs.controller.nap", killed)
+    monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", killed)
     context: Any = {"ti": ti(1, 3)}
-    with pytest.raises(RunKilled):
+    with pytest.raises(RunKilledError):
         made.execute(context)
     (name,) = service.live()
     assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
@@ -343,11 +345,11 @@ def test_a_job_that_does_not_show_in_time_is_stopped_or_left_to_the_next_try(sai
     service = Shy()
     service.looks = 6
     context: Any = {"ti": ti(retries=retries)}
-    with pytest.raises(SpotTrainingError, match="cannot be found"):
+    with pytest.raises(SpotTrainingError, match="does not find it"):
         operator(service).execute(context)
     (name,) = service.live()
     assert (service.jobs[name]["TrainingJobStatus"] == "Stopping") is (retries == 0)
-    assert any(f"{name} runs on; the next try attaches" in line for line in said) is (retries == 1)
+    assert any(f"{name} keeps running; the next try attaches" in line for line in said) is (retries == 1)
 
 
 def test_a_strangers_job_of_our_name_is_not_stopped() -> None:
@@ -356,7 +358,7 @@ def test_a_strangers_job_of_our_name_is_not_stopped() -> None:
     service.put(name, Environment={})
     service.unlisted = service.looks = 1  # seen only once the create is refused
     context: Any = {"ti": ti()}
-    with pytest.raises(RequestError, match="not of this run"):
+    with pytest.raises(RequestError, match="already used outside this run"):
         operator(service).execute(context)
     assert service.jobs[name]["TrainingJobStatus"] == "InProgress"
 

@@ -72,7 +72,7 @@ def test_sagemakers_own_fault_is_tried_again_on_the_same_rung(
     with meanwhile(local, ti, local.crash):
         result = run_task(operator, ti)
     ended = [(each["instance_type"], each["outcome"]) for each in result["Spot"]["attempts"]]
-    assert ended == [("ml.m5.xlarge", "service fault"), ("ml.m5.xlarge", "completed")]
+    assert ended == [("ml.m5.xlarge", "service_error"), ("ml.m5.xlarge", "completed")]
     assert of_run(local, ti)[0]["FailureReason"].startswith("InternalServerError")
 
 

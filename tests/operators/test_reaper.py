@@ -10,9 +10,9 @@ import pytest
 
 from airflow_spot import config
 from airflow_spot.compat import task_states as compat_states
-from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.orphans import TaskState
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.errors import SpotTrainingError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.reaper import SageMakerSpotReaperOperator
@@ -85,6 +85,6 @@ def test_one_that_cannot_be_stopped_fails_the_task_after_the_others(
 
 @pytest.mark.parametrize(("argument", "value"), [("grace", "soon"), ("stop", "perhaps")])
 def test_a_literal_is_met_at_construction(argument: str, value: str) -> None:
-    with pytest.raises(InvalidField, match=argument):
+    with pytest.raises(InvalidParameterError, match=argument):
         SageMakerSpotReaperOperator(task_id="t", **{argument: value})
     SageMakerSpotReaperOperator(task_id="t", **{argument: "{{ params.x }}"})

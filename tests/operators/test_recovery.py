@@ -11,9 +11,9 @@ import pytest
 from airflow_spot.aws import retrying as patience
 from airflow_spot.core import decide
 from airflow_spot.core.ladder import Rung
-from airflow_spot.core.walk import pause_ends
 from airflow_spot.errors import QuotaError, RequestError, ScriptError, SpotCapacityError
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.policies.ladder import backoff_until
 from tests.support.sagemaker import error
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.local_sagemaker(market=MARKET)
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        decide, "pause_ends", lambda key, last, again, base, cap: pause_ends(key, last, again, 1.0, 5.0)
+        decide, "backoff_until", lambda key, last, again, base, cap: backoff_until(key, last, again, 1.0, 5.0)
     )
     monkeypatch.setattr(patience, "PAUSES", (0.2, 1.0))
 
@@ -46,7 +46,7 @@ def test_down_the_ladder_to_on_demand_with_one_checkpoint(task: Task, ti: TaskIn
     assert places(result) == [
         ("ml.c5.xlarge", True, "no capacity"),
         ("ml.c5.xlarge", True, "no capacity"),
-        ("ml.c5.2xlarge", True, "rung's wait spent"),
+        ("ml.c5.2xlarge", True, "rung_timeout"),
         ("ml.m5.large", False, "completed"),
     ]
     assert result["Training"]["CheckpointConfig"]["S3Uri"] == result["Spot"]["checkpoint_s3_uri"]
@@ -82,7 +82,7 @@ def test_a_script_error_is_tried_again_as_often_as_asked(sync_task: Task, ti: Ta
     with pytest.raises(ScriptError, match="failed 2 times"):
         run_task(sync_task.operator(script_error_retries=1, **parameters), ti)
     result = run_task(sync_task.operator(script_error_retries=1, retry_exit_codes=[7], **parameters), once)
-    assert [outcome for _, _, outcome in places(result)] == ["script error", "script error", "completed"]
+    assert [outcome for _, _, outcome in places(result)] == ["script_error", "script_error", "completed"]
 
 
 @pytest.mark.parametrize(

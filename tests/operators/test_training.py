@@ -14,7 +14,13 @@ import pytest
 from airflow_spot.config import namespace
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.marks import TAG_DELIVERED, TAG_OWNER, TAG_STOP, tag_map
-from airflow_spot.errors import OutOfRunTime, RequestError, ScriptError, SpotTimeout, StoppedByUser
+from airflow_spot.errors import (
+    MaxRuntimeExceededError,
+    RequestError,
+    RunTimeoutError,
+    ScriptError,
+    StoppedExternallyError,
+)
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from tests.support.requests import stock_config
@@ -132,7 +138,7 @@ def test_no_capacity_in_time_is_a_new_attempt_from_the_same_checkpoint(
     operator = task.operator(instance_type=instance_type, steps=30, seconds=0.1, max_run=6, max_wait=6)
     result = run_task(operator, ti)
     first, *rest = result["Spot"]["attempts"]
-    assert first["outcome"] == "no capacity in time"
+    assert first["outcome"] == "capacity_timeout"
     assert rest[-1]["outcome"] == "completed"
     assert [JobName.parse(a["job_name"]).attempt for a in (first, *rest)] == list(range(1, len(rest) + 2))  # type: ignore[union-attr]
     starts = [
@@ -183,7 +189,7 @@ def test_a_script_error_fails_with_its_reason(local: LocalSageMaker, task: Task,
     assert "something is about to go wrong" in str(error.value)
     # The next try goes on from the checkpoint, in a new job of the same run.
     result = run_task(task.operator(), ti.retried())
-    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["script error", "completed"]
+    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["script_error", "completed"]
     assert "starting after step 2" in output(local, result["Training"]["TrainingJobName"])
 
 
@@ -193,19 +199,19 @@ def test_a_persons_stop_fails_at_once_and_a_clear_goes_on(local: LocalSageMaker,
     wait_for(local, lambda: any("step 3" in line for line in output(local, name)), "three steps")
     local.client("sagemaker").stop_training_job(TrainingJobName=name)
     thread.join(60)
-    assert isinstance(results[0], StoppedByUser)
+    assert isinstance(results[0], StoppedExternallyError)
     result = run_task(task.operator(steps=10), ti.cleared())
     assert result["Spot"]["generation"] == 1
-    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["stopped by a person", "completed"]
+    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["stopped_externally", "completed"]
 
 
 def test_out_of_run_time(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
-    with pytest.raises(OutOfRunTime, match="Raise max_run"):
+    with pytest.raises(MaxRuntimeExceededError, match="Raise max_run"):
         run_task(task.operator(steps=100, seconds=0.1, max_run=2), ti)
 
 
 def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
-    with pytest.raises(SpotTimeout):
+    with pytest.raises(RunTimeoutError):
         run_task(task.operator(steps=1000, seconds=0.1, max_ingestion_time=8), ti)
     (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "Stopped"
@@ -213,7 +219,7 @@ def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskIns
 
 
 def test_time_is_up_and_the_job_may_run_on(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
-    with pytest.raises(SpotTimeout, match="runs on, as stop_on_kill=False asks"):
+    with pytest.raises(RunTimeoutError, match="keeps running \\(stop_on_kill=False\\)"):
         run_task(sync_task.operator(steps=1000, seconds=0.1, max_ingestion_time=8, stop_on_kill=False), ti)
     (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "InProgress"
@@ -228,7 +234,7 @@ def test_on_kill_stops_the_job_and_a_retry_goes_on(local: LocalSageMaker, sync_t
     thread.join(30)
     assert "killed" in str(results[0])
     result = run_task(sync_task.operator(steps=10), ti.retried())
-    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["our stop", "completed"]
+    assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["stopped_by_operator", "completed"]
 
 
 def test_on_kill_of_a_superseded_try_leaves_the_job(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
@@ -265,11 +271,11 @@ def test_an_unexpected_error_leaves_a_job_only_to_the_next_try(
     assert isinstance(results[0], RuntimeError)
     client = local.client("sagemaker")
 
-    def settled() -> bool:
+    def is_settled() -> bool:
         found: str = client.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
         return found == status
 
-    wait_for(local, settled, f"the job to be {status}")
+    wait_for(local, is_settled, f"the job to be {status}")
 
 
 def test_a_dag_run_made_again_owns_the_job_that_it_finds(

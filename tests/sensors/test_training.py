@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSkipException
 
-from airflow_spot.errors import RequestError, ScriptError, StoppedByUser
+from airflow_spot.errors import RequestError, ScriptError, StoppedExternallyError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
@@ -64,7 +64,7 @@ def test_a_failed_job_is_a_typed_error(sync_task: Task, ti: TaskInstance, deferr
 def test_a_stopped_job_is_a_failure(local: LocalSageMaker, sync_task: Task, ti: TaskInstance, deferrable: bool) -> None:
     name = start(sync_task, ti, steps=100, seconds=0.1)
     local.client("sagemaker").stop_training_job(TrainingJobName=name)
-    with pytest.raises(StoppedByUser):
+    with pytest.raises(StoppedExternallyError):
         run_task(sensor(name, deferrable=deferrable), ti)
 
 

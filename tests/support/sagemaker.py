@@ -152,7 +152,7 @@ class DictionaryHook(SageMakerSpotTrainingHook):
         """The dictionary."""
         return self.service
 
-    def be_patient(self, *_: Any, **__: Any) -> None:
+    def enable_retries(self, *_: Any, **__: Any) -> None:
         """Nothing: the dictionary answers at once, or is meant not to."""
 
     def get_client_type(self, *_: Any, **__: Any) -> Any:

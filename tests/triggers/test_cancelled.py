@@ -15,7 +15,7 @@ from asgiref.sync import async_to_sync
 
 from airflow_spot.compat import triggers as compat_triggers
 from airflow_spot.triggers import cancelled, training
-from airflow_spot.triggers.sources import HookService
+from airflow_spot.triggers.sources import SageMakerSource
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 
@@ -42,7 +42,7 @@ def _below_3_3(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def use(trigger: SageMakerSpotTrainingTrigger, hook: Any) -> None:
     """Have a trigger look and stop with a hook of ours."""
-    watched = HookService()
+    watched = SageMakerSource()
     watched._hook = hook
     trigger._connect = lambda: hook  # type: ignore[method-assign]
     trigger._service = lambda: watched  # type: ignore[method-assign]
@@ -211,7 +211,7 @@ def test_a_triggerer_is_not_held_up_for_long() -> None:
             lambda: "failed" if never.wait(LIMIT) else None,
             lambda: stopped.append(1),
             logging.getLogger(__name__),
-            patience=0.05,
+            timeout=0.05,
         )
         assert stopped == []
         never.set()  # else the executor's thread would be waited for

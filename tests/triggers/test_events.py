@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import RunIdentity
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
@@ -32,7 +32,7 @@ def test_the_end_of_a_job_is_heard_of(local: LocalSageMaker, bucket: str) -> Non
     name = start_ours(jobs, RunIdentity("n", "d", uuid.uuid4().hex, "t"), script=script)
     trigger = SageMakerSpotTrainingTrigger(job_name=name, poll_interval=600, events_queue_url=queue)
     begun = time.monotonic()
-    assert asyncio.run(asyncio.wait_for(fired(trigger), 120))["status"] == "ended"
+    assert asyncio.run(asyncio.wait_for(fired(trigger), 120))["status"] == "terminal"
     # Its first look is a few seconds after the beginning, the next one ten minutes later.
     assert time.monotonic() - begun > 8
     looks = [
@@ -43,5 +43,5 @@ def test_the_end_of_a_job_is_heard_of(local: LocalSageMaker, bucket: str) -> Non
 
 @pytest.mark.parametrize("value", ["airflow-spot-events", "arn:aws:sqs:us-east-1:123456789012:events", 7])
 def test_what_is_no_url_is_met_at_once(value: Any) -> None:
-    with pytest.raises(InvalidField, match="events_queue_url"):
+    with pytest.raises(InvalidParameterError, match="events_queue_url"):
         SageMakerSpotTrainingOperator(task_id="t", config={}, events_queue_url=value)

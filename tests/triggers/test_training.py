@@ -14,14 +14,14 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from airflow_spot.triggers import training
-from airflow_spot.triggers.sources import HookService
+from airflow_spot.triggers.sources import SageMakerSource
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 from airflow_spot.watch import pace, watcher
 from airflow_spot.watch.registry import WATCHERS
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
 
 JOB = "train-afspot-abcdefghij-1-1"
-CARRY = {"job_name": JOB, "generation": 1, "first_of_try": 1, "give_up_at": None}
+RUN_STATE = {"job_name": JOB, "generation": 1, "first_of_try": 1, "give_up_at": None}
 FOREVER = 30.0
 
 
@@ -56,9 +56,9 @@ class ScriptedHook(DictionaryHook):
 
 def trigger(hook: Any, **more: Any) -> SageMakerSpotTrainingTrigger:
     """A trigger that waits for the job with a hook of ours."""
-    made = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "carry": CARRY, "poll_interval": 0.001, **more})
+    made = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "run_state": RUN_STATE, "poll_interval": 0.001, **more})
     made._connect = lambda: hook  # type: ignore[method-assign]
-    service = HookService()
+    service = SageMakerSource()
     service._hook = hook
     made._service = lambda: service  # type: ignore[method-assign]
     return made
@@ -88,11 +88,11 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 FULL: dict[str, Any] = {
     "job_name": JOB,
     "until": 1_767_225_600.5,
-    "patience": 1_800.0,
-    "turn": "ml.g5.xlarge spot",
-    "carry": CARRY,
+    "capacity_timeout": 1_800.0,
+    "quota_key": "ml.g5.xlarge spot",
+    "run_state": RUN_STATE,
     "poll_interval": 7.5,
-    "seen": 4,
+    "transitions_seen": 4,
     "events_queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
     "stop_on_kill": False,
     "try_number": 3,
@@ -120,14 +120,14 @@ def test_every_parameter_is_serialized() -> None:
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
 def test_it_fires_when_the_job_ends(service: DictionarySageMaker, status: str) -> None:
     hook = ScriptedHook(service, None, None, lambda: service.put(JOB, status, status))
-    assert fired(trigger(hook)) == {"status": "ended", "job_name": JOB, "carry": CARRY}
+    assert fired(trigger(hook)) == {"status": "terminal", "job_name": JOB, "run_state": RUN_STATE}
     assert hook.looks == 3
 
 
 @pytest.mark.parametrize("status", ["Stopping", "ANewOne"])
 def test_a_job_that_is_not_over_is_waited_for(service: DictionarySageMaker, status: str) -> None:
     hook = ScriptedHook(service, *[lambda: service.put(JOB, status, status)] * 5, lambda: service.put(JOB, "Stopped"))
-    assert fired(trigger(hook))["status"] == "ended"
+    assert fired(trigger(hook))["status"] == "terminal"
     assert hook.looks == 6
 
 
@@ -137,45 +137,47 @@ def test_it_fires_when_the_job_has_waited_for_as_long_as_its_rung_allows(service
 
     hook = ScriptedHook(service, None, None, interrupted)
     begun = time.time()
-    assert fired(trigger(hook, patience=0.3)) == {"status": "due", "job_name": JOB, "carry": CARRY}
+    assert fired(trigger(hook, capacity_timeout=0.3)) == {"status": "timeout", "job_name": JOB, "run_state": RUN_STATE}
     assert 0.3 <= time.time() - begun < 5
     assert hook.looks > 3
 
 
 def test_a_job_that_trains_is_not_out_of_patience(service: DictionarySageMaker) -> None:
     hook = ScriptedHook(service, *[None] * 50, lambda: service.put(JOB, "Completed"))
-    assert fired(trigger(hook, patience=0.001))["status"] == "ended"
+    assert fired(trigger(hook, capacity_timeout=0.001))["status"] == "terminal"
 
 
 def test_a_job_that_ends_lets_one_that_waits_for_its_quota_through(service: DictionarySageMaker) -> None:
     quota = "ml.g5.xlarge spot"
-    ending = trigger(ScriptedHook(service, *[None] * 20, lambda: service.put(JOB, "Completed")), turn=quota)
-    waiting = [trigger(None, job_name=None, turn=quota, until=time.time() + left) for left in (3, 1.5)]
-    other = trigger(None, job_name=None, turn="ml.p3.2xlarge spot", until=time.time() + 1)
+    ending = trigger(ScriptedHook(service, *[None] * 20, lambda: service.put(JOB, "Completed")), quota_key=quota)
+    waiting = [trigger(None, job_name=None, quota_key=quota, until=time.time() + left) for left in (3, 1.5)]
+    other = trigger(None, job_name=None, quota_key="ml.p3.2xlarge spot", until=time.time() + 1)
 
     async def together() -> list[str]:
         done = await asyncio.gather(*(events(each) for each in (ending, *waiting, other)))
         return [each[0].payload["status"] for each in done]
 
-    assert asyncio.run(asyncio.wait_for(together(), FOREVER)) == ["ended", "turn", "due", "due"]
+    assert asyncio.run(asyncio.wait_for(together(), FOREVER)) == ["terminal", "quota_available", "timeout", "timeout"]
 
 
 def test_it_fires_when_its_time_is_up_and_the_job_runs_on(service: DictionarySageMaker) -> None:
     made = trigger(DictionaryHook(service), until=time.time() + 0.2)
-    assert fired(made) == {"status": "due", "job_name": JOB, "carry": CARRY}
+    assert fired(made) == {"status": "timeout", "job_name": JOB, "run_state": RUN_STATE}
     assert set(service.calls) == {"DescribeTrainingJob"}
     assert time.time() >= made.until  # type: ignore[operator]
 
 
 def test_a_moment_alone_needs_no_hook() -> None:
-    made = SageMakerSpotTrainingTrigger(job_name=None, until=time.time() + 0.1, carry=CARRY, poll_interval=FOREVER)
+    made = SageMakerSpotTrainingTrigger(
+        job_name=None, until=time.time() + 0.1, run_state=RUN_STATE, poll_interval=FOREVER
+    )
     made._service = None  # type: ignore[assignment, method-assign]
-    assert fired(made) == {"status": "due", "job_name": None, "carry": CARRY}
+    assert fired(made) == {"status": "timeout", "job_name": None, "run_state": RUN_STATE}
 
 
 def test_a_long_interval_does_not_delay_the_moment(service: DictionarySageMaker) -> None:
     made = trigger(DictionaryHook(service), until=time.time() + 0.1, poll_interval=10 * FOREVER)
-    assert fired(made)["status"] == "due"
+    assert fired(made)["status"] == "timeout"
 
 
 @pytest.mark.parametrize("job_name", [JOB, None])
@@ -185,19 +187,21 @@ def test_it_does_not_fire_before_the_scheduler_has_heard_of_the_deferral(
     monkeypatch.setattr(training, "SETTLING_SECONDS", 0.5)
     service.put(JOB, "Completed", "Completed")
     begun = time.monotonic()
-    assert fired(trigger(DictionaryHook(service), job_name=job_name))["status"] == ("ended" if job_name else "due")
+    assert fired(trigger(DictionaryHook(service), job_name=job_name))["status"] == (
+        "terminal" if job_name else "timeout"
+    )
     assert time.monotonic() - begun >= 0.5
 
 
 def test_it_fires_when_the_job_is_gone(service: DictionarySageMaker) -> None:
     hook = ScriptedHook(service, None, service.jobs.clear)
-    assert fired(trigger(hook)) == {"status": "gone", "job_name": JOB, "carry": CARRY}
+    assert fired(trigger(hook)) == {"status": "not_found", "job_name": JOB, "run_state": RUN_STATE}
 
 
 def test_it_fires_when_looking_is_not_permitted(service: DictionarySageMaker) -> None:
     service.denied.add("DescribeTrainingJob")
     event = fired(trigger(DictionaryHook(service)))
-    assert (event["status"], event["carry"]) == ("refused", CARRY)
+    assert (event["status"], event["run_state"]) == ("access_denied", RUN_STATE)
     assert "sagemaker:DescribeTrainingJob" in event["message"]
 
 
@@ -218,9 +222,9 @@ def test_what_passes_ends_nothing(
     hook = ScriptedHook(service, *[passing] * 20, None, passing, lambda: service.put(JOB, "Completed"))
     made = trigger(hook)
     made._service().renew = lambda: None  # type: ignore[method-assign]
-    assert fired(made)["status"] == "ended"
+    assert fired(made)["status"] == "terminal"
     assert hook.looks == 23
-    assert capfd.readouterr().out.count("will again") == told
+    assert capfd.readouterr().out.count("will retry") == told
 
 
 def test_expired_credentials_are_read_anew(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +238,7 @@ def test_expired_credentials_are_read_anew(service: DictionarySageMaker, monkeyp
     monkeypatch.setattr("airflow_spot.hooks.training.SageMakerSpotTrainingHook", make)
     waiting = SageMakerSpotTrainingTrigger(job_name=JOB, poll_interval=0.001)
     (event,) = asyncio.run(asyncio.wait_for(events(waiting), FOREVER))
-    assert event.payload["status"] == "ended"
+    assert event.payload["status"] == "terminal"
     assert [hook.looks for hook in made] == [1, 1]
 
 
@@ -242,7 +246,7 @@ def test_what_was_told_before_is_not_told_again(
     service: DictionarySageMaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hook = ScriptedHook(service, None, lambda: service.put(JOB, "Completed"))
-    assert fired(trigger(hook, seen=2))["status"] == "ended"
+    assert fired(trigger(hook, transitions_seen=2))["status"] == "terminal"
     assert re.findall(rf" {JOB}: (\w+)", capfd.readouterr().out) == ["Training"]
 
 
@@ -267,7 +271,7 @@ def test_triggers_of_one_connection_share_a_watcher(service: DictionarySageMaker
         for name in names[:25]:
             service.put(name, "Completed", "Completed")
         done = await asyncio.gather(*tasks[:25])
-        assert all(fired[0].payload["status"] == "ended" for fired in done)
+        assert all(fired[0].payload["status"] == "terminal" for fired in done)
         await asyncio.sleep(0.1)
         counts.append(WATCHERS.count())
         assert len(asyncio.all_tasks()) == 2, "nothing is left but this, and what waits for it"
@@ -290,7 +294,7 @@ def test_every_transition_is_told_once_and_in_order_even_between_two_looks(
         None,
         lambda: (service.passes(JOB, "Uploading", "Completed"), service.put(JOB, "Completed", "Completed")),
     )
-    assert fired(trigger(hook))["status"] == "ended"
+    assert fired(trigger(hook))["status"] == "terminal"
     assert re.findall(rf" {JOB}: (\w+)", capfd.readouterr().out) == [
         *("Starting", "Downloading", "Training"),
         *("Interrupted", "Starting", "Downloading", "Training"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from airflow_spot.watch.service import Trouble
+from airflow_spot.watch.service import ErrorKind
 
 T = TypeVar("T")
 ENDS = ("Completed", "Failed", "Stopped")
@@ -78,7 +78,7 @@ class CloudJob:
 class Refused(Exception):
     """An error of the cloud."""
 
-    def __init__(self, trouble: Trouble) -> None:
+    def __init__(self, trouble: ErrorKind) -> None:
         super().__init__(trouble.value)
         self.trouble = trouble
 
@@ -134,7 +134,7 @@ class Cloud:
     def describe(self, job_name: str) -> dict[str, Any] | None:
         self._called("DescribeTrainingJob")
         if job_name in self.poisoned:
-            raise Refused(Trouble.OTHER)
+            raise Refused(ErrorKind.OTHER)
         job, now = self.jobs.get(job_name), self._now()
         return None if job is None or not job.at(now) else self._description(job, now)
 
@@ -160,8 +160,8 @@ class Cloud:
         self.calls["renew"] += 1
         self._since_renewal = 0
 
-    def judge(self, error: Exception) -> Trouble:
-        return error.trouble if isinstance(error, Refused) else Trouble.OTHER
+    def judge(self, error: Exception) -> ErrorKind:
+        return error.trouble if isinstance(error, Refused) else ErrorKind.OTHER
 
     # ---- inside
 
@@ -174,14 +174,14 @@ class Cloud:
         self.before(operation)
         self._since_renewal += 1
         if operation in self.denied:
-            raise Refused(Trouble.DENIED)
+            raise Refused(ErrorKind.DENIED)
         if self.expires is not None and self._since_renewal > self.expires:
-            raise Refused(Trouble.EXPIRED)
+            raise Refused(ErrorKind.EXPIRED)
         chance = self._random.random()
         if chance < self.throttled:
-            raise Refused(Trouble.THROTTLED)
+            raise Refused(ErrorKind.THROTTLED)
         if chance < self.throttled + self.cut:
-            raise Refused(Trouble.PASSING)
+            raise Refused(ErrorKind.TRANSIENT)
 
     def _modified(self, job: CloudJob, now: float) -> datetime:
         last = job.at(now) - 1

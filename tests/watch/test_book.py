@@ -16,9 +16,9 @@ def test_of_jobs_in_a_hurry_the_first_come_before_those_that_were_there_before()
     jobs = [book.add(subscription(number), 0.0) for number in range(4)]
     book.take_urgent(9)
     for job in jobs:
-        book.hurry(job)
-    book.hurry(jobs[3], first=True)
+        book.prioritize(job)
+    book.prioritize(jobs[3], first=True)
     assert book.take_urgent(2) == [jobs[3], jobs[0]]
-    book.hurry(jobs[3])
+    book.prioritize(jobs[3])
     assert book.take_urgent(9) == [jobs[1], jobs[2], jobs[3]]
     assert book.take_urgent(9) == []

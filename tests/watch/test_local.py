@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.triggers.sources import HookService
+from airflow_spot.triggers.sources import SageMakerSource
 from airflow_spot.watch import lists
 from airflow_spot.watch.watcher import Watcher
 from tests.local.jobs import Jobs
@@ -77,7 +77,9 @@ def test_ends_are_told(
     ended: dict[str, float] = {}
 
     async def scene() -> dict[str, Waiter]:
-        watching = Watcher(HookService(aws_conn_id=None, region_name="us-east-1"), "here", logging.getLogger("here"))
+        watching = Watcher(
+            SageMakerSource(aws_conn_id=None, region_name="us-east-1"), "here", logging.getLogger("here")
+        )
         waiters = {each: Waiter(each) for each in names}
         tasks = {
             each: asyncio.ensure_future(waiters[each].wait(watching.subscribe(each, interval=INTERVAL)))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from airflow_spot.watch import watcher as watching
 from airflow_spot.watch.push import DETAIL_TYPE, SWEEP_SECONDS, Change, read_event
-from airflow_spot.watch.service import Trouble
+from airflow_spot.watch.service import ErrorKind
 from airflow_spot.watch.watcher import Watcher
 from tests.watch.hours import EPOCH, Cloud, Refused, run
 from tests.watch.scene import LIFE, Waiter, name, wait_for
@@ -76,8 +76,8 @@ class Post:
     def renew(self) -> None:
         self.renewed += 1
 
-    def judge(self, error: Exception) -> Trouble:
-        return error.trouble if isinstance(error, Refused) else Trouble.OTHER
+    def judge(self, error: Exception) -> ErrorKind:
+        return error.trouble if isinstance(error, Refused) else ErrorKind.OTHER
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -100,7 +100,7 @@ def sweep(jobs: int, *, seed: int = 1) -> tuple[Cloud, dict[str, float]]:
 
 def wait(cloud: Cloud, post: Post, names: Sequence[str], seconds: float = HOUR) -> dict[str, Waiter]:
     async def scene() -> dict[str, Waiter]:
-        by = Watcher(cloud, "the cloud", log, mailbox=post, call=post.call, chance=random.Random(0).random)
+        by = Watcher(cloud, "the cloud", log, event_queue=post, call=post.call, chance=random.Random(0).random)
         return await wait_for(cloud, names, seconds=seconds, interval=INTERVAL, by=by)
 
     return run(scene())
@@ -148,7 +148,7 @@ def test_what_is_not_ours_is_not_kept_and_not_taken_from_others(caplog: pytest.L
     post.send(12, event(name(77), EPOCH + timedelta(seconds=12)))
 
     async def scene() -> list[int]:
-        by = Watcher(cloud, "the cloud", log, mailbox=post, call=post.call, chance=random.Random(0).random)
+        by = Watcher(cloud, "the cloud", log, event_queue=post, call=post.call, chance=random.Random(0).random)
         waiting = asyncio.ensure_future(wait_for(cloud, list(ends), seconds=HOUR, interval=INTERVAL, by=by))
         left = []
         for moment in (20, 60, 200):
@@ -159,25 +159,25 @@ def test_what_is_not_ours_is_not_kept_and_not_taken_from_others(caplog: pytest.L
 
     assert run(scene()) == [1, 1, 0]  # another triggerer has two minutes
     assert not post.inbox
-    assert caplog.text.count("no events of training jobs") == 1
+    assert caplog.text.count("messages other than training-job events") == 1
 
 
 @pytest.mark.parametrize(
-    "trouble", [Trouble.DENIED, Trouble.PASSING, Trouble.EXPIRED, Trouble.THROTTLED, Trouble.OTHER]
+    "trouble", [ErrorKind.DENIED, ErrorKind.TRANSIENT, ErrorKind.EXPIRED, ErrorKind.THROTTLED, ErrorKind.OTHER]
 )
-def test_without_the_queue_jobs_are_looked_at(trouble: Trouble, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_the_queue_jobs_are_looked_at(trouble: ErrorKind, caplog: pytest.LogCaptureFixture) -> None:
     cloud, ends = sweep(50)
     post = Post(cloud)
     post.fails = lambda: Refused(trouble)
     assert max(late(wait(cloud, post, list(ends)), ends)) < INTERVAL + 5
-    assert "jobs are looked at instead" in caplog.text
-    assert bool(post.renewed) is (trouble is Trouble.EXPIRED)
+    assert "falling back to polling" in caplog.text
+    assert bool(post.renewed) is (trouble is ErrorKind.EXPIRED)
 
 
 def test_a_queue_that_falls_silent_is_noticed_and_heard_again() -> None:
     cloud, ends = sweep(200)
     post = Post(cloud)
-    post.fails = lambda: Refused(Trouble.PASSING) if 400 < asyncio.get_running_loop().time() < 1000 else None
+    post.fails = lambda: Refused(ErrorKind.TRANSIENT) if 400 < asyncio.get_running_loop().time() < 1000 else None
     waiters = wait(cloud, post, list(ends))
     found = {name: (waiter.ended_at or float("inf")) - ends[name] for name, waiter in waiters.items()}
     for job, end in ends.items():

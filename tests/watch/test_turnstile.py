@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from airflow_spot.watch.turnstile import Turnstile
+from airflow_spot.watch.turnstile import QuotaQueue
 
 
 def test_in_the_order_in_which_they_came_and_one_for_each_share() -> None:
     async def scenario() -> tuple[list[int], int]:
-        turnstile, passed = Turnstile(), []
+        turnstile, passed = QuotaQueue(), []
 
         async def come(number: int) -> None:
             if await turnstile.wait("g5", 5):
@@ -19,9 +19,9 @@ def test_in_the_order_in_which_they_came_and_one_for_each_share() -> None:
         for number in range(4):
             tasks.append(asyncio.ensure_future(come(number)))
             await asyncio.sleep(0)
-        turnstile.give_back("p3")
-        turnstile.give_back("g5")
-        turnstile.give_back("g5")
+        turnstile.release("p3")
+        turnstile.release("g5")
+        turnstile.release("g5")
         await asyncio.sleep(0.05)
         left = turnstile.waiting("g5")
         for task in tasks:
@@ -35,20 +35,20 @@ def test_in_the_order_in_which_they_came_and_one_for_each_share() -> None:
 
 def test_a_wait_that_is_cancelled_gives_its_place_up() -> None:
     async def scenario() -> bool:
-        turnstile = Turnstile()
+        turnstile = QuotaQueue()
         first = asyncio.ensure_future(turnstile.wait("g5", 5))
         await asyncio.sleep(0)
         second = asyncio.ensure_future(turnstile.wait("g5", 5))
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.sleep(0)
-        turnstile.give_back("g5")
+        turnstile.release("g5")
         return await second
 
     assert asyncio.run(scenario())
 
 
 def test_without_a_turn_the_time_passes() -> None:
-    turnstile = Turnstile()
+    turnstile = QuotaQueue()
     assert asyncio.run(turnstile.wait("g5", 0.01)) is False
     assert turnstile.waiting("g5") == 0

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
 from tests.core.cases import RUN, SPOT, tried
@@ -50,7 +51,7 @@ def test_an_older_job_that_is_live_is_this_trys_to_stop(service: DictionarySageM
     late = run(service)
     late.begin()
     with pytest.raises(Deferral) as wait:
-        late.go()
+        late.run()
     assert wait.value.job_name == OLDER
     assert service.tags_of(OLDER)["airflow-spot:owner"] == "2"
     late.kill()
@@ -71,10 +72,10 @@ def test_of_two_live_jobs_each_is_waited_for_and_answered_for(service: Dictionar
     service.put(NEWER, "Stopped", "MaxWaitTimeExceeded")
     late._refresh(NEWER)
     with pytest.raises(Deferral) as wait:
-        late.go()
+        late.run()
     assert wait.value.job_name == OLDER
     assert service.tags_of(OLDER)["airflow-spot:owner"] == "2"
-    late.stopping.abandon("failure")
+    late.stopping.stop_and_wait(StopReason.FAILURE)
     assert service.jobs[OLDER]["TrainingJobStatus"] == "Stopping"
 
 
@@ -85,7 +86,7 @@ def test_the_next_number_follows_the_newest_whichever_ended_last(service: Dictio
     service.put(OLDER, "Stopped", "MaxWaitTimeExceeded")
     late._refresh(OLDER)
     with pytest.raises(Deferral) as wait:
-        late.go()
+        late.run()
     assert wait.value.job_name == PLAN.job_name(1, 3)
     assert service.live() == [PLAN.job_name(1, 3)]
 
@@ -115,7 +116,12 @@ def test_where_the_triggerer_may_not_look_the_worker_waits(
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context)
     trigger: Any = deferred.value.trigger
-    event = {"status": "refused", "job_name": trigger.job_name, "carry": trigger.carry, "message": "AccessDenied"}
+    event = {
+        "status": "access_denied",
+        "job_name": trigger.job_name,
+        "run_state": trigger.run_state,
+        "message": "AccessDenied",
+    }
     result = Task(bucket, deferrable=True).operator(steps=30, seconds=0.1).execute_complete(context, event)
     assert result["Training"]["TrainingJobName"] == trigger.job_name
     assert result["Training"]["TrainingJobStatus"] == "Completed"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_spot.aws import checkpoint_store as checkpoints
-from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import RunIdentity, checkpoint_prefix
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import Jobs
 from tests.support.ours import start_ours
@@ -62,7 +62,7 @@ def test_a_large_one_is_copied_in_parts_once(s3: Any, bucket: str) -> None:
 
 
 def test_a_folder_is_not_copied_into_itself(s3: Any, bucket: str) -> None:
-    with pytest.raises(InvalidField, match="apart"):
+    with pytest.raises(InvalidParameterError, match="apart"):
         checkpoints.copy(s3, f"s3://{bucket}/a", f"s3://{bucket}/a/b")
 
 
@@ -72,7 +72,7 @@ def test_more_than_a_batch_is_deleted_and_the_namesake_stays(s3: Any, bucket: st
     assert checkpoints.delete(s3, f"s3://{bucket}/g1") == 1005
     assert keys(s3, bucket) == ["g10/a"]
     assert checkpoints.newest_change(s3, f"s3://{bucket}/g1") is None
-    with pytest.raises(InvalidField, match="bucket"):
+    with pytest.raises(InvalidParameterError, match="bucket"):
         checkpoints.delete(s3, f"s3://{bucket}/")
 
 
@@ -91,5 +91,5 @@ def test_a_sweep_leaves_its_own_the_live_and_other_tasks(s3: Any, bucket: str, l
     assert [one.uri for one in gone] == [folders["old"]]
     left = {key.rsplit("/", 1)[0] for key in keys(s3, bucket) if key.endswith("/x")}
     assert left == {folders[name].removeprefix(f"s3://{bucket}/") for name in ("mine", "live", "other")}
-    with pytest.raises(InvalidField, match="run_folder"):
+    with pytest.raises(InvalidParameterError, match="run_folder"):
         checkpoints.sweep(sagemaker, s3, base, "s3://elsewhere/x", timedelta(days=30), later)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.operators.test_checks import operator
-from tests.operators.test_refusing import service_of
+from tests.operators.test_validation import operator
+from tests.runs.test_non_retryable import service_of
 from tests.support.task import TaskInstance
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from airflow_spot.core.fields import InvalidField, is_templated
-from airflow_spot.core.identity import check_s3_uri, legal_prefix
+from airflow_spot.core.identity import legal_prefix
+from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.marks import ENVIRONMENT_USED, TAGS_USED
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.templates import is_template
 
 DAY = 86_400
 #: MaxRuntimeInSeconds is at most 28 days. Source: StoppingCondition in SageMaker's API reference.
@@ -27,16 +29,16 @@ def check(request: Mapping[str, Any]) -> None:
     when the task runs.
 
     :param request: in the API's words.
-    :raises InvalidField: the first rule that is broken.
+    :raises InvalidParameterError: the first rule that is broken.
     """
     for error in violations(request):
         raise error
 
 
-def violations(request: Mapping[str, Any]) -> Iterator[InvalidField]:
+def violations(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
     """Yield every broken rule."""
     name = request.get("TrainingJobName")
-    if isinstance(name, str) and not is_templated(name):
+    if isinstance(name, str) and not is_template(name):
         yield from _caught(partial(legal_prefix, name))
     yield from _times(request)
     yield from _instances(request)
@@ -44,13 +46,13 @@ def violations(request: Mapping[str, Any]) -> Iterator[InvalidField]:
     yield from _counts(request)
 
 
-def _times(request: Mapping[str, Any]) -> Iterator[InvalidField]:
+def _times(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
     stopping = _mapping(request.get("StoppingCondition"))
     spot = _boolean(request.get("EnableManagedSpotTraining"))
     max_run = _number(stopping.get("MaxRuntimeInSeconds"))
     max_wait = _number(stopping.get("MaxWaitTimeInSeconds"))
     if max_run is not None and max_run > MAX_RUNTIME_LIMIT:
-        yield InvalidField(
+        yield InvalidParameterError(
             "StoppingCondition.MaxRuntimeInSeconds",
             max_run,
             f"max_run is at most 28 days ({MAX_RUNTIME_LIMIT} s)",
@@ -58,38 +60,38 @@ def _times(request: Mapping[str, Any]) -> Iterator[InvalidField]:
     if max_wait is None:
         return
     if spot is False:
-        yield InvalidField(
+        yield InvalidParameterError(
             "StoppingCondition.MaxWaitTimeInSeconds",
             max_wait,
             "max_wait is for spot only: remove it, or set use_spot_instances=True",
         )
     elif max_run is not None and max_wait < max_run:
-        yield InvalidField(
+        yield InvalidParameterError(
             "StoppingCondition.MaxWaitTimeInSeconds",
             max_wait,
             f"max_wait counts waiting and running, so it is at least max_run ({max_run} s): raise it or lower max_run",
         )
 
 
-def _instances(request: Mapping[str, Any]) -> Iterator[InvalidField]:
+def _instances(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
     resources = _mapping(request.get("ResourceConfig"))
     if not _boolean(request.get("EnableManagedSpotTraining")):
         return
     if resources.get("KeepAlivePeriodInSeconds"):
-        yield InvalidField(
+        yield InvalidParameterError(
             "ResourceConfig.KeepAlivePeriodInSeconds",
             resources["KeepAlivePeriodInSeconds"],
             "warm pools cannot be used with spot: remove it, or set use_spot_instances=False",
         )
     if resources.get("InstancePreferences"):
-        yield InvalidField(
+        yield InvalidParameterError(
             "ResourceConfig.InstancePreferences",
             resources["InstancePreferences"],
             "cannot be used with spot: name one InstanceType, or set use_spot_instances=False",
         )
 
 
-def _uris(request: Mapping[str, Any]) -> Iterator[InvalidField]:
+def _uris(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
     places: list[tuple[str, Any]] = [
         ("OutputDataConfig.S3OutputPath", _mapping(request.get("OutputDataConfig")).get("S3OutputPath")),
         ("CheckpointConfig.S3Uri", _mapping(request.get("CheckpointConfig")).get("S3Uri")),
@@ -99,14 +101,14 @@ def _uris(request: Mapping[str, Any]) -> Iterator[InvalidField]:
         source = _mapping(_mapping(_mapping(channel).get("DataSource")).get("S3DataSource"))
         places.append((f"InputDataConfig[{i}].DataSource.S3DataSource.S3Uri", source.get("S3Uri")))
     for field, uri in places:
-        if uri is not None and not is_templated(uri):
+        if uri is not None and not is_template(uri):
             # SageMaker takes https://s3... for data as well; only s3:// can be checked and derived from.
             if isinstance(uri, str) and uri.startswith("https://") and not field.startswith("CheckpointConfig"):
                 continue
             yield from _caught(partial(check_s3_uri, field, uri))
 
 
-def _counts(request: Mapping[str, Any]) -> Iterator[InvalidField]:
+def _counts(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
     limits = {
         "HyperParameters": (HYPERPARAMETER_LIMIT, 0),
         "Environment": (ENVIRONMENT_LIMIT, ENVIRONMENT_USED),
@@ -118,13 +120,13 @@ def _counts(request: Mapping[str, Any]) -> Iterator[InvalidField]:
             continue
         if len(value) > limit - ours:
             kept = f", of which airflow_spot needs {ours}" if ours else ""
-            yield InvalidField(field, f"{len(value)} entries", f"SageMaker takes at most {limit}{kept}")
+            yield InvalidParameterError(field, f"{len(value)} entries", f"SageMaker takes at most {limit}{kept}")
 
 
-def _caught(call: Callable[[], object]) -> Iterator[InvalidField]:
+def _caught(call: Callable[[], object]) -> Iterator[InvalidParameterError]:
     try:
         call()
-    except InvalidField as error:
+    except InvalidParameterError as error:
         yield error
 
 
@@ -134,7 +136,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _number(value: Any) -> int | None:
     """Read a number that may still be text; None where it is absent, a template, or for the type check to refuse."""
-    if isinstance(value, bool) or value is None or is_templated(value):
+    if isinstance(value, bool) or value is None or is_template(value):
         return None
     try:
         return int(float(value))

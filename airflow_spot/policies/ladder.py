@@ -12,9 +12,11 @@ from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
 
 #: Nothing to train on where the attempt was: the next rung's turn.
-MISSES = frozenset({Outcome.NO_CAPACITY, Outcome.NO_CAPACITY_IN_TIME, Outcome.WAIT_SPENT, Outcome.QUOTA})
+CAPACITY_OUTCOMES = frozenset(
+    {Outcome.NO_CAPACITY, Outcome.CAPACITY_TIMEOUT, Outcome.RUNG_TIMEOUT, Outcome.QUOTA_EXCEEDED}
+)
 #: And those that are known at once, so that to try again without a pause would hammer.
-_AT_ONCE = frozenset({Outcome.NO_CAPACITY, Outcome.QUOTA})
+_AT_ONCE = frozenset({Outcome.NO_CAPACITY, Outcome.QUOTA_EXCEEDED})
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,11 @@ def position(ladder: Sequence[Rung], past: Sequence[Attempt | Refusal]) -> Posit
         if isinstance(event, Attempt) and event.trained:
             pauses = 0
         due = None
-        if event.outcome not in MISSES:
+        if event.outcome not in CAPACITY_OUTCOMES:
             continue
         used += 1
         before, rounded = index, False
-        if used >= int(ladder[index].attempts) or event.outcome is Outcome.QUOTA:
+        if used >= int(ladder[index].attempts) or event.outcome is Outcome.QUOTA_EXCEEDED:
             index, used = (index + 1) % len(ladder), 0
             rounded = index == 0
         # A wait that was had in full is pause enough.
@@ -68,7 +70,7 @@ def position(ladder: Sequence[Rung], past: Sequence[Attempt | Refusal]) -> Posit
     return Position(index, due)
 
 
-def pause_ends(key: str, last: Attempt | Refusal, again: int, base: float, cap: float) -> datetime | None:
+def backoff_until(key: str, last: Attempt | Refusal, again: int, base: float, cap: float) -> datetime | None:
     """
     Say when the pause after the newest event is over.
 
@@ -95,7 +97,7 @@ def waited(past: Sequence[Attempt | Refusal], now: datetime) -> float:
     worked = 0.0
     for event in past:
         if isinstance(event, Attempt):
-            worked += event.worked
+            worked += event.active_seconds
             if event.working_since is not None:
                 worked += max(
                     0.0, (((None if event.live else event.ended) or now) - event.working_since).total_seconds()

@@ -33,7 +33,7 @@ def test_a_stop_never_reads_as_a_persons_when_a_successor_takes_over(calls: int)
 
     def take_over() -> None:
         hook.mark_owner(f"{ARN}{NAME}", TryMark(2, 3))
-        hook.take_back_stop(NAME, f"{ARN}{NAME}", StopMark("killed", 1), 2)
+        hook.revoke_stop_mark(NAME, f"{ARN}{NAME}", StopMark("killed", 1), 2)
 
     hook.stop(NAME, StopMark("killed", 1), owner=1, client=Zombie())
     if left >= 0:

@@ -33,7 +33,7 @@ def transition_lines(job_name: str, transitions: Sequence[Mapping[str, Any]], se
 def attempt_line(attempt: Attempt) -> str:
     """Tell in one line how an attempt went."""
     where = attempt.rung or attempt.placement
-    parts = [f"attempt {attempt.number} {attempt.job_name} on {where}: {attempt.outcome or 'in progress'}"]
+    parts = [f"attempt {attempt.number} {attempt.job_name} on {where}: {attempt.label}"]
     if attempt.interruptions:
         parts.append(_times(attempt.interruptions, "interruption"))
     if attempt.training_seconds:
@@ -44,7 +44,7 @@ def attempt_line(attempt: Attempt) -> str:
 
 
 def task_line(task: Mapping[str, Any]) -> str:
-    """Name a task instance, as :func:`~airflow_spot.core.marks.whose` read it from a job."""
+    """Name a task instance, as :func:`~airflow_spot.core.marks.task_of` read it from a job."""
     mapped = f" [{task['map_index']}]" if task["map_index"] >= 0 else ""
     return f"{task['dag_id']} / {task['run_id']} / {task['task_id']}{mapped}"
 

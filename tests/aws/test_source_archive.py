@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_spot.aws.source_archive import SourceArchive, script_mode_hyperparameters
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 FILES = {"train.py": "print('train')\n", "lib/helper.py": "x = 1\n", "lib/größe ü.txt": "ü", "empty.txt": ""}
 
@@ -138,7 +138,7 @@ def test_a_script_that_would_not_be_there_is_refused(
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "train.py").touch()
     name = str(outside) if entry_point == "ABSOLUTE" else entry_point
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         SourceArchive(name, Path(source) if source else None, folder.parent)
     assert refused.value.name == field
     assert value in str(refused.value)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_spot.aws.retrying import ENDING_SECONDS, PatientClient
+from airflow_spot.aws.retrying import ENDING_SECONDS, RetryingClient
 from tests.support.sagemaker import error
 
 
@@ -22,9 +22,9 @@ class Throttled:
     def sleep(self, amount: float) -> None:
         self.now += amount
 
-    def patient(self, deadline: float | None) -> PatientClient:
+    def patient(self, deadline: float | None) -> RetryingClient:
         log = logging.getLogger("test")
-        return PatientClient(lambda fresh: self, self.sleep, log, deadline=deadline, clock=lambda: self.now)
+        return RetryingClient(lambda fresh: self, self.sleep, log, deadline=deadline, clock=lambda: self.now)
 
     def stop(self, **_: Any) -> str:
         if self.now < self.until:
@@ -44,7 +44,7 @@ def test_the_calls_of_an_ending_have_time_beyond_the_deadline() -> None:
     service = Throttled(200.0)
     client = service.patient(60.0)
     service.now = 59.0
-    client.allow_ending()
+    client.extend_deadline()
     assert client.stop() == "stopped"
     service.until = 10_000.0
     with pytest.raises(ClientError):
@@ -62,5 +62,5 @@ def test_an_ending_shortens_no_patience() -> None:
     for deadline in (None, 5_000.0):
         service = Throttled(550.0)
         client = service.patient(deadline)
-        client.allow_ending()
+        client.extend_deadline()
         assert client.stop() == "stopped"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_spot.core.history import Attempt, History
+from airflow_spot.core.log_messages import attempt_line, closing_lines, transition_line, transition_lines
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.story import attempt_line, closing_lines, transition_line, transition_lines
 from tests.core.cases import NOW, attempt, description, history
 
 
@@ -77,7 +77,7 @@ def test_the_end_adds_everything_up() -> None:
     past = History(
         1,
         (
-            attempt(1, Outcome.NO_CAPACITY_IN_TIME, training_seconds=100, billable_seconds=40, interruptions=2),
+            attempt(1, Outcome.CAPACITY_TIMEOUT, training_seconds=100, billable_seconds=40, interruptions=2),
             attempt(2, Outcome.COMPLETED, training_seconds=100, billable_seconds=20, interruptions=1),
         ),
     )

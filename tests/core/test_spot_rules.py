@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core import rules
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core import spot_rules
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 DAY = 86_400
 
 
 def broken(**request: Any) -> list[str]:
     """The fields whose rules a request breaks."""
-    return [error.name for error in rules.violations(request)]
+    return [error.name for error in spot_rules.violations(request)]
 
 
 SPOT = {"EnableManagedSpotTraining": True}
@@ -110,9 +110,9 @@ def test_names(name: str, fields: list[str]) -> None:
 
 
 def test_the_first_broken_rule_is_raised() -> None:
-    with pytest.raises(InvalidField, match="TrainingJobName"):
-        rules.check({"TrainingJobName": "-", "OutputDataConfig": {"S3OutputPath": "x"}})
-    rules.check({"TrainingJobName": "a"})
+    with pytest.raises(InvalidParameterError, match="TrainingJobName"):
+        spot_rules.check({"TrainingJobName": "-", "OutputDataConfig": {"S3OutputPath": "x"}})
+    spot_rules.check({"TrainingJobName": "a"})
 
 
 FIELDS = ["StoppingCondition", "ResourceConfig", "OutputDataConfig", "CheckpointConfig", "InputDataConfig", "Tags"]
@@ -125,5 +125,5 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, "HyperParameters", "EnableManagedSpotTraining"]), JSON))
 def test_nonsense_is_left_to_the_type_check(request_: dict[str, Any]) -> None:
-    for error in rules.violations(request_):
-        assert isinstance(error, InvalidField)
+    for error in spot_rules.violations(request_):
+        assert isinstance(error, InvalidParameterError)

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.hiding import told, without_values
 from airflow_spot.core.history import Attempt
+from airflow_spot.core.log_messages import attempt_line, transition_lines
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.redaction import redact, told
 from airflow_spot.core.result import without_secrets
-from airflow_spot.core.story import attempt_line, transition_lines
 from airflow_spot.watch.observe import read
 from tests.core.cases import NOW, description
 
 
 def said(text: str, hyperparameters: dict[str, str], **environment: str) -> str:
     """What is told of a text about a job."""
-    return without_values(text, {"HyperParameters": hyperparameters, "Environment": environment})
+    return redact(text, {"HyperParameters": hyperparameters, "Environment": environment})
 
 
 # As SageMaker's framework containers write it.
@@ -42,7 +42,7 @@ JOB = {
 
 
 def test_a_command_line_is_told_without_its_values() -> None:
-    assert without_values(REASON, JOB) == (
+    assert redact(REASON, JOB) == (
         'AlgorithmError: ExecuteUserScriptError:\nExitCode 3\nErrorMessage "ValueError: no such user: ***"\n'
         'Command "/opt/conda/bin/python3.8 train.py --lr *** -n *** --password ***", exit code: 3'
     )
@@ -103,7 +103,7 @@ def test_no_value_is_told_and_the_exit_code_is(hyperparameters: dict[str, str], 
     attempt = Attempt.from_description(
         description(TrainingJobStatus="Failed", FailureReason=reason, HyperParameters=hyperparameters), {}
     )
-    assert without_values(reason, {}) == reason
+    assert redact(reason, {}) == reason
     assert (attempt.exit_code, attempt.outcome) == (code, Outcome.SCRIPT_ERROR)
     plain = "AlgorithmError: ExecuteUserScriptError: ExitCode ErrorMessage Command python3 t.py exit code"
     for value in hyperparameters.values():

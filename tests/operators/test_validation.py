@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.core.fields import InvalidField
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.ladder import Rung
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.errors import RequestError
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from tests.operators.test_endings import Hook
@@ -59,7 +59,7 @@ def run(task: SageMakerSpotTrainingOperator) -> dict[str, Any]:
     ],
 )
 def test_a_wrong_time_is_met_when_the_dag_is_parsed_and_when_the_task_runs(name: str, value: Any, says: str) -> None:
-    with pytest.raises(InvalidField, match=re.escape(says)) as refused:
+    with pytest.raises(InvalidParameterError, match=re.escape(says)) as refused:
         operator(**{name: value})
     assert refused.value.name == name
     late = operator()
@@ -85,7 +85,9 @@ def test_times_that_are_right(parameters: dict[str, Any]) -> None:
 @pytest.mark.parametrize("value", ["{'Environment': {'TOKEN': 's3cr3t'}}", ["s3cr3t"], None, 5])
 @pytest.mark.parametrize("more", [{}, {"entry_point": "train.py"}])
 def test_a_config_that_is_no_mapping_is_refused_and_not_shown(value: Any, more: dict[str, Any]) -> None:
-    with pytest.raises(InvalidField, match=f"config is 'a {type(value).__name__}': must be a mapping") as parsed:
+    with pytest.raises(
+        InvalidParameterError, match=f"config is 'a {type(value).__name__}': must be a mapping"
+    ) as parsed:
         operator(**more).__class__(task_id="train", config=value, **more)
     late = operator(**more)
     late.config = value
@@ -109,7 +111,9 @@ def test_a_section_that_is_no_mapping_is_named(field: str) -> None:
 
 def test_instance_groups_and_a_ladder_exclude_each_other() -> None:
     config = {**stock_config("bucket"), "ResourceConfig": GROUPS}
-    with pytest.raises(InvalidField, match="ladder, whose rungs have one instance type each: remove one of the two"):
+    with pytest.raises(
+        InvalidParameterError, match="ladder, whose rungs have one instance type each: remove one of the two"
+    ):
         operator(config, ladder=["ml.m5.large"])
     late = operator(config, ladder="{{ params.ladder }}")
     late.ladder = '["ml.m5.large"]'
@@ -142,7 +146,7 @@ def test_a_rung_that_does_not_say_is_as_the_task_says(use_spot: Any, rung: Any, 
 def test_on_which_market_is_left_open_while_it_is_a_template() -> None:
     kinds = ["ml.m5.large", "ml.m5.xlarge"]
     operator(use_spot_instances="{{ params.spot }}", ladder=[Rung(kinds[0], instance_types=kinds)])
-    with pytest.raises(InvalidField, match="for on-demand only"):
+    with pytest.raises(InvalidParameterError, match="for on-demand only"):
         operator(use_spot_instances=True, ladder=[Rung(kinds[0], instance_types=kinds)])
 
 
@@ -157,5 +161,5 @@ def test_a_task_whose_id_can_be_no_name_has_one_all_the_same(task_id: str, prefi
 
 
 def test_a_name_that_the_user_gave_is_refused_where_it_can_be_none() -> None:
-    with pytest.raises(InvalidField, match="TrainingJobName is '训练'"):
+    with pytest.raises(InvalidParameterError, match="TrainingJobName is '训练'"):
         operator({**stock_config("bucket"), "TrainingJobName": "训练"})

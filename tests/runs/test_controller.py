@@ -103,8 +103,8 @@ class Life(RuleBasedStateMachine):
         try:
             with patch.object(run_module, "_now", lambda: self.now):
                 enter()
-                description, history = run.go()
-                run.delivered(description)
+                description, history = run.run()
+                run.mark_delivered(description)
         except Deferral as wait:
             self.state, self.deferred = "deferred", (run.this_try, wait)
             assert wait.job_name is None or [wait.job_name] == self.service.live()
@@ -122,8 +122,8 @@ class Life(RuleBasedStateMachine):
             self.service.calls_left = None
         assert len(set(self.service.live()) | before) <= max(1, len(before))
 
-    def limits(self, patience: int | None) -> Limits:
-        return Limits((SPOT,), None if patience is None else self.now + timedelta(seconds=patience))
+    def limits(self, capacity_timeout: int | None) -> Limits:
+        return Limits((SPOT,), None if capacity_timeout is None else self.now + timedelta(seconds=capacity_timeout))
 
     crashes = {"lost_at": st.none() | st.integers(0, 12), "after": st.booleans(), "unlisted": st.integers(0, 2)}
 
@@ -153,7 +153,7 @@ class Life(RuleBasedStateMachine):
             self.now = max(self.now, wait.until)
         self.service.unlisted = min(unlisted, len(self.service.jobs))
         run = self.worker(this_try, self.limits(None))
-        self.carry(run, lambda: run.resume(wait.carry), lost_at, after)
+        self.carry(run, lambda: run.resume(wait.run_state), lost_at, after)
 
     @precondition(lambda self: self.deferred is not None)
     @rule()
@@ -161,7 +161,7 @@ class Life(RuleBasedStateMachine):
         assert self.deferred is not None
         this_try, wait = self.deferred
         run = self.worker(this_try, self.limits(0))
-        self.carry(run, lambda: run.resume(wait.carry), None, False)
+        self.carry(run, lambda: run.resume(wait.run_state), None, False)
 
     # ---- SageMaker
 

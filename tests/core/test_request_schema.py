@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.fields import InvalidField, Shape, coerce, is_templated, plain_copy
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.request_schema import Shape, coerce
+from airflow_spot.core.templates import is_template, plain_copy
 from tests.core.cases import of, structure
 
 TEXT = Shape("string")
@@ -49,7 +51,7 @@ def test_values_get_their_types_and_the_input_stays(given_: dict[str, Any], want
     request = {"Name": "a", **given_}
     before = deepcopy(request)
     if wanted == {"HyperParameters": None}:
-        with pytest.raises(InvalidField, match="at most 2 entries"):
+        with pytest.raises(InvalidParameterError, match="at most 2 entries"):
             coerce(request, REQUEST)
     else:
         assert coerce(request, REQUEST) == {"Name": "a", **wanted}
@@ -68,7 +70,7 @@ def test_values_get_their_types_and_the_input_stays(given_: dict[str, Any], want
         ({"Ratio": True}, "Ratio", "True", "a number"),
         ({"Spot": "yes"}, "Spot", "'yes'", "true or false"),
         ({"Spot": 1}, "Spot", "1", "true or false"),
-        ({"Mode": "pipe"}, "Mode", "'pipe'", "write it Pipe"),
+        ({"Mode": "pipe"}, "Mode", "'pipe'", "did you mean 'Pipe'"),
         ({"Name": "abcdef"}, "Name", "'abcdef'", "at most 5 characters"),
         ({"Name": "A"}, "Name", "'A'", "must match [a-z]+"),
         ({"Name": ["a"]}, "Name", "['a']", "must be text"),
@@ -82,7 +84,7 @@ def test_values_get_their_types_and_the_input_stays(given_: dict[str, Any], want
     ],
 )
 def test_an_error_names_field_value_and_fix(given_: dict[str, Any], field: str, value: str, fix: str) -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         coerce({"Name": "a", **given_}, REQUEST)
     assert refused.value.name == field
     assert str(refused.value).startswith(field)
@@ -103,7 +105,7 @@ def test_an_error_names_field_value_and_fix(given_: dict[str, Any], field: str, 
     ],
 )
 def test_an_error_tells_no_secret(given_: dict[str, Any]) -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         coerce({"Name": "a", **given_}, REQUEST)
     assert "hunter2" not in str(refused.value).lower()
     assert refused.value.__cause__ is None
@@ -112,11 +114,11 @@ def test_an_error_tells_no_secret(given_: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["ladder[0]: HyperParameters.password", "ladder[1]: Environment[TOKEN]"])
 def test_where_the_field_stands_makes_no_difference(name: str) -> None:
-    assert str(InvalidField(name, "hunter2", "the fix")) == f"{name}: the fix"
+    assert str(InvalidParameterError(name, "hunter2", "the fix")) == f"{name}: the fix"
 
 
 def test_a_long_value_is_shortened() -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         coerce({"Name": "a" * 5_000}, REQUEST)
     assert len(str(refused.value)) < 200
 
@@ -137,7 +139,7 @@ def test_whatever_comes_in_is_coerced_or_refused(request_: dict[str, Any]) -> No
     before = deepcopy(request_)
     try:
         once = coerce(request_, REQUEST)
-    except InvalidField:
+    except InvalidParameterError:
         pass
     else:
         assert coerce(once, REQUEST) == once
@@ -153,12 +155,12 @@ class Later:
 
 @pytest.mark.parametrize("value", ["{{ ds }}", "a {% if x %}b{% endif %}", Later()])
 def test_a_template_is_known(value: object) -> None:
-    assert is_templated(value)
+    assert is_template(value)
 
 
 @pytest.mark.parametrize("value", [None, True, 1, 1.5, "text", "{ }", {"a": "{{ ds }}"}, ["{{ ds }}"]])
 def test_a_value_is_no_template(value: object) -> None:
-    assert not is_templated(value)
+    assert not is_template(value)
 
 
 def test_a_plain_copy_shares_no_container_and_copies_no_template() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from airflow_spot.core.fields import SECRET_FIELDS
 from airflow_spot.core.marks import ENV_PREFIX
+from airflow_spot.core.parameter_errors import SECRET_FIELDS
 
 HIDDEN = "***"
 
@@ -34,7 +34,7 @@ _SCRIPT_MODE = frozenset(
 )
 
 
-def without_values(text: str, job: Mapping[str, Any]) -> str:
+def redact(text: str, job: Mapping[str, Any]) -> str:
     """
     Take the values of a job's hyperparameters and environment out of a text about the job.
 
@@ -61,7 +61,7 @@ def told(description: Mapping[str, Any]) -> dict[str, Any]:
     """Give what DescribeTrainingJob said, with values hidden where it quotes the script: why the job failed."""
     made = dict(description)
     if made.get("FailureReason"):
-        made["FailureReason"] = without_values(str(made["FailureReason"]), description)
+        made["FailureReason"] = redact(str(made["FailureReason"]), description)
     if made.get("SecondaryStatusTransitions"):
         made["SecondaryStatusTransitions"] = [
             told_transition(each, description) for each in made["SecondaryStatusTransitions"]
@@ -74,7 +74,7 @@ def told_transition(transition: Mapping[str, Any], description: Mapping[str, Any
     message = transition.get("StatusMessage")
     if not message or transition.get("Status") != "Failed":
         return transition
-    return {**transition, "StatusMessage": without_values(str(message), description)}
+    return {**transition, "StatusMessage": redact(str(message), description)}
 
 
 def _forms(value: str) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.runs.timeouts import give_up_at
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
@@ -37,5 +37,5 @@ def test_the_first_limit_counts(limits: dict[str, Any], minutes: float | None) -
 
 
 def test_a_wrong_value_is_named() -> None:
-    with pytest.raises(InvalidField, match="max_ingestion_time"):
+    with pytest.raises(InvalidParameterError, match="max_ingestion_time"):
         give_up_at(NOW, max_ingestion_time="soon")

@@ -14,10 +14,10 @@ from airflow_spot.core.decide import Limits
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.marks import TryMark
 from airflow_spot.core.plan import Plan
-from airflow_spot.errors import RequestError, RunKilled, ScriptError, StoppedByUser
+from airflow_spot.errors import RequestError, RunKilledError, ScriptError, StoppedExternallyError
 from airflow_spot.runs import controller as run_module
 from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
-from airflow_spot.runs.staging import Preparation
+from airflow_spot.runs.staging import InputStager
 from tests.core.cases import NOW, RUN, SPOT
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 
@@ -50,7 +50,7 @@ def waits(run: TrainingRun, enter: Callable[[], None] | None = None) -> Deferral
     if enter is not None:
         enter()
     with pytest.raises(Deferral) as wait:
-        run.go()
+        run.run()
     return wait.value
 
 
@@ -78,7 +78,7 @@ def test_a_clear_that_trains_anew_waits_for_the_old_job_to_end(
     assert list(service.jobs) == [FIRST]
     service.put(FIRST, "Stopped", "Stopped")
     again = worker(service, TryMark(2, 2), plan(rate), **options)
-    assert waits(again, lambda: again.resume(wait.carry)).job_name == ANEW
+    assert waits(again, lambda: again.resume(wait.run_state)).job_name == ANEW
     assert service.jobs[ANEW]["CheckpointConfig"]["S3Uri"].endswith("/g0002")
     assert service.live() == [ANEW]
 
@@ -111,9 +111,9 @@ def test_a_superseded_try_takes_no_job_from_its_successor(service: DictionarySag
     wait = waits(successor, successor.begin)
     service.put(FIRST, "Stopped", "MaxWaitTimeExceeded")
     successor = worker(service, TryMark(2, 2))
-    assert waits(successor, lambda: successor.resume(wait.carry)).job_name == SECOND
-    with pytest.raises(RunKilled, match="superseded"):
-        zombie.go()
+    assert waits(successor, lambda: successor.resume(wait.run_state)).job_name == SECOND
+    with pytest.raises(RunKilledError, match="stale try"):
+        zombie.run()
     zombie.kill()
     assert service.tags_of(SECOND)["airflow-spot:owner"] == "2"
     assert service.jobs[SECOND]["TrainingJobStatus"] == "InProgress"
@@ -127,10 +127,10 @@ def test_a_try_from_before_a_clear_begins_no_generation(service: DictionarySageM
     wait = waits(cleared, cleared.begin)
     service.put(FIRST, "Completed", "Completed")
     cleared = worker(service, TryMark(2, 3, began))
-    cleared.resume(wait.carry)
-    cleared.delivered(cleared.go()[0])
-    with pytest.raises(RunKilled, match="superseded"):
-        zombie.go()
+    cleared.resume(wait.run_state)
+    cleared.mark_delivered(cleared.run()[0])
+    with pytest.raises(RunKilledError, match="stale try"):
+        zombie.run()
     assert list(service.jobs) == [FIRST]
 
 
@@ -138,7 +138,7 @@ def test_a_try_from_before_a_clear_begins_no_generation(service: DictionarySageM
     ("end", "error"),
     [
         ({"status": "Failed", "secondary": "Failed", "FailureReason": "AlgorithmError: , exit code: 1"}, ScriptError),
-        ({"status": "Stopped", "secondary": "Stopped"}, StoppedByUser),
+        ({"status": "Stopped", "secondary": "Stopped"}, StoppedExternallyError),
     ],
 )
 def test_a_job_that_ended_before_its_create_was_answered_is_this_trys(
@@ -155,7 +155,7 @@ def test_a_job_that_ended_before_its_create_was_answered_is_this_trys(
     mine.hook.submit = lost  # type: ignore
     mine.begin()
     with pytest.raises(error):
-        mine.go()
+        mine.run()
     assert list(service.jobs) == [FIRST]
 
 
@@ -195,7 +195,7 @@ def test_a_stop_that_describe_does_not_show_yet_is_waited_for(
     late._sleep = sleep  # type: ignore[method-assign]
     late.begin()
     with pytest.raises(Exception, match="time is up"):
-        late.go()
+        late.run()
     assert slept == [run_module.STOP_LAG_SECONDS] * 3
     assert service.calls.count("Stop") == 3
 
@@ -207,7 +207,7 @@ OTHER = RunIdentity("ns", "another", "manual__1", "train")
 
 def test_the_folder_is_looked_at_before_every_create(service: DictionarySageMaker) -> None:
     hook, shared = DictionaryHook(service), plan(scope="exact")
-    prepare = Preparation(hook, shared, {}, None, None, "ns")
+    prepare = InputStager(hook, shared, {}, None, None, "ns")
     prepare(None)
     theirs = plan(run=OTHER, scope="exact").job_name(1, 1)
     service.put(theirs, CheckpointConfig={"S3Uri": "s3://bucket/c"})
@@ -235,6 +235,6 @@ def test_of_two_jobs_created_at_once_the_younger_goes(service: DictionarySageMak
         assert service.jobs[FIRST]["TrainingJobStatus"] == "InProgress"
     else:
         with pytest.raises(RequestError, match="was created just before"):
-            mine.go()
+            mine.run()
         assert service.jobs[FIRST]["TrainingJobStatus"] == "Stopping"
     assert service.jobs[theirs]["TrainingJobStatus"] == "InProgress"

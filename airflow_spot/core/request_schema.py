@@ -1,4 +1,4 @@
-"""Checking and coercing a request against the shape of an AWS API, which comes in as data."""
+"""Checks and coerces a request against the shape of an AWS API, which comes in as data."""
 
 from __future__ import annotations
 
@@ -8,26 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Fields whose values may be secrets: errors name the key, never the value.
-SECRET_FIELDS = frozenset({"HyperParameters", "Environment"})
-
-
-class InvalidField(ValueError):
-    """
-    One field of a request cannot be right; nothing was sent.
-
-    :param name: the field, as a path into the request or the name of a parameter.
-    :param value: what was given. It is not shown where it may be a secret.
-    :param fix: what to do about it.
-    """
-
-    def __init__(self, name: str, value: Any, fix: str) -> None:
-        secret = any(part in SECRET_FIELDS for part in re.split(r"\W+", name))
-        shown = "" if secret else f" is {_shorten(value)}"
-        super().__init__(f"{name}{shown}: {fix}")
-        self.name = name
-        self.value = value
-        self.fix = fix
+from airflow_spot.core.parameter_errors import InvalidParameterError
 
 
 @dataclass(frozen=True)
@@ -44,33 +25,6 @@ class Shape:
     enum: Sequence[str] = ()
 
 
-def is_templated(value: Any) -> bool:
-    """Tell whether a value is known only at run time: Jinja text, or an Airflow object such as an XComArg."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    return not (value is None or isinstance(value, (bool, int, float, Mapping, Sequence)))
-
-
-def check_queue_url(field: str, value: Any) -> str:
-    """
-    Check the URL of a queue.
-
-    :raises InvalidField: it is none, such as the queue's name or ARN.
-    """
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[^/\s]+/\S+", value):
-        raise InvalidField(field, value, "must be the URL of an SQS queue, as https://sqs.<region>.amazonaws.com/...")
-    return value
-
-
-def plain_copy(value: Any) -> Any:
-    """Copy mappings and lists all the way down, and nothing else: an XComArg in them drags its DAG along."""
-    if isinstance(value, Mapping):
-        return {key: plain_copy(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_copy(inner) for inner in value]
-    return value
-
-
 def coerce(value: Any, shape: Shape, path: str = "") -> Any:
     """
     Give a value the types that the API wants: ``"20"`` becomes 20, ``"True"`` becomes True.
@@ -82,14 +36,14 @@ def coerce(value: Any, shape: Shape, path: str = "") -> Any:
     :param shape: its shape.
     :param path: where in the request it stands, for errors.
     :return: a new value.
-    :raises InvalidField: naming the field, the value and the fix.
+    :raises InvalidParameterError: naming the field, the value and the fix.
     """
     return _COERCERS.get(shape.kind, _as_is)(value, shape, path)
 
 
 def _structure(value: Any, shape: Shape, path: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidField(path or "config", value, "must be a mapping")
+        raise InvalidParameterError(path or "config", value, "must be a mapping")
     result = {}
     for name, inner in value.items():
         where = f"{path}.{name}" if path else str(name)
@@ -100,41 +54,41 @@ def _structure(value: Any, shape: Shape, path: str) -> dict[str, Any]:
                 if near
                 else "this version of botocore does not know it; remove it or upgrade boto3"
             )
-            raise InvalidField(where, "an unknown field", hint)
+            raise InvalidParameterError(where, "an unknown field", hint)
         if inner is not None:
             result[name] = coerce(inner, shape.members[name](), where)
     for name in shape.required:
         if name not in result:
-            raise InvalidField(f"{path}.{name}" if path else name, "missing", "SageMaker requires it")
+            raise InvalidParameterError(f"{path}.{name}" if path else name, "missing", "SageMaker requires it")
     return result
 
 
 def _list(value: Any, shape: Shape, path: str) -> list[Any]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
-        raise InvalidField(path, value, "must be a list")
+        raise InvalidParameterError(path, value, "must be a list")
     _check_bounds(len(value), shape, path, value, "items")
     return [coerce(inner, shape.item(), f"{path}[{i}]") for i, inner in enumerate(value)]
 
 
 def _map(value: Any, shape: Shape, path: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidField(path, value, "must be a mapping")
+        raise InvalidParameterError(path, value, "must be a mapping")
     _check_bounds(len(value), shape, path, f"{len(value)} entries", "entries")
     return {str(name): coerce(inner, shape.item(), f"{path}.{name}") for name, inner in value.items()}
 
 
 def _string(value: Any, shape: Shape, path: str) -> str:
     if not isinstance(value, (str, bool, int, float)):
-        raise InvalidField(path, value, "must be text")
+        raise InvalidParameterError(path, value, "must be text")
     text = str(value)
     if shape.enum and text not in shape.enum:
         same = [known for known in shape.enum if known.lower() == text.lower()]
         if same:
-            raise InvalidField(path, text, f"write it {same[0]}")
+            raise InvalidParameterError(path, text, f"did you mean {same[0]!r}? (case-sensitive)")
         # Any other value may be newer than the installed botocore: SageMaker judges it.
     _check_bounds(len(text), shape, path, text, "characters")
     if shape.pattern is not None and not _matches(shape.pattern, text):
-        raise InvalidField(path, text, f"must match {shape.pattern}")
+        raise InvalidParameterError(path, text, f"must match {shape.pattern}")
     return text
 
 
@@ -147,7 +101,7 @@ def _integer(value: Any, shape: Shape, path: str) -> int:
     elif isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d+(\.0+)?\s*", value):
         number = int(value.split(".")[0])
     if number is None:
-        raise InvalidField(path, value, "must be a whole number")
+        raise InvalidParameterError(path, value, "must be a whole number")
     _check_bounds(number, shape, path, value, "")
     return number
 
@@ -158,7 +112,7 @@ def _float(value: Any, shape: Shape, path: str) -> float:
             raise ValueError
         number = float(value)
     except (TypeError, ValueError):
-        raise InvalidField(path, value, "must be a number") from None
+        raise InvalidParameterError(path, value, "must be a number") from None
     _check_bounds(number, shape, path, value, "")
     return number
 
@@ -168,7 +122,7 @@ def _boolean(value: Any, shape: Shape, path: str) -> bool:
         return value
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
-    raise InvalidField(path, value, "must be true or false")
+    raise InvalidParameterError(path, value, "must be true or false")
 
 
 def _as_is(value: Any, shape: Shape, path: str) -> Any:
@@ -191,9 +145,9 @@ _COERCERS: dict[str, Callable[[Any, Shape, str], Any]] = {
 def _check_bounds(size: float, shape: Shape, path: str, value: Any, unit: str) -> None:
     unit = f" {unit}" if unit else ""
     if shape.min is not None and size < shape.min:
-        raise InvalidField(path, value, f"must be at least {shape.min:g}{unit}")
+        raise InvalidParameterError(path, value, f"must be at least {shape.min:g}{unit}")
     if shape.max is not None and size > shape.max:
-        raise InvalidField(path, value, f"must be at most {shape.max:g}{unit}, not {size:g}")
+        raise InvalidParameterError(path, value, f"must be at most {shape.max:g}{unit}, not {size:g}")
 
 
 def _matches(pattern: str, text: str) -> bool:
@@ -201,9 +155,3 @@ def _matches(pattern: str, text: str) -> bool:
         return re.fullmatch(pattern, text) is not None
     except re.error:  # Java's \p{L} and the like: SageMaker judges it.
         return True
-
-
-def _shorten(value: Any) -> str:
-    """Show a value in at most 103 characters; of a path the end matters as much as the beginning."""
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:60]}...{text[-40:]}"

@@ -10,8 +10,9 @@ import pytest
 from botocore.validate import ParamValidator
 
 from airflow_spot.aws.shapes import input_shape
-from airflow_spot.core.fields import InvalidField, Shape, coerce
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, build_plan
+from airflow_spot.core.request_schema import Shape, coerce
 from tests.core.cases import RUN, SPOT, tried
 from tests.support.requests import stock_config
 
@@ -94,7 +95,7 @@ def test_text_of_templates_becomes_what_botocore_takes(client: Any, shape: Shape
     ],
 )
 def test_what_the_model_forbids_is_refused_before_a_call(shape: Shape, change: dict[str, Any], field: str) -> None:
-    with pytest.raises(InvalidField) as refused:
+    with pytest.raises(InvalidParameterError) as refused:
         build_plan({**stock_config("bucket"), **change}, SpotSettings(), RUN, shape)
     assert refused.value.name == field
 

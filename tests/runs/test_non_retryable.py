@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from airflow_spot.compat.sdk import AirflowFailException
-from airflow_spot.core.fields import InvalidField
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.errors import RequestError
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
-from airflow_spot.runs.non_retryable import action_of, refusal_of
-from tests.operators.test_checks import operator
+from airflow_spot.runs.non_retryable import action_of, non_retryable_reason
+from tests.operators.test_validation import operator
 from tests.support.sagemaker import DictionarySageMaker, error
 from tests.support.task import TaskInstance
 
@@ -54,12 +54,12 @@ def failure(task: SageMakerSpotTrainingOperator, ti: TaskInstance | None = None)
 def test_the_action_is_that_of_the_right_service(code: str, operation: str, message: str, action: str) -> None:
     denied = error(code, message, operation)
     assert action_of(denied) == action
-    assert refusal_of(denied) == f"Not permitted: {action}. Permit it, and clear the task"
+    assert non_retryable_reason(denied) == f"Access denied: {action}. Grant the permission, then clear the task"
 
 
 @pytest.mark.parametrize("passing", [error("ThrottlingException"), error("404", "Not Found"), ValueError("why")])
 def test_what_a_retry_may_not_meet_is_no_refusal(passing: Exception) -> None:
-    assert refusal_of(passing) is None
+    assert non_retryable_reason(passing) is None
 
 
 def test_the_actions_that_are_named_are_the_calls_of_their_service() -> None:
@@ -84,7 +84,7 @@ def test_a_denied_call_of_s3_is_named_whether_the_task_waits_or_not(waits: bool)
         raise error("AccessDenied", "Access Denied", "ListObjectsV2")
 
     task.hook.__dict__["check_training_config"] = deny
-    assert "Not permitted: s3:ListBucket. Permit it" in str(failure(task))
+    assert "Access denied: s3:ListBucket. Grant the permission" in str(failure(task))
     assert not service_of(task).jobs
 
 
@@ -103,7 +103,7 @@ def test_it_is_not_said_that_nothing_was_sent_where_something_was() -> None:
     service = service_of(task)
 
     def late(*_: Any) -> None:
-        raise InvalidField("field", "value", "the fix")
+        raise InvalidParameterError("field", "value", "the fix")
 
     task.hook.__dict__["mark_delivered"] = late
     refused = failure(task)

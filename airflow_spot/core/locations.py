@@ -1,0 +1,32 @@
+"""Checks of places that users name: S3 URIs and queues."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from airflow_spot.core.parameter_errors import InvalidParameterError
+
+
+def check_s3_uri(field: str, uri: str) -> str:
+    """
+    Check that text is an S3 URI with a legal bucket.
+
+    :raises InvalidParameterError: it is not.
+    """
+    if not re.fullmatch(r"s3://[a-zA-Z0-9][a-zA-Z0-9.\-_]{1,253}[a-zA-Z0-9](/.*)?", uri or ""):
+        raise InvalidParameterError(field, uri, "must be an S3 URI: s3://bucket/prefix")
+    return uri
+
+
+def check_queue_url(field: str, value: Any) -> str:
+    """
+    Check the URL of a queue.
+
+    :raises InvalidParameterError: it is none, such as the queue's name or ARN.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^/\s]+/\S+", value):
+        raise InvalidParameterError(
+            field, value, "must be the URL of an SQS queue, as https://sqs.<region>.amazonaws.com/..."
+        )
+    return value

@@ -1,0 +1,33 @@
+"""The error of a wrong parameter or field: it names the field, the value and the fix."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+#: Fields whose values may be secrets: errors name the key, never the value.
+SECRET_FIELDS = frozenset({"HyperParameters", "Environment"})
+
+
+class InvalidParameterError(ValueError):
+    """
+    One field of a request cannot be right; nothing was sent.
+
+    :param name: the field, as a path into the request or the name of a parameter.
+    :param value: what was given. It is not shown where it may be a secret.
+    :param fix: what to do about it.
+    """
+
+    def __init__(self, name: str, value: Any, fix: str) -> None:
+        secret = any(part in SECRET_FIELDS for part in re.split(r"\W+", name))
+        shown = "" if secret else f" is {_shorten(value)}"
+        super().__init__(f"{name}{shown}: {fix}")
+        self.name = name
+        self.value = value
+        self.fix = fix
+
+
+def _shorten(value: Any) -> str:
+    """Show a value in at most 103 characters; of a path the end matters as much as the beginning."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-40:]}"
