@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from airflow.configuration import conf
 
 from airflow_spot.core.durations import interval
-from airflow_spot.core.locations import check_queue_url
+from airflow_spot.core.locations import check_queue_url, is_loopback
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.prices import Prices, read_prices
 
 SECTION = "airflow_spot"
 CHECK_INTERVAL_SECONDS = 30.0
@@ -18,26 +22,37 @@ log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
-def namespace() -> str:
+def deployment_namespace() -> str | None:
     """
-    Say what tells this deployment's runs from another's in the same AWS account.
+    Return what the configuration says of which deployment this is; None where it says nothing that tells two apart.
 
-    ``[airflow_spot] namespace``; unset, the name of the MWAA environment, else the base URL. Logged once.
+    ``[airflow_spot] namespace``; else the name of the MWAA environment; else the base URL, unless its host is this
+    machine's or a bare name, as the defaults of Airflow, its chart and its compose file are. Logged once.
     """
     chosen = conf.get(SECTION, "namespace", fallback=None)
     if chosen:
         return str(chosen)
-    derived = (
-        os.environ.get("AIRFLOW_ENV_NAME")  # set by MWAA
-        or conf.get("api", "base_url", fallback=None)
-        or conf.get("webserver", "base_url", fallback=None)  # Airflow 2: goes when 2.11 is no longer supported
-        or "airflow"
-    )
-    log.info(
-        "[airflow_spot] namespace is not set; using %r (from the base URL). Set it explicitly before changing the URL",
-        derived,
-    )
-    return str(derived)
+    if name := os.environ.get("AIRFLOW_ENV_NAME"):  # set by MWAA
+        log.info("[airflow_spot] namespace is not set; using %r, the name of the MWAA environment", name)
+        return name
+    url = conf.get("api", "base_url", fallback=None) or conf.get("webserver", "base_url", fallback=None)  # Airflow 2
+    derived = _from_url(str(url or ""))
+    if derived is not None:
+        log.info(
+            "[airflow_spot] namespace is not set; using %r (from the base URL). Set it explicitly before changing the "
+            "URL",
+            derived,
+        )
+    return derived
+
+
+def _from_url(url: str) -> str | None:
+    """Return a base URL without what differs between Airflow 2 and 3, or between two ways to write it."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    host = (parts.hostname or "").rstrip(".")
+    if is_loopback(host) or "." not in host or host == "0.0.0.0":  # noqa: S104 - nothing listens there
+        return None
+    return f"{host}{parts.path.rstrip('/')}"
 
 
 def check_interval() -> float:
@@ -65,3 +80,24 @@ def events_queue_url(of_task: str | None = None) -> str | None:
 def stop_on_kill() -> bool:
     """Say whether a task that is killed or gives up stops its job, for tasks that do not say so themselves."""
     return bool(conf.getboolean(SECTION, "stop_on_kill", fallback=True))
+
+
+def events_file() -> str | None:
+    """Return the file that every run's events are appended to, as JSON lines; None for none."""
+    return conf.get(SECTION, "events_file", fallback=None) or None
+
+
+def prices() -> Prices | None:
+    """
+    Return the on-demand prices of ``[airflow_spot] prices``, the path of a JSON file; None where it is not set.
+
+    :raises InvalidParameterError: the file cannot be read, or is no price table.
+    """
+    path = conf.get(SECTION, "prices", fallback=None)
+    if not path:
+        return None
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidParameterError(f"[{SECTION}] prices", path, f"cannot be read ({error.strerror})") from None
+    return read_prices(text, f"[{SECTION}] prices")

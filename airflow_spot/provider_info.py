@@ -34,8 +34,10 @@ def get_provider_info() -> dict[str, Any]:
                 "options": {
                     "namespace": {
                         "description": (
-                            "Tells apart two Airflow deployments that train in one AWS account and region: it is "
-                            "part of every run's key. Unset, it is the MWAA environment's name, else the base URL. "
+                            "Keeps two Airflow deployments apart that train in one AWS account and region: it is "
+                            "part of every run's key. Unset, it is the MWAA environment's name, else the base URL "
+                            "unless that is a default, else the Variable airflow_spot_namespace, which the first "
+                            "task makes. "
                             "Changing it makes unfinished runs unknown."
                         ),
                         "version_added": "0.1.0",
@@ -61,6 +63,27 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "https://sqs.eu-central-1.amazonaws.com/123456789012/airflow-spot-events",
+                        "default": None,
+                    },
+                    "prices": {
+                        "description": (
+                            "A JSON file of on-demand prices, which money in logs and results is reckoned with: "
+                            '{"currency": "USD", "hourly": {"ml.g5.xlarge": "1.408"}}. Unset, seconds and percent '
+                            "are shown."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/prices.json",
+                        "default": None,
+                    },
+                    "events_file": {
+                        "description": (
+                            "A file that each run's events are appended to as JSON lines, by workers and the "
+                            "triggerer: for development."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/events.jsonl",
                         "default": None,
                     },
                     "stop_on_kill": {

@@ -60,7 +60,7 @@ def maker(kind: str, interval: float) -> Callable[[str], Any]:
         from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 
         return lambda name: SageMakerSpotTrainingTrigger(
-            job_name=name, poll_interval=interval, carry={"job_name": name}
+            jobs=[{"name": name}], poll_interval=interval, run_state={"job_name": name}
         )
     from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
 

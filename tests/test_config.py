@@ -20,9 +20,9 @@ CHOSEN, API, MWAA = "AIRFLOW__AIRFLOW_SPOT__NAMESPACE", "AIRFLOW__API__BASE_URL"
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in (CHOSEN, API, MWAA, "AIRFLOW__WEBSERVER__BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    config.namespace.cache_clear()
+    config.deployment_namespace.cache_clear()
     yield
-    config.namespace.cache_clear()
+    config.deployment_namespace.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,9 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ({CHOSEN: "ours", MWAA: "an-mwaa", API: "https://airflow.example.com"}, "ours"),
         ({MWAA: "an-mwaa", API: "https://airflow.example.com"}, "an-mwaa"),
-        ({API: "https://airflow.example.com"}, "https://airflow.example.com"),
+        ({API: "https://Airflow.example.com/prod/"}, "airflow.example.com/prod"),
+        ({API: "http://airflow.example.com:8080"}, "airflow.example.com"),
+        ({API: "http://10.1.2.3:8080/x"}, "10.1.2.3/x"),
         ({CHOSEN: "", MWAA: "an-mwaa"}, "an-mwaa"),
     ],
 )
@@ -39,17 +41,38 @@ def test_what_is_chosen_comes_first_then_mwaa_then_the_url(
 ) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert config.namespace() == namespace
+    assert config.deployment_namespace() == namespace
 
 
-def test_without_anything_there_is_still_a_name() -> None:
-    assert config.namespace()
+@pytest.mark.filterwarnings("ignore:The base_url option")
+def test_airflow_2_and_3_give_the_same_url_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade in the middle of a run must not make a second job."""
+    monkeypatch.setenv("AIRFLOW__WEBSERVER__BASE_URL", "https://airflow.example.com/prod")
+    assert config.deployment_namespace() == "airflow.example.com/prod"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "/",
+        "http://localhost:8080",
+        "http://127.0.0.1:8080/prod",
+        "http://[::1]:8080",
+        "http://0.0.0.0:8080",
+        "http://airflow-webserver:8080",
+        "http://airflow-apiserver:8080",
+    ],
+)
+def test_a_url_that_every_airflow_has_names_none(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(API, url)
+    assert config.deployment_namespace() is None
 
 
 def test_what_is_derived_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv(MWAA, "an-mwaa")
     with caplog.at_level(logging.INFO, logger="airflow_spot.config"):
-        assert [config.namespace() for _ in range(3)] == ["an-mwaa"] * 3
+        assert [config.deployment_namespace() for _ in range(3)] == ["an-mwaa"] * 3
     (said,) = [record.getMessage() for record in caplog.records if record.name == "airflow_spot.config"]
     assert "'an-mwaa'" in said
     assert "[airflow_spot] namespace" in said
@@ -58,16 +81,16 @@ def test_what_is_derived_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog:
 def test_what_is_chosen_is_not_remarked_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setenv(CHOSEN, "ours")
     with caplog.at_level(logging.INFO, logger="airflow_spot.config"):
-        config.namespace()
+        config.deployment_namespace()
     assert not [record for record in caplog.records if record.name == "airflow_spot.config"]
 
 
 def test_it_stays_the_same_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's key must not change between two calls of one task."""
     monkeypatch.setenv(CHOSEN, "first")
-    assert config.namespace() == "first"
+    assert config.deployment_namespace() == "first"
     monkeypatch.setenv(CHOSEN, "second")
-    assert config.namespace() == "first"
+    assert config.deployment_namespace() == "first"
 
 
 def test_the_options_default_to_what_the_provider_says_they_do() -> None:

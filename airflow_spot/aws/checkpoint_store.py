@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from airflow_spot.aws import jobs
-from airflow_spot.core.identity import MARKER, name_filter
+from airflow_spot.core.identity import MARKER, RunIdentity, name_filter
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
+from airflow_spot.core.run_marker import MARKER_NAME, marker_text, owner_of
 
 _BATCH = 1000  # what DeleteObjects takes
 
@@ -76,7 +79,7 @@ def prefixes(client: Any, base: str, below: str = "") -> list[CheckpointFolder]:
     """
     Find the checkpoint folders of runs below a base; what is not of our layout is left out.
 
-    :param below: only those in this folder of the base, ``<dag>/<task>``.
+    :param below: only those in this folder of the base, ``<namespace>/<dag>/<task>``.
     """
     base = check_s3_uri("base", base).rstrip("/")
     _, root = _place(base)
@@ -123,8 +126,11 @@ def remove(
             yield folder, "it has changed since it was listed"
         elif any(overlaps(folder.uri, uri) for uri in in_use(sagemaker, name_filter(folder.key))):
             yield folder, "a job came to use it"
+        elif read_marker(client, folder.run_folder) is None:
+            yield folder, f"no {MARKER_NAME} in {folder.run_folder} proves which run it is of"
         else:
             delete(client, folder.uri)
+            _delete_lone_marker(client, folder.run_folder)
             yield folder, None
 
 
@@ -141,10 +147,40 @@ def sweep(
     """
     path = run_folder.rstrip("/").removeprefix(f"{base.rstrip('/')}/")
     if folder_of(f"{path}/") is None:
-        raise InvalidParameterError("run_folder", run_folder, f"must be <dag>/<task>/<run key>/g<generation> in {base}")
+        raise InvalidParameterError(
+            "run_folder", run_folder, f"must be <namespace>/<dag>/<task>/<run key>/g<generation> in {base}"
+        )
     folders = prefixes(client, base, below=path.rsplit("/", 2)[0])
     chosen = to_delete(folders, [run_folder, *in_use(sagemaker)], now, older_than=older_than)
     return [folder for folder, kept in remove(sagemaker, client, chosen) if kept is None]
+
+
+def write_marker(client: Any, folder: str, run: RunIdentity) -> None:
+    """Say in a run's folder whose it is."""
+    bucket, prefix = _place(folder)
+    client.put_object(
+        Bucket=bucket, Key=f"{prefix}{MARKER_NAME}", Body=marker_text(run).encode(), ContentType="application/json"
+    )
+
+
+def read_marker(client: Any, folder: str) -> RunIdentity | None:
+    """Return the run that a folder is of, as its marker proves; None where there is none, or it does not fit."""
+    bucket, prefix = _place(folder)
+    try:
+        text = client.get_object(Bucket=bucket, Key=f"{prefix}{MARKER_NAME}")["Body"].read().decode(errors="replace")
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+            return None
+        raise
+    return owner_of(folder, text)
+
+
+def _delete_lone_marker(client: Any, folder: str) -> None:
+    """Delete a run's marker once nothing else is left in its folder."""
+    bucket, prefix = _place(folder)
+    keys = [item["Key"] for item in client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=2).get("Contents", ())]
+    if keys == [f"{prefix}{MARKER_NAME}"]:
+        client.delete_object(Bucket=bucket, Key=keys[0])
 
 
 def _place(uri: str) -> tuple[str, str]:

@@ -6,10 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_spot.core.history import Attempt
 from airflow_spot.core.identity import MARKER, JobName
-from airflow_spot.core.marks import TAG_STOP, StopMark, tag_map
-from airflow_spot.core.redaction import told
 
 #: What may still write: a job that is told to stop trains on for two minutes, and uploads.
 LIVE_STATUSES = ("InProgress", "Stopping")
@@ -50,19 +47,6 @@ def find(sagemaker: Any, job_name: str) -> dict[str, Any] | None:
 def checkpoint_folder(description: dict[str, Any]) -> str:
     """Say where a job keeps its checkpoints, as an S3 URI; empty where nowhere."""
     return str((description.get("CheckpointConfig") or {}).get("S3Uri") or "")
-
-
-def read(sagemaker: Any, job_name: str) -> tuple[Attempt, dict[str, Any], dict[str, str]]:
-    """Read a job: as an attempt, as SageMaker describes it, as far as that may be told, and its tags."""
-    description = sagemaker.describe_training_job(TrainingJobName=job_name)
-    pages = sagemaker.get_paginator("list_tags").paginate(ResourceArn=description["TrainingJobArn"])
-    tags = tag_map(tag for page in pages for tag in page["Tags"])
-    return Attempt.from_description(description, tags), told(description), tags
-
-
-def mark_stop(sagemaker: Any, arn: str, mark: StopMark) -> None:
-    """Say on a job why it is stopped, or that a mark no longer holds."""
-    sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": TAG_STOP, "Value": str(mark)}])
 
 
 def stop(sagemaker: Any, job_name: str) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_spot.aws import jobs
+from airflow_spot.aws import jobs, marks
+from airflow_spot.aws.marks import Marks
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.marks import StopMark, task_of
 from airflow_spot.core.orphans import GRACE, LiveJob, TaskState, judge, run_of
@@ -67,6 +68,7 @@ class Orphans:
         grace: timedelta = GRACE,
     ) -> None:
         self._sagemaker = sagemaker
+        self._marks = Marks(lambda: sagemaker)
         self._namespace = namespace
         self._ask = ask
         self._now = now
@@ -83,12 +85,12 @@ class Orphans:
         if not again.orphan:
             return again
         # The mark first: a task that is cleared right now goes on from the checkpoint instead of failing.
-        jobs.mark_stop(self._sagemaker, again.arn, StopMark(StopReason.ORPHAN, again.owner or 0))
+        self._marks.set_stop(again.arn, StopMark(StopReason.ORPHAN, again.owner or 0))
         jobs.stop(self._sagemaker, again.job)
         return replace(again, stopped=True)
 
     def _judged(self, name: str) -> Finding:
-        attempt, description, tags = jobs.read(self._sagemaker, name)
+        attempt, description, tags = marks.read(self._sagemaker, name)
         run = run_of(name, tags, self._namespace)
         left = attempt.delivered_by is not None
         job = LiveJob(name, attempt.arn, description["CreationTime"], run, attempt.owner, left)

@@ -76,9 +76,15 @@ def namespace(given: str | None) -> str:
     """Give the option's value, or what Airflow's configuration on this machine says."""
     if given:
         return given
-    from airflow_spot.config import namespace as configured  # imports Airflow
+    from airflow_spot.config import deployment_namespace  # imports Airflow
 
-    return configured()
+    configured = deployment_namespace()
+    if configured is None:
+        raise CommandError(
+            "--namespace: neither [airflow_spot] namespace nor the base URL tells this deployment from others. Give "
+            "the namespace of the runs: the Variable airflow_spot_namespace has it; on Local SageMaker it is 'local'"
+        )
+    return configured
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:

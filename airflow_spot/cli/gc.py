@@ -17,7 +17,8 @@ _EXAMPLES = """examples:
   airflow-spot gc --base s3://bucket/checkpoints --older-than 30d --delete    delete it
   airflow-spot gc --base s3://bucket/checkpoints --older-than 30d --lifecycle  S3's own rule, as JSON
 
-Never deleted: the folder of a live job, and what is not <dag>/<task>/<run key>/g<generation>.
+Never deleted: the folder of a live job, and what is not <namespace>/<dag>/<task>/<run key>/g<generation> with an
+object beside it that proves whose it is.
 A run that waits between two jobs has no live job: give more days than any run lasts.
 Exit code: 0, or 2 if something is wrong."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
-from airflow_spot.aws import jobs
+from airflow_spot.aws import jobs, marks
 from airflow_spot.cli.aws import (
     CommandError,
     add_run_arguments,
@@ -18,14 +19,30 @@ from airflow_spot.cli.aws import (
     run_key,
     table,
 )
+from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.durations import human, seconds
-from airflow_spot.core.history import Attempt, History
+from airflow_spot.core.events import Transitioned
 from airflow_spot.core.identity import JobName, name_filter
-from airflow_spot.core.log_messages import closing_lines, task_line, transition_lines
+from airflow_spot.core.ledger import ledger
+from airflow_spot.core.log_messages import clock, label_of, lines, task_line, totals_line
 from airflow_spot.core.marks import task_of
-from airflow_spot.core.savings import savings_percent
+from airflow_spot.core.prices import Prices, read_prices
+from airflow_spot.core.roles import Role
+from airflow_spot.core.totals import total
 
-_HEAD = ("attempt", "job", "instances", "outcome", "interruptions", "waited", "trained", "billed", "savings", "marks")
+_HEAD = (
+    "attempt",
+    "job",
+    "instances",
+    "outcome",
+    "interruptions",
+    "waited",
+    "launched",
+    "trained",
+    "billed",
+    "spot discount",
+    "cost",
+)
 
 _EXAMPLES = """examples:
   airflow-spot history --since 2d                                  the runs of the last two days
@@ -47,7 +64,8 @@ def add_parser(subparsers: Any) -> None:
     add_run_arguments(parser)
     parser.add_argument("--since", default="7d", help="without a run: the runs with jobs since then; default: 7d")
     parser.add_argument("--verbose", action="store_true", help="with the transitions of each job")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--prices", help="a JSON file of on-demand prices: see [airflow_spot] prices")
+    parser.add_argument("--json", action="store_true", help="print the ledger, or the runs, as JSON")
     add_session_arguments(parser)
 
 
@@ -63,88 +81,89 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace, key: str) -> int:
     sagemaker, now = client(args, "sagemaker"), datetime.now(timezone.utc)
-    found = [jobs.read(sagemaker, name) for name in jobs.listed(sagemaker, name_filter(key))]
+    prices = None if args.prices is None else read_prices(Path(args.prices).read_text(encoding="utf-8"), "--prices")
+    found = [marks.read(sagemaker, name) for name in jobs.listed(sagemaker, name_filter(key))]
     if not found:
         print(f"The run {key} has no training jobs in {sagemaker.meta.region_name}")
         return 1
-    found.sort(key=lambda one: (one[0].name.generation, one[0].number))
-    attempts = [attempt for attempt, _, _ in found]
+    found.sort(key=lambda one: (one[0].name.generation, one[0].role is not Role.ATTEMPT, one[0].number))
+    whole = [job for job, _, _ in found]
     task = task_of(found[-1][2])
     if args.json:
-        facts = [_facts(attempt, description, now, args.verbose) for attempt, description, _ in found]
-        print(json.dumps({"run_key": key, **task, "attempts": facts, "totals": _totals(attempts)}, indent=2))
+        facts = ledger(key, task, whole, now, prices)
+        if args.verbose:
+            facts["transitions"] = {job.job_name: _transitions(description) for job, description, _ in found}
+        print(json.dumps(facts, indent=2))
         return 0
+    attempts = [job for job in whole if job.role is Role.ATTEMPT]
     print(f"{task_line(task)}   run key {key}\n")
-    print("\n".join(table([_HEAD, *(_row(attempt, now) for attempt in attempts)])))
-    if args.verbose:
-        for attempt, description, _ in found:
-            print()
-            print("\n".join(transition_lines(attempt.job_name, description.get("SecondaryStatusTransitions") or ())))
-    *_, totals = closing_lines(History(1, tuple(attempts)))
-    print(f"\n{totals}\ncheckpoints: {attempts[-1].checkpoint_s3_uri or 'none'}")
+    print("\n".join(table([_HEAD, *(_row(job, now, prices) for job in whole)])))
+    for job, description, _ in found:
+        print(f"\n{_title(job)}")
+        print("\n".join(f"  {line}" for line in _story(job, now)))
+        if args.verbose:
+            for each in description.get("SecondaryStatusTransitions") or ():
+                print(*(f"    {line}" for line in lines(Transitioned.of(job.job_name, label_of(job.job_name), each))))
+    print(f"\n{totals_line(total(attempts, now, prices))}")
+    print(
+        f"checkpoints: {next((job.checkpoint_s3_uri for job in reversed(attempts) if job.checkpoint_s3_uri), 'none')}"
+    )
     return 0
 
 
-def _row(attempt: Attempt, now: datetime) -> list[str]:
-    saved = savings_percent(attempt.training_seconds, attempt.billable_seconds)
-    marks = [f"stop: {attempt.stop}"] if attempt.stop else []
-    marks += [f"delivered: try {attempt.delivered_by.number}"] if attempt.delivered_by else []
+def _title(job: Attempt) -> str:
+    why = f" ({job.why})" if job.why else ""
+    return f"g{job.name.generation} {label_of(job.job_name)} on {job.rung}{why}: {job.label}"
+
+
+def _story(job: Attempt, now: datetime) -> Iterator[str]:
+    """Tell a job's starts, its end and its marks."""
+    until = now if job.live else job.ended
+    for number, start in enumerate(job.starts, 1):
+        parts = [f"start {number}: asked for instances {clock(start.asked)}"]
+        if start.granted is None:
+            parts.append(f"had none for {human(start.waited(until))}")
+        else:
+            parts.append(f"had them after {human(start.waited(until))}")
+            parts.append(
+                f"trained after {human(start.launched(until))} more" if start.training else "never began to train"
+            )
+        if start.lost is not None:
+            parts.append(f"lost them {clock(start.lost)}")
+        yield ", ".join(parts)
+    if job.failure_reason:
+        yield f"SageMaker says: {job.failure_reason}"
+    if job.stop is not None:
+        yield f"stopped by Airflow ({job.stop.reason}, try {job.stop.try_number})"
+    if job.request is not None:
+        yield f"a person asked for: {job.request.what}"
+    if job.delivered_by is not None:
+        yield f"its result was delivered by try {job.delivered_by.number}"
+
+
+def _row(attempt: Attempt, now: datetime, prices: Prices | None) -> list[str]:
+    sums = total([attempt], now, prices)
+    discount = sums.spot_discount_percent
     return [
-        f"g{attempt.name.generation} #{attempt.number}",
+        f"g{attempt.name.generation} {label_of(attempt.job_name)}",
         attempt.job_name,
         str(attempt.placement),
-        attempt.outcome.label if attempt.outcome else f"in progress ({attempt.secondary_status})",
+        attempt.label if attempt.outcome else f"in progress ({attempt.secondary_status})",
         str(attempt.interruptions),
-        human(_waited(attempt, now)),
+        human(sums.waited_seconds),
+        human(sums.launch_seconds),
         human(attempt.training_seconds),
         human(attempt.billable_seconds),
-        "-" if saved is None else f"{saved} %",
-        ", ".join(marks) or "-",
+        "-" if discount is None else f"{discount} %",
+        "-" if sums.cost is None else str(sums.cost),
     ]
 
 
-def _waited(attempt: Attempt, now: datetime) -> float:
-    """Give the seconds of its life in which a job had no instances."""
-    if attempt.created is None:
-        return 0.0
-    until = now if attempt.live else attempt.ended or now
-    worked = attempt.active_seconds + (
-        (until - attempt.working_since).total_seconds() if attempt.working_since else 0.0
-    )
-    return max(0.0, (until - attempt.created).total_seconds() - worked)
-
-
-def _facts(attempt: Attempt, description: dict[str, Any], now: datetime, verbose: bool) -> dict[str, Any]:
-    facts = {
-        "generation": attempt.name.generation,
-        "number": attempt.number,
-        **attempt.summary(),
-        "status": attempt.status,
-        "waited_seconds": round(_waited(attempt, now), 1),
-        "created": attempt.created.isoformat() if attempt.created else None,
-        "ended": attempt.ended.isoformat() if attempt.ended and not attempt.live else None,
-        "stop": str(attempt.stop) if attempt.stop else None,
-        "delivered": str(attempt.delivered_by) if attempt.delivered_by else None,
-        "checkpoints": attempt.checkpoint_s3_uri or None,
-    }
-    if verbose:
-        facts["transitions"] = [
-            {"status": one.get("Status"), "start": one["StartTime"].isoformat(), "message": one.get("StatusMessage")}
-            for one in description.get("SecondaryStatusTransitions") or ()
-        ]
-    return facts
-
-
-def _totals(attempts: Sequence[Attempt]) -> dict[str, Any]:
-    training = sum(attempt.training_seconds for attempt in attempts)
-    billable = sum(attempt.billable_seconds for attempt in attempts)
-    return {
-        "attempts": len(attempts),
-        "interruptions": sum(attempt.interruptions for attempt in attempts),
-        "training_seconds": training,
-        "billable_seconds": billable,
-        "savings_percent": savings_percent(training, billable),
-    }
+def _transitions(description: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"status": one.get("Status"), "start": one["StartTime"].isoformat(), "message": one.get("StatusMessage")}
+        for one in description.get("SecondaryStatusTransitions") or ()
+    ]
 
 
 def _recent(args: argparse.Namespace) -> int:
@@ -159,7 +178,7 @@ def _recent(args: argparse.Namespace) -> int:
             runs.setdefault(parsed.key, []).append(name)
     rows, facts = [], []
     for key, names in runs.items():
-        newest, _, tags = jobs.read(sagemaker, names[-1])
+        newest, _, tags = marks.read(sagemaker, names[-1])
         outcome = newest.outcome.label if newest.outcome else f"in progress ({newest.secondary_status})"
         created = newest.created.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M") if newest.created else "-"
         rows.append([key, task_line(task_of(tags)), str(len(names)), created, outcome, names[-1]])

@@ -7,7 +7,8 @@ import sys
 import time
 from typing import Any
 
-from airflow_spot.aws import jobs
+from airflow_spot.aws import jobs, marks
+from airflow_spot.aws.marks import Marks
 from airflow_spot.cli.aws import (
     CommandError,
     add_run_arguments,
@@ -16,7 +17,7 @@ from airflow_spot.cli.aws import (
     guarded,
     run_key,
 )
-from airflow_spot.core.history import Attempt
+from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.identity import name_filter
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.stop_reasons import StopReason
@@ -60,7 +61,7 @@ def _stop(args: argparse.Namespace) -> int:
         raise CommandError("say which run: --job, --run-key, or --dag with --run-id and --task")
     sagemaker = client(args, "sagemaker")
     live = [
-        attempt for name in jobs.live(sagemaker, name_filter(key)) if (attempt := jobs.read(sagemaker, name)[0]).live
+        attempt for name in jobs.live(sagemaker, name_filter(key)) if (attempt := marks.read(sagemaker, name)[0]).live
     ]
     if not live:
         print(f"The run {key} has no live training job in {sagemaker.meta.region_name}: nothing to stop")
@@ -79,13 +80,14 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
         ours = attempt.stop is not None and not attempt.stop.withdrawn
         print(f"{attempt.job_name} is stopping already, {f'by us ({attempt.stop})' if ours else 'by a person'}")
         return
-    number = attempt.owner or 0
+    number, tags = attempt.owner or 0, Marks(lambda: sagemaker)
     if restart:
         # Before the stop: a task that looks in between must not take it for a person's.
-        jobs.mark_stop(sagemaker, attempt.arn, StopMark(StopReason.CLI, number))
+        if not tags.set_stop(attempt.arn, StopMark(StopReason.CLI, number)):
+            raise CommandError("--restart needs sagemaker:AddTags: without its tag the stop reads as a manual one")
     elif attempt.stop is not None and not attempt.stop.withdrawn:
         # Of a stop that never came: with it, this one would read as ours, and the run would go on.
-        jobs.mark_stop(sagemaker, attempt.arn, StopMark(StopReason.WITHDRAWN, number))
+        tags.withdraw_stop(attempt.arn, number)
     jobs.stop(sagemaker, attempt.job_name)
     print(
         f"Stopping {attempt.job_name}. "
@@ -101,7 +103,7 @@ def _wait(sagemaker: Any, job_name: str, timeout: float) -> bool:
     begun = time.monotonic()
     on_terminal = sys.stdout.isatty()
     while True:
-        attempt, _, _ = jobs.read(sagemaker, job_name)
+        attempt, _, _ = marks.read(sagemaker, job_name)
         passed = time.monotonic() - begun
         if not attempt.live:
             print(f"\r{job_name}: {attempt.status} after {passed:.0f} s ({attempt.label})")

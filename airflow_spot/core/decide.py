@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.durations import human
-from airflow_spot.core.history import Attempt, History, Refusal
+from airflow_spot.core.history import History, PastEvent, Refusal
 from airflow_spot.core.ladder import Rung
-from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, Outcome
+from airflow_spot.core.policy import Move, Policy
 from airflow_spot.core.stop_reasons import StopReason
-from airflow_spot.policies.ladder import CAPACITY_OUTCOMES, Position, backoff_until, events, position, waited
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,6 @@ class Limits:
 
     Capacity and interruptions are bounded by time alone, unless ``max_attempts`` says otherwise.
 
-    :param ladder: where attempts may run, in order.
     :param give_up_at: when the task stops waiting, whatever the job does; None for never.
     :param service_faults: how many of SageMaker's own errors it bears.
     :param script_errors: how many errors of the script.
@@ -30,11 +31,9 @@ class Limits:
     :param max_total_wait: seconds that it may be without instances, all waits together; None for no limit.
     :param max_total_run: seconds that its jobs may train together where ``max_run`` cuts one off; None: a job that
         is cut off is the end.
-    :param pause_base: and ``pause_cap``: seconds between attempts that were refused: doubled each time up to the
-        cap, less up to half by chance.
+    :param backoff: the pauses between a script's errors that are always tried again.
     """
 
-    ladder: tuple[Rung, ...]
     give_up_at: datetime | None = None
     service_faults: int = 5
     script_errors: int = 0
@@ -42,8 +41,7 @@ class Limits:
     max_attempts: int | None = None
     max_total_wait: float | None = None
     max_total_run: float | None = None
-    pause_base: float = 15.0
-    pause_cap: float = 900.0
+    backoff: Backoff = field(default_factory=Backoff)
 
 
 @dataclass(frozen=True)
@@ -124,68 +122,68 @@ _FATAL = {
 }
 
 
-def decide(limits: Limits, history: History, now: datetime, *, key: str = "") -> Action:
+def decide(limits: Limits, history: History, now: datetime, policy: Policy) -> Action:
     """
     Choose the next action of a run.
 
-    Attempt n+1 is submitted only after attempt n is terminal, and success needs a Completed job.
+    Here is what holds whatever the policy: attempt n+1 is submitted only after attempt n is terminal, success needs a
+    Completed job, budgets and time are kept to, and a run that ends leaves no job of any role.
 
-    :param limits: the run's limits and ladder.
-    :param history: its attempts so far.
+    :param limits: the run's limits.
+    :param history: its jobs so far.
     :param now: the time, with a zone.
-    :param key: the run key: the seed of the pauses' jitter.
+    :param policy: says which rung is next, and whether to move while a job is live.
     """
-    past = events(history)
-    if history.live is not None and history.restart_requested and history.live.status != "Stopping":
-        return Stop(history.live, StopReason.RESTART, "the task was cleared to train from scratch")
+    if history.restart_requested and (first := _not_stopping(history.live_jobs)) is not None:
+        return Stop(first, StopReason.RESTART, "the task was cleared to train from scratch")
     if history.live is not None:
-        return _watch(limits, history.live, past, now)
-    last = history.last
-    if last is not None and last.outcome is Outcome.COMPLETED:
-        return Succeed(last)
-    if limits.give_up_at is not None and now >= limits.give_up_at:
-        return Fail(last, None, "the task's time is up, and no job is live")
-    if not past:
-        why = f"attempt {last.number} ended before this try ({last.label})" if last else "first attempt"
-        return Submit(last.number + 1 if last else 1, limits.ladder[0], why)
-    return _after(limits, history, past, now, key)
+        return _watch(limits, history.live, history.past, now, policy)
+    action = _between_attempts(limits, history, now, policy)
+    if isinstance(action, (Succeed, Fail)) and (other := _not_stopping(history.others)) is not None:
+        return Stop(other, StopReason.PROBE, "the run has ended, and needs it no more")
+    return action
 
 
-def _watch(limits: Limits, live: Attempt, past: Sequence[Attempt | Refusal], now: datetime) -> Action:
+def _not_stopping(jobs: Sequence[Attempt]) -> Attempt | None:
+    return next((job for job in jobs if job.status != "Stopping"), None)
+
+
+def _watch(limits: Limits, live: Attempt, past: Sequence[PastEvent], now: datetime, policy: Policy) -> Action:
     # A job that is stopping ends by itself within minutes: waiting for that is never cut short.
     if live.status == "Stopping":
         return Wait(live, None)
     if limits.give_up_at is not None and now >= limits.give_up_at:
         return Stop(live, StopReason.TIMEOUT, "the task's time is up")
-    allowed = _wait_allowed(limits, live)
     left = None
     if limits.max_total_wait is not None:
-        left = max(0.0, limits.max_total_wait - waited(past, live.waiting_since or now))
-    if live.waiting_since is not None:
-        so_far = (now - live.waiting_since).total_seconds()
-        if left is not None and so_far >= left:
-            return Stop(live, StopReason.CAPACITY_TIMEOUT, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
-        if allowed is not None and so_far >= allowed:
-            return Stop(
-                live, StopReason.RUNG_TIMEOUT, f"it waited {human(so_far)} for capacity, as long as its rung allows"
-            )
-    bounds = [bound for bound in (allowed, left) if bound is not None]
+        left = max(0.0, limits.max_total_wait - seconds_without_instances(past, live.waiting_since or now))
+        if live.waiting_since is not None and (now - live.waiting_since).total_seconds() >= left:
+            return Stop(live, StopReason.CAPACITY_TIMEOUT, _TOTAL_WAIT.format(human(limits.max_total_wait)))
+    review = policy.review(live, past, now)
+    if isinstance(review, Move):
+        return Stop(live, review.reason, review.why)
+    bounds = [bound for bound in (review.capacity_timeout, left) if bound is not None]
     return Wait(live, limits.give_up_at, min(bounds) if bounds else None)
 
 
 _TOTAL_WAIT = "the run has waited for capacity for max_total_wait ({})"
 
 
-def _wait_allowed(limits: Limits, live: Attempt) -> float | None:
-    """How long a job may wait on its rung. With no other rung, to stop it would only lose its place in the queue."""
-    if len(limits.ladder) == 1:
-        return None
-    return next((rung.wait for rung in limits.ladder if str(rung) == live.rung), None)
+def _between_attempts(limits: Limits, history: History, now: datetime, policy: Policy) -> Action:
+    last = history.last
+    if last is not None and last.outcome is Outcome.COMPLETED:
+        return Succeed(last)
+    if limits.give_up_at is not None and now >= limits.give_up_at:
+        return Fail(last, None, "the task's time is up, and no job is live")
+    past = history.past
+    if not past:
+        why = f"attempt {last.number} ended before this try ({last.label})" if last else "first attempt"
+        return Submit(last.number + 1 if last else 1, policy.next_rung(()).rung, why)
+    return _after(limits, history, past, now, policy)
 
 
-def _after(limits: Limits, history: History, past: Sequence[Attempt | Refusal], now: datetime, key: str) -> Action:
+def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: datetime, policy: Policy) -> Action:
     newest = past[-1]
-    place = position(limits.ladder, past)
     why = _may_go_on(limits, newest, past)
     attempt = history.last
     kind = newest.outcome or Outcome.UNKNOWN
@@ -193,13 +191,13 @@ def _after(limits: Limits, history: History, past: Sequence[Attempt | Refusal], 
         return Fail(attempt, kind, _end(limits, newest, past, kind))
     number = newest.number if isinstance(newest, Refusal) else newest.number + 1
     capacity = kind if kind in CAPACITY_OUTCOMES else Outcome.CAPACITY_TIMEOUT
-    left = None if limits.max_total_wait is None else limits.max_total_wait - waited(past, now)
+    left = None if limits.max_total_wait is None else limits.max_total_wait - seconds_without_instances(past, now)
     if left is not None and left <= 0:
         return Fail(attempt, capacity, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
-    mine = history.of_this_try
-    if limits.max_attempts is not None and len(mine) >= limits.max_attempts:
+    if limits.max_attempts is not None and len(history.of_this_try) >= limits.max_attempts:
         return Fail(attempt, kind, f"this try has created max_attempts ({limits.max_attempts}) training jobs")
-    due = _pause(limits, newest, past, place, key)
+    chosen = policy.next_rung(past)
+    due = _script_backoff(limits, past) if kind is Outcome.SCRIPT_ERROR else chosen.not_before
     if due is not None and now < due:
         # Never beyond an end of the task's own: that is then what the next look decides on.
         ends = [due, *([limits.give_up_at] if limits.give_up_at else [])]
@@ -207,18 +205,19 @@ def _after(limits: Limits, history: History, past: Sequence[Attempt | Refusal], 
         until = min(ends)
         quota_key = newest.rung if kind is Outcome.QUOTA_EXCEEDED else ""
         return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", quota_key)
-    return Submit(number, limits.ladder[place.index], why)
+    return Submit(number, chosen.rung, why)
 
 
 _UNBOUNDED = {
     Outcome.QUOTA_EXCEEDED: "the quota for {rung} is used up",
     **dict.fromkeys(CAPACITY_OUTCOMES - {Outcome.QUOTA_EXCEEDED}, "{kind} for {rung}; same checkpoint"),
-    Outcome.STOPPED_BY_OPERATOR: "it was stopped by us",
+    Outcome.STOPPED_BY_OPERATOR: "it was stopped by Airflow",
+    Outcome.MOVED: "it was moved from {rung}; same checkpoint",
     Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
 }
 
 
-def _may_go_on(limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt | Refusal]) -> str | None:
+def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent]) -> str | None:
     """Say why another attempt is worth it; None where the budget of its kind is spent."""
     kind, why = newest.outcome, None
     if kind in _UNBOUNDED:
@@ -234,14 +233,14 @@ def _may_go_on(limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt
     return None if why is None else f"attempt {newest.number}: {why}"
 
 
-def _script_may_go_on(limits: Limits, newest: Attempt, past: Sequence[Attempt | Refusal]) -> str | None:
+def _script_may_go_on(limits: Limits, newest: Attempt, past: Sequence[PastEvent]) -> str | None:
     if newest.exit_code in limits.retry_exit_codes:
         return f"exit code {newest.exit_code}, which is always tried again"
     errors = len(_script_errors(limits, past))
     return f"script error {errors} of {limits.script_errors}" if errors <= limits.script_errors else None
 
 
-def _end(limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt | Refusal], kind: Outcome) -> str:
+def _end(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], kind: Outcome) -> str:
     if kind is Outcome.SERVICE_ERROR:
         return f"SageMaker failed {_count(past, Outcome.SERVICE_ERROR)} times by its own error"
     if kind is Outcome.SCRIPT_ERROR:
@@ -252,27 +251,21 @@ def _end(limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt | Ref
     return _FATAL.get(kind, _FATAL[Outcome.UNKNOWN])
 
 
-def _pause(
-    limits: Limits, newest: Attempt | Refusal, past: Sequence[Attempt | Refusal], place: Position, key: str
-) -> datetime | None:
-    again = place.again
-    if newest.outcome is Outcome.SCRIPT_ERROR:
-        # A script that fails at once, with a code that is always tried again, would cost a launch a second.
-        again = 0
-        for event in reversed(past[:-1]):
-            if event.outcome is not Outcome.SCRIPT_ERROR:
-                break
-            again += 1
-    if again is None:
-        return None
-    return backoff_until(key, newest, again, limits.pause_base, limits.pause_cap)
+def _script_backoff(limits: Limits, past: Sequence[PastEvent]) -> datetime | None:
+    """Return the end of the pause: a script that fails at once, and is always tried again, would cost a launch each."""
+    step = 0
+    for event in reversed(past[:-1]):
+        if event.outcome is not Outcome.SCRIPT_ERROR:
+            break
+        step += 1
+    return limits.backoff.until(past[-1], step)
 
 
-def _count(past: Sequence[Attempt | Refusal], outcome: Outcome) -> int:
+def _count(past: Sequence[PastEvent], outcome: Outcome) -> int:
     return sum(1 for event in past if event.outcome is outcome)
 
 
-def _script_errors(limits: Limits, past: Sequence[Attempt | Refusal]) -> list[Attempt]:
+def _script_errors(limits: Limits, past: Sequence[PastEvent]) -> list[Attempt]:
     return [
         event
         for event in past
@@ -280,3 +273,22 @@ def _script_errors(limits: Limits, past: Sequence[Attempt | Refusal]) -> list[At
         and event.outcome is Outcome.SCRIPT_ERROR
         and event.exit_code not in limits.retry_exit_codes
     ]
+
+
+def seconds_without_instances(past: Sequence[PastEvent], now: datetime) -> float:
+    """Return the seconds since a try's first attempt in which no job of it had its instances."""
+    began = [moment for event in past if (moment := _began(event)) is not None]
+    if not began:
+        return 0.0
+    active = 0.0
+    for event in past:
+        if isinstance(event, Attempt):
+            active += event.active_seconds
+            if event.working_since is not None:
+                until = (None if event.live else event.ended) or now
+                active += max(0.0, (until - event.working_since).total_seconds())
+    return max(0.0, (now - min(began)).total_seconds() - active)
+
+
+def _began(event: PastEvent) -> datetime | None:
+    return event.at if isinstance(event, Refusal) else event.created

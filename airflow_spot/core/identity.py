@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.roles import Role
 
 #: In every job name, so that one ``NameContains`` finds all jobs of this package in an account.
 MARKER = "afspot"
@@ -20,8 +21,10 @@ KEY_LENGTH = 10
 
 _NAME = re.compile(
     rf"(?P<prefix>[a-zA-Z0-9](?:-*[a-zA-Z0-9])*)-{MARKER}-(?P<key>[a-z2-7]{{{KEY_LENGTH}}})"
-    r"-(?P<generation>[1-9]\d*)-(?P<attempt>[1-9]\d*)"
+    rf"-(?P<generation>[1-9]\d*)-(?P<role>[{''.join(role.letter for role in Role)}]?)(?P<number>[1-9]\d*)"
 )
+#: The longest that is kept of an id in a folder's name; a hash of the whole id follows.
+_SEGMENT_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,22 @@ class RunIdentity:
 
 @dataclass(frozen=True)
 class JobName:
-    """The name of an attempt, ``<prefix>-<marker>-<key>-<generation>-<attempt>``: known before the job exists."""
+    """
+    The name of a job of a run, known before the job exists.
+
+    ``<prefix>-<marker>-<key>-<generation>-<attempt>``; of a probe ``...-<generation>-p<number>``.
+
+    :param number: of the job among those of its role and generation: 1, 2, ...
+    """
 
     prefix: str
     key: str
     generation: int
-    attempt: int
+    number: int
+    role: Role = Role.ATTEMPT
 
     def __str__(self) -> str:
-        tail = f"-{MARKER}-{self.key}-{self.generation}-{self.attempt}"
+        tail = f"-{MARKER}-{self.key}-{self.generation}-{self.role.letter}{self.number}"
         return self.prefix[: NAME_LIMIT - len(tail)].rstrip("-") + tail
 
     @classmethod
@@ -66,7 +76,8 @@ class JobName:
         match = _NAME.fullmatch(text)
         if match is None:
             return None
-        return cls(match["prefix"], match["key"], int(match["generation"]), int(match["attempt"]))
+        role = Role.of_letter(match["role"])
+        return cls(match["prefix"], match["key"], int(match["generation"]), int(match["number"]), role)
 
 
 def name_filter(key: str) -> str:
@@ -96,22 +107,41 @@ def default_name(task_id: str) -> str:
     return task_id
 
 
-def checkpoint_prefix(base: str, run: RunIdentity, generation: int) -> str:
+def run_folder(base: str, run: RunIdentity) -> str:
     """
-    Say where a generation of a run keeps its checkpoints.
+    Return the folder below which all generations of a run keep their checkpoints, and which holds its marker.
 
-    The generation is of fixed width: S3 matches by prefix, and ``g1`` would be one of ``g10``.
+    Different tasks and deployments never share a folder: each segment ends in a hash of the whole id.
+
+    :param base: the folder below which it lies, an S3 URI.
+    :return: an S3 URI without a slash at its end.
+    """
+    return "/".join((base.rstrip("/"), *map(_segment, (run.namespace, run.dag_id, run.task_id)), run.key))
+
+
+def checkpoint_prefix(base: str, run: RunIdentity, generation: int, role: Role = Role.ATTEMPT) -> str:
+    """
+    Return where a generation of a run keeps its checkpoints.
+
+    The generation is of fixed width: S3 matches by prefix, and ``g1`` would be one of ``g10``. A standby's folder is a
+    sibling of it.
 
     :param base: the folder below which it lies, an S3 URI.
     :return: an S3 URI without a slash at its end, at most about 200 characters longer than the base.
     """
-    folders = (_segment(run.dag_id), _segment(run.task_id), run.key, f"g{generation:04d}")
-    return "/".join((base.rstrip("/"), *folders))
+    return f"{run_folder(base, run)}/g{generation:04d}{role.letter}"
+
+
+def checkpoint_base(folder: str, run: RunIdentity) -> str | None:
+    """Return the base of a folder that :func:`checkpoint_prefix` made for a run; None where it made none such."""
+    parent = folder.rstrip("/").rpartition("/")[0]
+    tail = run_folder("", run)
+    return parent.removesuffix(tail) if parent.endswith(tail) else None
 
 
 def _segment(text: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:60]
-    return plain if plain.strip(".") else "_"  # "." and ".." are legal ids, and lead out of the folder
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text)[:_SEGMENT_LENGTH]
+    return f"{plain}-{_digest(text, 8)}"
 
 
 def _digest(text: str, length: int) -> str:

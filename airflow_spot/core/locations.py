@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 
@@ -30,3 +31,11 @@ def check_queue_url(field: str, value: Any) -> str:
             field, value, "must be the URL of an SQS queue, as https://sqs.<region>.amazonaws.com/..."
         )
     return value
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() in ("localhost", "localhost.localdomain")

@@ -1,15 +1,32 @@
-"""The story of a run, as lines for the task's log."""
+"""The lines of a task's log: one for each event of its run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
+from functools import singledispatch
 from typing import Any
 
+from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.durations import human
-from airflow_spot.core.history import Attempt, History
+from airflow_spot.core.events import (
+    AttemptAttached,
+    AttemptCreated,
+    AttemptDecided,
+    AttemptFound,
+    CreateRefused,
+    Event,
+    GenerationBegan,
+    JobStopped,
+    Paused,
+    RunFailed,
+    RunSucceeded,
+    Transitioned,
+)
+from airflow_spot.core.identity import JobName
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.savings import savings_percent
+from airflow_spot.core.roles import Role
+from airflow_spot.core.totals import RunTotals
 
 _NOTES = {
     "Interrupted": "SageMaker took the spot instance back; it restarts the job from the newest checkpoint",
@@ -18,24 +35,98 @@ _NOTES = {
 }
 
 
-def transition_line(job_name: str, transition: Mapping[str, Any]) -> str:
-    """Tell one transition of a job, with its time in UTC."""
-    status = str(transition.get("Status"))
-    note = _NOTES.get(status) or str(transition.get("StatusMessage") or "").strip()
-    return f"{_clock(transition.get('StartTime'))} {job_name}: {status}{f' ({note})' if note else ''}"
+@singledispatch
+def lines(event: Event) -> Iterable[str]:
+    """Return what the log says of an event."""
+    raise TypeError(f"no log message for {type(event).__name__}")
 
 
-def transition_lines(job_name: str, transitions: Sequence[Mapping[str, Any]], seen: int = 0) -> list[str]:
-    """Tell the transitions after the first ``seen``."""
-    return [transition_line(job_name, transition) for transition in transitions[seen:]]
+@lines.register
+def _(event: GenerationBegan) -> Iterable[str]:
+    where = f"Run {event.run_key} (generation {event.generation})"
+    yield f"{where}: no earlier training job found, starting the first attempt"
+    if event.keeps_folder:
+        yield (
+            f'checkpoint_scope="exact": it resumes from what is in {event.checkpoint_s3_uri}, unless you empty that '
+            "folder"
+        )
+
+
+@lines.register
+def _(event: AttemptFound) -> Iterable[str]:
+    yield f"Found {attempt_line(event.attempt)}"
+
+
+@lines.register
+def _(event: AttemptDecided) -> Iterable[str]:
+    yield f"Attempt {event.number} on {event.rung} ({event.why}): creating training job {event.job_name}"
+
+
+@lines.register
+def _(event: AttemptCreated) -> Iterable[str]:
+    yield f"Attempt {event.attempt.number}: created; checkpoints in {event.attempt.checkpoint_s3_uri}"
+
+
+@lines.register
+def _(event: AttemptAttached) -> Iterable[str]:
+    yield f"Attached to training job {event.attempt.job_name} ({event.attempt.secondary_status})"
+
+
+@lines.register
+def _(event: CreateRefused) -> Iterable[str]:
+    yield event.refusal.message
+
+
+@lines.register
+def _(event: Transitioned) -> Iterable[str]:
+    note = _NOTES.get(event.status) or event.message
+    yield f"{event.label}: {event.status}{f' ({note})' if note else ''}, since {clock(event.at)}"
+
+
+@lines.register
+def _(event: Paused) -> Iterable[str]:
+    yield event.why
+
+
+@lines.register
+def _(event: JobStopped) -> Iterable[str]:
+    if event.skip_reason is not None:
+        yield f"Training job {event.job_name} was not stopped ({event.why}): {event.skip_reason}"
+    else:
+        kept = f"; its checkpoints are kept in {event.checkpoint_s3_uri}" if event.checkpoint_s3_uri else ""
+        yield f"Stopped training job {event.job_name} ({event.why}){kept}"
+
+
+@lines.register
+def _(event: RunSucceeded) -> Iterable[str]:
+    yield from map(attempt_line, event.attempts)
+    yield totals_line(event.totals)
+
+
+@lines.register
+def _(event: RunFailed) -> Iterable[str]:
+    yield f"The run ends here: {event.why}"
+    yield totals_line(event.totals)
+
+
+#: What somebody may have to look into.
+WARNINGS = (CreateRefused, JobStopped, RunFailed)
+
+
+def label_of(job_name: str) -> str:
+    """Return how people know a job in its own task's log: "attempt 2"; a job that is not of a run, by its name."""
+    name = JobName.parse(job_name)
+    if name is None:
+        return job_name
+    return f"{name.role.value} {name.number}" if name.role is not Role.ATTEMPT else f"attempt {name.number}"
 
 
 def attempt_line(attempt: Attempt) -> str:
-    """Tell in one line how an attempt went."""
+    """Return in one line how an attempt went."""
     where = attempt.rung or attempt.placement
     parts = [f"attempt {attempt.number} {attempt.job_name} on {where}: {attempt.label}"]
     if attempt.interruptions:
-        parts.append(_times(attempt.interruptions, "interruption"))
+        parts.append(times(attempt.interruptions, "interruption"))
     if attempt.training_seconds:
         parts.append(f"trained {human(attempt.training_seconds)}, billed {human(attempt.billable_seconds)}")
     if attempt.failure_reason and attempt.outcome is not Outcome.SCRIPT_ERROR:
@@ -44,31 +135,34 @@ def attempt_line(attempt: Attempt) -> str:
 
 
 def task_line(task: Mapping[str, Any]) -> str:
-    """Name a task instance, as :func:`~airflow_spot.core.marks.task_of` read it from a job."""
+    """Return the name of a task instance, as :func:`~airflow_spot.core.marks.task_of` read it from a job."""
     mapped = f" [{task['map_index']}]" if task["map_index"] >= 0 else ""
     return f"{task['dag_id']} / {task['run_id']} / {task['task_id']}{mapped}"
 
 
-def closing_lines(history: History) -> Iterable[str]:
-    """Tell what a finished run came to."""
-    for attempt in history.attempts:
-        yield attempt_line(attempt)
-    training = sum(attempt.training_seconds for attempt in history.attempts)
-    billable = sum(attempt.billable_seconds for attempt in history.attempts)
-    saved = savings_percent(training, billable)
-    interruptions = sum(attempt.interruptions for attempt in history.attempts)
-    yield (
-        f"{_times(len(history.attempts), 'attempt')}, {_times(interruptions, 'interruption')}; "
-        f"trained {human(training)}, billed {human(billable)}"
-        + (f": {saved} % saved against on-demand" if saved is not None else "")
-    )
+def totals_line(totals: RunTotals) -> str:
+    """Return in one line what a run came to."""
+    parts = [
+        f"{times(totals.attempts, 'attempt')}, {times(totals.interruptions, 'interruption')}",
+        f"waited {human(totals.waited_seconds)}, trained {human(totals.training_seconds)}, "
+        f"billed {human(totals.billable_seconds)}",
+    ]
+    if totals.cost is not None:
+        parts.append(f"cost {totals.cost}")
+    if totals.saved is not None and totals.savings_percent is not None:
+        parts.append(f"saved {totals.saved} ({totals.savings_percent} %) against on-demand")
+    elif totals.savings_percent is not None:
+        parts.append(f"{totals.savings_percent} % saved against on-demand")
+    elif totals.spot_discount_percent is not None:
+        parts.append(f"spot discount {totals.spot_discount_percent} %, seconds that were trained twice included")
+    return "; ".join(parts)
 
 
-def _times(count: int, noun: str) -> str:
+def times(count: int, noun: str) -> str:
+    """Return a count and its noun: "1 attempt", "2 attempts"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _clock(moment: Any) -> str:
-    if not isinstance(moment, datetime):
-        return "--:--:--"
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+def clock(moment: datetime | None) -> str:
+    """Return a moment for people, in UTC."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "an unknown time"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_spot.core.identity import RunIdentity, short_hash
+from airflow_spot.core.roles import Role
 from airflow_spot.core.stop_reasons import StopReason
 
 # DescribeTrainingJob returns the Environment and not the tags, so what makes a job ours stands there.
@@ -19,6 +19,9 @@ ENV_ATTEMPT = "AIRFLOW_SPOT_ATTEMPT"
 ENV_RUNG = "AIRFLOW_SPOT_RUNG"
 ENV_TRY = "AIRFLOW_SPOT_TRY"
 ENV_FINGERPRINT = "AIRFLOW_SPOT_FINGERPRINT"
+ENV_ROLE = "AIRFLOW_SPOT_ROLE"
+ENV_WHY = "AIRFLOW_SPOT_WHY"
+ENV_MEMBER = "AIRFLOW_SPOT_MEMBER"
 
 TAG_PREFIX = "airflow-spot:"
 TAG_DAG = "airflow-spot:dag"
@@ -28,60 +31,18 @@ TAG_MAP_INDEX = "airflow-spot:map-index"
 TAG_OWNER = "airflow-spot:owner"
 TAG_STOP = "airflow-spot:stop"
 TAG_DELIVERED = "airflow-spot:delivered"
+TAG_ROLE = "airflow-spot:role"
+TAG_REQUEST = "airflow-spot:request"
 
 #: How many tags and Environment entries of SageMaker's 50 and 100 the package needs for itself.
-TAGS_USED = 7
-ENVIRONMENT_USED = 6
+TAGS_USED = 9
+ENVIRONMENT_USED = 9
 
 TAG_VALUE_LIMIT = 256
+#: What SageMaker takes of an Environment value, in characters.
+ENVIRONMENT_VALUE_LIMIT = 512
 _CUT = "=="  # never occurs in an encoded value, so a cut one shows
 _SCRIPT = ("sagemaker_program", "sagemaker_submit_directory")
-
-
-@dataclass(frozen=True)
-class TryMark:
-    """An Airflow try, and how many the task instance may have: a clear raises the second, a retry does not."""
-
-    number: int
-    max_tries: int
-    #: When the DAG run began, of the try that is under way; no mark holds it.
-    run_started: datetime | None = field(default=None, compare=False)
-
-    def __str__(self) -> str:
-        return f"{self.number} {self.max_tries}"
-
-    @classmethod
-    def parse(cls, text: str | None) -> TryMark | None:
-        """Read a mark; None where there is none or it is not ours."""
-        match = re.fullmatch(r"(\d+) (-?\d+)", text or "")
-        return cls(int(match[1]), int(match[2])) if match else None
-
-    def is_older_than(self, other: TryMark | None, created: datetime | None) -> bool:
-        """
-        Tell whether a job is of a later try of the same DAG run: then this try goes on though it was superseded.
-
-        :param other: the try that created the job.
-        :param created: when.
-        """
-        if other is None or other.number <= self.number:
-            return False
-        return self.run_started is None or created is None or created > self.run_started
-
-    def is_restart_since(self, earlier: TryMark, ended: datetime | None = None) -> bool:
-        """
-        Tell whether a person started the task over since an earlier try.
-
-        Either it was cleared (``max_tries`` differs), or its DAG run was deleted and made again: the numbers start
-        over. They do as well where the metadata database was restored from a backup; then the DAG run is the old one,
-        and began before the job ended. An automatic retry is none of these.
-
-        :param ended: when the earlier try's job ended.
-        """
-        if self.max_tries != earlier.max_tries:
-            return True
-        if self.number > earlier.number:
-            return False
-        return self.run_started is None or ended is None or self.run_started > ended
 
 
 @dataclass(frozen=True)
@@ -108,6 +69,34 @@ class StopMark:
         """Read a mark; None where there is none or it is not ours."""
         match = re.fullmatch(r"([a-z-]+) (\d+)", text or "")
         return cls(match[1], int(match[2])) if match else None
+
+
+@dataclass(frozen=True)
+class RequestMark:
+    """
+    What a person asks of a run, set before a marked stop: whoever decides next reads it, once.
+
+    :param what: ``next-rung`` or ``on-demand``.
+    :param attempt: the number of the attempt that it was asked of; it says nothing to any other.
+    """
+
+    what: str
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.attempt}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> RequestMark | None:
+        """Read a mark; None where there is none or it is not ours."""
+        match = re.fullmatch(r"([a-z-]+) (\d+)", text or "")
+        return cls(match[1], int(match[2])) if match else None
+
+
+def reason_text(why: str) -> str:
+    """Return why a job is created as an Environment value: on one line, cut between characters."""
+    text = " ".join(why.split())
+    return text if len(text) <= ENVIRONMENT_VALUE_LIMIT else f"{text[: ENVIRONMENT_VALUE_LIMIT - 1]}…"
 
 
 def encode_tag(text: str) -> str:
@@ -138,7 +127,7 @@ def decode_tag(value: str) -> str:
     return raw.decode(errors="replace") + ("…" if cut else "")
 
 
-def run_tags(run: RunIdentity, owner: int) -> list[dict[str, str]]:
+def run_tags(run: RunIdentity, owner: int, role: Role = Role.ATTEMPT) -> list[dict[str, str]]:
     """Make the tags that a job of a run is created with."""
     values = {
         TAG_DAG: encode_tag(run.dag_id),
@@ -146,6 +135,7 @@ def run_tags(run: RunIdentity, owner: int) -> list[dict[str, str]]:
         TAG_TASK: encode_tag(run.task_id),
         TAG_MAP_INDEX: str(run.map_index),
         TAG_OWNER: str(owner),
+        TAG_ROLE: str(role),
     }
     return [{"Key": key, "Value": value} for key, value in values.items()]
 

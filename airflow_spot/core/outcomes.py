@@ -17,7 +17,7 @@ ENDED_STATUSES = frozenset({"Completed", "Failed", "Stopped", "Deleting"})
 #: Secondary statuses in which a job has no instances, or not all of them yet.
 WAITING_STATUSES = frozenset({"Starting", "Pending", "Interrupted", "Restarting", "LaunchingMLInstances"})
 #: And those in which it works, and is paid for.
-_WORKING_STATUSES = frozenset(
+WORKING_STATUSES = frozenset(
     {"Downloading", "Training", "Uploading", "DownloadingTrainingImage", "PreparingTrainingStack"}
 )
 
@@ -73,6 +73,7 @@ class Outcome(str, enum.Enum):
     SCRIPT_ERROR = "script_error"
     INVALID_REQUEST = "invalid_request"
     STOPPED_BY_OPERATOR = "stopped_by_operator"
+    MOVED = "moved"
     STOPPED_EXTERNALLY = "stopped_externally"
     UNKNOWN = "unknown"
 
@@ -83,6 +84,12 @@ class Outcome(str, enum.Enum):
     def label(self) -> str:
         """Return it in words for people, such as for the log: ``no_capacity`` is "no capacity"."""
         return self.value.replace("_", " ")
+
+
+#: Nothing to train on where the attempt was.
+CAPACITY_OUTCOMES = frozenset(
+    {Outcome.NO_CAPACITY, Outcome.CAPACITY_TIMEOUT, Outcome.RUNG_TIMEOUT, Outcome.QUOTA_EXCEEDED}
+)
 
 
 def classify(description: Mapping[str, Any], *, stop_reason: str | None) -> Outcome | None:
@@ -118,6 +125,8 @@ def _stopped(secondary: str, stop_reason: str | None) -> Outcome:
         return Outcome.MAX_RUNTIME_EXCEEDED
     if stop_reason is None:
         return Outcome.STOPPED_EXTERNALLY
+    if stop_reason in (StopReason.MOVE, StopReason.REQUEST):
+        return Outcome.MOVED
     return Outcome.RUNG_TIMEOUT if stop_reason == StopReason.RUNG_TIMEOUT else Outcome.STOPPED_BY_OPERATOR
 
 
@@ -207,7 +216,7 @@ def working_spans(description: Mapping[str, Any]) -> tuple[float, datetime | Non
     total, open_since = 0.0, None
     for transition in description.get("SecondaryStatusTransitions") or ():
         begun, ended = transition.get("StartTime"), transition.get("EndTime")
-        if transition.get("Status") not in _WORKING_STATUSES or begun is None:
+        if transition.get("Status") not in WORKING_STATUSES or begun is None:
             continue
         if ended is None:
             open_since = begun

@@ -9,22 +9,28 @@ from typing import Any
 from airflow_spot.core import spot_rules
 from airflow_spot.core.durations import seconds
 from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, default_name, legal_prefix
-from airflow_spot.core.ladder import Rung, apply_rung, has_templates, read_ladder
+from airflow_spot.core.ladder import Rung, apply_rung, read_ladder
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.marks import (
     ENV_ATTEMPT,
     ENV_FINGERPRINT,
     ENV_GENERATION,
+    ENV_MEMBER,
+    ENV_ROLE,
     ENV_RUN,
     ENV_RUNG,
     ENV_TRY,
-    TryMark,
+    ENV_WHY,
     fingerprint,
+    reason_text,
     run_tags,
 )
 from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape, coerce
+from airflow_spot.core.roles import Role
 from airflow_spot.core.templates import is_template, plain_copy
+from airflow_spot.core.try_marks import TryMark
 
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
 
@@ -64,6 +70,7 @@ class Plan:
     :param prefix: of the job names.
     :param ladder: where attempts may run.
     :param preferences: whether the installed botocore knows ``InstancePreferences``.
+    :param member: of a mapped task, a hash of what tells its member: what ``map_index_template`` renders to.
     """
 
     run: RunIdentity
@@ -73,6 +80,7 @@ class Plan:
     checkpoint_base: str
     checkpoint_scope: str
     preferences: bool = False
+    member: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -84,19 +92,37 @@ class Plan:
         return str(JobName(self.prefix, self.run.key, generation, attempt))
 
     def checkpoint_s3_uri(self, generation: int) -> str:
-        """Say where a generation keeps its checkpoints: one place for all its attempts."""
+        """Return where a generation would keep its checkpoints if it began now; once it has, its attempts tell."""
         if self.checkpoint_scope == "exact":
             return self.checkpoint_base
         return checkpoint_prefix(self.checkpoint_base, self.run, generation)
 
-    def request_for(self, generation: int, attempt: int, rung: Rung, this_try: TryMark) -> dict[str, Any]:
-        """Make the whole CreateTrainingJob request of one attempt."""
+    def is_shared(self, folder: str) -> bool:
+        """Return whether other runs may write to a folder too: it is not one that only this run has."""
+        return self.run.key not in folder.split("/")
+
+    def request_for(
+        self,
+        generation: int,
+        attempt: int,
+        rung: Rung,
+        this_try: TryMark,
+        checkpoint_s3_uri: str | None = None,
+        why: str = "",
+    ) -> dict[str, Any]:
+        """
+        Return the whole CreateTrainingJob request of one attempt.
+
+        :param checkpoint_s3_uri: where the generation keeps its checkpoints; None where the attempt is its first.
+        :param why: why it is created, as it stands in the job itself, without values of the request.
+        """
         request = _on_rung(self.request, rung, self.preferences)
         request["TrainingJobName"] = self.job_name(generation, attempt)
         request["CheckpointConfig"] = {
             **request.get("CheckpointConfig", {}),
-            "S3Uri": self.checkpoint_s3_uri(generation),
+            "S3Uri": checkpoint_s3_uri or self.checkpoint_s3_uri(generation),
         }
+        reason = reason_text(redact(why, request))
         request["Environment"] = {
             **request.get("Environment", {}),
             ENV_RUN: self.run.key,
@@ -105,6 +131,9 @@ class Plan:
             ENV_RUNG: str(rung),
             ENV_TRY: str(this_try),
             ENV_FINGERPRINT: self.fingerprint,
+            ENV_ROLE: str(Role.ATTEMPT),
+            **({ENV_WHY: reason} if reason else {}),
+            **({ENV_MEMBER: self.member} if self.member else {}),
         }
         request["Tags"] = [*request.get("Tags", []), *run_tags(self.run, this_try.number)]
         return request
@@ -123,15 +152,12 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: s
     check_config(config)
     request = plain_copy({name: value for name, value in config.items() if name != "S3Operations"})
     request.setdefault("TrainingJobName", default_name(task_id))
-    spot = _truth(settings.use_spot_instances)
+    spot = settings.use_spot_instances
     request["EnableManagedSpotTraining"] = spot
     stopping = section(request, "StoppingCondition")
-    for name, parameter, value in (
-        ("MaxRuntimeInSeconds", "max_run", settings.max_run),
-        ("MaxWaitTimeInSeconds", "max_wait", settings.max_wait),
-    ):
+    for name, value in (("MaxRuntimeInSeconds", settings.max_run), ("MaxWaitTimeInSeconds", settings.max_wait)):
         if value is not None:
-            stopping[name] = value if is_template(value) else seconds(parameter, value)
+            stopping[name] = value
     stopping.setdefault("MaxRuntimeInSeconds", spot_rules.DEFAULT_MAX_RUN)
     if spot is True and "MaxWaitTimeInSeconds" not in stopping:
         max_run = stopping["MaxRuntimeInSeconds"]
@@ -146,6 +172,7 @@ def build_plan(
     settings: SpotSettings,
     run: RunIdentity,
     shape: Shape,
+    member: str = "",
 ) -> Plan:
     """
     Validate and coerce a rendered request; nothing is sent before this has passed.
@@ -154,6 +181,7 @@ def build_plan(
     :param settings: the operator's parameters.
     :param run: whose request it is.
     :param shape: CreateTrainingJob's input, as botocore's model has it.
+    :param member: of a mapped task, what tells its member.
     :raises InvalidParameterError: naming the first field that is wrong, its value and the fix.
     """
     request = apply_settings(config, settings, run.task_id)
@@ -171,9 +199,6 @@ def build_plan(
         raise InvalidParameterError(
             "ResourceConfig.InstanceType", resources.get("InstanceType"), "name an instance type"
         )
-    scope = str(settings.checkpoint_scope)
-    if scope not in ("run", "exact"):
-        raise InvalidParameterError("checkpoint_scope", scope, 'must be "run" or "exact"')
     ladder = _ladder(settings.ladder, request, shape, preferences)
     del request["TrainingJobName"]
     plan = Plan(
@@ -182,8 +207,9 @@ def build_plan(
         prefix=prefix,
         ladder=ladder,
         checkpoint_base=request["CheckpointConfig"]["S3Uri"],
-        checkpoint_scope=scope,
+        checkpoint_scope=settings.checkpoint_scope,
         preferences=preferences,
+        member=member,
     )
     # The base may fit where the run's folder below it does not; every generation's is of one length.
     uri = shape.members["CheckpointConfig"]().members["S3Uri"]()
@@ -223,12 +249,6 @@ def section(request: Mapping[str, Any], name: str) -> dict[str, Any]:
     if found is not None and not isinstance(found, Mapping):
         raise InvalidParameterError(name, found, "must be a mapping")
     return dict(found or {})
-
-
-def _truth(value: Any) -> Any:
-    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    return value
 
 
 def check_config(config: Any) -> None:
@@ -271,18 +291,6 @@ def _as_text(rung: Rung, shape: Shape) -> Rung:
             if (value := getattr(rung, name)) is not None
         },
     )
-
-
-def check_ladder(given: Any, use_spot_instances: Any = True) -> None:
-    """
-    Check a ladder when a DAG is parsed, if it is known by then.
-
-    :param use_spot_instances: what rungs are that do not say.
-    :raises InvalidParameterError: naming the rung and its field.
-    """
-    if given is not None and not has_templates(given):
-        spot = _truth(use_spot_instances)
-        read_ladder(given, spot=spot if isinstance(spot, bool) else None)
 
 
 def check_groups(ladder: Any, config: Mapping[str, Any]) -> None:

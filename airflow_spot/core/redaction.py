@@ -57,7 +57,7 @@ def redact(text: str, job: Mapping[str, Any]) -> str:
     return _without_cut(text, every) if len(text) >= _CUT_LENGTH else text
 
 
-def told(description: Mapping[str, Any]) -> dict[str, Any]:
+def redact_description(description: Mapping[str, Any]) -> dict[str, Any]:
     """Give what DescribeTrainingJob said, with values hidden where it quotes the script: why the job failed."""
     made = dict(description)
     if made.get("FailureReason"):

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
+from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.history import History
 from airflow_spot.core.parameter_errors import SECRET_FIELDS
-from airflow_spot.core.redaction import told
-from airflow_spot.core.savings import savings_percent
+from airflow_spot.core.prices import Prices
+from airflow_spot.core.redaction import redact_description
+from airflow_spot.core.totals import total
 
 _LEFT_OUT = SECRET_FIELDS | {"ResponseMetadata"}
 
@@ -30,31 +32,42 @@ def json_clean(value: Any) -> Any:
 
 def without_secrets(description: Mapping[str, Any]) -> dict[str, Any]:
     """Give what DescribeTrainingJob said, without hyperparameters and environment, and their values."""
-    return {key: json_clean(value) for key, value in told(description).items() if key not in _LEFT_OUT}
+    return {key: json_clean(value) for key, value in redact_description(description).items() if key not in _LEFT_OUT}
 
 
-def build_result(description: Mapping[str, Any], history: History, key: str) -> dict[str, Any]:
+def attempt_facts(attempt: Attempt, now: datetime, prices: Prices | None = None) -> dict[str, Any]:
+    """Return what a task's result and the history say of one attempt."""
+    return {
+        "job_name": attempt.job_name,
+        "instance_type": attempt.placement.instance_type,
+        "instance_count": attempt.placement.instance_count,
+        "spot": attempt.placement.spot,
+        "outcome": attempt.outcome.value if attempt.outcome else "in_progress",
+        "why": attempt.why,
+        **total([attempt], now, prices).to_json(),
+    }
+
+
+def build_result(
+    description: Mapping[str, Any], history: History, key: str, now: datetime, prices: Prices | None = None
+) -> dict[str, Any]:
     """
-    Make a task's result.
+    Return a task's result. Its keys are fixed.
 
     :param description: of the winning job, as DescribeTrainingJob returned it.
     :param history: of its generation.
     :param key: the run key.
+    :param now: until when a job that is handed over while it trains counts.
+    :param prices: on-demand prices; without them no money.
     """
-    attempts = [attempt.summary() for attempt in history.attempts]
-    training = sum(attempt.training_seconds for attempt in history.attempts)
-    billable = sum(attempt.billable_seconds for attempt in history.attempts)
     return {
         "Training": without_secrets(description),
         "Spot": {
             "run": key,
             "generation": history.generation,
-            "attempts": attempts,
-            "interruptions": sum(attempt.interruptions for attempt in history.attempts),
-            "training_seconds": training,
-            "billable_seconds": billable,
-            "savings_percent": savings_percent(training, billable),
-            "checkpoint_s3_uri": (description.get("CheckpointConfig") or {}).get("S3Uri"),
+            "attempts": [attempt_facts(attempt, now, prices) for attempt in history.attempts],
+            **total(history.attempts, now, prices).to_json(),
+            "checkpoint_s3_uri": history.checkpoint_s3_uri or None,
             "model_artifacts": (description.get("ModelArtifacts") or {}).get("S3ModelArtifacts"),
         },
     }

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from airflow_spot.core.identity import KEY_LENGTH
 from airflow_spot.core.locations import check_s3_uri
 
-_FOLDER = re.compile(rf"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+/[a-z2-7]{{{KEY_LENGTH}}}/g\d{{4,}}")
-_DEPTH = 4
+_SEGMENT = r"[A-Za-z0-9._-]+-[a-z2-7]{8}"
+_FOLDER = re.compile(rf"(?:{_SEGMENT}/){{3}}[a-z2-7]{{{KEY_LENGTH}}}/g\d{{4,}}s?")
+_DEPTH = 5
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,18 @@ class CheckpointFolder:
         """The key of its run."""
         return self.uri.rsplit("/", 2)[1]
 
+    @property
+    def run_folder(self) -> str:
+        """The folder of its run, which holds the marker."""
+        return self.uri.rsplit("/", 1)[0]
+
 
 def folder_of(path: str) -> str | None:
     """
     Name the generation's folder that an object lies in.
 
     :param path: the object's key below the checkpoint base.
-    :return: ``<dag>/<task>/<run key>/g<generation>``; None where the object is not of our layout.
+    :return: ``<namespace>/<dag>/<task>/<run key>/g<generation>``; None where the object is not of our layout.
     """
     parts = path.split("/")
     folder = "/".join(parts[:_DEPTH])

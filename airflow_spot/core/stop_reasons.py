@@ -47,3 +47,17 @@ class StopReason(str, enum.Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+#: After these the run goes on with another job, so they are carried out whatever ``stop_on_kill`` says.
+CONTINUING = frozenset(
+    {
+        StopReason.RUNG_TIMEOUT,
+        StopReason.RESTART,
+        StopReason.MOVE,
+        StopReason.REQUEST,
+        StopReason.NO_PROGRESS,
+        StopReason.DEADLINE,
+        StopReason.PROBE,
+    }
+)

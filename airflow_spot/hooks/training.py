@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,29 +13,21 @@ from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from airflow_spot.aws import jobs, stopping
+from airflow_spot.aws import jobs
 from airflow_spot.aws.logs import JobLog
+from airflow_spot.aws.marks import Marks, is_denied
 from airflow_spot.aws.retrying import RetryingClient
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.aws.source_archive import SourceArchive
-from airflow_spot.core.history import Attempt
+from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.identity import JobName, name_filter
-from airflow_spot.core.marks import (
-    ENV_RUN,
-    TAG_DELIVERED,
-    TAG_OWNER,
-    TAG_PREFIX,
-    TAG_STOP,
-    StopMark,
-    TryMark,
-    tag_map,
-)
-from airflow_spot.core.outcomes import DENIED_CODES, ENDED_STATUSES, Outcome, classify_refusal
+from airflow_spot.core.marks import ENV_RUN, TAG_PREFIX, StopMark
+from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome, classify_refusal
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.retention import overlaps
-from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.roles import Role
 from airflow_spot.errors import RequestError, SpotTrainingError
 
 #: Seconds between looks at a job that was created and does not show yet: half a minute in all.
@@ -83,7 +75,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         self._sleep: Callable[[float], None] = time.sleep
         self.s3_hook = S3Hook(**same)
         self.logs_hook = AwsLogsHook(**same)
-        self._tags_refused = False
+        self.marks = Marks(lambda: self.client, self.log)
 
     @property
     def config(self) -> Config:
@@ -128,6 +120,12 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         """What CreateTrainingJob takes, by the installed botocore."""
         return input_shape(self.client, "CreateTrainingJob")
 
+    @property
+    def endpoint_url(self) -> str:
+        """Return where SageMaker is."""
+        client: Any = self.conn
+        return str(client.meta.endpoint_url)
+
     # ---- reading
 
     def find(self, job_name: str) -> dict[str, Any] | None:
@@ -141,59 +139,56 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     def as_attempt(self, description: Mapping[str, Any]) -> Attempt:
         """Add a job's marks, which DescribeTrainingJob does not return, to its description."""
-        return Attempt.from_description(description, self.tags(description["TrainingJobArn"]))
+        return Attempt.from_description(description, self.marks.tags(description["TrainingJobArn"]))
 
-    def tags(self, arn: str, client: Any = None) -> dict[str, str]:
-        """Read a job's tags; empty, said once, where they may not be read."""
-        try:
-            pages = (client or self.client).get_paginator("list_tags").paginate(ResourceArn=arn)
-            return tag_map(tag for page in pages for tag in page["Tags"])
-        except ClientError as error:
-            if not _denied(error):
-                raise
-            self._say_tags_refused("sagemaker:ListTags")
-            return {}
-
-    def attempts(self, plan: Plan, *, known: Sequence[str] = ()) -> tuple[Attempt, ...]:
+    def jobs_of(self, plan: Plan, *, known: Sequence[str] = ()) -> tuple[Attempt, ...]:
         """
-        Find the attempts of a run's newest generation.
+        Find the jobs of a run's newest generation: every attempt, and what is live of other roles.
 
         The list may lag behind what was just created, or may not be permitted: so the next names are always tried
         too, of this generation and of the one after it, as are the names that are known from elsewhere.
 
         :param plan: the run's.
         :param known: job names that the run has had, even if no list shows them yet.
-        :return: oldest first; empty where the run has none yet.
+        :return: empty where the run has none yet.
         """
-        names = {
-            name: parsed
-            for name in (*self.listed(name_filter(plan.run.key)), *known)
-            if (parsed := JobName.parse(name))
-        }
-        generation = max((parsed.generation for parsed in names.values()), default=1)
+        names = self._listed_of(plan, known)
+        attempts = {name: parsed for name, parsed in names.items() if parsed.role is Role.ATTEMPT}
+        generation = max((parsed.generation for parsed in attempts.values()), default=1)
         while self.find(plan.job_name(generation + 1, 1)) is not None:
             generation += 1
-        # By name, not by number: two jobs have one number where a name changed and the list lagged.
-        ours = {name: parsed.attempt for name, parsed in names.items() if parsed.generation == generation}
-        number = max(ours.values(), default=0) + 1
-        missing = [plan.job_name(generation, n) for n in range(1, number) if n not in ours.values()]
-        found = [attempt for name in (*ours, *missing) if (attempt := self.attempt(name)) is not None]
-        while (attempt := self.attempt(plan.job_name(generation, number))) is not None:
-            found.append(attempt)
-            number += 1
-        return tuple(sorted(found, key=lambda attempt: attempt.number))
+        found = [self.as_attempt(job) for job in self._attempts_of_generation(plan, attempts, generation)]
+        found.sort(key=lambda attempt: attempt.number)
+        others = (self.find(name) for name in _newest_others(names, generation))
+        return (*found, *(self.as_attempt(job) for job in others if job is not None and is_live(job)))
 
     def live_of_generation(self, plan: Plan, generation: int) -> list[str]:
-        """Name the jobs of a generation that may still train; neither a list that lags nor a deleted job hides one."""
-        parsed = {name: JobName.parse(name) for name in self.listed(name_filter(plan.run.key))}
-        listed = {name: job.attempt for name, job in parsed.items() if job and job.generation == generation}
-        number = max(listed.values(), default=0) + 1
-        names = [*listed, *(plan.job_name(generation, n) for n in range(1, number) if n not in listed.values())]
-        while self.find(name := plan.job_name(generation, number)) is not None:
-            names.append(name)
+        """Name the attempts of a generation that may still train; no list that lags and no deleted job hides one."""
+        jobs_ = self._attempts_of_generation(plan, self._listed_of(plan), generation)
+        return [job["TrainingJobName"] for job in jobs_ if is_live(job)]
+
+    def _listed_of(self, plan: Plan, known: Sequence[str] = ()) -> dict[str, JobName]:
+        names = (*self.listed(name_filter(plan.run.key)), *known)
+        return {name: parsed for name in names if (parsed := JobName.parse(name))}
+
+    def _attempts_of_generation(
+        self, plan: Plan, names: Mapping[str, JobName], generation: int
+    ) -> Iterator[dict[str, Any]]:
+        """Describe what is listed, what is missing in between, and what comes next."""
+        # By name, not by number: two jobs have one number where a name changed and the list lagged.
+        ours = {
+            name: parsed.number
+            for name, parsed in names.items()
+            if parsed.generation == generation and parsed.role is Role.ATTEMPT
+        }
+        number = max(ours.values(), default=0) + 1
+        missing = [plan.job_name(generation, n) for n in range(1, number) if n not in ours.values()]
+        for name in (*ours, *missing):
+            if (job := self.find(name)) is not None:
+                yield job
+        while (job := self.find(plan.job_name(generation, number))) is not None:
+            yield job
             number += 1
-        found = ((name, self.find(name)) for name in names)
-        return [name for name, job in found if job is not None and job["TrainingJobStatus"] not in ENDED_STATUSES]
 
     def job_log(self, job_name: str) -> JobLog:
         """Follow a job's output."""
@@ -221,9 +216,9 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             self.client.create_training_job(**request)
         except ClientError as error:
             theirs = [tag for tag in request.get("Tags", ()) if not tag["Key"].startswith(TAG_PREFIX)]
-            if _denied(error) and "AddTags" in str(error) and len(theirs) < len(request.get("Tags", ())):
+            if is_denied(error) and "AddTags" in str(error) and len(theirs) < len(request.get("Tags", ())):
                 # A create with tags needs the permission to add them. The training is worth more than our marks.
-                self._say_tags_refused("sagemaker:AddTags")
+                self.marks.log_denial("sagemaker:AddTags")
                 untagged = {field: value for field, value in request.items() if field != "Tags"}
                 return self.submit({**untagged, **({"Tags": theirs} if theirs else {})}, run_key)
             if error.response["Error"]["Code"] != "ResourceInUse":
@@ -244,49 +239,9 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             )
         return description, attached
 
-    def mark(self, arn: str, tags: Mapping[str, str], client: Any = None) -> bool:
-        """Set tags on a job; False, said once, where that is not permitted."""
-        try:
-            (client or self.client).add_tags(
-                ResourceArn=arn, Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
-            )
-        except ClientError as error:
-            if not _denied(error):
-                raise
-            self._say_tags_refused("sagemaker:AddTags")
-            return False
-        return True
-
-    def mark_owner(self, arn: str, this_try: TryMark) -> None:
-        """Say which try waits for the job now: an older one that is killed late leaves it alone."""
-        self.mark(arn, {TAG_OWNER: str(this_try.number)})
-
-    def mark_delivered(self, arn: str, this_try: TryMark) -> None:
-        """Say that the result was handed over: only then does a clear train anew."""
-        self.mark(arn, {TAG_DELIVERED: str(this_try)})
-
-    def withdraw_stop(self, arn: str, try_number: int, client: Any = None) -> None:
-        """Take back a stop mark whose stop never came: what stops the job later is not our stop."""
-        self.mark(arn, {TAG_STOP: str(StopMark(StopReason.WITHDRAWN, try_number))}, client)
-
-    def revoke_stop_mark(self, job_name: str, arn: str, mark: StopMark, try_number: int, client: Any = None) -> bool:
-        """Withdraw a stop mark from a job that trains on, unless its stop comes all the same: True."""
-        self.withdraw_stop(arn, try_number, client)
-        found = jobs.find(client or self.client, job_name) or {}
-        came = found.get("TrainingJobStatus") in ("Stopping", "Stopped")
-        if came:
-            self.mark(arn, {TAG_STOP: str(mark)}, client)
-        return came
-
     def stop(self, job_name: str, mark: StopMark, *, owner: int | None = None, client: Any = None) -> str | None:
-        """
-        Stop a job, marked as ours: see :func:`airflow_spot.aws.stopping.stop`.
-
-        :param owner: stop it only while it belongs to this try, if to any.
-        :param client: the one to use; a signal handler has its own.
-        :return: None, or why it was left alone.
-        """
-        return stopping.stop(self, job_name, mark, owner=owner, client=client or self.client)
+        """Stop a job, marked as ours: see :meth:`airflow_spot.aws.marks.Marks.stop`."""
+        return self.marks.stop(job_name, mark, owner=owner, client=client or self.client)
 
     def upload_source(self, archive: SourceArchive, location: str) -> str:
         """
@@ -302,7 +257,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             self.log.info("Uploaded %s (%d bytes) to %s", archive.entry_point, len(archive.content), uri)
         return uri
 
-    def configure_s3_resources(self, config: dict[str, Any]) -> None:
+    def configure_s3_resources(self, config: Mapping[str, Any]) -> None:
         """Do the config's ``S3Operations`` as the stock hook does, but so that a retry can do them again."""
         operations = config.get("S3Operations") or {}
         for operation in operations.get("S3CreateBucket", []):
@@ -332,7 +287,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             )
             return [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
         except ClientError as error:
-            if not _denied(error):
+            if not is_denied(error):
                 raise
             self.log.warning(
                 "Without sagemaker:ListTrainingJobs, attempts are found by their derived names only; after a change of "
@@ -353,18 +308,19 @@ class SageMakerSpotTrainingHook(SageMakerHook):
                 writers.append(name)
         return writers
 
-    def _say_tags_refused(self, action: str) -> None:
-        if not self._tags_refused:
-            self._tags_refused = True
-            self.log.warning(
-                "Without %s, stops made by Airflow cannot be distinguished from manual stops, and clearing a succeeded "
-                "task returns its previous result. Grant it on training jobs",
-                action,
-            )
+
+def is_live(job: Mapping[str, Any]) -> bool:
+    """Return whether a job may still train or write checkpoints."""
+    return job["TrainingJobStatus"] not in ENDED_STATUSES
 
 
-def _denied(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] in DENIED_CODES
+def _newest_others(names: Mapping[str, JobName], generation: int) -> list[str]:
+    """Return the two newest jobs of each other role: one at most is live, and one may have been made at once."""
+    found: list[str] = []
+    for role in (Role.PROBE, Role.STANDBY):
+        ours = [name for name, job in names.items() if job.role is role and job.generation == generation]
+        found += sorted(ours, key=lambda name: names[name].number)[-2:]
+    return found
 
 
 def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:
@@ -380,7 +336,7 @@ def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:
         )
     if outcome is Outcome.NO_CAPACITY:
         return CreateRefusedError(outcome, f"No capacity for training job {name}: {message}")
-    if _denied(error):
+    if is_denied(error):
         return RequestError(f"Access denied: sagemaker:CreateTrainingJob for training job {name}: {message}")
     if outcome is Outcome.INVALID_REQUEST:
         return RequestError(f"SageMaker refuses training job {name}: {message}")

@@ -14,7 +14,7 @@ from airflow_spot.core.durations import seconds
 from airflow_spot.core.log_messages import task_line
 from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.templates import is_template
-from airflow_spot.errors import SpotTrainingError
+from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :return: ``{"live": <how many jobs>, "orphans": [...]}``, each orphan with its job, task instance, reason and
         whether it was stopped.
     :raises InvalidParameterError: an argument cannot be understood.
+    :raises RequestError: nothing tells this deployment's jobs from another's.
     :raises SpotTrainingError: some could not be stopped; the others were.
     """
 
@@ -58,10 +59,16 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         """Find, tell and stop."""
         from airflow_spot.aws.orphans import Orphans
         from airflow_spot.compat.task_states import in_task
-        from airflow_spot.config import namespace
+        from airflow_spot.config import deployment_namespace
 
         grace, stop = self._options()
-        orphans = Orphans(self.hook.client, namespace(), in_task, lambda: datetime.now(timezone.utc), grace)
+        namespace = deployment_namespace()
+        if namespace is None:
+            raise RequestError(
+                "[airflow_spot] namespace is not set, and the base URL does not tell this Airflow from others: jobs of "
+                "another deployment could be taken for its own. Set AIRFLOW__AIRFLOW_SPOT__NAMESPACE"
+            )
+        orphans = Orphans(self.hook.client, namespace, in_task, lambda: datetime.now(timezone.utc), grace)
         found = list(orphans.find())
         for one in found:
             if one.orphan is None:

@@ -15,14 +15,15 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_spot import config as settings
 from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
+from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Limits
-from airflow_spot.core.durations import interval, seconds
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri
-from airflow_spot.core.plan import Plan, SpotSettings, build_plan, check_config, section
-from airflow_spot.core.request_schema import Shape, coerce
+from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_parameters, read_parameters
+from airflow_spot.core.plan import Plan, build_plan, section
 from airflow_spot.core.result import build_result
+from airflow_spot.core.run_state import RunState
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.errors import NonRetryableSpotError, RequestError, RunKilledError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -31,15 +32,17 @@ from airflow_spot.links.training import (
     SageMakerTrainingJobLink,
     SageMakerTrainingLogsLink,
 )
+from airflow_spot.observers import observers
 from airflow_spot.operators._links import make_link_updater
-from airflow_spot.operators._validation import check_literals, check_on_config_change
+from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.retention import apply_retention
-from airflow_spot.runs.staging import InputStager, ScriptMode, check_resume_from
-from airflow_spot.runs.startup import StartupGuard, identity_of, try_of
+from airflow_spot.runs.staging import InputStager, ScriptMode
+from airflow_spot.runs.startup import StartupGuard
 from airflow_spot.runs.state import Deferral, RunOptions
-from airflow_spot.runs.timeouts import give_up_at
+from airflow_spot.runs.task_context import member_of, try_of
+from airflow_spot.runs.timeouts import try_deadline
 
 if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
@@ -110,26 +113,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     """
 
     aws_hook_class = SageMakerSpotTrainingHook
-    template_fields: Sequence[str] = aws_template_fields(
-        "config",
-        "use_spot_instances",
-        "max_run",
-        "max_wait",
-        "checkpoint_s3_uri",
-        "checkpoint_local_path",
-        "checkpoint_scope",
-        "resume",
-        "on_config_change",
-        "resume_from",
-        "checkpoint_retention",
-        "ladder",
-        "max_total_wait",
-        "max_total_run",
-        "entry_point",
-        "source_dir",
-        "code_location",
-        "events_queue_url",
-    )
+    template_fields: Sequence[str] = aws_template_fields(*TEMPLATED)
     template_ext: Sequence[str] = ()
     template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
     ui_color: str = "#d6ecd2"
@@ -146,7 +130,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         checkpoint_local_path: str | None = None,
         checkpoint_scope: str = "run",
         resume: bool | str = True,
-        on_config_change: str = "resume",
+        on_config_change: str | None = None,
         resume_from: str | Mapping[str, Any] | None = None,
         checkpoint_retention: int | str | timedelta | None = None,
         ladder: Sequence[Rung | str | Mapping[str, Any]] | str | None = None,
@@ -183,13 +167,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.checkpoint_retention = checkpoint_retention
         self.ladder = ladder
         self.max_total_wait = max_total_wait
-        self.max_attempts = (
-            None if max_attempts is None else coerce(max_attempts, Shape("integer", min=1), "max_attempts")
-        )
+        self.max_attempts = max_attempts
         self.max_total_run = max_total_run
-        self.script_error_retries = coerce(script_error_retries, Shape("integer", min=0), "script_error_retries")
-        codes = Shape("list", item=lambda: Shape("integer"))
-        self.retry_exit_codes = coerce(list(retry_exit_codes), codes, "retry_exit_codes")
+        self.script_error_retries = script_error_retries
+        self.retry_exit_codes = retry_exit_codes
         self.entry_point = entry_point
         self.source_dir = source_dir
         self.code_location = code_location
@@ -203,41 +184,45 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.stop_on_kill = stop_on_kill
         self.deferrable = deferrable
         self._run: StartupGuard | TrainingRun | None = None
-        check_literals(self, self._settings)
+        check_parameters(self, self.task_id)
 
     # ---- Airflow's entries
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Train, or go on training, and return what came of it."""
+        """Train, or resume training, and return what came of it."""
         self._explain_parameters()
-        self._run = entering = StartupGuard.of(self, context)
-        with entering.protect():
-            run = self._begin(context, self._give_up_at(context))
-        return self._carry(run, run.begin, to_the_end=self.wait_for_completion)
+        self._run = guard = StartupGuard.of(self, context)
+        with guard.protect():
+            run, parameters = self._begin(context, guard.run, None)
+        return self._carry(run, parameters, run.begin, to_the_end=parameters.wait_for_completion)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Go on where the trigger fired."""
-        run_state = (event or {}).get("run_state") or {}
-        if "generation" not in run_state:
-            raise AirflowException(f"The trigger's event is not one of SageMakerSpotTrainingTrigger: {event}")
-        stamp = run_state.get("give_up_at")
-        give_up_at = datetime.fromtimestamp(stamp, timezone.utc) if stamp else None
-        self._run = entering = StartupGuard.of(self, context, run_state, give_up_at)
-        with entering.protect():
-            run = self._begin(context, give_up_at)
-        if (event or {}).get("status") == "access_denied":
+        """Continue where the trigger fired."""
+        event = event or {}
+        try:
+            state = RunState.from_json(event.get("run_state") or {})
+        except ValueError as error:
+            raise AirflowException(
+                f"The trigger's event is not one of SageMakerSpotTrainingTrigger ({error})"
+            ) from None
+        if state.this_try is not None and state.this_try.number != context["ti"].try_number:
+            # Airflow 3.0 keeps where a deferred task was to continue, and hands it to the next try.
+            return self.execute(context)
+        self._run = guard = StartupGuard.of(self, context, state, state.deadline)
+        with guard.protect():
+            run, parameters = self._begin(context, guard.run, state)
+        if event.get("status") == "access_denied":
             # To defer again would be answered at once, again and again, for as long as the job trains.
             self.log.warning(
                 "Triggerer has no permission to describe the job (%s); polling in the worker instead",
-                (event or {}).get("message"),
+                event.get("message"),
             )
             run.options = replace(run.options, deferrable=False)
-        return self._carry(
-            run, partial(run.resume, run_state, quota_available=(event or {}).get("status") == "quota_available")
-        )
+        quota_available = event.get("status") == "quota_available"
+        return self._carry(run, parameters, partial(run.resume, state, quota_available=quota_available))
 
     def on_kill(self) -> None:
-        """Stop the job of a killed task. Never raises: Airflow calls it from a signal handler."""
+        """Stop the jobs of a killed task. Never raises: Airflow calls it from a signal handler."""
         if self._run is None:
             return
         try:
@@ -247,11 +232,13 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     # ---- inside
 
-    def _carry(self, run: TrainingRun, enter: Callable[[], None], *, to_the_end: bool = True) -> dict[str, Any]:
+    def _carry(
+        self, run: TrainingRun, parameters: TrainingParameters, enter: Callable[[], None], *, to_the_end: bool = True
+    ) -> dict[str, Any]:
         try:
             enter()
             description, history = run.run() if to_the_end else (run.submit_only(), run.history)
-            result = build_result(description, history, run.plan.run.key)
+            result = build_result(description, history, run.plan.run.key, datetime.now(timezone.utc), run.prices)
             run.mark_delivered(description)
         except Deferral as wait:
             self._defer(run, wait)
@@ -268,8 +255,8 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             if refusal is not None:
                 raise RequestError(f"{refusal}. {disposition}" if disposition else refusal) from None
             raise
-        if to_the_end and self.checkpoint_retention is not None:
-            apply_retention(self.hook, run.plan, description, self.checkpoint_retention, self.log)
+        if to_the_end and parameters.checkpoint_retention is not None:
+            apply_retention(self.hook, run.plan, description, parameters.checkpoint_retention, self.log)
         return result
 
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:
@@ -277,14 +264,13 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
         self.defer(
             trigger=SageMakerSpotTrainingTrigger(
-                job_name=wait.job_name,
+                jobs=[job.to_json() for job in wait.jobs],
                 until=wait.until.timestamp() if wait.until else None,
-                capacity_timeout=wait.capacity_timeout,
                 quota_key=wait.quota_key or str(run.history.live.rung if run.history.live else ""),
-                run_state=wait.run_state,
+                run_state=wait.run_state.to_json(),
+                run_key=run.plan.run.key,
                 poll_interval=run.options.check_interval,
                 events_queue_url=run.options.events_queue_url,
-                transitions_seen=wait.transitions_seen,
                 stop_on_kill=run.options.stop_on_kill,
                 try_number=run.this_try.number,
                 aws_conn_id=self.aws_conn_id,
@@ -295,97 +281,73 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             method_name="execute_complete",
         )
 
-    def _begin(self, context: Context, give_up_at: datetime | None) -> TrainingRun:
-        check_config(self.config)
-        script = self._script()
-        plan = self._plan(identity_of(context), script)
-        limits = self._limits(plan, give_up_at)
-        options = self._options()
-        resume_from = check_resume_from(self.resume_from)
-        if self.checkpoint_retention is not None:
-            seconds("checkpoint_retention", self.checkpoint_retention)
+    def _begin(
+        self, context: Context, identity: RunIdentity, state: RunState | None
+    ) -> tuple[TrainingRun, TrainingParameters]:
+        """
+        Read the rendered parameters, and make the run of them.
+
+        :param state: what a deferral kept; its limit of time is that of the try.
+        """
+        parameters = read_parameters(self)
+        script = self._script(parameters)
+        plan = self._plan(parameters, identity, script, member_of(self, context))
+        prices = settings.prices()
         if counts_differ(plan.ladder):
             self.log.warning(
                 "Ladder rungs differ in instance_count: rank-sharded checkpoints cannot be restored with another count"
             )
+        backoff = Backoff(identity.key)
+        stager = InputStager(self.hook, plan, parameters.config, script, parameters.resume_from)
+        events_file = settings.events_file()
         self._run = run = TrainingRun(
             hook=self.hook,
             plan=plan,
-            limits=limits,
-            this_try=try_of(context),
-            options=options,
-            prepare=InputStager(self.hook, plan, self.config, script, resume_from, plan.run.namespace),
-            on_attempt=make_link_updater(self, context),
-            log=self.log,
-        )
-        return run
-
-    def _limits(self, plan: Plan, give_up_at: datetime | None) -> Limits:
-        return Limits(
-            ladder=plan.ladder,
-            give_up_at=give_up_at,
-            script_errors=self.script_error_retries,
-            retry_exit_codes=frozenset(self.retry_exit_codes),
-            max_attempts=self.max_attempts,
-            max_total_wait=None if self.max_total_wait is None else seconds("max_total_wait", self.max_total_wait),
-            max_total_run=None if self.max_total_run is None else seconds("max_total_run", self.max_total_run),
-        )
-
-    def _options(self) -> RunOptions:
-        check_on_config_change(self.on_config_change)
-        return RunOptions(
-            deferrable=self.deferrable,
-            check_interval=(
-                settings.check_interval()
-                if self.check_interval is None
-                else interval("check_interval", self.check_interval)
+            limits=Limits(
+                give_up_at=self._give_up_at(context, parameters) if state is None else state.deadline,
+                script_errors=parameters.script_error_retries,
+                retry_exit_codes=frozenset(parameters.retry_exit_codes),
+                max_attempts=parameters.max_attempts,
+                max_total_wait=parameters.max_total_wait,
+                max_total_run=parameters.max_total_run,
+                backoff=backoff,
             ),
-            events_queue_url=settings.events_queue_url(self.events_queue_url),
-            print_log=self.print_log,
-            resume=coerce(self.resume, Shape("boolean"), "resume"),
-            on_config_change=self.on_config_change,
-            stop_on_kill=settings.stop_on_kill() if self.stop_on_kill is None else self.stop_on_kill,
+            policy=LadderPolicy(plan.ladder, backoff),
+            this_try=try_of(context, self.retries),
+            options=_options(parameters),
+            prepare=stager.stage,
+            observers=(*observers(self.log, identity.key, events_file), make_link_updater(self, context)),
+            log=self.log,
+            prices=prices,
         )
+        return run, parameters
 
-    def _plan(self, run: RunIdentity, script: ScriptMode | None) -> Plan:
-        config = dict(self.config)
+    def _plan(self, parameters: TrainingParameters, run: RunIdentity, script: ScriptMode | None, member: str) -> Plan:
+        config = dict(parameters.config)
         if script is not None:
             mode = script.hyperparameters(self.hook.conn_region_name)
             config["HyperParameters"] = {**section(config, "HyperParameters"), **mode}
         if config.get("RoleArn"):
             config["RoleArn"] = self.hook.expand_role(config["RoleArn"])
-        return build_plan(config, self._settings, run, self.hook.request_shape)
+        return build_plan(config, parameters.spot_settings, run, self.hook.request_shape, member)
 
-    def _script(self) -> ScriptMode | None:
-        if self.entry_point is None:
+    def _script(self, parameters: TrainingParameters) -> ScriptMode | None:
+        if parameters.entry_point is None:
             return None
-        if self.code_location:
-            location = check_s3_uri("code_location", self.code_location)
-        else:
-            output = section(self.config, "OutputDataConfig").get("S3OutputPath", "")
+        location = parameters.code_location
+        if not location:
+            output = section(parameters.config, "OutputDataConfig").get("S3OutputPath", "")
             location = f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
         base = Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
-        return ScriptMode(str(self.entry_point), self.source_dir, location, base)
+        return ScriptMode(str(parameters.entry_point), parameters.source_dir, location, base)
 
-    @property
-    def _settings(self) -> SpotSettings:
-        return SpotSettings(
-            use_spot_instances=self.use_spot_instances,
-            max_run=self.max_run,
-            max_wait=self.max_wait,
-            checkpoint_s3_uri=self.checkpoint_s3_uri,
-            checkpoint_local_path=self.checkpoint_local_path,
-            checkpoint_scope=self.checkpoint_scope,
-            ladder=self.ladder,
-        )
-
-    def _give_up_at(self, context: Context) -> datetime | None:
+    def _give_up_at(self, context: Context, parameters: TrainingParameters) -> datetime | None:
         dag_run = context.get("dag_run")
-        return give_up_at(
+        return try_deadline(
             datetime.now(timezone.utc),
-            max_ingestion_time=self.max_ingestion_time,
+            max_ingestion_time=parameters.max_ingestion_time,
             execution_timeout=self.execution_timeout,
-            deferrable=self.deferrable,
+            deferrable=parameters.deferrable,
             airflow_counts=EXECUTION_TIMEOUT_COUNTS_DEFERRED,
             run_started=getattr(dag_run, "start_date", None),
             dagrun_timeout=getattr(self.dag, "dagrun_timeout", None) if self.has_dag() else None,
@@ -396,3 +358,16 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             self.log.warning("Ignored: check_if_job_exists, action_if_job_exists (job names are derived from the run)")
         if self.deferrable and not self.wait_for_completion:
             self.log.warning("Ignored: deferrable (wait_for_completion=False)")
+
+
+def _options(parameters: TrainingParameters) -> RunOptions:
+    interval, stop = parameters.check_interval, parameters.stop_on_kill
+    return RunOptions(
+        deferrable=parameters.deferrable,
+        check_interval=settings.check_interval() if interval is None else interval,
+        events_queue_url=settings.events_queue_url(parameters.events_queue_url),
+        print_log=parameters.print_log,
+        resume=parameters.resume,
+        on_config_change=parameters.on_config_change,
+        stop_on_kill=settings.stop_on_kill() if stop is None else stop,
+    )

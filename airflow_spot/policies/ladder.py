@@ -1,51 +1,81 @@
-"""Where on its ladder a try stands, and how long it has waited: read from its attempts and refusals alone."""
+"""The default policy: along a ladder of rungs, one after the other, and round again."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from airflow_spot.core.history import Attempt, History, Refusal
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.backoff import Backoff
+from airflow_spot.core.durations import human
+from airflow_spot.core.history import PastEvent
 from airflow_spot.core.ladder import Rung
-from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.marks import RequestMark
+from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, Outcome
+from airflow_spot.core.policy import Move, NextRung, Stay
+from airflow_spot.core.stop_reasons import StopReason
 
-#: Nothing to train on where the attempt was: the next rung's turn.
-CAPACITY_OUTCOMES = frozenset(
-    {Outcome.NO_CAPACITY, Outcome.CAPACITY_TIMEOUT, Outcome.RUNG_TIMEOUT, Outcome.QUOTA_EXCEEDED}
-)
-#: And those that are known at once, so that to try again without a pause would hammer.
+#: Refusals that are known at once, so that to try again without a pause would hammer.
 _AT_ONCE = frozenset({Outcome.NO_CAPACITY, Outcome.QUOTA_EXCEEDED})
 
 
 @dataclass(frozen=True)
 class Position:
     """
-    Where a try stands.
+    Where a try stands on its ladder.
 
     :param index: the rung that is next.
-    :param again: how many pauses in a row have gone before, for the next one's length; None where none is due.
+    :param backoff_step: how many pauses in a row have gone before, for the next one's length; None where none is due.
     """
 
     index: int = 0
-    again: int | None = None
+    backoff_step: int | None = None
 
 
-def events(history: History) -> tuple[Attempt | Refusal, ...]:
-    """Put what counts for this try in order: a refused create comes before the attempt that took its number."""
-    mixed: list[Attempt | Refusal] = [*history.refusals, *history.of_this_try]
-    return tuple(sorted(mixed, key=lambda event: (event.number, isinstance(event, Attempt))))
+@dataclass(frozen=True)
+class LadderPolicy:
+    """
+    Goes down a ladder where there is no capacity, and leaves a rung where the wait for it is over.
+
+    :param ladder: where attempts may run, in order.
+    :param backoff: the pauses once round the ladder.
+    """
+
+    ladder: tuple[Rung, ...]
+    backoff: Backoff = field(default_factory=Backoff)
+
+    def next_rung(self, past: Sequence[PastEvent]) -> NextRung:
+        """Return the rung that is next, and until when it has to wait."""
+        place = position(self.ladder, past)
+        due = None if place.backoff_step is None else self.backoff.until(past[-1], place.backoff_step)
+        return NextRung(self.ladder[place.index], due)
+
+    def review(self, live: Attempt, past: Sequence[PastEvent], now: datetime) -> Stay | Move:
+        """Move on where a job has waited for capacity as long as its rung allows; a job that trains stays."""
+        allowed = self._wait_allowed(live)
+        if allowed is not None and live.waiting_since is not None:
+            so_far = (now - live.waiting_since).total_seconds()
+            if so_far >= allowed:
+                why = f"it waited {human(so_far)} for capacity, as long as its rung allows"
+                return Move(StopReason.RUNG_TIMEOUT, why)
+        return Stay(allowed)
+
+    def _wait_allowed(self, live: Attempt) -> float | None:
+        """Return how long a job may wait. With no other rung, a stop would only lose its place in the queue."""
+        if len(self.ladder) == 1:
+            return None
+        return next((rung.wait for rung in self.ladder if str(rung) == live.rung), None)
 
 
-def position(ladder: Sequence[Rung], past: Sequence[Attempt | Refusal]) -> Position:
+def position(ladder: Sequence[Rung], past: Sequence[PastEvent]) -> Position:
     """
     Go along the ladder once more, as the outcomes say.
 
     A rung is left after as many misses as it has ``attempts``; after one where a quota is the reason, since that
-    does not change by asking again. Behind the last rung is the first. Whatever else ended an attempt, the next
-    one is on the same rung. Once round, and before the same rung is asked again, a pause is due; each is longer
-    than the last until something trains.
+    does not change by asking again. Behind the last rung is the first. A move leaves its rung too, for the one that a
+    person asked for, else for the next. Whatever else ended an attempt, the next one is on the same rung. Once round,
+    and before the same rung is asked again, a pause is due; each is longer than the last until something trains.
     """
     names = {str(rung): index for index, rung in enumerate(ladder)}
     index = used = pauses = 0
@@ -57,6 +87,9 @@ def position(ladder: Sequence[Rung], past: Sequence[Attempt | Refusal]) -> Posit
         if isinstance(event, Attempt) and event.trained:
             pauses = 0
         due = None
+        if event.outcome is Outcome.MOVED and isinstance(event, Attempt):
+            index, used = _asked_for(ladder, index, event.request, event.number), 0
+            continue
         if event.outcome not in CAPACITY_OUTCOMES:
             continue
         used += 1
@@ -70,40 +103,9 @@ def position(ladder: Sequence[Rung], past: Sequence[Attempt | Refusal]) -> Posit
     return Position(index, due)
 
 
-def backoff_until(key: str, last: Attempt | Refusal, again: int, base: float, cap: float) -> datetime | None:
-    """
-    Say when the pause after the newest event is over.
-
-    It doubles each time up to the cap, less up to half by a hash of the run: so that a hundred tasks do not come
-    back at once, and every look at the same history gives the same moment.
-
-    :param again: how many pauses in a row have gone before.
-    :param base: and ``cap``: seconds.
-    :return: None where it cannot be told from when it counts, or its turn has come.
-    """
-    since = last.at if isinstance(last, Refusal) else last.ended
-    if since is None or (isinstance(last, Refusal) and last.waited):
-        return None
-    pause = min(cap, base * 2.0 ** min(again, 30))
-    share = hashlib.sha256(f"{key}-{last.number}-{again}".encode()).digest()[0] / 255
-    return since + timedelta(seconds=pause * (1 - share / 2))
-
-
-def waited(past: Sequence[Attempt | Refusal], now: datetime) -> float:
-    """Sum up the seconds since a try's first attempt in which no job of it had its instances."""
-    begun = [moment for event in past if (moment := _begun(event)) is not None]
-    if not begun:
-        return 0.0
-    worked = 0.0
-    for event in past:
-        if isinstance(event, Attempt):
-            worked += event.active_seconds
-            if event.working_since is not None:
-                worked += max(
-                    0.0, (((None if event.live else event.ended) or now) - event.working_since).total_seconds()
-                )
-    return max(0.0, (now - min(begun)).total_seconds() - worked)
-
-
-def _begun(event: Attempt | Refusal) -> datetime | None:
-    return event.at if isinstance(event, Refusal) else event.created
+def _asked_for(ladder: Sequence[Rung], index: int, request: RequestMark | None, number: int) -> int:
+    """Return the rung after a move. A request holds for the attempt that it was made of, so it is obeyed once."""
+    if request is not None and request.attempt == number and request.what == "on-demand":
+        on_demand = [place for place, rung in enumerate(ladder) if not rung.on_spot]
+        return on_demand[0] if on_demand else index
+    return (index + 1) % len(ladder)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_spot.core.history import Attempt
-from airflow_spot.core.marks import TryMark, changed_fields
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.marks import changed_fields
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.roles import Role
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError
+from airflow_spot.observers import Log
 from airflow_spot.runs.state import RunOptions
-from airflow_spot.runs.stopping import Log
 
 
 def changed(plan: Plan, attempt: Attempt) -> str:
@@ -17,19 +19,35 @@ def changed(plan: Plan, attempt: Attempt) -> str:
     return ", ".join(changed_fields(plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else [])
 
 
-def should_resume(attempts: Sequence[Attempt], plan: Plan, this_try: TryMark, options: RunOptions, log: Log) -> bool:
+def should_resume(jobs: Sequence[Attempt], plan: Plan, this_try: TryMark, options: RunOptions, log: Log) -> bool:
     """
     Return whether a try resumes what the run has.
 
-    :param attempts: the run's, of its newest generation.
+    A mapped index may be another member after its map changed. Where ``map_index_template`` tells the two apart,
+    another member trains from scratch; where it does not, a change of the training is taken for another member, unless
+    ``on_config_change`` says otherwise.
+
+    :param jobs: the run's, of its newest generation.
     :raises RequestError: the training changed, and ``on_config_change="fail"``.
     """
+    attempts = [job for job in jobs if job.role is Role.ATTEMPT]
     if not options.resume or not attempts:
         return options.resume
     last = max(attempts, key=lambda attempt: (attempt.name.generation, attempt.number))
-    names = changed(plan, last)
-    if not names or last.created_by is None or not this_try.is_restart_since(last.created_by, last.ended):
+    if last.created_by is None or not this_try.is_restart_since(last.created_by, last.ended):
         return True
+    if plan.member and last.member and plan.member != last.member:
+        log.warning(
+            "Map index %d is another member than in job %s; training from scratch", plan.run.map_index, last.job_name
+        )
+        return False
+    names = changed(plan, last)
+    if not names:
+        return True
+    return _resumes_changed(names, last, plan, options, log)
+
+
+def _resumes_changed(names: str, last: Attempt, plan: Plan, options: RunOptions, log: Log) -> bool:
     if options.on_config_change == "fail":
         raise RequestError(
             f"{names} changed since job {last.job_name} was created, and on_config_change is 'fail'. Nothing was "
@@ -41,6 +59,15 @@ def should_resume(attempts: Sequence[Attempt], plan: Plan, this_try: TryMark, op
             "%s changed since job %s was created; training from scratch (on_config_change='restart')",
             names,
             last.job_name,
+        )
+        return False
+    if options.on_config_change is None and plan.run.map_index >= 0 and not (plan.member and last.member):
+        log.warning(
+            "%s changed since job %s was created, so map index %d may be another member; training from scratch. Set "
+            "map_index_template, or on_config_change='resume', to resume from the checkpoint",
+            names,
+            last.job_name,
+            plan.run.map_index,
         )
         return False
     if not last.live:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_spot.core.history import Attempt
-from airflow_spot.core.marks import StopMark, TryMark
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.marks import StopMark
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, RunKilledError
-from airflow_spot.runs.stopping import Log
+from airflow_spot.observers import Log
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -65,14 +66,14 @@ class ConflictGuard:
             for older in self._hook.live_of_generation(self._plan, generation - 1):
                 self._log.warning("Training job %s of the previous generation is still running; stopping it", older)
                 self._hook.stop(older, StopMark(StopReason.SUPERSEDED, self._this_try.number))
-        if self._plan.checkpoint_scope == "exact":
+        if self._plan.is_shared(attempt.checkpoint_s3_uri):
             self._check_folder(attempt)
 
     def _check_folder(self, attempt: Attempt) -> None:
-        for name in self._hook.live_writers(self._plan.checkpoint_base, self._plan.run.key):
+        for name in self._hook.live_writers(attempt.checkpoint_s3_uri, self._plan.run.key):
             other = self._hook.attempt(name)
             if other is not None and other.live and other.precedes(attempt):
                 raise RequestError(
-                    f"checkpoint_s3_uri is {self._plan.checkpoint_base!r}: training job {name} of another run was "
+                    f"checkpoint_s3_uri is {attempt.checkpoint_s3_uri!r}: training job {name} of another run was "
                     'created just before and writes there. Wait for it, or use checkpoint_scope="run"'
                 )

@@ -1,32 +1,52 @@
-"""The life of a run in a worker: ask SageMaker, decide, act, again."""
+"""The life of a run in a worker: observe SageMaker, decide, act, again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
-from airflow_spot.core.history import Attempt, History, Refusal, begin_try
-from airflow_spot.core.log_messages import attempt_line, closing_lines, transition_lines
-from airflow_spot.core.marks import TryMark
+from airflow_spot.core.events import (
+    AttemptAttached,
+    AttemptCreated,
+    AttemptDecided,
+    AttemptFound,
+    CreateRefused,
+    Event,
+    GenerationBegan,
+    Observer,
+    Paused,
+    RunFailed,
+    RunSucceeded,
+    Transitioned,
+)
+from airflow_spot.core.history import History, Refusal, begin_try
+from airflow_spot.core.log_messages import label_of
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.plan import Plan
-from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.policy import Policy
+from airflow_spot.core.prices import Prices
+from airflow_spot.core.run_state import RunState, WatchedJob
+from airflow_spot.core.stop_reasons import CONTINUING, StopReason
+from airflow_spot.core.totals import RunTotals, total
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, RunKilledError, SpotTrainingError, error_for
 from airflow_spot.hooks.training import CreateRefusedError, JobNotVisibleError
+from airflow_spot.observers import Log
 from airflow_spot.runs.config_change import changed, should_resume
 from airflow_spot.runs.conflicts import ConflictGuard
+from airflow_spot.runs.failures import failure_of
 from airflow_spot.runs.state import Deferral, RunOptions
-from airflow_spot.runs.stopping import JobStopper, Log, interruptible_sleep
+from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
 from airflow_spot.watch.observe import look
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
-#: Lines of a job's log that are shown when its script failed, and at each resume of a deferred task.
-FAILURE_LINES = 20
+#: Lines of a job's log that are shown at each resume of a deferred task.
 RESUME_LINES = 200
 
 REFUSALS_KEPT = 50
@@ -44,11 +64,13 @@ class TrainingRun:
     :param hook: talks to SageMaker.
     :param plan: the validated request.
     :param limits: how long and how often.
+    :param policy: where to train next.
     :param this_try: the Airflow try.
-    :param prepare: does what has to be in S3 before a job is created; told where the checkpoints are to be if it
-        is a generation's first.
-    :param on_attempt: told of each attempt that this try creates or attaches to.
+    :param prepare: does what has to be in S3 before a job is created; told where its checkpoints are to be, and
+        whether it is a generation's first.
+    :param observers: hear what happens.
     :param log: the task's.
+    :param prices: on-demand prices, if any are known.
     """
 
     def __init__(
@@ -56,26 +78,36 @@ class TrainingRun:
         hook: SageMakerSpotTrainingHook,
         plan: Plan,
         limits: Limits,
+        policy: Policy,
         this_try: TryMark,
         options: RunOptions,
         *,
-        prepare: Callable[[str | None], None],
-        on_attempt: Callable[[str, str], None],
+        prepare: Callable[[str, bool], None],
+        observers: Sequence[Observer],
         log: Log,
+        prices: Prices | None = None,
     ) -> None:
         self.hook = hook
         self.plan = plan
         self.limits = limits
+        self.policy = policy
         self.this_try = this_try
         self.options = options
         self.log = log
+        self.prices = prices
         self._prepare = prepare
-        self._on_attempt = on_attempt
+        self._observers = tuple(observers)
         self._killed = False
+        self._folder_checked = False
         self._logged_transitions: dict[str, int] = {}
         self.history = History(1)
         self.stopping = JobStopper(
-            hook, this_try, stop_on_kill=options.stop_on_kill, checkpoints=lambda: self._checkpoints, log=log
+            hook,
+            this_try,
+            stop_on_kill=options.stop_on_kill,
+            checkpoints=lambda: self._checkpoints,
+            observe=self._tell,
+            log=log,
         )
         self._conflicts = ConflictGuard(hook, plan, this_try, log)
         hook.enable_retries(self._sleep, limits.give_up_at.timestamp() if limits.give_up_at else None)
@@ -84,46 +116,46 @@ class TrainingRun:
 
     def begin(self) -> None:
         """Find out where the run stands, at the start of a try."""
-        attempts = self.hook.attempts(self.plan)
-        self.history = begin_try(attempts, self.this_try, resume=self._resumes(attempts))
-        last = self.history.last
-        if last is None:
-            self._log_generation()
+        jobs = self.hook.jobs_of(self.plan)
+        self.history = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
+        self.stopping.watch(*(job.job_name for job in self.history.others))
+        if self.history.last is None:
+            self._tell_generation()
             return
         for attempt in self.history.attempts:
-            self.log.info("Found %s", attempt_line(attempt))
+            self._tell(AttemptFound(attempt))
         # Not only the newest may be live: a list that lags shows an older one late.
         if self.history.live is not None:
             self._attach(self.history.live)
 
-    def resume(self, run_state: Mapping[str, Any], *, quota_available: bool = False) -> None:
+    def resume(self, state: RunState, *, quota_available: bool = False) -> None:
         """
-        Go on after a deferral: the generation and the try's first attempt are those of before.
+        Continue after a deferral: the generation and the try's first attempt are those of before.
 
-        :param quota_available: a share of the quota was given back, and it is this run's turn to ask for it.
+        :param quota_available: a share of the quota was released, and it is this run's turn to ask for it.
         """
-        self.stopping.job = run_state.get("job_name")
-        attempts = self.hook.attempts(self.plan, known=[self.stopping.job] if self.stopping.job else [])
-        generation = int(run_state["generation"])
-        self.history = History(
-            generation,
-            tuple(attempt for attempt in attempts if attempt.name.generation == generation),
-            int(run_state["first_of_try"]),
-            tuple(Refusal.from_json(each) for each in run_state.get("refusals") or ()),
-            bool(run_state.get("restart_requested")),
+        self.stopping.watch(*state.jobs)
+        jobs = self.hook.jobs_of(self.plan, known=state.jobs)
+        refusals = state.refusals
+        if quota_available and refusals:
+            refusals = (*refusals[:-1], replace(refusals[-1], backoff_skipped=True))
+        self.history = History.of(
+            state.generation,
+            jobs,
+            first_of_try=state.first_of_try,
+            refusals=refusals,
+            restart_requested=state.restart_requested,
         )
-        if quota_available and self.history.refusals:
-            *before, newest = self.history.refusals
-            self.history = replace(self.history, refusals=(*before, replace(newest, waited=True)))
-        live, waited_for = self.history.live, self.stopping.job
-        self.stopping.job = live.job_name if live is not None else None
-        if live is not None and live.job_name != waited_for:
+        live = self.history.live
+        self.stopping.forget(*state.jobs)
+        self.stopping.watch(*(job.job_name for job in self.history.live_jobs))
+        if live is not None and live.job_name not in state.jobs:
             self._attach(live)
         for attempt in self.history.attempts:
-            if attempt.job_name == waited_for:
+            if attempt.job_name in state.jobs:
                 self._log_missed_transitions(attempt)
 
-    # ---- going
+    # ---- the loop
 
     def run(self) -> tuple[Mapping[str, Any], History]:
         """
@@ -138,31 +170,15 @@ class TrainingRun:
             action = self._decide()
             if isinstance(action, Succeed):
                 return self._succeed(action)
-            if isinstance(action, Fail):
-                raise self._failure(action)
-            if isinstance(action, Submit):
-                self._submit(action)
-            elif isinstance(action, Stop):
-                self._stop(action)
-            elif isinstance(action, Pause):
-                self.log.info("%s", action.why)
-                self._pause(action)
-            else:
-                self._wait(action)
+            self._act(action)
 
     def submit_only(self) -> Mapping[str, Any]:
         """Create or find the run's job and leave it: for ``wait_for_completion=False``."""
         self.options = replace(self.options, deferrable=False)
         while True:
             action = self._decide()
-            if isinstance(action, Submit):
-                self._submit(action)
-            elif isinstance(action, Fail):
-                raise self._failure(action)
-            elif self.history.restart_requested and isinstance(action, Stop):
-                self._stop(action)
-            elif self.history.restart_requested and isinstance(action, Wait):
-                self._wait(action)
+            if isinstance(action, (Submit, Fail)) or self._is_restarting(action):
+                self._act(action)
             elif isinstance(action, Pause):
                 self._sleep((action.until - _now()).total_seconds())
             else:
@@ -171,60 +187,79 @@ class TrainingRun:
                 return self.hook.find(name) or {}
 
     def kill(self) -> None:
-        """Be killed by Airflow: a flag that ends :meth:`run` before its next call, and the job's stop."""
+        """Be killed by Airflow: a flag that ends :meth:`run` before its next call, and the jobs' stop."""
         self._killed = True
         self.stopping.kill()
 
     def stop_and_wait(self, reason: StopReason) -> None:
-        """Stop the live job of a task whose time is up, and wait until it has ended."""
+        """Stop what is live of a task whose time is up, and wait until it has ended."""
         self.stopping.stop_and_wait(reason, None if self._killed else self._sleep)
 
-    # ---- the actions
+    def mark_delivered(self, description: Mapping[str, Any]) -> None:
+        """Mark the result as handed over: the last act of a successful task."""
+        self.hook.marks.set_delivered(description["TrainingJobArn"], self.this_try)
+
+    # ---- deciding and acting
 
     def _decide(self) -> Action:
-        settled = self.history.next_generation_if_idle()
-        if settled is not self.history:
-            self.history = settled
-            self._log_generation()
-        return decide(self.limits, self.history, _now(), key=self.plan.run.key)
+        following = self.history.next_generation_if_idle()
+        if following is not self.history:
+            self.history = following
+            self._tell_generation()
+        return decide(self.limits, self.history, _now(), self.policy)
+
+    def _act(self, action: Action) -> None:
+        if isinstance(action, Submit):
+            self._submit(action)
+        elif isinstance(action, Stop):
+            self._stop(action)
+        elif isinstance(action, Pause):
+            self._pause(action)
+        elif isinstance(action, Wait):
+            self._wait(action)
+        elif isinstance(action, Fail):
+            self._tell(RunFailed(action.kind, action.why, self._totals()))
+            raise failure_of(self.hook, self.plan.run.key, self.history, action)
 
     def _submit(self, action: Submit) -> None:
         self._check_alive()
         generation = self.history.generation
         self._conflicts.check_generation(generation)
-        self._prepare(self._checkpoints if action.number == 1 else None)
-        request = self.plan.request_for(generation, action.number, action.rung, self.this_try)
+        self._check_folder()
+        self._prepare(self._checkpoints, action.number == 1)
+        request = self.plan.request_for(
+            generation, action.number, action.rung, self.this_try, self._checkpoints, action.why
+        )
         name = request["TrainingJobName"]
-        self.log.info("Attempt %d on %s (%s): creating training job %s", action.number, action.rung, action.why, name)
-        self.stopping.job = name  # before the call: a kill in the middle of it must know what to stop
+        self._tell(AttemptDecided(action.number, str(action.rung), name, action.why))
+        self.stopping.watch(name)  # before the call: a kill in the middle of it must know what to stop
         try:
             description, attached = self.hook.submit(request, self.plan.run.key)
         except CreateRefusedError as refused:
-            self.stopping.job = None
-            self.log.warning("%s", refused)
+            self.stopping.forget(name)
             refusal = Refusal(action.number, str(action.rung), refused.outcome, _now(), str(refused))
             self.history = replace(self.history, refusals=(*self.history.refusals, refusal))
+            self._tell(CreateRefused(refusal))
             return
         except SpotTrainingError as error:
             if not isinstance(error, (JobNotVisibleError, RunKilledError)):
-                self.stopping.job = None  # there is none, or it is a stranger's and not ours to stop
+                self.stopping.forget(name)  # there is none, or it is a stranger's and not ours to stop
             raise
         attempt = self.hook.as_attempt(description)
         if attached and not attempt.live and attempt.created_by != self.this_try:
-            self.stopping.job = None
+            self.stopping.forget(name)
             self._reload_history(attempt)
             return
-        self.history = replace(self.history, attempts=(*self.history.attempts, attempt))
+        self._put(attempt)
         if attached and not attempt.live:
             # Ours: the answer to the create was lost, and the job had ended before the create was repeated.
-            self.stopping.job = None
-            self._on_attempt(name, attempt.checkpoint_s3_uri)
+            self.stopping.forget(name)
+            self._tell(AttemptAttached(attempt))
             return
         if attached:
             self._attach(attempt, entering=False)
         else:
-            self.log.info("Created %s; checkpoints in %s", name, self._checkpoints)
-            self._on_attempt(name, attempt.checkpoint_s3_uri)
+            self._tell(AttemptCreated(attempt))
         try:
             self._conflicts.check_created(attempt)
         except SpotTrainingError:
@@ -237,13 +272,12 @@ class TrainingRun:
     def _reload_history(self, ended: Attempt) -> None:
         """Read the history again: the number is taken by a job of another try, ended, that nothing had shown."""
         self._conflicts.check_try(ended)
-        known = self.hook.attempts(self.plan, known=[ended.job_name])
-        again = begin_try(known, self.this_try, resume=self._resumes(known))
+        known = self.hook.jobs_of(self.plan, known=[ended.job_name])
+        again = begin_try(known, self.this_try, resume=self._should_resume(known))
         self.history = replace(again, refusals=self.history.refusals)
 
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
-        self.stopping.job = attempt.job_name
-        self.log.info("Attached to training job %s (%s)", attempt.job_name, attempt.secondary_status)
+        self.stopping.watch(attempt.job_name)
         if (names := changed(self.plan, attempt)) and not self.history.restart_requested:
             self.log.warning(
                 "%s changed since job %s was created; the running job keeps its original configuration",
@@ -254,165 +288,188 @@ class TrainingRun:
             # A try that begins is the newest, whatever its number: the DAG run may have been made again.
             self.log.warning("Job is owned by newer try %d; not taking ownership", attempt.owner)
         else:
-            self.hook.mark_owner(attempt.arn, self.this_try)
+            self.hook.marks.set_owner(attempt.arn, self.this_try)
             if attempt.stop is not None and not attempt.stop.withdrawn and attempt.status == "InProgress":
-                self.hook.revoke_stop_mark(attempt.job_name, attempt.arn, attempt.stop, self.this_try.number)
-        self._on_attempt(attempt.job_name, attempt.checkpoint_s3_uri)
+                self.hook.marks.revoke_stop(attempt.job_name, attempt.arn, attempt.stop, self.this_try.number)
+        self._tell(AttemptAttached(attempt))
 
     def _wait(self, action: Wait) -> None:
         name = action.attempt.job_name
-        if name != self.stopping.job:
+        if name not in self.stopping.jobs:
             self._attach(action.attempt, entering=False)
         if self.options.deferrable:
-            raise self._deferral(
-                name,
-                action.until,
-                capacity_timeout=action.capacity_timeout,
-                transitions_seen=self._logged_transitions.get(name, 0),
-            )
+            watched = WatchedJob(name, self._logged_transitions.get(name, 0), action.capacity_timeout)
+            others = (WatchedJob(job.job_name, self._logged(job)) for job in self.history.others)
+            raise self._deferral((watched, *others), action.until)
         log = self.hook.job_log(name) if self.options.print_log else None
-        seen = 0
+        seen = self._logged_transitions.get(name, 0)
         while True:
             found = look(self.hook.find, name, seen)
             if found is None:
                 break
-            for line in transition_lines(name, found.new):
-                self.log.info("%s", line)
-            seen = found.seen
+            self._tell_transitions(name, found.new)
+            seen = self._logged_transitions[name] = found.seen
             if log is not None:
                 for line in log.new_lines():
-                    self.log.info("[%s] %s", name, line)
+                    self.log.info("[%s] %s", label_of(name), line)
             if found.ended or (action.until is not None and _now() >= action.until):
                 break
-            if found.waits_longer_than(action.capacity_timeout, _now()):
+            if found.waits_longer_than(action.capacity_timeout, _now()) or self._another_ended():
                 break
             self._sleep(self.options.check_interval, action.until)
         self._refresh(name)
 
+    def _another_ended(self) -> bool:
+        """Look after the jobs of other roles; whether one has ended, so that there is something to decide."""
+        before = len(self.history.others)
+        for job in self.history.others:
+            self._refresh(job.job_name)
+        return len(self.history.others) < before
+
     def _pause(self, action: Pause) -> None:
+        self._tell(Paused(action.until, action.why))
         pause = (action.until - _now()).total_seconds()
         if self.options.deferrable and pause > SHORT_PAUSE_SECONDS:
-            raise self._deferral(None, action.until, quota_key=action.quota_key)
+            others = tuple(WatchedJob(job.job_name, self._logged(job)) for job in self.history.others)
+            raise self._deferral(others, action.until, quota_key=action.quota_key)
         self._sleep(pause)
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
-        if not self.options.stop_on_kill and action.reason not in (StopReason.RUNG_TIMEOUT, StopReason.RESTART):
+        if not self.options.stop_on_kill and action.reason not in CONTINUING:
             raise error_for(None)(f"{action.why}; training job {name} keeps running (stop_on_kill=False)")
+        self.stopping.watch(name)
         skip_reason = self.stopping.stop(name, action.reason)
-        self.stopping.log_result(action.why, skip_reason)
+        self.stopping.report(name, action.reason, action.why, skip_reason)
         self._refresh(name)
-        live = self.history.live
-        if skip_reason is not None and live is not None and live.status == "InProgress":
+        still = next((job for job in self.history.live_jobs if job.job_name == name), None)
+        if still is None or still.status != "InProgress":
+            return
+        if skip_reason is not None:
             # A later try waits for it: it is not this one's to stop, and to try again would never end.
             raise error_for(None)(f"{action.why}; training job {name}: {skip_reason}")
-        if live is not None and live.status == "InProgress":
-            # Stopped, and Describe does not show it yet.
-            self._sleep(STOP_LAG_SECONDS)
+        # Stopped, and Describe does not show it yet.
+        self._sleep(STOP_LAG_SECONDS)
 
     def _succeed(self, action: Succeed) -> tuple[Mapping[str, Any], History]:
-        name = action.attempt.job_name
-        description = self.hook.find(name) or {}
-        for line in closing_lines(self.history):
-            self.log.info("%s", line)
+        description = self.hook.find(action.attempt.job_name) or {}
+        delivered = action.attempt.delivered_by
+        if delivered is not None and delivered != self.this_try:
+            self.log.info(
+                "Returning the result of %s, which try %d delivered before: the task was not cleared since",
+                action.attempt.job_name,
+                delivered.number,
+            )
+        self._tell(RunSucceeded(self.history.attempts, self._totals()))
         return description, self.history
-
-    def _failure(self, action: Fail) -> Exception:
-        attempt = action.attempt
-        refused = [refusal.message for refusal in self.history.refusals[-1:] if refusal.outcome is action.kind]
-        if attempt is None or refused:
-            parts = [f"Run {self.plan.run.key} failed: {action.why}", *refused]
-            return error_for(action.kind)(". ".join(part.rstrip(".") for part in parts))
-        parts = [f"Training job {attempt.job_name} ({attempt.label}): {action.why}"]
-        if attempt.failure_reason:
-            parts.append(f"SageMaker says: {attempt.failure_reason}")
-        if action.kind is Outcome.SCRIPT_ERROR:
-            tail = self.hook.job_log(attempt.job_name).tail(FAILURE_LINES)
-            if tail:
-                parts.append("The last lines of its log:\n  " + "\n  ".join(tail))
-        parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
-        return error_for(action.kind)(". ".join(part.rstrip(".") for part in parts))
 
     # ---- helpers
 
-    def _log_generation(self) -> None:
-        generation = self.history.generation
-        self.log.info(
-            "Run %s (generation %d): no earlier training job found, starting the first attempt",
-            self.plan.run.key,
-            generation,
-        )
-        if generation > 1 and self.plan.checkpoint_scope == "exact":
-            self.log.warning(
-                'checkpoint_scope="exact": it resumes from what is in %s, unless you empty that folder',
-                self._checkpoints,
-            )
+    def _is_restarting(self, action: Action) -> bool:
+        return self.history.restart_requested and isinstance(action, (Stop, Wait))
 
-    def mark_delivered(self, description: Mapping[str, Any]) -> None:
-        """Mark the result as handed over: the last act of a successful task."""
-        self.hook.mark_delivered(description["TrainingJobArn"], self.this_try)
+    def _tell(self, event: Event) -> None:
+        for observe in self._observers:
+            observe(event)
+
+    def _tell_generation(self) -> None:
+        generation, shared = self.history.generation, self.plan.is_shared(self._checkpoints)
+        keeps = generation > 1 and shared
+        self._tell(GenerationBegan(self.plan.run.key, generation, self._checkpoints, keeps_folder=keeps))
+
+    def _tell_transitions(self, name: str, transitions: Iterable[Mapping[str, Any]]) -> None:
+        for transition in transitions:
+            self._tell(Transitioned.of(name, label_of(name), transition))
+
+    def _put(self, job: Attempt) -> None:
+        """Take a job into the history, in place of what was known of it."""
+        known = (*self.history.attempts, *self.history.others)
+        jobs = (*(other for other in known if other.job_name != job.job_name), job)
+        again = History.of(self.history.generation, jobs)
+        self.history = replace(self.history, attempts=again.attempts, others=again.others)
 
     def _refresh(self, name: str) -> None:
         fresh = self.hook.attempt(name)
-        rest = tuple(attempt for attempt in self.history.attempts if attempt.job_name != name)
-        attempts = rest if fresh is None else tuple(sorted((*rest, fresh), key=lambda attempt: attempt.number))
-        self.history = replace(self.history, attempts=attempts)
+        if fresh is not None:
+            self._put(fresh)
+        else:
+            self.log.warning("Training job %s no longer exists: it was deleted outside Airflow", name)
+            kept = tuple(attempt for attempt in self.history.attempts if attempt.job_name != name)
+            others = tuple(job for job in self.history.others if job.job_name != name)
+            self.history = replace(self.history, attempts=kept, others=others)
         if fresh is None or not fresh.live:
-            self.stopping.job = None
-            if fresh is None:
-                self.log.warning("Training job %s no longer exists: it was deleted outside Airflow", name)
+            self.stopping.forget(name)
 
     def _log_missed_transitions(self, attempt: Attempt) -> None:
         """Repeat what the trigger saw: its own lines are lost on MWAA."""
         found = look(self.hook.find, attempt.job_name, 0)
         transitions = found.new if found is not None else ()
         self._logged_transitions[attempt.job_name] = len(transitions)
-        for line in transition_lines(attempt.job_name, transitions):
-            self.log.info("%s", line)
+        self._tell_transitions(attempt.job_name, transitions)
         if self.options.print_log and attempt.outcome is not Outcome.SCRIPT_ERROR:
             lines = self.hook.job_log(attempt.job_name).tail(RESUME_LINES)
             for line in lines:
-                self.log.info("[%s] %s", attempt.job_name, line)
+                self.log.info("[%s] %s", label_of(attempt.job_name), line)
             if len(lines) == RESUME_LINES:
                 self.log.info("Showing the last %d log lines; full log: link 'SageMaker Training Logs'", RESUME_LINES)
 
-    def _deferral(self, job_name: str | None, until: datetime | None, **more: Any) -> Deferral:
+    def _deferral(self, jobs: tuple[WatchedJob, ...], until: datetime | None, *, quota_key: str = "") -> Deferral:
         give_up, refusals = self.limits.give_up_at, self.history.refusals
         # The first says since when the run waits, the newest where it stands: a task carries no more of them.
         kept = refusals if len(refusals) <= REFUSALS_KEPT else (refusals[0], *refusals[-REFUSALS_KEPT + 1 :])
-        run_state = {
-            "job_name": job_name,
-            "generation": self.history.generation,
-            "first_of_try": self.history.first_of_try,
-            "give_up_at": give_up.timestamp() if give_up else None,
-            "refusals": [refusal.to_json() for refusal in kept],
-            "restart_requested": self.history.restart_requested,
-        }
-        return Deferral(job_name, until, run_state, **more)
+        state = RunState(
+            generation=self.history.generation,
+            first_of_try=self.history.first_of_try,
+            this_try=self.this_try,
+            namespace=self.plan.run.namespace,
+            jobs=tuple(job.name for job in jobs),
+            give_up_at=give_up.timestamp() if give_up else None,
+            refusals=kept,
+            restart_requested=self.history.restart_requested,
+        )
+        return Deferral(jobs, until, state, quota_key=quota_key)
 
-    def _resumes(self, attempts: Sequence[Attempt]) -> bool:
+    def _should_resume(self, jobs: Sequence[Attempt]) -> bool:
         try:
-            return should_resume(attempts, self.plan, self.this_try, self.options, self.log)
+            return should_resume(jobs, self.plan, self.this_try, self.options, self.log)
         except RequestError:
             # What was cleared has not stopped yet, and nobody will wait for it.
-            for attempt in attempts:
-                if attempt.live:
-                    self._attach(attempt)
+            for job in jobs:
+                if job.live:
+                    self._attach(job)
                     self.stop_and_wait(StopReason.FAILURE)
             raise
 
+    def _logged(self, job: Attempt) -> int:
+        return self._logged_transitions.get(job.job_name, 0)
+
+    def _totals(self) -> RunTotals:
+        return total(self.history.attempts, _now(), self.prices)
+
     @property
     def _checkpoints(self) -> str:
-        return self.plan.checkpoint_s3_uri(self.history.generation)
+        return self.history.checkpoint_s3_uri or self.plan.checkpoint_s3_uri(self.history.generation)
+
+    def _check_folder(self) -> None:
+        """Warn, once, where the configuration names another folder than the generation's own, which stays."""
+        configured = self.plan.checkpoint_s3_uri(self.history.generation)
+        if self._folder_checked or self._checkpoints == configured:
+            return
+        self._folder_checked = True
+        self.log.warning(
+            "checkpoint_s3_uri (or S3OutputPath) now renders to %s; this run keeps its checkpoints in %s, where its "
+            "earlier training jobs wrote them",
+            configured,
+            self._checkpoints,
+        )
 
     def _check_alive(self) -> None:
         if self._killed:
             raise RunKilledError(f"Airflow killed this try of run {self.plan.run.key}; its job was stopped")
 
     def _sleep(self, amount: float, until: datetime | None = None) -> None:
-        interruptible_sleep(
-            amount if until is None else min(amount, (until - _now()).total_seconds()), self._check_alive
-        )
+        bounded = amount if until is None else min(amount, (until - _now()).total_seconds())
+        interruptible_sleep(bounded, self._check_alive)
 
 
 def _now() -> datetime:

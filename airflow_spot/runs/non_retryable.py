@@ -59,7 +59,7 @@ def non_retryable_reason(error: Exception) -> str | None:
 def non_retryable_end(run: TrainingRun, error: Exception) -> str | None:
     """Say it of an error that ended a run's try."""
     refusal = non_retryable_reason(error)
-    untouched = not run.history.attempts and not run.history.refusals and run.stopping.job is None
+    untouched = not run.history.attempts and not run.history.refusals and not run.stopping.jobs
     return f"{refusal}. Nothing was sent to SageMaker" if refusal and untouched else refusal
 
 

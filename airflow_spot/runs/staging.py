@@ -7,17 +7,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.aws.source_archive import SourceArchive, script_mode_hyperparameters
 from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, name_filter
 from airflow_spot.core.locations import check_s3_uri
-from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.roles import Role
+from airflow_spot.core.run_marker import MARKER_NAME
 from airflow_spot.errors import RequestError
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
-
-_RUN_FIELDS = ("dag_id", "run_id", "task_id", "map_index")
 
 
 class ScriptMode:
@@ -58,31 +60,29 @@ class InputStager:
     :param script: what is sent along, if anything.
     :param resume_from: where a generation's first job takes its checkpoints from: an S3 URI, the name of a job of
         ours, or a mapping of ``dag_id``, ``run_id``, ``task_id`` and, if mapped, ``map_index``.
-    :param namespace: of this deployment, to find the other run.
     """
 
     def __init__(
         self,
         hook: SageMakerSpotTrainingHook,
         plan: Plan,
-        config: dict[str, Any],
+        config: Mapping[str, Any],
         script: ScriptMode | None,
         resume_from: Any,
-        namespace: str,
     ) -> None:
         self._hook = hook
         self._plan = plan
         self._config = config
         self._script = script
         self._resume_from = resume_from
-        self._namespace = namespace
         self._done = False
 
-    def __call__(self, first_checkpoints: str | None) -> None:
+    def stage(self, checkpoints: str, first: bool) -> None:
         """
-        Prepare.
+        Put into S3 what a job needs, and look at its checkpoint folder.
 
-        :param first_checkpoints: where the checkpoints are to be, if the job is the first that writes there.
+        :param checkpoints: the generation's folder, an S3 URI.
+        :param first: whether the job is the first that writes there.
         :raises RequestError: a live job of another run writes to the same folder, or there is nothing to resume from.
         """
         if not self._done:
@@ -91,18 +91,32 @@ class InputStager:
             self._hook.check_training_config(dict(self._plan.request))
             if self._script is not None and isinstance(self._script.source, SourceArchive):
                 self._hook.upload_source(self._script.source, self._script.location)
-        if self._plan.checkpoint_scope == "exact":
-            self._check_alone()
-        if first_checkpoints is not None and self._resume_from is not None:
-            self._seed(first_checkpoints)
+        if self._plan.is_shared(checkpoints):
+            self._check_alone(checkpoints)
+        elif first:
+            self._mark(checkpoints)
+        if first and self._resume_from is not None:
+            self._seed(checkpoints)
 
-    def _check_alone(self) -> None:
-        base = self._plan.checkpoint_base
-        writers = self._hook.live_writers(base, self._plan.run.key)
+    def _check_alone(self, folder: str) -> None:
+        writers = self._hook.live_writers(folder, self._plan.run.key)
         if writers:
             raise RequestError(
-                f"checkpoint_s3_uri is {base!r}: training job {writers[0]} of another run "
+                f"checkpoint_s3_uri is {folder!r}: training job {writers[0]} of another run "
                 'writes there. Wait for it, or use checkpoint_scope="run"'
+            )
+
+    def _mark(self, folder: str) -> None:
+        """Say in the run's folder whose it is, so that its checkpoints can be deleted one day."""
+        from airflow_spot.aws.checkpoint_store import write_marker
+
+        try:
+            write_marker(self._hook.s3_hook.get_conn(), folder.rpartition("/")[0], self._plan.run)
+        except (ClientError, BotoCoreError) as error:
+            self._hook.log.warning(
+                "Could not write %s beside the checkpoints (%s): checkpoint_retention and airflow-spot gc keep them",
+                MARKER_NAME,
+                summarize_error(error),
             )
 
     def _seed(self, target: str) -> None:
@@ -123,11 +137,16 @@ class InputStager:
         if isinstance(given, str):
             return self._of_job(given)
         run = RunIdentity(
-            self._namespace, given["dag_id"], given["run_id"], given["task_id"], int(given.get("map_index", -1))
+            self._plan.run.namespace,
+            given["dag_id"],
+            given["run_id"],
+            given["task_id"],
+            int(given.get("map_index", -1)),
         )
-        jobs = [parsed for name in self._hook.listed(name_filter(run.key)) if (parsed := JobName.parse(name))]
+        parsed = (JobName.parse(name) for name in self._hook.listed(name_filter(run.key)))
+        jobs = [name for name in parsed if name is not None and name.role is Role.ATTEMPT]
         if jobs:
-            return self._of_job(str(max(jobs, key=lambda job: (job.generation, job.attempt))))
+            return self._of_job(str(max(jobs, key=lambda job: (job.generation, job.number))))
         # Its jobs may be deleted; where it kept its checkpoints follows from who it was.
         return checkpoint_prefix(self._plan.checkpoint_base, run, 1)
 
@@ -137,20 +156,3 @@ class InputStager:
         if not uri:
             raise RequestError(f"resume_from is {name!r}: there is no such training job, or it keeps no checkpoints")
         return str(uri).rstrip("/")
-
-
-def check_resume_from(value: Any) -> Any:
-    """
-    Check where to resume from, rendered.
-
-    :raises InvalidParameterError: it is neither an S3 URI, nor a job's name, nor a run.
-    """
-    if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        return check_s3_uri("resume_from", value) if "/" in value else value
-    if not isinstance(value, Mapping) or not {"dag_id", "run_id", "task_id"} <= set(value) <= set(_RUN_FIELDS):
-        raise InvalidParameterError(
-            "resume_from", value, f"give an S3 URI, a training job's name, or a mapping of {', '.join(_RUN_FIELDS)}"
-        )
-    return dict(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,19 @@ from botocore.exceptions import ClientError
 from airflow_spot import config as settings
 from airflow_spot.aws.retrying import ENDING_SECONDS, summarize_error
 from airflow_spot.compat.sdk import AirflowFailException, AirflowTaskTimeout
-from airflow_spot.core.history import Attempt
+from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.identity import RunIdentity, default_name, legal_prefix
-from airflow_spot.core.marks import TryMark
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.run_state import RunState
 from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, RunKilledError
+from airflow_spot.observers import Log, log_observer
+from airflow_spot.runs.namespace import namespace_for
 from airflow_spot.runs.non_retryable import non_retryable_reason
-from airflow_spot.runs.stopping import JobStopper, Log, interruptible_sleep
+from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
+from airflow_spot.runs.task_context import identity_of, try_of
 
 if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
@@ -35,7 +39,7 @@ class StartupGuard:
     would train on with nobody waiting for it.
 
     :param name: what the jobs' names begin with, as far as it is known: a list may lag or be denied.
-    :param job: what the try has waited for, if it goes on after a deferral. Else the run's jobs are looked for.
+    :param jobs: what the try has waited for, if it continues after a deferral. Else the run's jobs are looked for.
     :param resumes: it goes on after a deferral. A try that begins takes over what it finds, unless it was superseded.
     :param stop_on_kill: what the task says; None for the configuration's word.
     :param give_up_at: until when calls that fail in passing are repeated; None for ever.
@@ -48,32 +52,37 @@ class StartupGuard:
         this_try: TryMark,
         *,
         name: str,
-        job: str | None,
+        jobs: Sequence[str],
         resumes: bool,
         stop_on_kill: bool | None,
         give_up_at: datetime | None,
         log: Log,
     ) -> None:
         self._hook = hook
-        self._run = run
+        self.run = run
         self._try = this_try
         self._name = name
-        self._job = job
+        self._jobs = tuple(jobs)
         self._resumes = resumes
         self._log = log
         self._killed = False
         self._found: Attempt | None = None
         try:
             self._stopping = JobStopper(
-                hook, this_try, stop_on_kill=_stop_on_kill(stop_on_kill), checkpoints=self._checkpoints, log=log
+                hook,
+                this_try,
+                stop_on_kill=_stop_on_kill(stop_on_kill),
+                checkpoints=self._checkpoints,
+                observe=log_observer(log),
+                log=log,
             )
         except Exception as error:  # without a connection there is nothing else to be done
-            if job is not None:
+            for job in jobs:
                 log.warning(
                     "Could not reach AWS (%s); training job %s may still be running", summarize_error(error), job
                 )
             raise
-        self._stopping.job = job
+        self._stopping.watch(*jobs)
         hook.enable_retries(self._sleep, give_up_at.timestamp() if give_up_at else None)
 
     @classmethod
@@ -81,18 +90,20 @@ class StartupGuard:
         cls,
         operator: Any,
         context: Context,
-        run_state: Mapping[str, Any] | None = None,
+        state: RunState | None = None,
         give_up_at: datetime | None = None,
     ) -> StartupGuard:
-        """Make it for a task's try; ``run_state`` is what a deferral kept, None where the try begins."""
+        """Make it for a task's try; ``state`` is what a deferral kept, None where the try begins."""
         named = operator.config.get("TrainingJobName") if isinstance(operator.config, dict) else None
         return cls(
             operator.hook,
-            identity_of(context),
-            try_of(context),
+            identity_of(
+                context, (state.namespace if state else "") or namespace_for(lambda: operator.hook.endpoint_url)
+            ),
+            try_of(context, operator.retries),
             name=str(named or operator.task_id),
-            job=(run_state or {}).get("job_name"),
-            resumes=run_state is not None,
+            jobs=state.jobs if state is not None else (),
+            resumes=state is not None,
             stop_on_kill=operator.stop_on_kill,
             give_up_at=give_up_at,
             log=operator.log,
@@ -138,35 +149,35 @@ class StartupGuard:
         try:
             attempts = self._attempts()
         except Exception as error:
-            if self._job is not None:
+            if self._jobs:
                 return end()
             why = summarize_error(error)
-            disposition = f"Could not determine whether run {self._run.key} has a live training job ({why})"
+            disposition = f"Could not determine whether run {self.run.key} has a live training job ({why})"
             self._log.warning("%s. Run `airflow-spot orphans` to check", disposition)
             return f"Nothing was sent to SageMaker. {disposition}"
         fates = []
         for attempt in attempts:
             if not attempt.live:
-                if attempt.job_name == self._job:
+                if attempt.job_name in self._jobs:
                     fates.append(f"Training job {attempt.job_name} has ended: {attempt.label}")
                 continue
-            self._found, self._stopping.job = attempt, attempt.job_name
+            self._found, self._stopping.jobs = attempt, (attempt.job_name,)
             self._take_ownership(attempt)
             fates.append(end())
         return ". ".join(disposition for disposition in fates if disposition)
 
     def _attempts(self) -> tuple[Attempt, ...]:
-        if self._job is None:
-            return self._hook.attempts(self._stub())
-        known = self._hook.attempt(self._job)
-        return () if known is None else (known,)
+        if not self._resumes:
+            return self._hook.jobs_of(self._stub())
+        known = (self._hook.attempt(job) for job in self._jobs)
+        return tuple(job for job in known if job is not None)
 
     def _take_ownership(self, attempt: Attempt) -> None:
         theirs = None if attempt.owner is None else TryMark(attempt.owner, self._try.max_tries)
         if self._resumes or self._try.is_older_than(theirs, attempt.created):
             return
         try:
-            self._hook.mark_owner(attempt.arn, self._try)
+            self._hook.marks.set_owner(attempt.arn, self._try)
         except Exception as error:
             self._log.warning(
                 "Could not take ownership of training job %s (%s)", attempt.job_name, summarize_error(error)
@@ -174,7 +185,7 @@ class StartupGuard:
 
     def _stub(self) -> Plan:
         """Give what names the run's jobs, of a configuration that is wrong."""
-        return Plan(self._run, {}, legal_prefix(default_name(self._name)), (), "", "run")
+        return Plan(self.run, {}, legal_prefix(default_name(self._name)), (), "", "run")
 
     def _checkpoints(self) -> str:
         return self._found.checkpoint_s3_uri if self._found is not None else "its checkpoint folder"
@@ -184,20 +195,7 @@ class StartupGuard:
 
     def _check_alive(self) -> None:
         if self._killed:
-            raise RunKilledError(f"Airflow killed this try of run {self._run.key} before it began to wait")
-
-
-def identity_of(context: Context) -> RunIdentity:
-    """Say which run a task instance is."""
-    ti = context["ti"]
-    map_index = -1 if ti.map_index is None else ti.map_index
-    return RunIdentity(settings.namespace(), ti.dag_id, ti.run_id, ti.task_id, map_index)
-
-
-def try_of(context: Context) -> TryMark:
-    """Say which of its tries is under way."""
-    ti = context["ti"]
-    return TryMark(ti.try_number, ti.max_tries, getattr(context.get("dag_run"), "start_date", None))
+            raise RunKilledError(f"Airflow killed this try of run {self.run.key} before it began to wait")
 
 
 def _stop_on_kill(said: bool | None) -> bool:

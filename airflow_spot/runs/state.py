@@ -1,10 +1,11 @@
-"""What a worker is told about carrying out a run, and what it says when the triggerer is to wait."""
+"""How a worker carries out a run, and how it says that the triggerer is to wait."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+from airflow_spot.core.run_state import RunState, WatchedJob
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,13 @@ class RunOptions:
     How a worker carries out a run.
 
     :param deferrable: wait in the triggerer.
-    :param check_interval: seconds between two looks.
+    :param check_interval: polling interval in seconds.
     :param events_queue_url: of the queue that SageMaker's events come to, which the triggerer listens to.
     :param print_log: show the job's output in the task's log.
-    :param resume: go on from what the run has; False trains anew when a person starts the task over.
+    :param resume: resume what the run has; False trains from scratch when a person starts the task over.
     :param on_config_change: what a person's clear does where the task's training is another than the last one's:
-        ``"resume"`` from its checkpoint, ``"restart"`` from nothing, or ``"fail"``.
+        ``"resume"`` from its checkpoint, ``"restart"`` from nothing, or ``"fail"``; None for ``"resume"``, and for
+        ``"restart"`` where the task is mapped and what changed may be its member.
     :param stop_on_kill: whether a killed task stops its job.
     """
 
@@ -27,27 +29,29 @@ class RunOptions:
     events_queue_url: str | None = None
     print_log: bool = True
     resume: bool = True
-    on_config_change: str = "resume"
+    on_config_change: str | None = None
     stop_on_kill: bool = True
 
 
 class Deferral(Exception):
-    """The run has to wait, and the triggerer is to do it."""
+    """
+    The run has to wait, and the triggerer is to do it.
+
+    :param jobs: the live jobs; none for a pause.
+    :param until: wait at most until then; None for any time.
+    :param quota_key: the quota that a pause waits for; empty for none.
+    """
 
     def __init__(
-        self,
-        job_name: str | None,
-        until: datetime | None,
-        run_state: dict[str, Any],
-        *,
-        capacity_timeout: float | None = None,
-        quota_key: str = "",
-        transitions_seen: int = 0,
+        self, jobs: tuple[WatchedJob, ...], until: datetime | None, run_state: RunState, *, quota_key: str = ""
     ) -> None:
-        super().__init__(job_name)
-        self.job_name = job_name
+        super().__init__(", ".join(job.name for job in jobs))
+        self.jobs = jobs
         self.until = until
         self.run_state = run_state
-        self.capacity_timeout = capacity_timeout
         self.quota_key = quota_key
-        self.transitions_seen = transitions_seen
+
+    @property
+    def job_name(self) -> str | None:
+        """Return the attempt's job; None for a pause."""
+        return self.jobs[0].name if self.jobs else None

@@ -1,39 +1,36 @@
-"""Ending a run's job in a worker: killed, given up, or let go."""
+"""Ending a run's jobs in a worker: killed, given up, or released to the next try."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
+from airflow_spot.aws.marks import NO_SUCH_JOB
 from airflow_spot.aws.retrying import summarize_error
-from airflow_spot.aws.stopping import NO_SUCH_JOB
-from airflow_spot.core.marks import StopMark, TryMark
+from airflow_spot.core.events import JobStopped, Observer
+from airflow_spot.core.marks import StopMark
 from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.try_marks import TryMark
+from airflow_spot.observers import Log
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 #: A job that is told to stop has two minutes to end, and then uploads its model.
 STOP_SECONDS = 300.0
-_LOOK_SECONDS = 5.0
-
-
-class Log(Protocol):
-    """A task's logger, whichever library it is of."""
-
-    def info(self, message: str, /, *args: Any) -> Any: ...
-
-    def warning(self, message: str, /, *args: Any) -> Any: ...
+_POLL_SECONDS = 5.0
 
 
 class JobStopper:
     """
-    Stops the job of one try, so that nothing is abandoned.
+    Stops the jobs of one try, so that nothing is abandoned.
 
-    :param stop_on_kill: False leaves the job and says so.
-    :param checkpoints: says where the run keeps its checkpoints.
+    :ivar jobs: what is live, or may be: the attempt first.
+    :param stop_on_kill: False leaves the jobs and says so.
+    :param checkpoints: returns where the run keeps its checkpoints.
+    :param observe: hears of each stop.
     :param log: the task's.
     """
 
@@ -44,86 +41,80 @@ class JobStopper:
         *,
         stop_on_kill: bool,
         checkpoints: Callable[[], str],
+        observe: Observer,
         log: Log,
     ) -> None:
         self.hook = hook
         self.this_try = this_try
         self.stop_on_kill = stop_on_kill
-        self.job: str | None = None
-        self._reported: str | None = None  # the job of which has been said what becomes of it
+        self.jobs: tuple[str, ...] = ()
+        self._reported: set[str] = set()  # the jobs of which was said what becomes of them
         self._failed = False
         self._checkpoints = checkpoints
+        self._observe = observe
         self._log = log
         # A signal may arrive in the middle of a call: the handler must not need what that call holds.
         self._handler_client = hook.get_client_type(region_name=hook.region_name)
 
+    def watch(self, *jobs: str) -> None:
+        """Answer for these jobs too: whoever ends the try stops or releases them."""
+        self.jobs = tuple(dict.fromkeys((*self.jobs, *jobs)))
+
+    def forget(self, *jobs: str) -> None:
+        """Answer for these jobs no more: they have ended, or are not ours."""
+        self.jobs = tuple(job for job in self.jobs if job not in jobs)
+
     def kill(self) -> None:
         """
-        Stop the job of a task that Airflow kills. Runs in a signal handler.
+        Stop the jobs of a task that Airflow kills. Runs in a signal handler.
 
         A worker that is drained and one that was superseded are killed the same way: only the try that owns
-        the job may stop it, and a stop too many costs a changeover, never the work.
+        a job may stop it, and a stop too many costs a changeover, never the work.
+
+        :raises Exception: what kept a job from being stopped, once all were tried.
         """
-        if self.job is None:
-            return
-        if not self.stop_on_kill:
-            self._reported = self.job
-            self._log.warning(
-                "Leaving training job %s running (stop_on_kill=False; reason: %s)", self.job, StopReason.KILLED
-            )
-            return
-        number = self.this_try.number
-        skip_reason = self.hook.stop(
-            self.job, StopMark(StopReason.KILLED, number), owner=number, client=self._handler_client
-        )
-        self.log_result(StopReason.KILLED, skip_reason)
+        failure: Exception | None = None
+        for job in self.jobs:
+            if not self.stop_on_kill:
+                self._leave(job, StopReason.KILLED)
+                continue
+            number = self.this_try.number
+            try:
+                mark = StopMark(StopReason.KILLED, number)
+                skip_reason = self.hook.stop(job, mark, owner=number, client=self._handler_client)
+                self.report(job, StopReason.KILLED, "killed by Airflow", skip_reason)
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     def stop_and_wait(self, reason: StopReason, sleep: Callable[[float], None] | None = None) -> str:
         """
-        Stop the live job of a task that gives up; nothing is left running.
+        Stop the live jobs of a task that gives up; nothing is left running.
 
-        An error may be on its way already, and is the one to tell: what fails here is said, and raises nothing.
+        An error may be on its way already, and is the one to tell: what fails here is logged, and raises nothing.
 
-        :param sleep: to wait until the job is terminal; None not to wait.
-        :return: what became of the job; empty where there is none.
+        :param sleep: to wait until the jobs are terminal; None not to wait.
+        :return: what became of each job; empty where there is none.
         """
-        if self.job is None:
-            return ""
-        if not self.stop_on_kill:
-            self._reported = self.job
-            disposition = f"Training job {self.job} keeps running (stop_on_kill=False)"
-            self._log.warning("Leaving training job %s running (stop_on_kill=False; reason: %s)", self.job, reason)
-            return disposition
-        try:
-            skip_reason = self.stop(self.job, reason)
-        except BaseException as error:
-            self._reported = self.job
-            disposition = (
-                f"Training job {self.job} could not be stopped ({summarize_error(error)}) and may still be running"
-            )
-            self._log.warning("%s", disposition)
-            if not isinstance(error, Exception):  # Airflow's timeout: it says for itself why the task ends
-                raise
-            return disposition
-        self.log_result(reason, skip_reason)
-        if skip_reason is None and sleep is not None:
-            self._await_end(self.job, sleep)
-        return f"Training job {self.job} was " + ("stopped" if skip_reason is None else f"not stopped: {skip_reason}")
+        return ". ".join(self._end(job, reason, sleep) for job in self.jobs)
 
     def release_or_stop(self, *, final: bool) -> str:
         """
-        Look after the job of a try that an error ends: the next try attaches, or it is stopped. Raises nothing.
+        Look after the jobs of a try that an error ends: the next try attaches, or they are stopped. Raises nothing.
 
         :param final: whether Airflow gives the task no further try.
-        :return: what became of the job; empty where there is none, or where that has been said.
+        :return: what became of them; empty where there are none, or where that was said.
         """
-        if self.job is None or self.job == self._reported:
+        jobs = [job for job in self.jobs if job not in self._reported]
+        if not jobs:
             return ""
         if final or self.this_try.number > self.this_try.max_tries:
-            return self.stop_and_wait(StopReason.FAILURE)
-        disposition = f"Training job {self.job} keeps running; the next try attaches to it"
-        self._log.warning("%s", disposition)
-        return disposition
+            return ". ".join(self._end(job, StopReason.FAILURE, None) for job in jobs)
+        dispositions = [f"Training job {job} keeps running; the next try attaches to it" for job in jobs]
+        for disposition in dispositions:
+            self._log.warning("%s", disposition)
+        return ". ".join(dispositions)
 
     def stop(self, job_name: str, reason: StopReason) -> str | None:
         """
@@ -140,25 +131,42 @@ class JobStopper:
         self.hook.extend_deadline()  # for what waits for its end
         return skip_reason
 
-    def log_result(self, why: str, skip_reason: str | None) -> None:
-        """Log what became of a stop."""
+    def report(self, job_name: str, reason: StopReason, why: str, skip_reason: str | None) -> None:
+        """Tell what became of a stop."""
         if skip_reason != NO_SUCH_JOB:  # else it may be about to be created
-            self._reported = self.job
-        if skip_reason is None:
-            self._log.warning(
-                "Stopped training job %s (%s); its checkpoints are kept in %s", self.job, why, self._checkpoints()
-            )
-        else:
-            self._log.warning("Training job %s was not stopped (%s): %s", self.job, why, skip_reason)
+            self._reported.add(job_name)
+        self._observe(JobStopped(job_name, reason, why, skip_reason, self._checkpoints()))
+
+    def _end(self, job: str, reason: StopReason, sleep: Callable[[float], None] | None) -> str:
+        if not self.stop_on_kill:
+            return self._leave(job, reason)
+        try:
+            skip_reason = self.stop(job, reason)
+        except BaseException as error:
+            self._reported.add(job)
+            disposition = f"Training job {job} could not be stopped ({summarize_error(error)}) and may still be running"
+            self._log.warning("%s", disposition)
+            if not isinstance(error, Exception):  # Airflow's timeout: it says for itself why the task ends
+                raise
+            return disposition
+        self.report(job, reason, reason.value, skip_reason)
+        if skip_reason is None and sleep is not None:
+            self._await_end(job, sleep)
+        return f"Training job {job} was " + ("stopped" if skip_reason is None else f"not stopped: {skip_reason}")
+
+    def _leave(self, job: str, reason: StopReason) -> str:
+        self._reported.add(job)
+        self._log.warning("Leaving training job %s running (stop_on_kill=False; reason: %s)", job, reason)
+        return f"Training job {job} keeps running (stop_on_kill=False)"
 
     def _await_end(self, job_name: str, sleep: Callable[[float], None]) -> None:
         try:
-            for _ in range(int(STOP_SECONDS / _LOOK_SECONDS)):
+            for _ in range(int(STOP_SECONDS / _POLL_SECONDS)):
                 description = self.hook.find(job_name)
                 if description is None or description["TrainingJobStatus"] in ENDED_STATUSES:
                     self._log.info("Training job %s has terminated", job_name)
                     return
-                sleep(_LOOK_SECONDS)
+                sleep(_POLL_SECONDS)
         except Exception as error:
             self._log.warning("Stopped waiting for %s to terminate: %s", job_name, summarize_error(error))
         self._log.warning("%s is still Stopping; SageMaker will finish it", job_name)

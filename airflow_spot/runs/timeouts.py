@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
-
-from airflow_spot.core.durations import seconds
 
 #: How long before a timeout of Airflow's a task gives up, and at most which part of it: the scheduler then ends it
 #: without a word, job and all, and a deferred task needs a worker before that to stop its job.
@@ -13,10 +10,10 @@ LEAD = timedelta(seconds=60)
 LEAD_SHARE = 0.25
 
 
-def give_up_at(
+def try_deadline(
     now: datetime,
     *,
-    max_ingestion_time: Any = None,
+    max_ingestion_time: int | None = None,
     execution_timeout: timedelta | None = None,
     deferrable: bool = False,
     airflow_counts: bool = False,
@@ -26,14 +23,14 @@ def give_up_at(
     """
     Say when a try that begins now gives up; None for never.
 
-    :param max_ingestion_time: a duration, from now.
+    :param max_ingestion_time: seconds from now.
     :param execution_timeout: counts here for deferrable tasks only. A worker's timeout is an exception there.
     :param airflow_counts: whether Airflow counts the time in the triggerer too, and ends the task without a word.
     :param run_started: when the DAG run began, which ``dagrun_timeout`` counts from.
     """
     ends = []
     if max_ingestion_time is not None:
-        ends.append(now + timedelta(seconds=seconds("max_ingestion_time", max_ingestion_time)))
+        ends.append(now + timedelta(seconds=max_ingestion_time))
     if execution_timeout is not None and deferrable:
         ends.append(now + execution_timeout - (_lead(execution_timeout) if airflow_counts else timedelta()))
     if dagrun_timeout is not None and run_started is not None:

@@ -18,13 +18,16 @@ from airflow_spot.compat.sdk import (
     AirflowSkipException,
     PokeReturnValue,
 )
-from airflow_spot.core.log_messages import transition_lines
+from airflow_spot.core.events import Transitioned
+from airflow_spot.core.log_messages import label_of
 from airflow_spot.core.marks import TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.result import without_secrets
+from airflow_spot.core.run_state import WatchedJob
 from airflow_spot.errors import RequestError, error_for
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+from airflow_spot.observers import log_observer
 from airflow_spot.watch.observe import look
 
 if TYPE_CHECKING:
@@ -81,11 +84,10 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         limit = datetime.now(timezone.utc) + timedelta(seconds=self.timeout)
         self.defer(
             trigger=SageMakerSpotTrainingTrigger(
-                job_name=self.job_name,
+                jobs=[WatchedJob(self.job_name, self._seen).to_json()],
                 until=limit.timestamp(),
                 poll_interval=self.poke_interval,
                 events_queue_url=settings.events_queue_url(self.events_queue_url),
-                transitions_seen=self._seen,
                 run_state={"seen": self._seen},
                 stop_on_kill=False,  # the job is not ours to stop
                 aws_conn_id=self.aws_conn_id,
@@ -112,8 +114,9 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         found = look(self.hook.find, self.job_name, self._seen)
         if found is None:
             raise RequestError(f"There is no training job {self.job_name}")
-        for line in transition_lines(self.job_name, found.new):
-            self.log.info("%s", line)
+        observe = log_observer(self.log)
+        for transition in found.new:
+            observe(Transitioned.of(self.job_name, label_of(self.job_name), transition))
         self._seen = found.seen
         if not found.ended:
             return PokeReturnValue(is_done=False)
@@ -121,7 +124,7 @@ class SageMakerSpotTrainingSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         return PokeReturnValue(is_done=True, xcom_value={"Training": without_secrets(found.description)})
 
     def _judge(self, description: Mapping[str, Any]) -> None:
-        mark = StopMark.parse(self.hook.tags(description["TrainingJobArn"]).get(TAG_STOP))
+        mark = StopMark.parse(self.hook.marks.tags(description["TrainingJobArn"]).get(TAG_STOP))
         outcome = classify(description, stop_reason=mark.reason if mark and not mark.withdrawn else None)
         interruptions = count_interruptions(description.get("SecondaryStatusTransitions") or ())
         label = outcome.label if outcome else "in progress"

@@ -60,9 +60,9 @@ class SageMakerSource:
         """Read the connection again for the next call."""
         self._hook = None
 
-    def judge(self, error: Exception) -> ErrorKind:
+    def classify_error(self, error: Exception) -> ErrorKind:
         """Say what an error of a call means."""
-        return judge(error)
+        return classify_error(error)
 
     def _connect(self) -> SageMakerSpotTrainingHook:
         with self._lock:
@@ -76,7 +76,7 @@ class SageMakerSource:
             return self._hook
 
 
-class Queue:
+class SqsEventQueue:
     """
     A queue of SQS that SageMaker's events come to.
 
@@ -106,9 +106,9 @@ class Queue:
         """Read the connection again for the next call."""
         self._client = None
 
-    def judge(self, error: Exception) -> ErrorKind:
+    def classify_error(self, error: Exception) -> ErrorKind:
         """Say what an error of a call means."""
-        return judge(error)
+        return classify_error(error)
 
     def _connect(self) -> Any:
         if self._client is None:
@@ -120,7 +120,7 @@ class Queue:
         return self._client
 
 
-def judge(error: Exception) -> ErrorKind:
+def classify_error(error: Exception) -> ErrorKind:
     """Say what an error of a call means for who watches."""
     code = str(error.response["Error"].get("Code", "")) if isinstance(error, ClientError) else ""
     if code in DENIED_CODES:

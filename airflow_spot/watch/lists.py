@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_spot.watch.book import Book
 from airflow_spot.watch.pace import LIST_SECONDS
 from airflow_spot.watch.sweep import HINT_MARGIN, Summary, Sweep, most_pages
+from airflow_spot.watch.watched_jobs import WatchedJobs
 
 #: Seconds between two sweeps without the hint, while it holds: they see what it hides.
 WHOLE_SECONDS = 1800.0
@@ -18,7 +18,7 @@ SHUNNED_SECONDS = 3600.0
 _FAILURES = 3
 
 
-class Lists:
+class ListScheduler:
     """
     The sweeps of one watcher: one with the hint at each interval, beside one without at times; or those alone.
 
@@ -55,7 +55,7 @@ class Lists:
         """Tell whether the sweep of the last interval is still under way."""
         return self._hinted is not None or (self._whole is not None and not self._beside)
 
-    def begin(self, book: Book, now: float) -> None:
+    def begin(self, book: WatchedJobs, now: float) -> None:
         """Begin the sweep of an interval."""
         jobs, _ = book.counts
         if self._uses_hint(now) and self._moment is not None:

@@ -1,4 +1,4 @@
-"""How fast a watcher may go. Pure: chance comes in as a number from 0 up to 1."""
+"""How fast a watcher may go. Pure: jitter comes in as a number from 0 up to 1."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class Pace:
         self.factor = 1.0
         self._failures = 0
 
-    def throttled(self, chance: float) -> float:
+    def throttled(self, jitter: float) -> float:
         """
         Slow down for all.
 
         :return: seconds in which to call nothing.
         """
         self.factor = min(_SLOWEST, self.factor * _SLOWER)
-        return self.failed(chance)
+        return self.failed(jitter)
 
-    def failed(self, chance: float) -> float:
-        """Give the seconds in which to call nothing after a call that failed, half of them by chance."""
+    def failed(self, jitter: float) -> float:
+        """Give the seconds in which to call nothing after a call that failed, half of them by jitter."""
         pause = min(_PAUSES[1], _PAUSES[0] * 2.0 ** min(self._failures, 10))
         self._failures += 1
-        return pause * (1 - chance / 2)
+        return pause * (1 - jitter / 2)
 
     def answered(self) -> None:
         """Take note of a call that went well: a little faster again."""
@@ -61,15 +61,15 @@ class Pace:
         return max(wanted * self.factor, pages * LIST_SECONDS, (describes - 1) * SWEPT_DESCRIBE_SECONDS)
 
 
-def safety_delay(chance: float) -> float:
+def safety_delay(jitter: float) -> float:
     """Say in how many seconds a job is described for safety: spread, so that those of one moment part."""
-    return SAFETY_SECONDS[0] + chance * (SAFETY_SECONDS[1] - SAFETY_SECONDS[0])
+    return SAFETY_SECONDS[0] + jitter * (SAFETY_SECONDS[1] - SAFETY_SECONDS[0])
 
 
-def retry_delay(failures: int, chance: float) -> float:
+def retry_delay(failures: int, jitter: float) -> float:
     """
     Say in how many seconds a job is described again whose own describe failed.
 
     :param failures: one after the other, at least one.
     """
-    return min(300.0, 5.0 * 2.0 ** min(failures - 1, 10)) * (1 - chance / 4)
+    return min(300.0, 5.0 * 2.0 ** min(failures - 1, 10)) * (1 - jitter / 4)

@@ -40,7 +40,7 @@ class EventQueue(Protocol):
     def renew(self) -> None:
         """Have the next call made by a client of a new session."""
 
-    def judge(self, error: Exception) -> ErrorKind:
+    def classify_error(self, error: Exception) -> ErrorKind:
         """Say what an error of a call means."""
 
 
@@ -79,7 +79,7 @@ class Listener:
     :param hear: told the name of a job that changed; says whether anybody here waits for it.
     :param call: does what blocks.
     :param clock: the event loop's, in seconds; ``now``: the time of day.
-    :param chance: gives a number from 0 up to 1.
+    :param jitter: gives a number from 0 up to 1.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Listener:
         call: Callable[[Callable[[], Any]], Awaitable[Any]],
         clock: Callable[[], float],
         now: Callable[[], datetime],
-        chance: Callable[[], float],
+        jitter: Callable[[], float],
     ) -> None:
         self._event_queue = event_queue
         self._name = name
@@ -101,13 +101,13 @@ class Listener:
         self._call = call
         self._clock = clock
         self._now = now
-        self._chance = chance
+        self._chance = jitter
         self._answered: float | None = None
         self._failures = 0
         self._strange = False
 
     @property
-    def hears(self) -> bool:
+    def is_receiving(self) -> bool:
         """Whether the queue answers, so that sweeps may be rare."""
         return self._answered is not None and self._clock() - self._answered < _SILENT_SECONDS
 
@@ -140,7 +140,7 @@ class Listener:
         return self._hear(change.job_name) or change.at is None or self._now() - change.at > _LEFT
 
     async def _fail(self, error: Exception) -> None:
-        trouble = self._event_queue.judge(error)
+        trouble = self._event_queue.classify_error(error)
         if trouble is ErrorKind.EXPIRED:
             self._event_queue.renew()
         self._failures += 1

@@ -43,5 +43,5 @@ class Service(Protocol):
     def renew(self) -> None:
         """Have the next call made by a client of a new session, with credentials read anew."""
 
-    def judge(self, error: Exception) -> ErrorKind:
+    def classify_error(self, error: Exception) -> ErrorKind:
         """Say what an error of a call means."""

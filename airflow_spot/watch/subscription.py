@@ -12,7 +12,7 @@ from airflow_spot.watch.observe import Look
 
 
 @dataclass(frozen=True)
-class News:
+class JobUpdate:
     """
     What is new about a job.
 
@@ -61,7 +61,7 @@ class Subscription:
         self._counted = False
         self._asked = False
         self._since: datetime | None = None
-        self._news: tuple[News, ...] = ()
+        self._news: tuple[JobUpdate, ...] = ()
         self._waiter: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Subscription:
@@ -70,7 +70,7 @@ class Subscription:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def next(self, timeout: float | None = None) -> News | None:
+    async def next(self, timeout: float | None = None) -> JobUpdate | None:
         """
         Wait for news.
 
@@ -108,9 +108,9 @@ class Subscription:
         if quiet and found.waiting_since == self._since:
             return
         self.seen, self._since, self._counted, self._asked = found.seen, found.waiting_since, True, False
-        self.tell(News(found.new, ended=found.ended, waiting_since=found.waiting_since))
+        self.tell(JobUpdate(found.new, ended=found.ended, waiting_since=found.waiting_since))
 
-    def tell(self, news: News) -> None:
+    def tell(self, news: JobUpdate) -> None:
         """Be told."""
         self._news = (*self._news, news)
         if self._waiter is not None and not self._waiter.done():

@@ -18,14 +18,14 @@ from typing import Any
 
 from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.watch import observe
-from airflow_spot.watch.book import Book, Job
-from airflow_spot.watch.lists import Lists
+from airflow_spot.watch.lists import ListScheduler
 from airflow_spot.watch.pace import QUIET_DESCRIBE_SECONDS, Pace, retry_delay, safety_delay
 from airflow_spot.watch.push import SWEEP_SECONDS, EventQueue, Listener
 from airflow_spot.watch.service import ErrorKind, Service
-from airflow_spot.watch.subscription import News, Subscription
+from airflow_spot.watch.subscription import JobUpdate, Subscription
 from airflow_spot.watch.sweep import Summary, Sweep, contradicts_hint, is_news, status_of
 from airflow_spot.watch.threads import in_thread
+from airflow_spot.watch.watched_jobs import Job, WatchedJobs
 
 #: Seconds for which an ended job's last transitions are waited for; then its end is told without them.
 ENDED_SECONDS = 0.8
@@ -37,7 +37,7 @@ BLIND_SECONDS = 7200.0
 TOLD_SECONDS = 60.0
 #: A watcher that breaks begins anew after so many seconds.
 RESTART_SECONDS = 5.0
-#: Lists are done without for so long after one that nobody foresaw.
+#: ListScheduler are done without for so long after one that nobody foresaw.
 UNREADABLE_SECONDS = 600.0
 _REMINDER_SECONDS = 600.0
 #: Subscribers that are told at a time, before others have their turn on the loop.
@@ -61,7 +61,7 @@ class Watcher:
     :param event_queue: a queue that SageMaker's events come to; sweeps are rare while it answers.
     :param on_end: called when the last subscriber is gone.
     :param call: does what blocks.
-    :param chance: gives a number from 0 up to 1.
+    :param jitter: gives a number from 0 up to 1.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class Watcher:
         event_queue: EventQueue | None = None,
         on_end: Callable[[Watcher], None] = lambda _: None,
         call: Callable[[Callable[[], Any]], Awaitable[Any]] = in_thread,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
-        self.book = Book()
+        self.book = WatchedJobs()
         self._service = service
         self._log = log
         self._on_end = on_end
         self._call = call
-        self._chance = chance
+        self._chance = jitter
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._wake = asyncio.Event()
@@ -90,13 +90,13 @@ class Watcher:
         self._listener = None
         if event_queue is not None:
             self._listener = Listener(
-                event_queue, name, log, self._hear, call=call, clock=self._clock, now=_now, chance=chance
+                event_queue, name, log, self._hear, call=call, clock=self._clock, now=_now, jitter=jitter
             )
         self._reset()
 
     def _reset(self) -> None:
         now = self._clock()
-        self._lists = Lists()
+        self._lists = ListScheduler()
         self._pace = Pace()
         self._begun: float | None = None  # the sweep of this interval
         self._not_before = now
@@ -210,7 +210,7 @@ class Watcher:
 
     @property
     def _hears(self) -> bool:
-        return self._listener is not None and self._listener.hears
+        return self._listener is not None and self._listener.is_receiving
 
     async def _rest(self, until: float) -> None:
         self._wake.clear()
@@ -300,7 +300,7 @@ class Watcher:
         if self.book.jobs.get(job.name) is not job or (job.described and job.described[0] in ENDED_STATUSES):
             return
         for subscriber in job.subscribers:
-            subscriber.tell(News(ended=True))
+            subscriber.tell(JobUpdate(ended=True))
 
     # ---- single jobs
 
@@ -311,7 +311,7 @@ class Watcher:
             self._answer(now)
             if description is None:
                 for subscriber in job.subscribers:
-                    subscriber.tell(News(gone=True))
+                    subscriber.tell(JobUpdate(gone=True))
             else:
                 job.described, job.created = status_of(description), description.get("CreationTime")
                 if contradicts_hint(description) and self._lists.disable_modified_filter(now):
@@ -332,10 +332,10 @@ class Watcher:
         job.failures += 1
         if trouble is ErrorKind.DENIED or job.failures > BLIND_LOOKS:
             for subscriber in job.subscribers:
-                subscriber.tell(News(refused=str(error)))
+                subscriber.tell(JobUpdate(refused=str(error)))
         elif job.failures > _AT_ONCE or trouble is ErrorKind.OTHER:
             for subscriber in job.subscribers:
-                subscriber.tell(News(trouble=str(error)))
+                subscriber.tell(JobUpdate(trouble=str(error)))
         if trouble is ErrorKind.TRANSIENT and job.failures <= _AT_ONCE:
             self.book.prioritize(job)
         else:
@@ -351,7 +351,7 @@ class Watcher:
 
     async def _failed(self, error: Exception) -> ErrorKind:
         """Take note of a call that failed, and say what that means."""
-        trouble, now = self._service.judge(error), self._clock()
+        trouble, now = self._service.classify_error(error), self._clock()
         if trouble in (ErrorKind.DENIED, ErrorKind.OTHER):
             return trouble
         if trouble is ErrorKind.EXPIRED:
@@ -361,15 +361,15 @@ class Watcher:
         if now - self._reminded >= _REMINDER_SECONDS:
             self._reminded = now
             self._log.warning("%s: %s (%s); backing off", self.name, error, trouble.value)
-        blind = now - self._answered
-        if blind >= BLIND_SECONDS:
-            await self._tell_all(News(refused=str(error)))
-        elif blind >= TOLD_SECONDS and not self._trouble_logged:
+        since_last_answer = now - self._answered
+        if since_last_answer >= BLIND_SECONDS:
+            await self._tell_all(JobUpdate(refused=str(error)))
+        elif since_last_answer >= TOLD_SECONDS and not self._trouble_logged:
             self._trouble_logged = True
-            await self._tell_all(News(trouble=str(error)))
+            await self._tell_all(JobUpdate(trouble=str(error)))
         return trouble
 
-    async def _tell_all(self, news: News) -> None:
+    async def _tell_all(self, news: JobUpdate) -> None:
         for number, job in enumerate(list(self.book.jobs.values())):
             for subscriber in job.subscribers:
                 subscriber.tell(news)

@@ -68,7 +68,10 @@ class Triggerers:
         }
         self._run(["-m", "airflow", "db", "migrate"])
         arguments = [
-            (f"task_{number}", {"job_name": name(number), "poll_interval": INTERVAL, "run_state": {"number": number}})
+            (
+                f"task_{number}",
+                {"jobs": [{"name": name(number)}], "poll_interval": INTERVAL, "run_state": {"number": number}},
+            )
             for number in range(TASKS)
         ]
         self._run([str(Path(__file__).with_name("deferred.py")), "defer"], json.dumps(arguments))

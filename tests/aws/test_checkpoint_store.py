@@ -78,11 +78,14 @@ def test_more_than_a_batch_is_deleted_and_the_namesake_stays(s3: Any, bucket: st
 
 def test_a_sweep_leaves_its_own_the_live_and_other_tasks(s3: Any, bucket: str, local: LocalSageMaker) -> None:
     base = f"s3://{bucket}/c"
-    runs = {name: RunIdentity("ns", "dag", name, "task") for name in ("mine", "live", "old")}
+    runs = {name: RunIdentity("ns", "dag", name, "task") for name in ("mine", "live", "old", "unproved", "forged")}
     other = RunIdentity("ns", "dag", "old", "task2")
     folders = {name: checkpoint_prefix(base, run, 1) for name, run in [*runs.items(), ("other", other)]}
     for uri in folders.values():
         put(s3, bucket, f"{uri.removeprefix(f's3://{bucket}/')}/x")
+    for name in ("mine", "live", "old"):
+        checkpoints.write_marker(s3, folders[name].rpartition("/")[0], runs[name])
+    checkpoints.write_marker(s3, folders["forged"].rpartition("/")[0], runs["old"])
     put(s3, bucket, "c/dag/task/notes.txt")
     sagemaker = local.client("sagemaker")
     start_ours(Jobs(local), runs["live"], CheckpointConfig={"S3Uri": folders["live"] + "/"})
@@ -90,6 +93,10 @@ def test_a_sweep_leaves_its_own_the_live_and_other_tasks(s3: Any, bucket: str, l
     gone = checkpoints.sweep(sagemaker, s3, base, folders["mine"], timedelta(days=30), later)
     assert [one.uri for one in gone] == [folders["old"]]
     left = {key.rsplit("/", 1)[0] for key in keys(s3, bucket) if key.endswith("/x")}
-    assert left == {folders[name].removeprefix(f"s3://{bucket}/") for name in ("mine", "live", "other")}
+    assert left == {
+        folders[name].removeprefix(f"s3://{bucket}/") for name in ("mine", "live", "other", "unproved", "forged")
+    }
+    assert checkpoints.read_marker(s3, folders["old"].rpartition("/")[0]) is None  # it went with the last generation
+    assert checkpoints.read_marker(s3, folders["mine"].rpartition("/")[0]) == runs["mine"]
     with pytest.raises(InvalidParameterError, match="run_folder"):
         checkpoints.sweep(sagemaker, s3, base, "s3://elsewhere/x", timedelta(days=30), later)

@@ -67,7 +67,7 @@ def test_text_of_templates_becomes_what_botocore_takes(client: Any, shape: Shape
     config["EnableNetworkIsolation"] = "False"
     config["HyperParameters"] = {"depth": 6, "rate": 0.1, "on": True}
     before = deepcopy(config)
-    plan = build_plan(config, SpotSettings(use_spot_instances="True"), RUN, shape)
+    plan = build_plan(config, SpotSettings(), RUN, shape)
     request = plan.request_for(1, 1, SPOT, tried(1, 0))
     model = client.meta.service_model.operation_model("CreateTrainingJob").input_shape
     report = ParamValidator().validate(request, model)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.core.marks import TAG_OWNER, TAG_STOP, StopMark, TryMark
+from airflow_spot.core.marks import TAG_OWNER, TAG_STOP, StopMark
+from airflow_spot.core.try_marks import TryMark
 from tests.support.sagemaker import ARN, DictionaryHook, DictionarySageMaker
 
 NAME = "digits-afspot-aaaaaaaaaa-1-1"
@@ -32,8 +33,8 @@ def test_a_stop_never_reads_as_a_persons_when_a_successor_takes_over(calls: int)
             return getattr(service, name)
 
     def take_over() -> None:
-        hook.mark_owner(f"{ARN}{NAME}", TryMark(2, 3))
-        hook.revoke_stop_mark(NAME, f"{ARN}{NAME}", StopMark("killed", 1), 2)
+        hook.marks.set_owner(f"{ARN}{NAME}", TryMark(2, 3))
+        hook.marks.revoke_stop(NAME, f"{ARN}{NAME}", StopMark("killed", 1), 2)
 
     hook.stop(NAME, StopMark("killed", 1), owner=1, client=Zombie())
     if left >= 0:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Limits
-from airflow_spot.core.history import Attempt, History, Refusal
+from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.ladder import Rung
-from airflow_spot.core.marks import StopMark, TryMark
+from airflow_spot.core.marks import StopMark
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.parameters import PARAMETERS
+from airflow_spot.core.plan import SpotSettings
 from airflow_spot.core.request_schema import Shape
+from airflow_spot.core.try_marks import TryMark
+from airflow_spot.policies.ladder import LadderPolicy
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 RUN = RunIdentity("a-namespace", "a_dag", "manual__2026-01-01T00:00:00+00:00", "train")
@@ -59,9 +65,29 @@ def refusal(
     return Refusal(number, str(rung), outcome, at)
 
 
-def limits(*ladder: Rung, **more: Any) -> Limits:
-    """Limits on a ladder; one spot rung where none is named."""
-    return Limits(ladder=ladder or (SPOT,), **more)
+class Case(NamedTuple):
+    """What decisions are made by."""
+
+    limits: Limits
+    policy: LadderPolicy
+
+    @property
+    def ladder(self) -> tuple[Rung, ...]:
+        return self.policy.ladder
+
+    @property
+    def give_up_at(self) -> datetime | None:
+        return self.limits.give_up_at
+
+    @property
+    def service_faults(self) -> int:
+        return self.limits.service_faults
+
+
+def limits(*ladder: Rung, backoff: Backoff | None = None, **more: Any) -> Case:
+    """Limits, and the policy of a ladder; one spot rung where none is named."""
+    pauses = backoff or Backoff("a-key")
+    return Case(Limits(backoff=pauses, **more), LadderPolicy(ladder or (SPOT,), pauses))
 
 
 def later(**amount: float) -> datetime:
@@ -109,3 +135,8 @@ def structure(required: tuple[str, ...] = (), **members: Shape) -> Shape:
 def of(kind: str, item: Shape, **more: Any) -> Shape:
     """A list or map of one type."""
     return Shape(kind, item=lambda: item, **more)
+
+
+def spot_settings(**given: Any) -> SpotSettings:
+    """What the operator's parameters come to, read as the operator does."""
+    return SpotSettings(**{name: PARAMETERS[name].read(name, value) for name, value in given.items()})

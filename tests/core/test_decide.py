@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
-from airflow_spot.core.history import Attempt, History
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.backoff import Backoff
+from airflow_spot.core.decide import Action, Fail, Pause, Stop, Submit, Succeed, Wait, decide
+from airflow_spot.core.history import History
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.stop_reasons import StopReason
-from tests.core.cases import NOW, SPOT, attempt, history, later, limits, refusal
+from tests.core.cases import NOW, SPOT, Case, attempt, history, later, limits, refusal
 
 O = Outcome  # noqa: E741 (a table of many)
 DEMAND = Rung("ml.g5.xlarge", 1, False)
@@ -22,9 +24,10 @@ OTHER = Rung("ml.g4dn.xlarge")
 DAY = {"now": later(days=1)}
 
 
-def act(past: History, on: Limits | None = None, now: datetime = NOW) -> Action:
+def act(past: History, on: Case | None = None, now: datetime = NOW) -> Action:
     """Decide."""
-    return decide(on or limits(), past, now, key="a-key")
+    case = on or limits()
+    return decide(case.limits, past, now, case.policy)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_pauses_double_to_a_cap_and_differ_between_runs() -> None:
     for misses, length in enumerate(lengths):
         whole = min(900.0, 15.0 * 2**misses)
         assert whole / 2 <= length <= whole
-    ends = {decide(limits(), history(O.NO_CAPACITY), NOW, key=str(run)) for run in range(100)}
+    ends = {act(history(O.NO_CAPACITY), limits(backoff=Backoff(str(run)))) for run in range(100)}
     assert len(ends) > 30
 
 
@@ -197,7 +200,7 @@ histories = st.builds(
     st.integers(1, 8),
 )
 limits_ = st.builds(
-    lambda ladder, give_up_at, faults: Limits(tuple(ladder), give_up_at, faults),
+    lambda ladder, give_up_at, faults: limits(*ladder, give_up_at=give_up_at, service_faults=faults),
     st.lists(rungs_, min_size=1, max_size=3, unique=True),
     st.none() | moments,
     st.integers(0, 3),
@@ -205,8 +208,8 @@ limits_ = st.builds(
 
 
 @given(limits_, histories, moments)
-def test_what_always_holds(on: Limits, past: History, now: datetime) -> None:
-    action = decide(on, past, now, key="a-key")
+def test_what_always_holds(on: Case, past: History, now: datetime) -> None:
+    action = decide(on.limits, past, now, on.policy)
     live = [a for a in past.attempts if a.live]
     if live:
         assert isinstance(action, (Wait, Stop))
@@ -226,15 +229,15 @@ def test_what_always_holds(on: Limits, past: History, now: datetime) -> None:
     if isinstance(action, Fail):
         assert action.attempt is past.last
         assert action.kind is not O.COMPLETED
-    assert decide(on, past, now, key="a-key") == action
+    assert decide(on.limits, past, now, on.policy) == action
 
 
 @given(limits_, st.lists(st.sampled_from(Outcome), min_size=60, max_size=60))
-def test_without_time_passing_the_loop_ends_or_pauses(on: Limits, ends: list[Outcome]) -> None:
+def test_without_time_passing_the_loop_ends_or_pauses(on: Case, ends: list[Outcome]) -> None:
     """Only MaxWait spent (which takes hours) and our own stops may follow each other without a pause."""
     past, now, refusals = History(1), NOW, 0
     for outcome in ends:
-        action = decide(on, past, now, key="a-key")
+        action = decide(on.limits, past, now, on.policy)
         if isinstance(action, (Succeed, Fail)):
             return
         if isinstance(action, Pause):
@@ -247,20 +250,20 @@ def test_without_time_passing_the_loop_ends_or_pauses(on: Limits, ends: list[Out
 
 
 @given(limits_, st.sampled_from([O.NO_CAPACITY, O.SERVICE_ERROR, O.SCRIPT_ERROR, O.UNKNOWN]))
-def test_the_same_refusal_for_ever_is_bounded_or_paused(on: Limits, outcome: Outcome) -> None:
+def test_the_same_refusal_for_ever_is_bounded_or_paused(on: Case, outcome: Outcome) -> None:
     past = History(1)
     for _ in range(len(on.ladder) + on.service_faults + 1):
-        action = decide(on, past, NOW, key="a-key")
+        action = decide(on.limits, past, NOW, on.policy)
         if not isinstance(action, Submit):
             break
         past = History(1, (*past.attempts, attempt(action.number, outcome, rung=action.rung)))
-    assert isinstance(decide(on, past, NOW, key="a-key"), (Pause, Fail))
+    assert isinstance(decide(on.limits, past, NOW, on.policy), (Pause, Fail))
 
 
 # ---- the ladder, and budgets apart
 
 
-def climb(on: Limits, *outcomes: Outcome, step: timedelta = timedelta(days=1)) -> list[str]:
+def climb(on: Case, *outcomes: Outcome, step: timedelta = timedelta(days=1)) -> list[str]:
     """The rungs that attempts are created on, each long after the last one ended."""
     past: tuple[Attempt, ...] = ()
     rungs = []
@@ -315,7 +318,7 @@ def test_a_pause_for_a_quota_says_whose_turn_it_waits_for() -> None:
     assert isinstance(pause, Pause)
     assert pause.quota_key == str(SPOT)
     assert NOW < pause.until <= later(seconds=15)
-    come = History(1, (), 1, (replace(refusal(1), waited=True),))
+    come = History(1, (), 1, (replace(refusal(1), backoff_skipped=True),))
     assert isinstance(act(come), Submit)
     again = act(replace(come, refusals=(*come.refusals, refusal(1))))
     assert isinstance(again, Pause)
@@ -344,7 +347,7 @@ PATIENT = Rung("ml.p3.2xlarge", wait=600.0)
     ],
 )
 def test_a_rungs_wait_is_ours_and_a_job_that_trains_never_meets_it(
-    past: History, on: Limits, action: type[Action]
+    past: History, on: Case, action: type[Action]
 ) -> None:
     chosen = act(past, on)
     assert isinstance(chosen, action)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.history import Attempt, History, begin_try
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.history import History, begin_try
 from airflow_spot.core.ladder import Placement, Rung
 from airflow_spot.core.outcomes import Outcome
 from tests.core.cases import NOW, RUN, attempt, description, history, killed, later, tried
@@ -19,14 +20,14 @@ from tests.core.cases import NOW, RUN, attempt, description, history, killed, la
 def test_an_attempt_is_read_with_all_its_marks() -> None:
     read = Attempt.from_description(
         description(
-            Environment={"AIRFLOW_SPOT_TRY": "2 3", "AIRFLOW_SPOT_FINGERPRINT": "image:a", "TOKEN": "s3cr3t"},
+            Environment={"AIRFLOW_SPOT_TRY": "2 3 - -", "AIRFLOW_SPOT_FINGERPRINT": "image:a", "TOKEN": "s3cr3t"},
             TrainingJobStatus="Stopped",
             SecondaryStatus="Stopped",
             SecondaryStatusTransitions=[{"Status": "Training"}, {"Status": "Interrupted"}, {"Status": "Training"}],
             TrainingEndTime=later(minutes=1),
             LastModifiedTime=later(minutes=2),
         ),
-        {"airflow-spot:stop": "killed 2", "airflow-spot:delivered": "4 5", "team": "ml"},
+        {"airflow-spot:stop": "killed 2", "airflow-spot:delivered": "4 5 - -", "team": "ml"},
     )
     assert (read.name.generation, read.number, read.name.key) == (1, 1, RUN.key)
     assert read.placement == Placement("ml.g5.xlarge", 2, True)
@@ -55,7 +56,7 @@ def test_a_job_that_never_got_capacity_has_next_to_nothing() -> None:
     }
     read = Attempt.from_description(bare, {})
     assert (read.outcome, read.training_seconds, read.ended) == (Outcome.CAPACITY_TIMEOUT, 0, None)
-    assert read.summary()["savings_percent"] is None
+    assert [start.granted for start in read.starts] == [None]
 
 
 def test_a_strangers_job_is_refused() -> None:
@@ -73,22 +74,6 @@ def test_a_strangers_job_is_refused() -> None:
 )
 def test_a_rung_reads_well(rung: Rung, text: str) -> None:
     assert str(rung) == text
-
-
-def test_the_summary_is_what_the_issue_says() -> None:
-    done = attempt(2, Outcome.COMPLETED, interruptions=3, training_seconds=100, billable_seconds=30)
-    assert done.summary() == {
-        "job_name": done.job_name,
-        "instance_type": "ml.g5.xlarge",
-        "instance_count": 1,
-        "spot": True,
-        "outcome": "completed",
-        "interruptions": 3,
-        "training_seconds": 100,
-        "billable_seconds": 30,
-        "savings_percent": 70.0,
-    }
-    assert attempt(1, None).summary()["outcome"] == "in_progress"
 
 
 def test_what_counts_for_a_try() -> None:

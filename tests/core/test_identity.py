@@ -8,7 +8,15 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, legal_prefix, name_filter, short_hash
+from airflow_spot.core.identity import (
+    JobName,
+    RunIdentity,
+    checkpoint_base,
+    checkpoint_prefix,
+    legal_prefix,
+    name_filter,
+    short_hash,
+)
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from tests.core.cases import RUN
@@ -35,7 +43,7 @@ def test_any_ids_give_a_legal_name_that_reads_back(
     assert SAGEMAKER_NAME.fullmatch(name)
     parsed = JobName.parse(name)
     assert parsed is not None
-    assert (parsed.key, parsed.generation, parsed.attempt) == (run.key, generation, attempt)
+    assert (parsed.key, parsed.generation, parsed.number) == (run.key, generation, attempt)
     assert prefix.startswith(parsed.prefix)
     assert str(parsed) == name
     assert name_filter(run.key) in name
@@ -46,7 +54,7 @@ def test_a_prefix_that_looks_like_a_job_name_does_not_confuse(generation: int, a
     other = JobName("x", "abcdefghij", 7, 7)
     assert JobName.parse(str(JobName(str(other), RUN.key, generation, attempt))) is not None
     parsed = JobName.parse(str(JobName(str(other), RUN.key, generation, attempt)))
-    assert parsed is not None and (parsed.key, parsed.generation, parsed.attempt) == (RUN.key, generation, attempt)
+    assert parsed is not None and (parsed.key, parsed.generation, parsed.number) == (RUN.key, generation, attempt)
 
 
 @given(st.text())
@@ -150,7 +158,8 @@ def test_the_folder_keeps_its_base_and_is_a_plain_key(run: RunIdentity, generati
         assert folder.startswith(f"{base}/")
         assert len(folder) - len(base) <= 200
         added = folder.removeprefix(f"{base}/").split("/")
-        assert len(added) == 4
+        assert len(added) == 5
+        assert checkpoint_base(folder, run) == written.rstrip("/")
         assert all(re.fullmatch(r"[A-Za-z0-9._-]+", part) for part in added)
         assert not {".", ".."}.intersection(added)
 

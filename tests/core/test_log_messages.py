@@ -3,33 +3,55 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from airflow_spot.core.history import Attempt, History
-from airflow_spot.core.log_messages import attempt_line, closing_lines, transition_line, transition_lines
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.events import (
+    AttemptAttached,
+    AttemptCreated,
+    AttemptDecided,
+    AttemptFound,
+    CreateRefused,
+    Event,
+    GenerationBegan,
+    JobStopped,
+    Paused,
+    RunFailed,
+    RunSucceeded,
+    Transitioned,
+    as_line,
+)
+from airflow_spot.core.log_messages import attempt_line, label_of, lines, totals_line
 from airflow_spot.core.outcomes import Outcome
-from tests.core.cases import NOW, attempt, description, history
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.totals import RunTotals, total
+from tests.core.cases import NOW, RUN, attempt, description, refusal
+
+
+def line_of(transition: dict[str, Any], label: str = "attempt 1") -> str:
+    (line,) = lines(Transitioned.of("job", label, transition))
+    return line
 
 
 @pytest.mark.parametrize(
     ("transition", "line"),
     [
-        ({"Status": "Training", "StartTime": NOW}, "2026-01-02 03:04:05 job: Training"),
+        ({"Status": "Training", "StartTime": NOW}, "attempt 1: Training, since 2026-01-02 03:04:05 UTC"),
         (
             {"Status": "Training", "StartTime": NOW, "StatusMessage": " Training image download completed. "},
-            "2026-01-02 03:04:05 job: Training (Training image download completed.)",
+            "attempt 1: Training (Training image download completed.), since 2026-01-02 03:04:05 UTC",
         ),
-        ({"Status": "Starting", "StatusMessage": ""}, "--:--:-- job: Starting"),
+        ({"Status": "Starting", "StatusMessage": ""}, "attempt 1: Starting, since an unknown time"),
         (
             {"Status": "Training", "StartTime": NOW.astimezone(timezone(timedelta(hours=9)))},
-            "2026-01-02 03:04:05 job: Training",
+            "attempt 1: Training, since 2026-01-02 03:04:05 UTC",
         ),
     ],
 )
 def test_a_transition_is_told_with_its_time(transition: dict[str, Any], line: str) -> None:
-    assert transition_line("job", transition) == line
+    assert line_of(transition) == line
 
 
 @pytest.mark.parametrize(
@@ -41,17 +63,20 @@ def test_a_transition_is_told_with_its_time(transition: dict[str, Any], line: st
     ],
 )
 def test_what_matters_is_explained_whatever_the_message(status: str, says: str) -> None:
-    assert says in transition_line("job", {"Status": status, "StatusMessage": "", "StartTime": NOW})
-    assert says in transition_line("job", {"Status": status, "StatusMessage": "Other words", "StartTime": NOW})
+    assert says in line_of({"Status": status, "StatusMessage": "", "StartTime": NOW})
+    assert says in line_of({"Status": status, "StatusMessage": "Other words", "StartTime": NOW})
 
 
-def test_only_what_is_new_is_told_in_order() -> None:
-    transitions = [{"Status": status, "StartTime": NOW} for status in ("Starting", "Training", "Interrupted")]
-    assert [line.split(": ")[1] for line in transition_lines("job", transitions, 1)] == [
-        "Training",
-        "Interrupted (SageMaker took the spot instance back; it restarts the job from the newest checkpoint)",
-    ]
-    assert transition_lines("job", transitions, 3) == transition_lines("job", transitions, 9) == []
+@pytest.mark.parametrize(
+    ("job_name", "label"),
+    [
+        (f"train-afspot-{RUN.key}-1-2", "attempt 2"),
+        (f"train-afspot-{RUN.key}-1-p3", "probe 3"),
+        ("somebodys-job", "somebodys-job"),
+    ],
+)
+def test_a_job_is_known_by_its_number(job_name: str, label: str) -> None:
+    assert label_of(job_name) == label
 
 
 @pytest.mark.parametrize(
@@ -74,22 +99,45 @@ def test_an_attempt_is_told_in_one_line(told: Attempt, parts: list[str]) -> None
 
 
 def test_the_end_adds_everything_up() -> None:
-    past = History(
-        1,
-        (
-            attempt(1, Outcome.CAPACITY_TIMEOUT, training_seconds=100, billable_seconds=40, interruptions=2),
-            attempt(2, Outcome.COMPLETED, training_seconds=100, billable_seconds=20, interruptions=1),
-        ),
+    attempts = (
+        attempt(1, Outcome.CAPACITY_TIMEOUT, training_seconds=100, billable_seconds=40, interruptions=2),
+        attempt(2, Outcome.COMPLETED, training_seconds=100, billable_seconds=20, interruptions=1),
     )
-    *attempts, whole = closing_lines(past)
-    assert attempts == [attempt_line(each) for each in past.attempts]
-    assert whole == "2 attempts, 3 interruptions; trained 3 min 20 s, billed 60 s: 70.0 % saved against on-demand"
+    *each, whole = lines(RunSucceeded(attempts, total(attempts, NOW)))
+    assert each == [attempt_line(one) for one in attempts]
+    assert whole == (
+        "2 attempts, 3 interruptions; waited 0 s, trained 3 min 20 s, billed 60 s; spot discount 70.0 %, seconds that "
+        "were trained twice included"
+    )
 
 
 def test_the_end_of_a_run_that_never_trained() -> None:
-    assert (
-        list(closing_lines(history(Outcome.NO_CAPACITY)))[-1] == "1 attempt, 0 interruptions; trained 0 s, billed 0 s"
-    )
+    assert totals_line(RunTotals(attempts=1)) == "1 attempt, 0 interruptions; waited 0 s, trained 0 s, billed 0 s"
+
+
+EVENTS: list[Event] = [
+    GenerationBegan(RUN.key, 2, "s3://bucket/c", keeps_folder=True),
+    AttemptFound(attempt(1, Outcome.NO_CAPACITY)),
+    AttemptDecided(1, "ml.g5.xlarge spot", "job", "first attempt"),
+    AttemptCreated(attempt(1, None)),
+    AttemptAttached(attempt(1, None)),
+    CreateRefused(refusal(1)),
+    Transitioned("job", "attempt 1", "Training", NOW),
+    Paused(NOW, "no capacity; again in 8 s"),
+    JobStopped("job", StopReason.KILLED, "killed by Airflow", None, "s3://bucket/c"),
+    JobStopped("job", StopReason.KILLED, "killed by Airflow", "it is Stopped already"),
+    RunSucceeded((attempt(1, Outcome.COMPLETED),), RunTotals(attempts=1)),
+    RunFailed(Outcome.SCRIPT_ERROR, "the training script failed", RunTotals(attempts=1)),
+    RunFailed(None, "the task's time is up", RunTotals()),
+]
+
+
+def test_every_event_has_a_log_message_and_is_json() -> None:
+    assert {type(event) for event in EVENTS} == set(get_args(Event))
+    for event in EVENTS:
+        assert all(isinstance(line, str) and "\n" not in line for line in lines(event))
+        line = as_line(event, RUN.key, NOW)
+        assert (line["event"], line["run"], line["at"]) == (event.name, RUN.key, NOW.isoformat())
 
 
 def test_no_line_holds_a_secret() -> None:
@@ -103,6 +151,7 @@ def test_no_line_holds_a_secret() -> None:
             ),
             {},
         )
-        told = "\n".join([attempt_line(said), *closing_lines(History(1, (said,)))])
+        ended = RunSucceeded((said,), total((said,), NOW))
+        told = "\n".join([*lines(AttemptFound(said)), *lines(ended), str(as_line(ended, RUN.key, NOW))])
         assert "hunter2" not in told
         assert "s3cr3t" not in told

@@ -14,13 +14,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
-from airflow_spot.core.history import Attempt, History, begin_try
+from airflow_spot.core.history import History, begin_try
 from airflow_spot.core.identity import JobName
-from airflow_spot.core.marks import StopMark, TryMark
+from airflow_spot.core.marks import StopMark
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.try_marks import TryMark
+from airflow_spot.policies.ladder import LadderPolicy
 from tests.core.cases import NOW, RUN, SPOT, attempt
 
+POLICY = LadderPolicy((SPOT,), Backoff(RUN.key))
 ENDS = [outcome for outcome in Outcome if outcome is not Outcome.STOPPED_BY_OPERATOR]
 
 
@@ -103,7 +108,7 @@ class Run(RuleBasedStateMachine):
         worker.history = replace(
             worker.history, attempts=tuple(self.jobs[known.job_name] for known in worker.history.attempts)
         )
-        action = decide(Limits((SPOT,), worker.give_up_at), worker.history, self.now, key=RUN.key)
+        action = decide(Limits(worker.give_up_at), worker.history, self.now, POLICY)
         if isinstance(action, Submit):
             self._submit(worker, action)
         elif isinstance(action, Stop):

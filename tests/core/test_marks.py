@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from airflow_spot.core import marks
 from airflow_spot.core.identity import RunIdentity
-from airflow_spot.core.marks import StopMark, TryMark, changed_fields, decode_tag, encode_tag, fingerprint
+from airflow_spot.core.marks import StopMark, changed_fields, decode_tag, encode_tag, fingerprint
+from airflow_spot.core.try_marks import TryMark
 from tests.core.cases import NOW, RUN, later
 
 
@@ -53,7 +54,15 @@ def test_a_long_text_is_cut_between_characters_and_stays_distinct(text: str, mor
     assert encode_tag(text + more) != value
 
 
-@given(st.builds(TryMark, st.integers(0, 10**6), st.integers(-1, 10**6)))
+@given(
+    st.builds(
+        TryMark,
+        st.integers(0, 10**6),
+        st.integers(-1, 10**6),
+        st.none() | st.integers(0, 99),
+        st.none() | st.integers(0, 99),
+    )
+)
 def test_a_try_reads_back(mark: TryMark) -> None:
     assert TryMark.parse(str(mark)) == mark
     assert encode_tag(str(mark)) == str(mark)
@@ -65,7 +74,7 @@ def test_a_stop_reads_back(mark: StopMark) -> None:
     assert encode_tag(str(mark)) == str(mark)
 
 
-@pytest.mark.parametrize("text", [None, "", "x", "1", "1 2 3", "a b", "1 2\n", " 1 2"])
+@pytest.mark.parametrize("text", [None, "", "x", "1", "1 2 3", "1 2", "a b", "1 2\n", " 1 2"])
 def test_what_is_no_try_reads_as_none(text: str | None) -> None:
     assert TryMark.parse(text) is None
 
@@ -111,6 +120,9 @@ def test_the_names_of_the_marks_never_change() -> None:
         "ENV_RUNG": "AIRFLOW_SPOT_RUNG",
         "ENV_TRY": "AIRFLOW_SPOT_TRY",
         "ENV_FINGERPRINT": "AIRFLOW_SPOT_FINGERPRINT",
+        "ENV_ROLE": "AIRFLOW_SPOT_ROLE",
+        "ENV_WHY": "AIRFLOW_SPOT_WHY",
+        "ENV_MEMBER": "AIRFLOW_SPOT_MEMBER",
         "TAG_PREFIX": "airflow-spot:",
         "TAG_DAG": "airflow-spot:dag",
         "TAG_RUN": "airflow-spot:run",
@@ -119,6 +131,8 @@ def test_the_names_of_the_marks_never_change() -> None:
         "TAG_OWNER": "airflow-spot:owner",
         "TAG_STOP": "airflow-spot:stop",
         "TAG_DELIVERED": "airflow-spot:delivered",
+        "TAG_ROLE": "airflow-spot:role",
+        "TAG_REQUEST": "airflow-spot:request",
         "TAG_VALUE_LIMIT": 256,
     }
 
@@ -200,5 +214,5 @@ def test_a_fingerprint_of_another_kind_differs_without_harm(other: str) -> None:
 @pytest.mark.parametrize(("started", "anew"), [(later(seconds=1), True), (later(seconds=-1), False), (None, True)])
 def test_a_database_that_was_restored_is_no_dag_run_that_was_made_again(started: datetime | None, anew: bool) -> None:
     """In both the numbers start over; the DAG run that began before the job ended is the one that it was of."""
-    assert TryMark(1, 2, started).is_restart_since(TryMark(2, 2), NOW) is anew
-    assert TryMark(1, 2, started) == TryMark(1, 2)
+    assert TryMark(1, 2, run_started=started).is_restart_since(TryMark(2, 2), NOW) is anew
+    assert TryMark(1, 2, run_started=started) == TryMark(1, 2)

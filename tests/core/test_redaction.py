@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.history import Attempt
-from airflow_spot.core.log_messages import attempt_line, transition_lines
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.events import Transitioned
+from airflow_spot.core.log_messages import attempt_line
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.redaction import redact, told
+from airflow_spot.core.redaction import redact, redact_description
 from airflow_spot.core.result import without_secrets
 from airflow_spot.watch.observe import read
 from tests.core.cases import NOW, description
@@ -133,8 +134,8 @@ def test_all_that_tells_of_a_failed_job_is_clean() -> None:
         attempt_line(attempt),
         attempt.failure_reason,
         json.dumps(without_secrets(job)),
-        *transition_lines("job", read(job, 0).new),
-        json.dumps(told(job)["SecondaryStatusTransitions"], default=str),
+        *(str(Transitioned.of("job", "job", each)) for each in read(job, 0).new),
+        json.dumps(redact_description(job)["SecondaryStatusTransitions"], default=str),
     ]
     assert "hunter2" not in "".join(lines)
     assert "s3cr3t" not in "".join(lines)

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.history import Attempt, History
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.history import History
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.result import build_result, json_clean, without_secrets
+from airflow_spot.core.result import attempt_facts, build_result, json_clean, without_secrets
 from tests.core.cases import NOW, attempt, description
 
 
@@ -31,7 +32,7 @@ def test_the_result_is_what_the_issue_says() -> None:
             Attempt.from_description(said, {}),
         ),
     )
-    result = build_result(said, past, "abcdefghij")
+    result = build_result(said, past, "abcdefghij", NOW)
     assert _strict(result) == result
     assert set(result) == {"Training", "Spot"}
     assert result["Training"]["CreationTime"] == "2026-01-02T03:04:05+00:00"
@@ -42,11 +43,18 @@ def test_the_result_is_what_the_issue_says() -> None:
     assert result["Spot"] == {
         "run": "abcdefghij",
         "generation": 3,
-        "attempts": [each.summary() for each in past.attempts],
+        "attempts": [attempt_facts(each, NOW) for each in past.attempts],
         "interruptions": 1,
+        "waited_seconds": 0,
+        "launch_seconds": 0,
         "training_seconds": 200,
         "billable_seconds": 80,
-        "savings_percent": 60.0,
+        "trained_twice_seconds": None,
+        "spot_discount_percent": 60.0,
+        "savings_percent": None,
+        "cost": None,
+        "on_demand_cost": None,
+        "saved": None,
         "checkpoint_s3_uri": "s3://bucket/checkpoints",
         "model_artifacts": "s3://bucket/output/model.tar.gz",
     }
@@ -54,7 +62,7 @@ def test_the_result_is_what_the_issue_says() -> None:
 
 def test_the_result_of_a_job_that_has_nothing_yet() -> None:
     bare = {"TrainingJobName": "a", "TrainingJobStatus": "InProgress"}
-    spot = build_result(bare, History(1), "abcdefghij")["Spot"]
+    spot = build_result(bare, History(1), "abcdefghij", NOW)["Spot"]
     assert (spot["attempts"], spot["savings_percent"]) == ([], None)
     assert (spot["checkpoint_s3_uri"], spot["model_artifacts"]) == (None, None)
 
@@ -95,3 +103,27 @@ def test_whatever_boto3_returns_becomes_json(value: Any) -> None:
     clean = json_clean(value)
     assert _strict(clean) == clean
     assert not isinstance(clean, datetime)
+
+
+def test_what_the_result_says_of_an_attempt() -> None:
+    done = attempt(2, Outcome.COMPLETED, training_seconds=100, billable_seconds=30, why="after 1 refusal")
+    assert attempt_facts(done, NOW) == {
+        "job_name": done.job_name,
+        "instance_type": "ml.g5.xlarge",
+        "instance_count": 1,
+        "spot": True,
+        "outcome": "completed",
+        "why": "after 1 refusal",
+        "interruptions": 0,
+        "waited_seconds": 0,
+        "launch_seconds": 0,
+        "training_seconds": 100,
+        "billable_seconds": 30,
+        "trained_twice_seconds": 0,
+        "spot_discount_percent": 70.0,
+        "savings_percent": 70.0,
+        "cost": None,
+        "on_demand_cost": None,
+        "saved": None,
+    }
+    assert attempt_facts(attempt(1, None), NOW)["outcome"] == "in_progress"

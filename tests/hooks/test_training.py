@@ -49,7 +49,7 @@ def create(hook: DictionaryHook, generation: int, number: int, plan: Plan = PLAN
 
 def found(hook: DictionaryHook, plan: Plan = PLAN, **more: Any) -> list[tuple[int, int]]:
     """What the hook finds of a run: generation and number."""
-    return [(attempt.name.generation, attempt.number) for attempt in hook.attempts(plan, **more)]
+    return [(attempt.name.generation, attempt.number) for attempt in hook.jobs_of(plan, **more)]
 
 
 def test_a_run_without_a_past(hook: DictionaryHook) -> None:
@@ -92,7 +92,7 @@ def test_two_jobs_of_one_number_are_both_seen(hook: DictionaryHook, service: Dic
     """A changed name and a list that lagged can make them: neither may be overlooked while it trains."""
     for prefix, status in (("before", "InProgress"), ("train", "Failed"), ("zzz", "Failed")):
         service.put(create(hook, 1, 1, replace(PLAN, prefix=prefix)), status, status)
-    attempts = hook.attempts(PLAN)
+    attempts = hook.jobs_of(PLAN)
     assert sorted(attempt.name.prefix for attempt in attempts) == ["before", "train", "zzz"]
     assert [attempt.name.prefix for attempt in attempts if attempt.live] == ["before"]
 
@@ -102,7 +102,7 @@ def test_the_marks_come_with_the_attempts(hook: DictionaryHook, service: Diction
     service.add_tags(
         service.jobs[PLAN.job_name(1, 1)]["TrainingJobArn"], [{"Key": "airflow-spot:stop", "Value": "killed 2"}]
     )
-    (attempt,) = hook.attempts(PLAN)
+    (attempt,) = hook.jobs_of(PLAN)
     assert attempt.stop == StopMark("killed", 2)
     assert attempt.created_by == tried(1, 0)
 

@@ -90,7 +90,7 @@ class Real:
             name = JobName.parse(job["TrainingJobName"])
             if name is None:
                 raise MatrixError(f"{job['TrainingJobName']} is not a name of ours")
-            found.append((name.generation, name.attempt, job["TrainingJobStatus"]))
+            found.append((name.generation, name.number, job["TrainingJobStatus"]))
         return found
 
     def tries(self, dag_id: str, run_id: str) -> int:

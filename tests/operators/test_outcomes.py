@@ -40,9 +40,9 @@ def of_run(local: LocalSageMaker, ti: TaskInstance) -> list[dict[str, Any]]:
 
 
 def key(ti: TaskInstance) -> str:
-    from airflow_spot.config import namespace
+    from airflow_spot.config import deployment_namespace
 
-    return RunIdentity(namespace(), ti.dag_id, ti.run_id, ti.task_id, ti.map_index).key
+    return RunIdentity(str(deployment_namespace()), ti.dag_id, ti.run_id, ti.task_id, ti.map_index).key
 
 
 @contextmanager

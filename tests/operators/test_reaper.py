@@ -31,7 +31,7 @@ def states(monkeypatch: pytest.MonkeyPatch) -> dict[str, TaskState]:
 
 
 def start(jobs: Jobs, run_id: str) -> str:
-    return start_ours(jobs, RunIdentity(config.namespace(), "d", run_id, "t"))
+    return start_ours(jobs, RunIdentity(config.deployment_namespace(), "d", run_id, "t"))
 
 
 def test_orphans_are_stopped_and_the_result_has_no_secrets(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.config import namespace
+from airflow_spot.config import deployment_namespace
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.marks import TAG_DELIVERED, TAG_OWNER, TAG_STOP, tag_map
 from airflow_spot.errors import (
@@ -54,7 +54,7 @@ def wait_for(local: LocalSageMaker, condition: Any, what: str) -> Any:
 
 
 def run_key(ti: TaskInstance) -> str:
-    return RunIdentity(namespace(), ti.dag_id, ti.run_id, ti.task_id).key
+    return RunIdentity(str(deployment_namespace()), ti.dag_id, ti.run_id, ti.task_id).key
 
 
 def job_names(local: LocalSageMaker, ti: TaskInstance) -> list[str]:
@@ -100,7 +100,7 @@ def test_a_stock_task_runs_with_its_import_changed(local: LocalSageMaker, task: 
     assert training["EnableManagedSpotTraining"] is True
     name = JobName.parse(training["TrainingJobName"])
     assert name is not None
-    assert (name.prefix, name.generation, name.attempt) == ("digits", 1, 1)
+    assert (name.prefix, name.generation, name.number) == ("digits", 1, 1)
     assert "HyperParameters" not in training
     assert "Environment" not in training
     assert training["StoppingCondition"] == {"MaxRuntimeInSeconds": 120, "MaxWaitTimeInSeconds": 120 + 86_400}

@@ -12,9 +12,10 @@ import pytest
 
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.identity import RunIdentity
-from airflow_spot.core.marks import TryMark
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, RunKilledError, ScriptError, StoppedExternallyError
+from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs import controller as run_module
 from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
 from airflow_spot.runs.staging import InputStager
@@ -34,11 +35,12 @@ def worker(service: DictionarySageMaker, this_try: TryMark, of: Plan | None = No
     made = TrainingRun(
         DictionaryHook(service),
         of or plan(),
-        Limits((SPOT,)),
+        Limits(),
+        LadderPolicy((SPOT,)),
         this_try,
         RunOptions(deferrable=True, print_log=False, **options),
-        prepare=lambda first: None,
-        on_attempt=lambda name, uri: None,
+        prepare=lambda folder, first: None,
+        observers=(),
         log=logging.getLogger("test"),
     )
     made.hook.job_log = lambda name: type("Log", (), {"tail": lambda self, limit: []})()  # type: ignore
@@ -121,12 +123,12 @@ def test_a_superseded_try_takes_no_job_from_its_successor(service: DictionarySag
 
 def test_a_try_from_before_a_clear_begins_no_generation(service: DictionarySageMaker) -> None:
     began = service.clock() - timedelta(hours=2)
-    zombie = worker(service, TryMark(1, 1, began))
+    zombie = worker(service, TryMark(1, 1, run_started=began))
     zombie.begin()
-    cleared = worker(service, TryMark(2, 3, began))
+    cleared = worker(service, TryMark(2, 3, run_started=began))
     wait = waits(cleared, cleared.begin)
     service.put(FIRST, "Completed", "Completed")
-    cleared = worker(service, TryMark(2, 3, began))
+    cleared = worker(service, TryMark(2, 3, run_started=began))
     cleared.resume(wait.run_state)
     cleared.mark_delivered(cleared.run()[0])
     with pytest.raises(RunKilledError, match="stale try"):
@@ -161,10 +163,10 @@ def test_a_job_that_ended_before_its_create_was_answered_is_this_trys(
 
 def test_a_job_of_a_dag_run_that_was_deleted_is_from_before() -> None:
     earlier = TryMark(5, 5)
-    made_again = TryMark(1, 1, NOW)
+    made_again = TryMark(1, 1, run_started=NOW)
     assert not made_again.is_older_than(earlier, NOW - timedelta(hours=1))
     assert made_again.is_older_than(earlier, NOW + timedelta(hours=1))
-    assert not TryMark(6, 6, NOW).is_older_than(earlier, NOW + timedelta(hours=1))
+    assert not TryMark(6, 6, run_started=NOW).is_older_than(earlier, NOW + timedelta(hours=1))
     assert not made_again.is_older_than(None, NOW)
 
 
@@ -207,12 +209,12 @@ OTHER = RunIdentity("ns", "another", "manual__1", "train")
 
 def test_the_folder_is_looked_at_before_every_create(service: DictionarySageMaker) -> None:
     hook, shared = DictionaryHook(service), plan(scope="exact")
-    prepare = InputStager(hook, shared, {}, None, None, "ns")
-    prepare(None)
+    stager = InputStager(hook, shared, {}, None, None)
+    stager.stage("s3://bucket/c", False)
     theirs = plan(run=OTHER, scope="exact").job_name(1, 1)
     service.put(theirs, CheckpointConfig={"S3Uri": "s3://bucket/c"})
     with pytest.raises(RequestError, match="of another run"):
-        prepare(None)
+        stager.stage("s3://bucket/c", False)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from airflow_spot.core.decide import Limits
-from airflow_spot.core.marks import TryMark
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import SpotTrainingError
+from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs import controller as run_module
 from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
 from tests.core.cases import NOW, RUN, SPOT
@@ -72,22 +73,26 @@ class Life(RuleBasedStateMachine):
         self.service.clock = lambda: self.now
         self.hook = DictionaryHook(self.service)
         self.hook.job_log = lambda name: SimpleNamespace(tail=lambda limit: [])  # type: ignore
-        self.number, self.max_tries = 0, 2
+        self.number, self.max_tries, self.renderings = 0, 2, 0
         self.deferred: tuple[TryMark, Deferral] | None = None
         self.state = "none"
 
     # ---- Airflow
 
     def worker(self, this_try: TryMark, limits: Limits) -> TrainingRun:
-        plan = Plan(RUN, {"AlgorithmSpecification": {"TrainingImage": "i"}}, "train", (SPOT,), "s3://bucket/c", "run")
+        # S3OutputPath renders differently each time, as one with a timestamp in it does.
+        self.renderings += 1
+        base = f"s3://bucket/{self.renderings}"
+        plan = Plan(RUN, {"AlgorithmSpecification": {"TrainingImage": "i"}}, "train", (SPOT,), base, "run")
         made = TrainingRun(
             self.hook,
             plan,
             limits,
+            LadderPolicy((SPOT,)),
             this_try,
             RunOptions(deferrable=True, print_log=False),
-            prepare=lambda first: None,
-            on_attempt=lambda name, uri: None,
+            prepare=lambda folder, first: None,
+            observers=(),
             log=logging.getLogger("test"),
         )
         made._sleep = self.sleep  # type: ignore[method-assign]
@@ -123,7 +128,7 @@ class Life(RuleBasedStateMachine):
         assert len(set(self.service.live()) | before) <= max(1, len(before))
 
     def limits(self, capacity_timeout: int | None) -> Limits:
-        return Limits((SPOT,), None if capacity_timeout is None else self.now + timedelta(seconds=capacity_timeout))
+        return Limits(None if capacity_timeout is None else self.now + timedelta(seconds=capacity_timeout))
 
     crashes = {"lost_at": st.none() | st.integers(0, 12), "after": st.booleans(), "unlisted": st.integers(0, 2)}
 

@@ -105,7 +105,7 @@ def test_it_is_not_said_that_nothing_was_sent_where_something_was() -> None:
     def late(*_: Any) -> None:
         raise InvalidParameterError("field", "value", "the fix")
 
-    task.hook.__dict__["mark_delivered"] = late
+    task.hook.marks.__dict__["set_delivered"] = late
     refused = failure(task)
     assert "field is 'value': the fix" in str(refused)
     assert "Nothing was sent" not in str(refused)

@@ -10,8 +10,10 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.run_state import RunState
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
 from tests.core.cases import RUN, SPOT, tried
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
@@ -27,11 +29,12 @@ def run(service: DictionarySageMaker, number: int = 2) -> TrainingRun:
     return TrainingRun(
         DictionaryHook(service),
         PLAN,
-        Limits((SPOT,)),
+        Limits(),
+        LadderPolicy((SPOT,)),
         tried(number, 5),
         RunOptions(deferrable=True, print_log=False),
-        prepare=lambda first: None,
-        on_attempt=lambda name, uri: None,
+        prepare=lambda folder, first: None,
+        observers=(),
         log=logging.getLogger("test"),
     )
 
@@ -60,7 +63,7 @@ def test_an_older_job_that_is_live_is_this_trys_to_stop(service: DictionarySageM
 
 def test_a_job_that_shows_only_after_a_deferral_is_this_trys_to_stop(service: DictionarySageMaker) -> None:
     late = run(service)
-    late.resume({"job_name": NEWER, "generation": 1, "first_of_try": 1})
+    late.resume(RunState(generation=1, first_of_try=1, jobs=(NEWER,)))
     late.kill()
     assert service.jobs[OLDER]["TrainingJobStatus"] == "Stopping"
 

@@ -152,6 +152,11 @@ class DictionaryHook(SageMakerSpotTrainingHook):
         """The dictionary."""
         return self.service
 
+    @property
+    def endpoint_url(self) -> str:
+        """AWS's, as far as anybody asks."""
+        return "https://api.sagemaker.us-east-1.amazonaws.com"
+
     def enable_retries(self, *_: Any, **__: Any) -> None:
         """Nothing: the dictionary answers at once, or is meant not to."""
 

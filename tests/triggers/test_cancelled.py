@@ -73,7 +73,9 @@ class Scene:
                 loop.call_soon_threadsafe(looked.set)
                 return found
 
-        trigger = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "poll_interval": LIMIT, "try_number": 2, **more})
+        trigger = SageMakerSpotTrainingTrigger(
+            **{"jobs": [{"name": JOB}], "poll_interval": LIMIT, "try_number": 2, **more}
+        )
         use(trigger, Looked(self.service))
         if task_instance is not None:
             trigger.task_instance = task_instance
@@ -83,7 +85,7 @@ class Scene:
             events.extend([event async for event in trigger.run()])
 
         task = asyncio.create_task(run())
-        if more.get("job_name", JOB):
+        if more.get("jobs", [JOB]):
             await looked.wait()
         else:
             await asyncio.sleep(0)
@@ -171,7 +173,7 @@ def test_when_nobody_can_say_nothing_is_stopped(
     assert "the supervisor is gone" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("more", [{"stop_on_kill": False}, {"job_name": None, "until": 1e12}, {"task_instance": None}])
+@pytest.mark.parametrize("more", [{"stop_on_kill": False}, {"jobs": [], "until": 1e12}, {"task_instance": None}])
 def test_what_is_not_to_be_stopped_is_not_asked_about(
     service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
@@ -194,7 +196,7 @@ def test_a_trigger_that_has_fired_asks_nothing(service: DictionarySageMaker, mon
     service.put(JOB, "Completed", "Completed")
 
     async def run() -> list[Any]:
-        trigger = SageMakerSpotTrainingTrigger(job_name=JOB)
+        trigger = SageMakerSpotTrainingTrigger(jobs=[{"name": JOB}])
         use(trigger, DictionaryHook(service))
         trigger.task_instance = TASK
         return [event async for event in trigger.run()]
@@ -247,7 +249,7 @@ def test_a_question_to_airflow_is_never_broken_off(service: DictionarySageMaker,
                 finally:
                     loop.call_soon_threadsafe(done.set)
 
-        trigger = SageMakerSpotTrainingTrigger(job_name=JOB)
+        trigger = SageMakerSpotTrainingTrigger(jobs=[{"name": JOB}])
         use(trigger, Asking(service))
 
         async def run() -> None:

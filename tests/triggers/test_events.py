@@ -1,4 +1,4 @@
-"""A trigger hears of its job's end from a real queue, long before it would look."""
+"""A trigger is_receiving of its job's end from a real queue, long before it would look."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_end_of_a_job_is_heard_of(local: LocalSageMaker, bucket: str) -> Non
     jobs = Jobs(local)
     script = "import time; time.sleep(12)"
     name = start_ours(jobs, RunIdentity("n", "d", uuid.uuid4().hex, "t"), script=script)
-    trigger = SageMakerSpotTrainingTrigger(job_name=name, poll_interval=600, events_queue_url=queue)
+    trigger = SageMakerSpotTrainingTrigger(jobs=[{"name": name}], poll_interval=600, events_queue_url=queue)
     begun = time.monotonic()
     assert asyncio.run(asyncio.wait_for(fired(trigger), 120))["status"] == "terminal"
     # Its first look is a few seconds after the beginning, the next one ten minutes later.

@@ -8,11 +8,15 @@ import re
 import threading
 import time
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.triggers.base import TriggerEvent
 
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.run_state import RunState, WatchedJob
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.triggers import training
 from airflow_spot.triggers.sources import SageMakerSource
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
@@ -54,9 +58,15 @@ class ScriptedHook(DictionaryHook):
         return super().find(job_name)
 
 
-def trigger(hook: Any, **more: Any) -> SageMakerSpotTrainingTrigger:
-    """A trigger that waits for the job with a hook of ours."""
-    made = SageMakerSpotTrainingTrigger(**{"job_name": JOB, "run_state": RUN_STATE, "poll_interval": 0.001, **more})
+def watched(name: str = JOB, seen: int = 0, capacity_timeout: float | None = None) -> dict[str, Any]:
+    """A job as the trigger's arguments have it."""
+    return WatchedJob(name, seen, capacity_timeout).to_json()
+
+
+def trigger(hook: Any, *jobs: dict[str, Any], **more: Any) -> SageMakerSpotTrainingTrigger:
+    """A trigger that waits for jobs, or for the one, with a hook of ours."""
+    waits = {"jobs": list(jobs) or [watched()], "run_state": RUN_STATE, "poll_interval": 0.001}
+    made = SageMakerSpotTrainingTrigger(**{**waits, **more})
     made._connect = lambda: hook  # type: ignore[method-assign]
     service = SageMakerSource()
     service._hook = hook
@@ -86,13 +96,12 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FULL: dict[str, Any] = {
-    "job_name": JOB,
+    "jobs": [{"name": JOB, "transitions_seen": 4, "capacity_timeout": 1_800.0}],
     "until": 1_767_225_600.5,
-    "capacity_timeout": 1_800.0,
     "quota_key": "ml.g5.xlarge spot",
     "run_state": RUN_STATE,
     "poll_interval": 7.5,
-    "transitions_seen": 4,
+    "run_key": "abcdefghij",
     "events_queue_url": "https://sqs.eu-west-1.amazonaws.com/123456789012/events",
     "stop_on_kill": False,
     "try_number": 3,
@@ -103,7 +112,7 @@ FULL: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("given", [FULL, {"job_name": None, "until": 5.0}, {"job_name": JOB}])
+@pytest.mark.parametrize("given", [FULL, {"until": 5.0}, {"jobs": [watched()]}])
 def test_it_is_rebuilt_as_it_was(given: dict[str, Any]) -> None:
     path, kwargs = SageMakerSpotTrainingTrigger(**given).serialize()
     module, _, name = path.rpartition(".")
@@ -114,7 +123,7 @@ def test_it_is_rebuilt_as_it_was(given: dict[str, Any]) -> None:
 
 
 def test_every_parameter_is_serialized() -> None:
-    assert set(SageMakerSpotTrainingTrigger(job_name=JOB).serialize()[1]) == set(FULL)
+    assert set(SageMakerSpotTrainingTrigger(jobs=[watched()]).serialize()[1]) == set(FULL)
 
 
 @pytest.mark.parametrize("status", ["Completed", "Failed", "Stopped"])
@@ -137,21 +146,25 @@ def test_it_fires_when_the_job_has_waited_for_as_long_as_its_rung_allows(service
 
     hook = ScriptedHook(service, None, None, interrupted)
     begun = time.time()
-    assert fired(trigger(hook, capacity_timeout=0.3)) == {"status": "timeout", "job_name": JOB, "run_state": RUN_STATE}
+    assert fired(trigger(hook, watched(capacity_timeout=0.3))) == {
+        "status": "timeout",
+        "job_name": JOB,
+        "run_state": RUN_STATE,
+    }
     assert 0.3 <= time.time() - begun < 5
     assert hook.looks > 3
 
 
 def test_a_job_that_trains_is_not_out_of_patience(service: DictionarySageMaker) -> None:
     hook = ScriptedHook(service, *[None] * 50, lambda: service.put(JOB, "Completed"))
-    assert fired(trigger(hook, capacity_timeout=0.001))["status"] == "terminal"
+    assert fired(trigger(hook, watched(capacity_timeout=0.001)))["status"] == "terminal"
 
 
 def test_a_job_that_ends_lets_one_that_waits_for_its_quota_through(service: DictionarySageMaker) -> None:
     quota = "ml.g5.xlarge spot"
     ending = trigger(ScriptedHook(service, *[None] * 20, lambda: service.put(JOB, "Completed")), quota_key=quota)
-    waiting = [trigger(None, job_name=None, quota_key=quota, until=time.time() + left) for left in (3, 1.5)]
-    other = trigger(None, job_name=None, quota_key="ml.p3.2xlarge spot", until=time.time() + 1)
+    waiting = [trigger(None, jobs=[], quota_key=quota, until=time.time() + left) for left in (3, 1.5)]
+    other = trigger(None, jobs=[], quota_key="ml.p3.2xlarge spot", until=time.time() + 1)
 
     async def together() -> list[str]:
         done = await asyncio.gather(*(events(each) for each in (ending, *waiting, other)))
@@ -168,9 +181,7 @@ def test_it_fires_when_its_time_is_up_and_the_job_runs_on(service: DictionarySag
 
 
 def test_a_moment_alone_needs_no_hook() -> None:
-    made = SageMakerSpotTrainingTrigger(
-        job_name=None, until=time.time() + 0.1, run_state=RUN_STATE, poll_interval=FOREVER
-    )
+    made = SageMakerSpotTrainingTrigger(until=time.time() + 0.1, run_state=RUN_STATE, poll_interval=FOREVER)
     made._service = None  # type: ignore[assignment, method-assign]
     assert fired(made) == {"status": "timeout", "job_name": None, "run_state": RUN_STATE}
 
@@ -187,9 +198,8 @@ def test_it_does_not_fire_before_the_scheduler_has_heard_of_the_deferral(
     monkeypatch.setattr(training, "SETTLING_SECONDS", 0.5)
     service.put(JOB, "Completed", "Completed")
     begun = time.monotonic()
-    assert fired(trigger(DictionaryHook(service), job_name=job_name))["status"] == (
-        "terminal" if job_name else "timeout"
-    )
+    made = trigger(DictionaryHook(service), jobs=[watched(job_name)] if job_name else [])
+    assert fired(made)["status"] == ("terminal" if job_name else "timeout")
     assert time.monotonic() - begun >= 0.5
 
 
@@ -236,7 +246,7 @@ def test_expired_credentials_are_read_anew(service: DictionarySageMaker, monkeyp
         return made[-1]
 
     monkeypatch.setattr("airflow_spot.hooks.training.SageMakerSpotTrainingHook", make)
-    waiting = SageMakerSpotTrainingTrigger(job_name=JOB, poll_interval=0.001)
+    waiting = SageMakerSpotTrainingTrigger(jobs=[watched()], poll_interval=0.001)
     (event,) = asyncio.run(asyncio.wait_for(events(waiting), FOREVER))
     assert event.payload["status"] == "terminal"
     assert [hook.looks for hook in made] == [1, 1]
@@ -246,8 +256,8 @@ def test_what_was_told_before_is_not_told_again(
     service: DictionarySageMaker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     hook = ScriptedHook(service, None, lambda: service.put(JOB, "Completed"))
-    assert fired(trigger(hook, transitions_seen=2))["status"] == "terminal"
-    assert re.findall(rf" {JOB}: (\w+)", capfd.readouterr().out) == ["Training"]
+    assert fired(trigger(hook, watched(seen=2)))["status"] == "terminal"
+    assert re.findall(r" attempt 1: (\w+)", capfd.readouterr().out) == ["Training"]
 
 
 def test_triggers_of_one_connection_share_a_watcher(service: DictionarySageMaker) -> None:
@@ -255,7 +265,7 @@ def test_triggers_of_one_connection_share_a_watcher(service: DictionarySageMaker
     names = [f"train-afspot-{number:010d}-1-1" for number in range(50)]
     for name in names:
         service.put(name)
-    made = [trigger(DictionaryHook(service), job_name=name, poll_interval=1) for name in names]
+    made = [trigger(DictionaryHook(service), watched(name), poll_interval=1) for name in names]
     other = trigger(DictionaryHook(service), region_name="eu-west-1", poll_interval=1)
 
     async def scene() -> list[int]:
@@ -295,7 +305,7 @@ def test_every_transition_is_told_once_and_in_order_even_between_two_looks(
         lambda: (service.passes(JOB, "Uploading", "Completed"), service.put(JOB, "Completed", "Completed")),
     )
     assert fired(trigger(hook))["status"] == "terminal"
-    assert re.findall(rf" {JOB}: (\w+)", capfd.readouterr().out) == [
+    assert re.findall(r" attempt 1: (\w+)", capfd.readouterr().out) == [
         *("Starting", "Downloading", "Training"),
         *("Interrupted", "Starting", "Downloading", "Training"),
         *("Uploading", "Completed"),
@@ -335,7 +345,7 @@ def test_a_kill_leaves_a_job_that_a_later_try_waits_for(service: DictionarySageM
     assert service.jobs[JOB]["TrainingJobStatus"] == "Stopping"
 
 
-@pytest.mark.parametrize("more", [{"stop_on_kill": False}, {"job_name": None}])
+@pytest.mark.parametrize("more", [{"stop_on_kill": False}, {"jobs": []}])
 def test_a_kill_that_is_to_stop_nothing_asks_nothing(service: DictionarySageMaker, more: dict[str, Any]) -> None:
     kill(service, **more)
     assert service.calls == []
@@ -403,3 +413,62 @@ def test_a_slow_answer_does_not_hold_up_the_event_loop(service: DictionarySageMa
     assert not stood_still
     assert rounds == 100
     assert doing == "looking" or slow.jobs[JOB]["TrainingJobStatus"] == "Stopping"
+
+
+# ---- several jobs, and rows of other versions
+
+PROBE = "train-afspot-abcdefghij-1-p1"
+
+
+@pytest.mark.parametrize("first", [JOB, PROBE])
+def test_of_several_jobs_the_first_that_ends_fires(service: DictionarySageMaker, first: str) -> None:
+    service.put(PROBE)
+
+    async def scene() -> list[TriggerEvent]:
+        both, loop = asyncio.Event(), asyncio.get_running_loop()
+        hook = ScriptedHook(service, None, lambda: loop.call_soon_threadsafe(both.set))
+        waiting = asyncio.create_task(events(trigger(hook, watched(JOB), watched(PROBE))))
+        await both.wait()
+        service.put(first, "Completed", "Completed")
+        return await waiting
+
+    (event,) = asyncio.run(asyncio.wait_for(scene(), FOREVER))
+    assert event.payload == {"status": "terminal", "job_name": first, "run_state": RUN_STATE}
+
+
+def test_a_kill_stops_every_job(service: DictionarySageMaker) -> None:
+    service.put(PROBE)
+    asyncio.run(trigger(DictionaryHook(service), watched(JOB), watched(PROBE), try_number=2).on_kill())
+    assert [service.jobs[name]["TrainingJobStatus"] for name in (JOB, PROBE)] == ["Stopping"] * 2
+    assert {service.tags_of(name)["airflow-spot:stop"] for name in (JOB, PROBE)} == {"killed 2"}
+
+
+ROWS = sorted((Path(__file__).parent / "rows").glob("*.json"))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda path: path.stem)
+def test_a_row_of_a_released_version_still_resumes(service: DictionarySageMaker, row: Path) -> None:
+    """A deferred task outlives an upgrade: its row was written by the version before. These files never change."""
+    path, kwargs = json.loads(row.read_text())
+    module, _, name = path.rpartition(".")
+    made = getattr(import_module(module), name)(**kwargs)
+    hook = DictionaryHook(service)
+    service.put(kwargs["jobs"][0]["name"], "Completed", "Completed")
+    source = SageMakerSource()
+    source._hook = hook
+    made._service = lambda: source
+    payload = fired(made)
+    assert payload["status"] == "terminal"
+    state = RunState.from_json(payload["run_state"])
+    assert (state.generation, state.first_of_try, state.this_try) == (2, 3, TryMark(2, 5, 3, 1))
+    assert state.jobs == (kwargs["jobs"][0]["name"],)
+    assert [refusal.outcome for refusal in state.refusals] == [Outcome.QUOTA_EXCEEDED]
+
+
+def test_what_a_newer_version_adds_is_kept_and_ignored(service: DictionarySageMaker) -> None:
+    service.put(JOB, "Completed", "Completed")
+    newer = {"jobs": [{**watched(), "priority": 3}], "deadline": 5.0, "run_state": {**RUN_STATE, "probes": [1]}}
+    made = trigger(DictionaryHook(service), **newer)
+    _, kwargs = made.serialize()
+    assert {name: kwargs[name] for name in newer} == newer
+    assert fired(made) == {"status": "terminal", "job_name": JOB, "run_state": newer["run_state"]}

@@ -142,8 +142,8 @@ class Cloud:
         self._called("ListTrainingJobs")
         then = self._now() - self.lag
         known = [job for job in self._newest_first() if job.moments[0] <= then]
-        late = after is not None and self.hint == "late"
-        if after is not None and self.hint == "kept":
+        late = after is not None and self.modified_after == "late"
+        if after is not None and self.modified_after == "kept":
             known = [job for job in known if self._modified(job, then) > after]
         begin = int(token or 0)
         lines = [self._line(job, then) for job in known[begin : begin + 100]]
@@ -160,7 +160,7 @@ class Cloud:
         self.calls["renew"] += 1
         self._since_renewal = 0
 
-    def judge(self, error: Exception) -> ErrorKind:
+    def classify_error(self, error: Exception) -> ErrorKind:
         return error.trouble if isinstance(error, Refused) else ErrorKind.OTHER
 
     # ---- inside
@@ -177,10 +177,10 @@ class Cloud:
             raise Refused(ErrorKind.DENIED)
         if self.expires is not None and self._since_renewal > self.expires:
             raise Refused(ErrorKind.EXPIRED)
-        chance = self._random.random()
-        if chance < self.throttled:
+        jitter = self._random.random()
+        if jitter < self.throttled:
             raise Refused(ErrorKind.THROTTLED)
-        if chance < self.throttled + self.cut:
+        if jitter < self.throttled + self.cut:
             raise Refused(ErrorKind.TRANSIENT)
 
     def _modified(self, job: CloudJob, now: float) -> datetime:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from airflow_spot.watch.subscription import News, Subscription
+from airflow_spot.watch.subscription import JobUpdate, Subscription
 from airflow_spot.watch.watcher import Watcher
 from tests.watch.hours import Cloud
 
@@ -34,7 +34,7 @@ class Waiter:
     statuses: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     ended_at: float | None = None
-    last: News | None = None
+    last: JobUpdate | None = None
 
     async def wait(self, subscription: Subscription) -> None:
         with subscription:
@@ -51,7 +51,7 @@ class Waiter:
 
 def watcher(cloud: Cloud, seed: int = 0) -> Watcher:
     """A watcher of a cloud."""
-    return Watcher(cloud, "the cloud", log, call=cloud.call, chance=random.Random(seed).random)
+    return Watcher(cloud, "the cloud", log, call=cloud.call, jitter=random.Random(seed).random)
 
 
 async def wait_for(

@@ -19,10 +19,10 @@ def test_pauses_grow_to_a_limit_and_begin_anew_after_an_answer() -> None:
 
 @pytest.mark.parametrize(("share", "slow"), [(0.1, False), (0.6, True)])
 def test_it_adapts_to_the_share_of_calls_that_are_throttled(share: float, slow: bool) -> None:
-    pace, chance, factors = Pace(), random.Random(1), []
+    pace, jitter, factors = Pace(), random.Random(1), []
     for _ in range(2_000):
-        if chance.random() < share:
-            pace.throttled(chance.random())
+        if jitter.random() < share:
+            pace.throttled(jitter.random())
         else:
             pace.answered()
         factors.append(pace.factor)

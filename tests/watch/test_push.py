@@ -76,7 +76,7 @@ class Post:
     def renew(self) -> None:
         self.renewed += 1
 
-    def judge(self, error: Exception) -> ErrorKind:
+    def classify_error(self, error: Exception) -> ErrorKind:
         return error.trouble if isinstance(error, Refused) else ErrorKind.OTHER
 
     def _now(self) -> float:
@@ -90,17 +90,17 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def sweep(jobs: int, *, seed: int = 1) -> tuple[Cloud, dict[str, float]]:
     """Jobs that train, and end in the next half hour."""
-    cloud, chance, ends = Cloud(), random.Random(seed), {}
+    cloud, jitter, ends = Cloud(), random.Random(seed), {}
     for number in range(jobs):
         life = [(-600.0 + step * 60, status) for step, status in enumerate(LIFE)]
-        ends[name(number)] = end = 300 + chance.random() * 1500
+        ends[name(number)] = end = 300 + jitter.random() * 1500
         cloud.put(name(number), *life, (end, "Completed"))
     return cloud, ends
 
 
 def wait(cloud: Cloud, post: Post, names: Sequence[str], seconds: float = HOUR) -> dict[str, Waiter]:
     async def scene() -> dict[str, Waiter]:
-        by = Watcher(cloud, "the cloud", log, event_queue=post, call=post.call, chance=random.Random(0).random)
+        by = Watcher(cloud, "the cloud", log, event_queue=post, call=post.call, jitter=random.Random(0).random)
         return await wait_for(cloud, names, seconds=seconds, interval=INTERVAL, by=by)
 
     return run(scene())
@@ -126,8 +126,8 @@ def test_changes_are_told_at_once_and_lists_are_rare() -> None:
 def test_events_twice_late_and_out_of_order_do_no_harm() -> None:
     cloud, ends = sweep(50)
     post = Post(cloud, copies=3)
-    chance = random.Random(2)
-    post.inbox = {handle: (at + chance.random() * 90, body) for handle, (at, body) in post.inbox.items()}
+    jitter = random.Random(2)
+    post.inbox = {handle: (at + jitter.random() * 90, body) for handle, (at, body) in post.inbox.items()}
     waiters = wait(cloud, post, list(ends))
     assert max(late(waiters, ends)) < 95
     assert cloud.calls["DescribeTrainingJob"] <= 6 * 50
@@ -148,7 +148,7 @@ def test_what_is_not_ours_is_not_kept_and_not_taken_from_others(caplog: pytest.L
     post.send(12, event(name(77), EPOCH + timedelta(seconds=12)))
 
     async def scene() -> list[int]:
-        by = Watcher(cloud, "the cloud", log, event_queue=post, call=post.call, chance=random.Random(0).random)
+        by = Watcher(cloud, "the cloud", log, event_queue=post, call=post.call, jitter=random.Random(0).random)
         waiting = asyncio.ensure_future(wait_for(cloud, list(ends), seconds=HOUR, interval=INTERVAL, by=by))
         left = []
         for moment in (20, 60, 200):

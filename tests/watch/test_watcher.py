@@ -62,10 +62,10 @@ async def hour_by_hour(cloud: Cloud, names: list[str], hours: int) -> list[tuple
 
 def test_the_calls_grow_with_the_changes() -> None:
     """A thousand jobs, each of which is interrupted once in the hour: the calls are those that a change costs."""
-    cloud, chance = Cloud(), random.Random(1)
+    cloud, jitter = Cloud(), random.Random(1)
     names = training(cloud, 1_000)
     for job in cloud.jobs.values():
-        lost = 900 + chance.random() * 2_000
+        lost = 900 + jitter.random() * 2_000
         for after, status in ((0, "Interrupted"), (20, "Starting"), (80, "Downloading"), (120, "Training")):
             job.moments.append(lost + after)
             job.statuses.append(status)
@@ -76,7 +76,7 @@ def test_the_calls_grow_with_the_changes() -> None:
         assert waiter.statuses == [*LIFE, "Interrupted", *LIFE]
 
 
-@pytest.mark.parametrize("broken", [{"hint": "ignored"}, {"hint": "late"}, {"frozen": True}])
+@pytest.mark.parametrize("broken", [{"modified_after": "ignored"}, {"modified_after": "late"}, {"frozen": True}])
 @pytest.mark.parametrize("jobs", [250, 2_000])
 def test_a_hint_that_is_not_kept(jobs: int, broken: dict[str, object]) -> None:
     """Whole lists then: a page for each hundred jobs, and one list a second at most."""
@@ -97,7 +97,7 @@ def test_a_hint_that_is_not_kept(jobs: int, broken: dict[str, object]) -> None:
 
 
 def test_lists_are_a_second_apart() -> None:
-    cloud = Cloud(hint="ignored")
+    cloud = Cloud(modified_after="ignored")
     moments: list[float] = []
     cloud.before = lambda operation: moments.append(cloud._now()) if operation == "ListTrainingJobs" else None
     run(wait_for(cloud, training(cloud, 3_000), seconds=300, interval=INTERVAL))
@@ -115,10 +115,10 @@ def test_calls_do_not_burst_when_thousands_begin() -> None:
 
 @pytest.mark.parametrize("jobs", [1, 3, 100, 1_000, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_an_end_is_told_within_a_sweep_and_a_second(jobs: int) -> None:
-    cloud, chance = Cloud(), random.Random(2)
+    cloud, jitter = Cloud(), random.Random(2)
     names = training(cloud, jobs)
     for job in cloud.jobs.values():
-        job.moments.append(30 + chance.random() * HOUR / 2)
+        job.moments.append(30 + jitter.random() * HOUR / 2)
         job.statuses.append("Completed")
     waiters = run(wait_for(cloud, names, interval=INTERVAL))
     late = [waiters[job.name].ended_at - job.moments[-1] for job in cloud.jobs.values()]  # type: ignore[operator]
@@ -135,7 +135,7 @@ def test_many_that_end_at_once_are_told_at_once() -> None:
         job.moments.append(400.0)
         job.statuses.append("Failed")
     waiters = run(wait_for(cloud, names, interval=INTERVAL))
-    # Ten pages at one a second, since a hint that has so much to show is paged through.
+    # Ten pages at one a second, since a modified_after that has so much to show is paged through.
     assert max(waiter.ended_at or 0 for waiter in waiters.values()) <= 400 + INTERVAL + 10 * 1.1 + 1
 
 
@@ -173,9 +173,9 @@ def test_who_has_seen_a_part_is_told_the_rest() -> None:
 @pytest.mark.parametrize("lag", [5.0, 60.0])
 def test_a_list_that_lags(lag: float) -> None:
     """New jobs that no list shows yet are not gone, an old state asks for no describe, and ends come so much later."""
-    cloud, chance = Cloud(lag=lag), random.Random(3)
+    cloud, jitter = Cloud(lag=lag), random.Random(3)
     for number in range(300):
-        begun, ends = number * 0.1 - 5, 400 + chance.random() * 1000
+        begun, ends = number * 0.1 - 5, 400 + jitter.random() * 1000
         cloud.put(name(number), (begun, "Starting"), (begun + 40, "Downloading"), (begun + 70, "Training"))
         cloud.jobs[name(number)].moments.append(ends)
         cloud.jobs[name(number)].statuses.append("Completed")
@@ -233,10 +233,10 @@ def test_old_jobs_below_many_newer_ones() -> None:
 
 
 def test_throttled_and_cut_calls() -> None:
-    cloud, chance = Cloud(throttled=0.1, cut=0.02), random.Random(4)
+    cloud, jitter = Cloud(throttled=0.1, cut=0.02), random.Random(4)
     names = training(cloud, 400)
     for job in cloud.jobs.values():
-        job.moments.append(200 + chance.random() * 1800)
+        job.moments.append(200 + jitter.random() * 1800)
         job.statuses.append("Completed")
     waiters = run(wait_for(cloud, names, interval=INTERVAL))
     late = sorted(waiters[job.name].ended_at - job.moments[-1] for job in cloud.jobs.values())  # type: ignore[operator]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from airflow_spot.watch.turnstile import QuotaQueue
+from airflow_spot.watch.quota_queue import QuotaQueue
 
 
 def test_in_the_order_in_which_they_came_and_one_for_each_share() -> None:

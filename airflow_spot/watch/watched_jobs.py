@@ -49,7 +49,7 @@ class Job:
         self.first = False
 
 
-class Book:
+class WatchedJobs:
     """The watched jobs. Times are the event loop's, in seconds."""
 
     def __init__(self) -> None:

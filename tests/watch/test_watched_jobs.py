@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_spot.watch.book import Book
 from airflow_spot.watch.subscription import Subscription
+from airflow_spot.watch.watched_jobs import WatchedJobs
 
 
 def subscription(number: int) -> Subscription:
@@ -12,7 +12,7 @@ def subscription(number: int) -> Subscription:
 
 
 def test_of_jobs_in_a_hurry_the_first_come_before_those_that_were_there_before() -> None:
-    book = Book()
+    book = WatchedJobs()
     jobs = [book.add(subscription(number), 0.0) for number in range(4)]
     book.take_urgent(9)
     for job in jobs:

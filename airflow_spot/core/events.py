@@ -1,0 +1,244 @@
+"""What happens to a run, as values. The log, the demo and whoever else observes a run hear these, and parse no text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, TypeAlias
+
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.history import Refusal
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.totals import RunTotals
+
+
+@dataclass(frozen=True)
+class GenerationBegan:
+    """
+    A generation has no job yet.
+
+    :param keeps_folder: it is not the run's first, and still writes to a folder that may hold checkpoints.
+    """
+
+    name: ClassVar[str] = "generation_began"
+    run_key: str
+    generation: int
+    checkpoint_s3_uri: str
+    keeps_folder: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {"generation": self.generation, "checkpoint_s3_uri": self.checkpoint_s3_uri}
+
+
+@dataclass(frozen=True)
+class AttemptFound:
+    """A try begins, and its run has had this attempt."""
+
+    name: ClassVar[str] = "attempt_found"
+    attempt: Attempt
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return _facts(self.attempt)
+
+
+@dataclass(frozen=True)
+class AttemptDecided:
+    """An attempt is about to be created, and why."""
+
+    name: ClassVar[str] = "attempt_decided"
+    number: int
+    rung: str
+    job_name: str
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {"attempt": self.number, "rung": self.rung, "job": self.job_name, "why": self.why}
+
+
+@dataclass(frozen=True)
+class AttemptCreated:
+    """CreateTrainingJob made an attempt's job."""
+
+    name: ClassVar[str] = "attempt_created"
+    attempt: Attempt
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return _facts(self.attempt)
+
+
+@dataclass(frozen=True)
+class AttemptAttached:
+    """The try waits for a job that exists already."""
+
+    name: ClassVar[str] = "attempt_attached"
+    attempt: Attempt
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return _facts(self.attempt)
+
+
+@dataclass(frozen=True)
+class CreateRefused:
+    """CreateTrainingJob was refused for want of quota or capacity; there is no job."""
+
+    name: ClassVar[str] = "create_refused"
+    refusal: Refusal
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        one = self.refusal
+        return {"attempt": one.number, "rung": one.rung, "outcome": one.outcome.value, "message": one.message}
+
+
+@dataclass(frozen=True)
+class Transitioned:
+    """
+    A job went on to another secondary status.
+
+    :param label: how people know the job: "attempt 2", or its name.
+    :param at: when; None where SageMaker does not say.
+    :param message: SageMaker's.
+    """
+
+    name: ClassVar[str] = "transition"
+    job_name: str
+    label: str
+    status: str
+    at: datetime | None = None
+    message: str = ""
+
+    @classmethod
+    def of(cls, job_name: str, label: str, transition: Mapping[str, Any]) -> Transitioned:
+        """Make it of one entry of ``SecondaryStatusTransitions``."""
+        at = transition.get("StartTime")
+        return cls(
+            job_name,
+            label,
+            str(transition.get("Status")),
+            at if isinstance(at, datetime) else None,
+            str(transition.get("StatusMessage") or "").strip(),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {"job": self.job_name, "status": self.status, "since": _iso(self.at), "message": self.message}
+
+
+@dataclass(frozen=True)
+class Paused:
+    """Nothing is live, and nothing is created before a moment."""
+
+    name: ClassVar[str] = "paused"
+    until: datetime
+    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {"until": _iso(self.until), "why": self.why}
+
+
+@dataclass(frozen=True)
+class JobStopped:
+    """
+    We stopped a job, or left it alone.
+
+    :param skip_reason: why it was left alone; None where it was stopped.
+    """
+
+    name: ClassVar[str] = "job_stopped"
+    job_name: str
+    reason: StopReason
+    why: str
+    skip_reason: str | None = None
+    checkpoint_s3_uri: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {
+            "job": self.job_name,
+            "reason": self.reason.value,
+            "why": self.why,
+            "skip_reason": self.skip_reason,
+            "checkpoint_s3_uri": self.checkpoint_s3_uri,
+        }
+
+
+@dataclass(frozen=True)
+class RunSucceeded:
+    """
+    An attempt completed.
+
+    :param attempts: all of its generation.
+    """
+
+    name: ClassVar[str] = "run_succeeded"
+    attempts: tuple[Attempt, ...]
+    totals: RunTotals
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {"attempts": len(self.attempts), **self.totals.to_json()}
+
+
+@dataclass(frozen=True)
+class RunFailed:
+    """
+    The run cannot go on in this try.
+
+    :param outcome: the one that decided; None where the time was up.
+    """
+
+    name: ClassVar[str] = "run_failed"
+    outcome: Outcome | None
+    why: str
+    totals: RunTotals
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {"outcome": self.outcome.value if self.outcome else "timeout", "why": self.why, **self.totals.to_json()}
+
+
+Event: TypeAlias = (
+    GenerationBegan
+    | AttemptFound
+    | AttemptDecided
+    | AttemptCreated
+    | AttemptAttached
+    | CreateRefused
+    | Transitioned
+    | Paused
+    | JobStopped
+    | RunSucceeded
+    | RunFailed
+)
+
+#: Hears each event when it happens. What it raises ends the try, so an observer that may fail catches for itself.
+Observer: TypeAlias = Callable[[Event], None]
+
+
+def as_line(event: Event, run_key: str, now: datetime) -> dict[str, Any]:
+    """Return an event as one JSON object, for a file of lines."""
+    return {"at": _iso(now), "event": event.name, "run": run_key, **event.to_json()}
+
+
+def _facts(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.number,
+        "job": attempt.job_name,
+        "rung": attempt.rung,
+        "status": attempt.status,
+        "outcome": attempt.outcome.value if attempt.outcome else None,
+        "why": attempt.why,
+        "checkpoint_s3_uri": attempt.checkpoint_s3_uri,
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

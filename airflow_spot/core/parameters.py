@@ -1,0 +1,189 @@
+"""The operator's parameters, read once: literals when the operator is built, templates when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from airflow_spot.core import spot_rules
+from airflow_spot.core.durations import interval, seconds
+from airflow_spot.core.ladder import has_templates, read_ladder
+from airflow_spot.core.locations import check_queue_url, check_s3_uri
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups
+from airflow_spot.core.request_schema import Shape, coerce
+from airflow_spot.core.templates import is_template
+
+_RUN_FIELDS = ("dag_id", "run_id", "task_id", "map_index")
+
+
+def _as_is(name: str, value: Any) -> Any:
+    return value
+
+
+def _truth(name: str, value: Any) -> bool:
+    return bool(coerce(value, Shape("boolean"), name))
+
+
+def _whole(least: int) -> Callable[[str, Any], int]:
+    return lambda name, value: int(coerce(value, Shape("integer", min=least), name))
+
+
+def _codes(name: str, value: Any) -> tuple[int, ...]:
+    given = list(value) if isinstance(value, (tuple, set, frozenset)) else value
+    return tuple(coerce(given, Shape("list", item=lambda: Shape("integer")), name))
+
+
+def _choice(*choices: str) -> Callable[[str, Any], str]:
+    def read(name: str, value: Any) -> str:
+        if value not in choices:
+            *most, last = (f'"{choice}"' for choice in choices)
+            raise InvalidParameterError(name, value, f"must be {', '.join(most)} or {last}")
+        return str(value)
+
+    return read
+
+
+def _config(name: str, value: Any) -> Mapping[str, Any]:
+    check_config(value)
+    return value  # type: ignore[no-any-return]
+
+
+def _resume_from(name: str, value: Any) -> Any:
+    if value == "":
+        return None
+    if isinstance(value, str):
+        return check_s3_uri(name, value) if "/" in value else value
+    if not isinstance(value, Mapping) or not {"dag_id", "run_id", "task_id"} <= set(value) <= set(_RUN_FIELDS):
+        fix = f"give an S3 URI, a training job's name, or a mapping of {', '.join(_RUN_FIELDS)}"
+        raise InvalidParameterError(name, value, fix)
+    return dict(value)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """
+    How one parameter is read.
+
+    :param read: takes its name and its value, and returns the value as its type.
+    :param templated: whether Jinja renders it.
+    """
+
+    read: Callable[[str, Any], Any] = _as_is
+    templated: bool = True
+
+
+#: Every parameter of the operator that is its own, in the order of its signature.
+PARAMETERS: Mapping[str, Parameter] = {
+    "config": Parameter(_config),
+    "use_spot_instances": Parameter(_truth),
+    "max_run": Parameter(seconds),
+    "max_wait": Parameter(seconds),
+    "checkpoint_s3_uri": Parameter(),
+    "checkpoint_local_path": Parameter(),
+    "checkpoint_scope": Parameter(_choice("run", "exact")),
+    "resume": Parameter(_truth),
+    "on_config_change": Parameter(_choice("resume", "restart", "fail")),
+    "resume_from": Parameter(_resume_from),
+    "checkpoint_retention": Parameter(seconds),
+    "ladder": Parameter(),
+    "max_total_wait": Parameter(seconds),
+    "max_attempts": Parameter(_whole(1), templated=False),
+    "max_total_run": Parameter(seconds),
+    "script_error_retries": Parameter(_whole(0), templated=False),
+    "retry_exit_codes": Parameter(_codes, templated=False),
+    "entry_point": Parameter(),
+    "source_dir": Parameter(),
+    "code_location": Parameter(check_s3_uri),
+    "wait_for_completion": Parameter(templated=False),
+    "print_log": Parameter(templated=False),
+    "check_interval": Parameter(interval, templated=False),
+    "events_queue_url": Parameter(check_queue_url),
+    "max_ingestion_time": Parameter(seconds, templated=False),
+    "action_if_job_exists": Parameter(_choice("timestamp", "fail"), templated=False),
+    "stop_on_kill": Parameter(templated=False),
+    "deferrable": Parameter(templated=False),
+}
+
+TEMPLATED = tuple(name for name, parameter in PARAMETERS.items() if parameter.templated)
+
+
+@dataclass(frozen=True)
+class TrainingParameters:
+    """
+    What a training task was given, each value as its type; see the operator for what each means. Durations in seconds.
+
+    When the operator is built, a value that is a template is still one.
+    """
+
+    config: Mapping[str, Any]
+    use_spot_instances: bool
+    max_run: int | None
+    max_wait: int | None
+    checkpoint_s3_uri: str | None
+    checkpoint_local_path: str | None
+    checkpoint_scope: str
+    resume: bool
+    on_config_change: str | None
+    resume_from: str | Mapping[str, Any] | None
+    checkpoint_retention: int | None
+    ladder: Any
+    max_total_wait: int | None
+    max_attempts: int | None
+    max_total_run: int | None
+    script_error_retries: int
+    retry_exit_codes: tuple[int, ...]
+    entry_point: str | None
+    source_dir: str | None
+    code_location: str | None
+    wait_for_completion: bool
+    print_log: bool
+    check_interval: float | None
+    events_queue_url: str | None
+    max_ingestion_time: int | None
+    action_if_job_exists: str
+    stop_on_kill: bool | None
+    deferrable: bool
+
+    @property
+    def spot_settings(self) -> SpotSettings:
+        """Return what is laid over the request."""
+        return SpotSettings(**{each.name: getattr(self, each.name) for each in fields(SpotSettings)})
+
+
+def read_parameters(given: Any, *, rendered: bool = True) -> TrainingParameters:
+    """
+    Read the parameters of an operator.
+
+    :param given: has them as attributes, such as the operator.
+    :param rendered: False leaves templates as they are, and reads the rest.
+    :raises InvalidParameterError: naming the parameter, its value and the fix.
+    """
+    return TrainingParameters(
+        **{name: _read(name, getattr(given, name), parameter, rendered) for name, parameter in PARAMETERS.items()}
+    )
+
+
+def check_parameters(given: Any, task_id: str) -> None:
+    """
+    Check what an operator was given when it is built, as far as it is no template.
+
+    :raises InvalidParameterError: naming the parameter, its value and the fix.
+    """
+    read = read_parameters(given, rendered=False)
+    if read.ladder is not None and not has_templates(read.ladder):
+        read_ladder(read.ladder, spot=read.use_spot_instances if isinstance(read.use_spot_instances, bool) else None)
+    if read.source_dir is not None and read.entry_point is None:
+        raise InvalidParameterError("source_dir", read.source_dir, "name the script in it as entry_point")
+    if is_template(read.config):
+        return
+    check_groups(read.ladder, read.config)
+    if all(not is_template(part) for part in read.config.values()):
+        spot_rules.check(apply_settings(read.config, read.spot_settings, task_id))
+
+
+def _read(name: str, value: Any, parameter: Parameter, rendered: bool) -> Any:
+    if value is None or (not rendered and parameter.templated and is_template(value)):
+        return value
+    return parameter.read(name, value)

@@ -1,0 +1,90 @@
+"""Money: on-demand prices of training instances from a table of the user's, and what seconds cost by them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from airflow_spot.core.parameter_errors import InvalidParameterError
+
+_HOUR = Decimal(3600)
+_CENT_FRACTION = Decimal("0.0001")
+
+
+@dataclass(frozen=True)
+class Money:
+    """
+    An amount of money.
+
+    :param currency: as ISO 4217 has it, such as ``USD``.
+    """
+
+    amount: Decimal
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.amount:.2f} {self.currency}"
+
+    def __add__(self, other: Money) -> Money:
+        return Money(self.amount + other.amount, self.currency)
+
+    def __sub__(self, other: Money) -> Money:
+        return Money(self.amount - other.amount, self.currency)
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as JSON: a decimal as text, since a float would round it."""
+        return {"amount": str(self.amount.quantize(_CENT_FRACTION)), "currency": self.currency}
+
+
+@dataclass(frozen=True)
+class Prices:
+    """
+    What an hour of an instance costs on-demand.
+
+    :param hourly: by instance type, with its ``ml.``.
+    """
+
+    currency: str = "USD"
+    hourly: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def cost(self, instance_type: str, instance_count: int, seconds: float) -> Money | None:
+        """Return what so many seconds of instances cost on-demand; None where the price is not known."""
+        hourly = self.hourly.get(instance_type)
+        if hourly is None:
+            return None
+        return Money(hourly * instance_count * Decimal(str(seconds)) / _HOUR, self.currency)
+
+
+def read_prices(text: str, name: str) -> Prices:
+    """
+    Read a price table: ``{"currency": "USD", "hourly": {"ml.g5.xlarge": "1.408"}}``.
+
+    :param text: JSON.
+    :param name: where it comes from, for errors.
+    :raises InvalidParameterError: naming the entry that is wrong.
+    """
+    try:
+        table = json.loads(text, parse_float=Decimal)
+    except ValueError as error:
+        raise InvalidParameterError(name, "no JSON", f"must be a JSON object ({error})") from None
+    if not isinstance(table, dict) or not isinstance(table.get("hourly"), dict):
+        raise InvalidParameterError(name, type(table).__name__, 'must be {"currency": ..., "hourly": {type: price}}')
+    currency = table.get("currency", "USD")
+    if not isinstance(currency, str) or len(currency) != 3 or not currency.isupper():
+        raise InvalidParameterError(f"{name}: currency", currency, "must be three capitals, as USD")
+    return Prices(currency, {str(kind): _price(f"{name}: {kind}", value) for kind, value in table["hourly"].items()})
+
+
+def _price(name: str, value: Any) -> Decimal:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        price = Decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        raise InvalidParameterError(name, value, "must be a price an hour, as 1.408") from None
+    if not price.is_finite() or price < 0:
+        raise InvalidParameterError(name, value, "must be a price an hour, as 1.408")
+    return price

@@ -1,0 +1,108 @@
+"""What a run carries through a deferral, and what the trigger is to wait for. Both are rows in Airflow's database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow_spot.core.history import Refusal
+from airflow_spot.core.try_marks import TryMark
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunState:
+    """
+    What a run carries through a deferral: what SageMaker does not know.
+
+    It is stored in Airflow's database. Keys are only ever added; a version that does not know one ignores it, and
+    what is missing has its default, so that mixed versions and rollbacks work.
+
+    :param generation: the run's.
+    :param namespace: that it began with; the configuration may say another by now.
+    :param first_of_try: the number of the try's first attempt.
+    :param this_try: the try that wrote it. A retry that is handed another try's state begins anew: Airflow 3.0 does so.
+    :param jobs: the names of the live jobs that were waited for; the attempt first.
+    :param give_up_at: seconds since 1970; None for never.
+    :param version: of the layout.
+    """
+
+    generation: int
+    first_of_try: int
+    this_try: TryMark | None = None
+    namespace: str = ""
+    jobs: tuple[str, ...] = ()
+    give_up_at: float | None = None
+    refusals: tuple[Refusal, ...] = ()
+    restart_requested: bool = False
+    version: int = STATE_VERSION
+
+    @property
+    def deadline(self) -> datetime | None:
+        """Return when the task stops waiting; None for never."""
+        return None if self.give_up_at is None else datetime.fromtimestamp(self.give_up_at, timezone.utc)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the trigger carries it."""
+        return {
+            "version": self.version,
+            "try": str(self.this_try) if self.this_try else None,
+            "namespace": self.namespace,
+            "generation": self.generation,
+            "first_of_try": self.first_of_try,
+            "jobs": list(self.jobs),
+            "give_up_at": self.give_up_at,
+            "refusals": [refusal.to_json() for refusal in self.refusals],
+            "restart_requested": self.restart_requested,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunState:
+        """
+        Read what :meth:`to_json` wrote, of this version or another.
+
+        :raises ValueError: it is no state of a run.
+        """
+        if "generation" not in value:
+            raise ValueError(f"no state of a run: it has {sorted(value) or 'nothing'}")
+        return cls(
+            generation=int(value["generation"]),
+            first_of_try=int(value.get("first_of_try", 1)),
+            this_try=TryMark.parse(value.get("try")),
+            namespace=str(value.get("namespace") or ""),
+            jobs=tuple(str(name) for name in value.get("jobs") or ()),
+            give_up_at=value.get("give_up_at"),
+            refusals=tuple(Refusal.from_json(each) for each in value.get("refusals") or ()),
+            restart_requested=bool(value.get("restart_requested")),
+            version=int(value.get("version", STATE_VERSION)),
+        )
+
+
+@dataclass(frozen=True)
+class WatchedJob:
+    """
+    A job that the trigger waits for.
+
+    :param transitions_seen: how many of its transitions were logged before.
+    :param capacity_timeout: seconds that it may wait for capacity in one go; None for any.
+    """
+
+    name: str
+    transitions_seen: int = 0
+    capacity_timeout: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the trigger's ``jobs`` have it."""
+        return {
+            "name": self.name,
+            "transitions_seen": self.transitions_seen,
+            "capacity_timeout": self.capacity_timeout,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> WatchedJob:
+        """Read what :meth:`to_json` wrote, of this version or another."""
+        return cls(str(value["name"]), int(value.get("transitions_seen") or 0), value.get("capacity_timeout"))

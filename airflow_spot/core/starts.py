@@ -1,0 +1,69 @@
+"""The starts of a job: when it asked for instances, had them, trained and lost them. From its transitions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from airflow_spot.core.outcomes import WAITING_STATUSES, WORKING_STATUSES
+
+
+@dataclass(frozen=True)
+class Start:
+    """
+    One start inside a job. An interruption ends it, and the next one begins with it.
+
+    :param asked: since when it has waited for instances; None where SageMaker does not say.
+    :param granted: when it had its instances; None where it never did, or not yet.
+    :param training: when its script began.
+    :param lost: when SageMaker took the instances back; None where the start ended in another way, or has not ended.
+    :param ended: when it no longer had its instances; None where it has them, or never had.
+    """
+
+    asked: datetime | None
+    granted: datetime | None = None
+    training: datetime | None = None
+    lost: datetime | None = None
+    ended: datetime | None = None
+
+    def waited(self, until: datetime | None) -> float:
+        """Return the seconds that it waited for instances; one that still waits, until ``until``."""
+        return _between(self.asked, self.granted or until)
+
+    def launched(self, until: datetime | None) -> float:
+        """Return the seconds from having instances to the script's begin: images, data and checkpoints come down."""
+        return _between(self.granted, self.training or self.ended or until)
+
+
+def read_starts(description: Mapping[str, Any]) -> tuple[Start, ...]:
+    """
+    Read the starts of a job, oldest first.
+
+    :param description: what DescribeTrainingJob returned. A job that has no transitions yet has asked for its
+        instances when it was created.
+    """
+    starts = [Start(description.get("CreationTime"))]
+    for transition in description.get("SecondaryStatusTransitions") or ():
+        status, begun, ended = transition.get("Status"), transition.get("StartTime"), transition.get("EndTime")
+        newest = starts[-1]
+        if status == "Interrupted":
+            starts[-1] = replace(newest, lost=begun, ended=newest.ended or begun)
+            starts.append(Start(begun))
+        elif status in WORKING_STATUSES:
+            starts[-1] = replace(
+                newest,
+                granted=newest.granted or begun,
+                training=newest.training or (begun if status == "Training" else None),
+                ended=ended,
+            )
+        elif status in WAITING_STATUSES and newest.granted is not None:
+            # A restart without an Interrupted, as the RetryStrategy's: the instances are new.
+            starts[-1] = replace(newest, ended=newest.ended or begun)
+            starts.append(Start(begun))
+    return tuple(starts)
+
+
+def _between(begin: datetime | None, end: datetime | None) -> float:
+    return 0.0 if begin is None or end is None else max(0.0, (end - begin).total_seconds())

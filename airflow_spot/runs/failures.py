@@ -1,0 +1,37 @@
+"""The error that a run which cannot go on ends with: what happened, what SageMaker says, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_spot.core.decide import Fail
+from airflow_spot.core.history import History
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.errors import error_for
+
+if TYPE_CHECKING:
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+#: Lines of a job's log that are shown when its script failed.
+FAILURE_LINES = 20
+
+
+def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, action: Fail) -> Exception:
+    """Return the typed error of a failure; of a script's error, with the last lines of its log."""
+    attempt = action.attempt
+    refused = [refusal.message for refusal in history.refusals[-1:] if refusal.outcome is action.kind]
+    if attempt is None or refused:
+        return error_for(action.kind)(_joined([f"Run {run_key} failed: {action.why}", *refused]))
+    parts = [f"Training job {attempt.job_name} ({attempt.label}): {action.why}"]
+    if attempt.failure_reason:
+        parts.append(f"SageMaker says: {attempt.failure_reason}")
+    if action.kind is Outcome.SCRIPT_ERROR:
+        tail = hook.job_log(attempt.job_name).tail(FAILURE_LINES)
+        if tail:
+            parts.append("The last lines of its log:\n  " + "\n  ".join(tail))
+    parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
+    return error_for(action.kind)(_joined(parts))
+
+
+def _joined(parts: list[str]) -> str:
+    return ". ".join(part.rstrip(".") for part in parts)

@@ -1,0 +1,78 @@
+"""Which deployment this is, where neither its configuration nor its address says: see decision 0007."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from airflow_spot import config as settings
+from airflow_spot.core.locations import is_loopback
+from airflow_spot.errors import RequestError
+
+VARIABLE = "airflow_spot_namespace"
+#: Runs on Local SageMaker, whose jobs no other deployment sees.
+LOCAL = "local"
+#: A value is taken once it has stood for so long: of several tasks that write at once, the last one wins.
+SETTLING_SECONDS = 2.0
+_ROUNDS = 15
+
+_settled: dict[str, str] = {}
+
+
+def namespace_for(
+    endpoint_url: Callable[[], str],
+    *,
+    read: Callable[[str], str | None] | None = None,
+    create: Callable[[str, str, str], None] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """
+    Return what keeps this deployment's runs apart from another's in the same AWS account.
+
+    ``[airflow_spot] namespace``; else MWAA's name; else the base URL, where its host says something; else, on Local
+    SageMaker, a constant; else the Variable ``airflow_spot_namespace``, which is made once and never overwritten.
+
+    :param endpoint_url: returns where SageMaker is; called only where the configuration says nothing.
+    :param read: and ``create``: Airflow's Variables.
+    :raises RequestError: there is no such Variable and none can be made.
+    """
+    known = settings.deployment_namespace()
+    if known is not None:
+        return known
+    if is_loopback(urlsplit(endpoint_url()).hostname or ""):
+        return LOCAL
+    if VARIABLE not in _settled:
+        if read is None or create is None:
+            from airflow_spot.compat import variables
+
+            read, create = read or variables.read_variable, create or variables.create_variable
+        _settled[VARIABLE] = _agreed(read, create, sleep)
+    return _settled[VARIABLE]
+
+
+def _agreed(
+    read: Callable[[str], str | None], create: Callable[[str, str, str], None], sleep: Callable[[float], None]
+) -> str:
+    try:
+        value = read(VARIABLE)
+        if value:
+            return value
+        create(VARIABLE, secrets.token_hex(8), "Names this deployment in the names of its SageMaker jobs. Keep it.")
+        for _ in range(_ROUNDS):
+            # Ten first tasks may have written at once: all of them take what stays.
+            before = read(VARIABLE)
+            sleep(SETTLING_SECONDS)
+            if before and read(VARIABLE) == before:
+                return before
+    except Exception as error:
+        raise RequestError(
+            f"This deployment has no name, and the Variable {VARIABLE} could not be made ({error}). Nothing was sent "
+            "to SageMaker. Set [airflow_spot] namespace (AIRFLOW__AIRFLOW_SPOT__NAMESPACE) to a name that no other "
+            "Airflow in this AWS account has"
+        ) from None
+    raise RequestError(
+        f"This deployment has no name, and the Variable {VARIABLE} keeps changing. Nothing was sent to SageMaker. Set "
+        "[airflow_spot] namespace (AIRFLOW__AIRFLOW_SPOT__NAMESPACE)"
+    )

@@ -1,0 +1,87 @@
+"""The wait for one job in the triggerer: until there is something to decide about it."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+from typing import Any
+
+from airflow_spot.core.events import Observer, Transitioned
+from airflow_spot.core.log_messages import label_of
+from airflow_spot.core.run_state import WatchedJob
+from airflow_spot.watch.observe import waits_longer_than
+from airflow_spot.watch.subscription import JobUpdate, Subscription
+
+
+class JobWait:
+    """
+    Waits for one job, and for its limits of time.
+
+    :param until: the moment at which it ends in any case, in seconds since 1970; None for none.
+    :param observe: hears of the job's transitions.
+    :param log: the trigger's.
+    """
+
+    def __init__(self, job: WatchedJob, until: float | None, observe: Observer, log: Any) -> None:
+        self._job = job
+        self._until = until
+        self._observe = observe
+        self._log = log
+        # Since when the job waits for capacity, or may: until the first look, since this wait began.
+        self._waits = now()
+        self._asked = False
+
+    async def event(self, subscription: Subscription) -> dict[str, Any]:
+        """Wait until there is something to decide; what, for the trigger's event."""
+        while True:
+            found = await self._next(subscription)
+            if found is not None:
+                return {"job_name": self._job.name, **found}
+
+    async def _next(self, subscription: Subscription) -> dict[str, Any] | None:
+        """Wait for an update, or for the end of a limit; None if there is nothing to decide."""
+        left = self._left()
+        update = None if left == 0 else await subscription.next(left)
+        if update is not None:
+            return self._read(update)
+        if self._until is not None and now() >= self._until:
+            return {"status": "timeout"}
+        if not self._asked and self._capacity_time_left() == 0:
+            # What is known of the job may be as old as the last sweep, or nothing yet.
+            self._asked = True
+            subscription.ask()
+        return None
+
+    def _read(self, update: JobUpdate) -> dict[str, Any] | None:
+        """Tell what is new; None if there is nothing to decide."""
+        if update.refused is not None:
+            return {"status": "access_denied", "message": update.refused}
+        if update.trouble is not None:
+            self._log.warning("Describe of %s failed, will retry: %s", self._job.name, update.trouble)
+            return None
+        self._asked = False
+        for transition in update.new:
+            self._observe(Transitioned.of(self._job.name, label_of(self._job.name), transition))
+        if update.gone or update.ended:
+            return {"status": "not_found" if update.gone else "terminal"}
+        self._waits = update.waiting_since.timestamp() if update.waiting_since else math.inf
+        over = waits_longer_than(update.waiting_since, self._job.capacity_timeout, datetime.now(timezone.utc))
+        return {"status": "timeout"} if over else None
+
+    def _left(self) -> float | None:
+        """Return the seconds until there is something to do without any update; None for ever."""
+        ends = [] if self._until is None else [max(0.0, self._until - now())]
+        if not self._asked and (left := self._capacity_time_left()) is not None:
+            ends.append(left)
+        return min(ends, default=None)
+
+    def _capacity_time_left(self) -> float | None:
+        """Return the seconds until the job has waited for as long as it may, if it waits; None where it does not."""
+        if self._job.capacity_timeout is None or self._waits == math.inf:
+            return None
+        return max(0.0, self._waits + self._job.capacity_timeout - now())
+
+
+def now() -> float:
+    """Return the time in seconds since 1970."""
+    return datetime.now(timezone.utc).timestamp()
