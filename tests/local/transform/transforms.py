@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from tests.local.hosting.test_endpoints import archive
 from tests.local.jobs import BUCKET, ROLE, Jobs, until
-from tests.local.test_endpoints import archive
 
 GROUP = "/aws/sagemaker/TransformJobs"
 DOUBLER = """

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.local.hosting.test_endpoints import COLOUR, Endpoints, adder, ended
 from tests.local.jobs import Jobs, alive, until
-from tests.local.test_endpoints import COLOUR, Endpoints, adder, ended
 
 SLOW = {"code/inference.py": "import time\ndef model_fn(d):\n    time.sleep(1.5)\n    return lambda data: data\n"}
 BROKEN = {"code/inference.py": "def model_fn(d):\n    raise RuntimeError('no weights')\n"}

@@ -13,7 +13,7 @@ from airflow_spot.local import LocalSageMaker
 from airflow_spot.watch.push import read_event
 from tests.local.jobs import Jobs
 
-TEMPLATE = (Path(__file__).parents[2] / "docs" / "events.yaml").read_text()
+TEMPLATE = (Path(__file__).parents[3] / "docs" / "events.yaml").read_text()
 
 
 def deploy(local: LocalSageMaker, name: str) -> str:

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import Jobs
-from tests.local.tuning_jobs import CATEGORICAL, Tuning, choice
+from tests.local.tuning.tuning_jobs import CATEGORICAL, Tuning, choice
 
 
 @pytest.fixture(scope="module")

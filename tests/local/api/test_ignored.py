@@ -11,10 +11,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
+from tests.local.hosting.test_endpoints import COLOUR, Endpoints, adder, endpoints
 from tests.local.jobs import ROLE, Jobs
-from tests.local.test_endpoints import COLOUR, Endpoints, adder, endpoints
-from tests.local.test_processing import Processing
-from tests.local.transforms import Transforms
+from tests.local.processing.test_processing import Processing
+from tests.local.transform.transforms import Transforms
 
 __all__ = ["endpoints"]  # a fixture
 

@@ -3,7 +3,7 @@ The web page in a real browser: headless Chromium opens it and presses its butto
 
 It also takes the picture in the docs::
 
-    AIRFLOW_SPOT_SCREENSHOTS=docs/images python -m pytest tests/local/test_page_browser.py
+    AIRFLOW_SPOT_SCREENSHOTS=docs/images python -m pytest tests/local/page/test_page_browser.py
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import BUCKET, Jobs, files_of, statuses, until
-from tests.local.test_spot import prove_resumption
+from tests.local.training.test_spot import prove_resumption
 
 SCALE = 60
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from airflow_spot.local import LocalSageMaker
+from tests.local.hosting.test_endpoints import COLOUR, Endpoints, adder, ended
 from tests.local.jobs import ROLE, Jobs, until
-from tests.local.test_endpoints import COLOUR, Endpoints, adder, ended
-from tests.local.test_processing import Processing
-from tests.local.transforms import Transforms
+from tests.local.processing.test_processing import Processing
+from tests.local.transform.transforms import Transforms
 
 Event = dict[str, Any]
 

@@ -16,7 +16,7 @@ from tests.local.jobs import COUNTER, Jobs, until
 from tests.local.test_service import job_processes
 
 NOBODY = 65534
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 AS_A_USER = """
 import os, sys

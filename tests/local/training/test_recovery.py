@@ -12,7 +12,7 @@ from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.training.journal import Journal
 from tests.local.jobs import BUCKET, COUNTER, ROLE, Jobs, statuses
-from tests.local.test_spot import prove_resumption
+from tests.local.training.test_spot import prove_resumption
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 

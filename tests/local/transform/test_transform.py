@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.transform.runner import below
 from tests.local.jobs import BUCKET, GRACE_SECONDS, ROLE, Jobs, alive, until
-from tests.local.transforms import Transforms
+from tests.local.transform.transforms import Transforms
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses, until
-from tests.local.tuning_jobs import CATEGORICAL, Tuning, choice, numbers
+from tests.local.tuning.tuning_jobs import CATEGORICAL, Tuning, choice, numbers
 
 SCALE = 60
 
