@@ -28,7 +28,7 @@ from airflow_spot.local.container.requirements import Environments
 from airflow_spot.local.faults.plan import Faults
 from airflow_spot.local.hosting import endpoints
 from airflow_spot.local.http.application import Server
-from airflow_spot.local.http.registry import STRIKABLE
+from airflow_spot.local.http.registry import KINDS, STRIKABLE
 from airflow_spot.local.market.capacity import Capacity
 from airflow_spot.local.market.quotas import parse_quotas
 from airflow_spot.local.processing import operations as processing
@@ -71,7 +71,7 @@ def build(settings: Settings) -> Backend:
         settings=settings,
         clock=clock,
         audit=Audit(audit, clock),
-        store=Store(),
+        store=Store(KINDS),
         aws=aws,
         containers=Containers(settings),
         images=Images(settings),

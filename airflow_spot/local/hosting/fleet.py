@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.local.errors import JobError, ServiceError, validation
-from airflow_spot.local.hosting.models import Resource, check_weights
+from airflow_spot.local.hosting.models import EndpointConfig, Model, check_weights
 from airflow_spot.local.serving.model_server import STARTUP_SECONDS, ModelServer, Owner
 from airflow_spot.local.serving.supervisor import Keeper
 
@@ -32,7 +32,7 @@ class Variant:
     :ivar keeper: starts its process anew, once it is in service.
     """
 
-    def __init__(self, settings: dict[str, Any], model: Resource, server: ModelServer) -> None:
+    def __init__(self, settings: dict[str, Any], model: Model, server: ModelServer) -> None:
         self.settings = settings
         self.name = str(settings["VariantName"])
         self.model = model
@@ -80,7 +80,7 @@ class Fleet:
     """
 
     def __init__(
-        self, backend: Backend, endpoint: str, config: Resource, models: Sequence[Resource], number: int
+        self, backend: Backend, endpoint: str, config: EndpointConfig, models: Sequence[Model], number: int
     ) -> None:
         self.config = config
         self.variants: list[Variant] = []

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 from airflow_spot.local.api.access import PREFIX, is_loopback
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
+from airflow_spot.local.training.job import TRAINING_JOBS
 
 
 def answer(backend: Backend, request: Request) -> Response:
@@ -36,7 +37,7 @@ def _health(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     return {
         "time": backend.clock.now(),
         "namespace": backend.containers.namespace,
-        "training_jobs": len(backend.store.training_jobs),
+        "training_jobs": len(backend.store.table(TRAINING_JOBS)),
     }
 
 

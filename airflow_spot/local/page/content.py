@@ -21,8 +21,8 @@ from airflow_spot.local.market.prices import billable_seconds
 from airflow_spot.local.market.spec import State
 from airflow_spot.local.page import html
 from airflow_spot.local.page.html import Content
-from airflow_spot.local.storage.store import Table
-from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.storage.store import Kind, Resource
+from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 from airflow_spot.local.training.process_instances import LOG_GROUP
 
 MOST_JOBS = 200
@@ -135,7 +135,7 @@ def training_jobs(backend: Backend, prefix: str, button: Button) -> Content:
     :param prefix: path of the jobs' pages.
     """
     now = backend.clock.now()
-    jobs = list(backend.store.training_jobs)
+    jobs = list(backend.store.table(TRAINING_JOBS))
     if not jobs:
         return html.paragraph("None yet. Send some with the variables that airflow-spot local --env prints.")
     newest = heapq.nlargest(MOST_JOBS, jobs, key=lambda job: job.creation_time)
@@ -163,20 +163,18 @@ def training_jobs(backend: Backend, prefix: str, button: Button) -> Content:
 
 def other_resources(backend: Backend) -> Iterable[Content]:
     """A list of each other kind that there is, whatever kinds the service has."""
-    for kind, resources in backend.store.tables.items():
-        items = list(resources)
-        if kind == backend.store.training_jobs.kind or not items:
+    now = backend.clock.now()
+    for kind, items in backend.store.resources():
+        if kind == TRAINING_JOBS or not items:
             continue
-        rows = [_resource(resources, item) for item in items[-MOST_JOBS:][::-1]]
-        yield html.heading(f"{resources.label}s")
+        rows = [_resource(kind, item, now) for item in items[-MOST_JOBS:][::-1]]
+        yield html.heading(f"{kind.label}s")
         yield html.table(("name", "status", "region", "created (UTC)", "modified (UTC)", "reason"), rows)
 
 
-def _resource(resources: Table[Any], item: Any) -> list[Content]:
-    # A kind without a status has no description of its own either.
-    described = item.describe() if hasattr(item, "describe") else {"CreationTime": item.creation_time}
-    kind = "".join(word.capitalize() for word in resources.kind.split("-"))
-    status = str(described.get(f"{kind}Status", ""))
+def _resource(kind: Kind[Any], item: Resource, now: float) -> list[Content]:
+    described = item.describe(now)
+    status = str(described.get(f"{kind.member_prefix}Status", ""))
     return [
         html.clean(item.name),
         status_badge(status) if status else "",

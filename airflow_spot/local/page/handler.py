@@ -32,6 +32,7 @@ from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
 from airflow_spot.local.page import content as page_jobs
 from airflow_spot.local.page import html
+from airflow_spot.local.training.job import TRAINING_JOBS
 from airflow_spot.local.training.operations import stop_training_job
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ class Page:
         )
 
     def _job(self, region: str, name: str, still: bool) -> Response:
-        job = self._backend.store.training_jobs.find(region, name)
+        job = self._backend.store.table(TRAINING_JOBS).find(region, name)
         if job is None:
             raise _Refused(f"there is no training job {name} in {region}", 404)
         view = page_jobs.JobView.of(job, self._backend.clock.now())

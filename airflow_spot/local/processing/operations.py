@@ -26,8 +26,8 @@ from airflow_spot.local.container.channels import fetch_channel
 from airflow_spot.local.container.container import Container, OptMl, Spec
 from airflow_spot.local.container.helpers import end, environment, join_all, relocated, upload_folder
 from airflow_spot.local.errors import JobError, validation
-from airflow_spot.local.state_changes import entered, tell
-from airflow_spot.local.storage.store import arn
+from airflow_spot.local.state_changes import publish_event, record_status
+from airflow_spot.local.storage.store import Kind
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +72,15 @@ class ProcessingJob:
 
     @property
     def arn(self) -> str:
-        return arn(self.region, "processing-job", self.name)
+        return PROCESSING_JOBS.arn(self.region, self.name)
 
     @property
     def max_runtime(self) -> float:
         """Seconds that the script may run."""
         return float(self.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME))
 
-    def describe(self) -> dict[str, Any]:
-        """The answer of DescribeProcessingJob."""
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the answer of DescribeProcessingJob: the same at any time."""
         with self.lock:
             return {**self.request, "ProcessingJobArn": self.arn, **self.facts}
 
@@ -93,7 +93,7 @@ class ProcessingJob:
         """Change the status, and tell of it."""
         with self.lock:
             self.update(backend.clock.now(), ProcessingJobStatus=status, **facts)
-            entered(backend, self, STATES, self.describe, status, facts.get("FailureReason"))
+            record_status(backend, self, STATES, status, facts.get("FailureReason"))
 
     def stop(self, backend: Backend) -> None:
         """Have it end soon; from now on it is Stopping.
@@ -108,6 +108,9 @@ class ProcessingJob:
                 self.stopping = True
                 self.enter(backend, "Stopping")
         self.wake.set()
+
+
+PROCESSING_JOBS = Kind[ProcessingJob]("processing-job", "Processing job")
 
 
 class _Stopped(Exception):
@@ -311,33 +314,33 @@ def create_processing_job(backend: Backend, call: Call) -> dict[str, Any]:
     now = backend.clock.now()
     facts = {"ProcessingJobStatus": "InProgress", "CreationTime": now, "LastModifiedTime": now}
     job = ProcessingJob(call.region, request["ProcessingJobName"], request, facts)
-    backend.store.processing_jobs.add(call.region, job.name, job)
+    backend.store.table(PROCESSING_JOBS).add(job)
     if tags:
         backend.store.tags[job.arn] = tags
     tell_inert(backend.audit, "processing job", job.name, inert(request, _INERT))
-    tell(backend, PROCESSING, job, job.describe)
+    publish_event(backend, PROCESSING, job)
     job.thread = threading.Thread(target=Run(backend, job), name=f"processing-{job.name}", daemon=True)
     job.thread.start()
     return {"ProcessingJobArn": job.arn}
 
 
 def describe_processing_job(backend: Backend, call: Call) -> dict[str, Any]:
-    job: ProcessingJob = backend.store.processing_jobs.get(call.region, call.params["ProcessingJobName"])
-    return job.describe()
+    job = backend.store.table(PROCESSING_JOBS).get(call.region, call.params["ProcessingJobName"])
+    return job.describe(backend.clock.now())
 
 
 def stop_processing_job(backend: Backend, call: Call) -> dict[str, Any]:
-    job = backend.store.processing_jobs.get(call.region, call.params["ProcessingJobName"])
+    job = backend.store.table(PROCESSING_JOBS).get(call.region, call.params["ProcessingJobName"])
     job.stop(backend)
     return {}
 
 
 def close(backend: Backend) -> None:
     """End all jobs, because the service ends."""
-    for job in backend.store.processing_jobs:
+    for job in backend.store.table(PROCESSING_JOBS):
         job.abandoned = True
         job.wake.set()
-    join_all(job.thread for job in backend.store.processing_jobs)
+    join_all(job.thread for job in backend.store.table(PROCESSING_JOBS))
 
 
 OPERATIONS: Operations = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from airflow_spot.local.errors import not_found, validation
 from airflow_spot.local.training.drivers import Driver, Pool, ThreadPerJob
-from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 from airflow_spot.local.training.lifecycle import Lifecycle
 from airflow_spot.local.training.process_instances import Instances, ProcessInstances
 from airflow_spot.local.training.simulated_instances import SimulatedInstances
@@ -74,7 +74,7 @@ class Engine:
         self._holding(region, name).request_crash()
 
     def _holding(self, region: str, name: str) -> Lifecycle:
-        job = self._backend.store.training_jobs.find(region, name)
+        job = self._backend.store.table(TRAINING_JOBS).find(region, name)
         if job is None:
             raise not_found(f"there is no training job {name!r} in {region}")
         with self._lock:

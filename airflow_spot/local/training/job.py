@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_spot.local.market.prices import billable_seconds
-from airflow_spot.local.storage.store import arn
+from airflow_spot.local.storage.store import Kind
 
 TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 DEFAULT_MAX_RUNTIME = 24 * 3600
@@ -116,7 +116,7 @@ class TrainingJob:
 
     @property
     def arn(self) -> str:
-        return arn(self.region, "training-job", self.name)
+        return TRAINING_JOBS.arn(self.region, self.name)
 
     @property
     def spot(self) -> bool:
@@ -224,8 +224,8 @@ class TrainingJob:
         self.enter(secondary, now)
         self.transitions[-1]["EndTime"] = now
 
-    def describe(self) -> dict[str, Any]:
-        """The answer of DescribeTrainingJob. Tags are not in it, as with AWS."""
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the answer of DescribeTrainingJob: the same at any time. Tags are not in it, as with AWS."""
         request = self.request
         answer: dict[str, Any] = {
             "TrainingJobName": self.name,
@@ -270,6 +270,9 @@ class TrainingJob:
         if self.terminal and self.training_end is not None:
             line["TrainingEndTime"] = self.training_end
         return line
+
+
+TRAINING_JOBS = Kind[TrainingJob]("training-job", "Training job")
 
 
 def accelerated(instance_type: str) -> bool:

@@ -16,9 +16,10 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from airflow_spot.local.aws.events import TRAINING, Change
+from airflow_spot.local.aws.events import TRAINING
 from airflow_spot.local.errors import InternalError, JobError
 from airflow_spot.local.market.spec import State
+from airflow_spot.local.state_changes import publish_event
 from airflow_spot.local.training.job import FAILURE_REASON_CHARACTERS, WAITING_FOR_SPOT, TrainingJob
 from airflow_spot.local.training.process_instances import Instances
 
@@ -333,9 +334,7 @@ class Lifecycle:
     def _record(self) -> None:
         job = self.job
         self._backend.journal.changed(job)
-        self._backend.events.changed(
-            Change(TRAINING, job.region, job.arn), job.describe, self._backend.store.tags.get(job.arn, {})
-        )
+        publish_event(self._backend, TRAINING, job)
         self._backend.audit.write(
             "state",
             kind="training",

@@ -13,7 +13,7 @@ from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.builtin import metric_definitions
 from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.market.quotas import check_quota
-from airflow_spot.local.training.job import Parent, TrainingJob
+from airflow_spot.local.training.job import TRAINING_JOBS, Parent, TrainingJob
 from airflow_spot.local.training.rules import DEFAULT_MAX_RUNTIME, check_training_job, inert
 from airflow_spot.local.training.views import described, listed
 
@@ -38,11 +38,11 @@ def create(backend: Backend, region: str, params: dict[str, Any], parent: Parent
         request["AlgorithmSpecification"]["MetricDefinitions"] = metrics
     now = backend.clock.now()
     job = TrainingJob(region, request["TrainingJobName"], request, now, last_modified=now, parent=parent)
-    jobs = backend.store.training_jobs
+    jobs = backend.store.table(TRAINING_JOBS)
     with jobs.lock:
         if jobs.find(region, job.name) is None:
             check_quota(backend.quotas, jobs.list(region), job)
-        jobs.add(region, job.name, job)
+        jobs.add(job)
         backend.journal.created(job)
     if tags:
         backend.store.tags[job.arn] = tags
@@ -53,12 +53,12 @@ def create(backend: Backend, region: str, params: dict[str, Any], parent: Parent
 
 
 def describe_training_job(backend: Backend, call: Call) -> dict[str, Any]:
-    job = backend.store.training_jobs.get(call.region, call.params["TrainingJobName"])
+    job = backend.store.table(TRAINING_JOBS).get(call.region, call.params["TrainingJobName"])
     return described(backend, job, call.operation)
 
 
 def stop_training_job(backend: Backend, call: Call) -> dict[str, Any]:
-    job = backend.store.training_jobs.get(call.region, call.params["TrainingJobName"])
+    job = backend.store.table(TRAINING_JOBS).get(call.region, call.params["TrainingJobName"])
     with job.lock:
         # Stopping is no error, so that a stop whose answer was lost can be sent again.
         if job.terminal:
@@ -69,11 +69,11 @@ def stop_training_job(backend: Backend, call: Call) -> dict[str, Any]:
 
 def delete_training_job(backend: Backend, call: Call) -> dict[str, Any]:
     name = call.params["TrainingJobName"]
-    job = backend.store.training_jobs.get(call.region, name)
+    job = backend.store.table(TRAINING_JOBS).get(call.region, name)
     with job.lock:
         if not job.terminal:
             raise in_use(f"The training job {name} is in status {job.status}; only a job that has ended can be deleted")
-        backend.store.training_jobs.pop(call.region, name)
+        backend.store.table(TRAINING_JOBS).pop(call.region, name)
         backend.store.tags.pop(job.arn, None)
         backend.journal.deleted(job)
     return {}

@@ -7,10 +7,11 @@ import json
 import os
 from pathlib import Path
 
-from airflow_spot.local.aws.events import TRAINING, Change
+from airflow_spot.local.aws.events import TRAINING
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import InternalError
-from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.state_changes import publish_event
+from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 
 TAIL_BYTES = 64 * 1024
 
@@ -48,7 +49,7 @@ def lock(directory: Path) -> int:
 def remember(backend: Backend) -> None:
     """Put the jobs and tags of the service before this one into the store."""
     for job in backend.journal.jobs:
-        backend.store.training_jobs.add(job.region, job.name, job)
+        backend.store.table(TRAINING_JOBS).add(job)
     backend.store.tags.update(backend.journal.tags)
 
 
@@ -84,7 +85,7 @@ def _resume(backend: Backend, job: TrainingJob, died: float) -> None:
         if not job.terminal and job.secondary in ("Interrupted", "Restarting", "Downloading"):
             job.enter("Starting", now)
         backend.journal.changed(job)
-        backend.events.changed(Change(TRAINING, job.region, job.arn), job.describe, backend.store.tags.get(job.arn, {}))
+        publish_event(backend, TRAINING, job)
         backend.audit.write(
             "state",
             kind="training",

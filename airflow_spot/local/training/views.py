@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_spot.local.backend import Backend
-from airflow_spot.local.training.job import TERMINAL, TrainingJob
+from airflow_spot.local.training.job import TERMINAL, TRAINING_JOBS, TrainingJob
 
 _END_FIELDS = ("TrainingEndTime", "TrainingTimeInSeconds", "BillableTimeInSeconds", "FailureReason")
 
@@ -14,7 +14,7 @@ _END_FIELDS = ("TrainingEndTime", "TrainingTimeInSeconds", "BillableTimeInSecond
 def described(backend: Backend, job: TrainingJob, operation: str) -> dict[str, Any]:
     """A job's description, as an operation shows it now."""
     with job.lock:
-        answer = job.describe()
+        answer = job.describe(backend.clock.now())
     return _frozen(backend, answer, operation)
 
 
@@ -24,9 +24,9 @@ def listed(
     """All jobs of a region that an operation shows, with their descriptions or (``full`` is False) summaries."""
     lag = backend.faults.state("lag", operation)
     moment = None if lag is None else backend.clock.now() - lag
-    for job in backend.store.training_jobs.list(region):
+    for job in backend.store.table(TRAINING_JOBS).list(region):
         with job.lock:
-            answer = job.describe() if full or moment is not None else job.summary()
+            answer = job.describe(backend.clock.now()) if full or moment is not None else job.summary()
         if moment is not None:
             past = as_of(answer, moment)
             if past is None:

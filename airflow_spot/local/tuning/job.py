@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_spot.local.storage.store import arn
+from airflow_spot.local.storage.store import Kind
 from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.tuning.rules import limits_of
 from airflow_spot.local.tuning.trials import Limits, Trial, best, not_improving, objective_counters, status_counters
@@ -67,7 +67,7 @@ class TuningJob:
 
     @property
     def arn(self) -> str:
-        return arn(self.region, "hyper-parameter-tuning-job", self.name)
+        return TUNING_JOBS.arn(self.region, self.name)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class TuningJob:
             }
             champion = best(trials, self.limits)
             if champion is not None:
-                answer["BestTrainingJob"] = self._summary(self.children[champion], trials[champion])
+                answer["BestTrainingJob"] = self._summary(self.children[champion], trials[champion], now)
             return answer
 
     def summary(self) -> dict[str, Any]:
@@ -149,15 +149,15 @@ class TuningJob:
                 **{name: value for name, value in self.facts.items() if name != "FailureReason"},
             }
 
-    def summaries(self) -> list[dict[str, Any]]:
-        """Of its training jobs, for ListTrainingJobsForHyperParameterTuningJob."""
+    def summaries(self, now: float) -> list[dict[str, Any]]:
+        """Return those of its training jobs, for ListTrainingJobsForHyperParameterTuningJob."""
         with self.lock:
-            return [self._summary(child, child.trial()) for child in self.children]
+            return [self._summary(child, child.trial(), now) for child in self.children]
 
-    def _summary(self, child: Child, trial: Trial) -> dict[str, Any]:
+    def _summary(self, child: Child, trial: Trial, now: float) -> dict[str, Any]:
         job = child.training
         with job.lock:
-            described = job.describe()
+            described = job.describe(now)
         line = {
             "TrainingJobName": job.name,
             "TrainingJobArn": job.arn,
@@ -175,3 +175,6 @@ class TuningJob:
             if name in described:
                 line[name] = described[name]
         return line
+
+
+TUNING_JOBS = Kind[TuningJob]("hyper-parameter-tuning-job", "Hyperparameter tuning job")

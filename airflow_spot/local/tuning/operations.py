@@ -13,7 +13,7 @@ from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.market.quotas import check_quota
 from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.training.rules import inert
-from airflow_spot.local.tuning.job import TuningJob
+from airflow_spot.local.tuning.job import TUNING_JOBS, TuningJob
 from airflow_spot.local.tuning.rules import check_tuning_job, training_request, with_objective, without_effect
 from airflow_spot.local.tuning.runner import Tuner, enter
 
@@ -30,7 +30,7 @@ def create_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
     # What a quota can never let in is refused at once; what it cannot let in yet waits [A].
     check_quota(backend.quotas, (), TrainingJob(call.region, name, first, now))
     with job.lock:
-        backend.store.tuning_jobs.add(call.region, name, job)
+        backend.store.table(TUNING_JOBS).add(job)
         if tags:
             backend.store.tags[job.arn] = tags
         tell_inert(backend.audit, "tuning job", name, [*without_effect(request), *inert(first)])
@@ -65,13 +65,13 @@ def delete_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
                 f"The hyperparameter tuning job {job.name} is in status {job.status}; only one that has ended can be "
                 "deleted"
             )
-        backend.store.tuning_jobs.pop(call.region, job.name)
+        backend.store.table(TUNING_JOBS).pop(call.region, job.name)
         backend.store.tags.pop(job.arn, None)
     return {}
 
 
 def list_tuning_jobs(backend: Backend, call: Call) -> dict[str, Any]:
-    lines = [job.summary() for job in backend.store.tuning_jobs.list(call.region)]
+    lines = [job.summary() for job in backend.store.table(TUNING_JOBS).list(call.region)]
     items, token = in_order(select(lines, call.params, _fields), call, _fields)
     return {"HyperParameterTuningJobSummaries": items, **token}
 
@@ -87,7 +87,7 @@ def _fields(line: dict[str, Any]) -> dict[str, Any]:
 
 def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
     """ListTrainingJobsForHyperParameterTuningJob."""
-    lines = _get(backend, call).summaries()
+    lines = _get(backend, call).summaries(backend.clock.now())
     if status := call.params.get("StatusEquals"):
         lines = [line for line in lines if line["TrainingJobStatus"] == status]
     if order(call)[0] == _METRIC_VALUE:  # those without one are not listed [D]
@@ -109,8 +109,7 @@ def _child_fields(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _get(backend: Backend, call: Call) -> TuningJob:
-    job: TuningJob = backend.store.tuning_jobs.get(call.region, call.params["HyperParameterTuningJobName"])
-    return job
+    return backend.store.table(TUNING_JOBS).get(call.region, call.params["HyperParameterTuningJobName"])
 
 
 OPERATIONS: Operations = {

@@ -11,7 +11,7 @@ from airflow_spot.local.api.tagging import to_list
 from airflow_spot.local.aws.events import TUNING
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
-from airflow_spot.local.state_changes import entered
+from airflow_spot.local.state_changes import record_status
 from airflow_spot.local.training.job import Parent
 from airflow_spot.local.training.operations import create
 from airflow_spot.local.tuning.job import Child, TuningJob
@@ -30,8 +30,7 @@ def enter(backend: Backend, job: TuningJob, status: str, **facts: Any) -> None:
     now = backend.clock.now()
     with job.lock:
         job.facts.update(facts, HyperParameterTuningJobStatus=status, LastModifiedTime=now)
-        describe = partial(job.describe, now)
-        entered(backend, job, ("tuning", TUNING), describe, status, facts.get("FailureReason"))
+        record_status(backend, job, ("tuning", TUNING), status, facts.get("FailureReason"))
 
 
 class Tuner:

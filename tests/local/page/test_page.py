@@ -27,7 +27,7 @@ from airflow_spot.local.page import content as page_jobs
 from airflow_spot.local.page import html as page_html
 from airflow_spot.local.page.handler import PREFIX, Page
 from airflow_spot.local.settings import Settings
-from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 from tests.local.jobs import COUNTER, ROLE, Jobs, statuses, until
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -159,7 +159,7 @@ def test_hostile_statuses_regions_and_markets_stay_text(backend: Backend) -> Non
     }
     job = TrainingJob(HOSTILE, HOSTILE, request, 1.0)
     job.enter(HOSTILE, 2.0, HOSTILE)
-    backend.store.training_jobs.add(job.region, job.name, job)
+    backend.store.table(TRAINING_JOBS).add(job)
     backend.capacity.set_markets(spot="ml.<script>=never;*=always")
     backend.capacity.outlook(HOSTILE, spot=False)
     page = Page(backend)
@@ -191,7 +191,7 @@ def test_the_list_is_bounded(backend: Backend) -> None:
     for number in range(page_jobs.MOST_JOBS + 7):
         request = {"ResourceConfig": {"InstanceType": "ml.m5.large"}, "OutputDataConfig": {"S3OutputPath": "s3://b"}}
         job = TrainingJob("us-east-1", f"job-{number}", request, float(number))
-        backend.store.training_jobs.add(job.region, job.name, job)
+        backend.store.table(TRAINING_JOBS).add(job)
     text = Page(backend).answer(request_of("/")).get_data(as_text=True)
     names = re.findall(r">job-(\d+)</a>", text)
     assert [int(name) for name in names] == list(range(page_jobs.MOST_JOBS + 6, 6, -1))
