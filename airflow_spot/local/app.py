@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from werkzeug.serving import LISTEN_QUEUE, BaseWSGIServer, WSGIRequestHandler, make_server
@@ -26,19 +25,16 @@ from airflow_spot.local.container.container import Containers
 from airflow_spot.local.container.images import Images
 from airflow_spot.local.container.requirements import Environments
 from airflow_spot.local.faults.plan import Faults
-from airflow_spot.local.hosting import endpoints
 from airflow_spot.local.http.application import Server
 from airflow_spot.local.http.registry import KINDS, STRIKABLE
 from airflow_spot.local.market.capacity import Capacity
 from airflow_spot.local.market.quotas import parse_quotas
-from airflow_spot.local.processing import operations as processing
 from airflow_spot.local.settings import Settings, url
 from airflow_spot.local.storage.audit import Audit
 from airflow_spot.local.storage.store import Store
 from airflow_spot.local.training.engine import Engine
 from airflow_spot.local.training.journal import Journal
 from airflow_spot.local.training.recovery import last_time, lock, remember, resume
-from airflow_spot.local.transform import operations as transform
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +80,6 @@ def build(settings: Settings) -> Backend:
         environments=Environments(settings.root / "environments"),
         journal=Journal(None if settings.temporary else settings.root / "jobs.jsonl"),
     )
-    for module in (endpoints, processing, transform):
-        backend.on_close(partial(module.close, backend))
     engine.attach(backend)
     remember(backend)
     return backend

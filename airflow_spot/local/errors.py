@@ -32,6 +32,15 @@ class InternalError(JobError):
         super().__init__(f"InternalServerError: We encountered an internal error. Please try again. {detail}".strip())
 
 
+class JobStopped(Exception):
+    """A job was told to end, and its work breaks off."""
+
+
+def internal_failure(error: BaseException) -> str:
+    """Return the FailureReason of a job that a fault of Local SageMaker itself has ended."""
+    return f"InternalServerError: Local SageMaker: {type(error).__name__}: {error}"
+
+
 def validation(message: str) -> ServiceError:
     """The request is wrong. The message names the field and the value."""
     return ServiceError("ValidationException", message)

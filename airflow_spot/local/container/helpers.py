@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +33,6 @@ def end(container: Container, grace_seconds: float) -> None:
     if container.wait(grace_seconds) is None:
         container.kill()
         container.wait(30)
-
-
-def join_all(threads: Iterable[threading.Thread | None], seconds: float = 5.0) -> None:
-    """Wait for the end of all threads, together no longer than that."""
-    deadline = time.monotonic() + seconds
-    for thread in threads:
-        if thread is not None:
-            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def upload_folder(s3: Any, folder: Path, uri: str) -> None:

@@ -70,7 +70,6 @@ class Endpoint:
     lock: threading.RLock = field(default_factory=threading.RLock)
     deleted: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
 
     @property
     def arn(self) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from airflow_spot.local.api.call import Call
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.backend import Backend, Operations
-from airflow_spot.local.container.helpers import join_all
 from airflow_spot.local.errors import validation
 from airflow_spot.local.hosting.endpoint import ENDPOINTS, IN_PROGRESS, Deployment, Endpoint
 from airflow_spot.local.hosting.fleet import Fleet
@@ -51,10 +49,7 @@ def create_endpoint(backend: Backend, call: Call) -> dict[str, Any]:
     if tags:
         backend.store.tags[endpoint.arn] = tags
     enter(backend, endpoint, "Creating")
-    endpoint.thread = threading.Thread(
-        target=EndpointRunner(backend, endpoint), name=f"endpoint-{endpoint.name}", daemon=True
-    )
-    endpoint.thread.start()
+    backend.threads.start(EndpointRunner(backend, endpoint))
     return {"EndpointArn": endpoint.arn}
 
 
@@ -117,15 +112,6 @@ def delete_endpoint(backend: Backend, call: Call) -> dict[str, Any]:
     endpoint.deleted.set()
     endpoint.wake.set()
     return {}
-
-
-def close(backend: Backend) -> None:
-    """End all endpoints, because the service ends."""
-    running = list(backend.store.table(ENDPOINTS))
-    for endpoint in running:
-        endpoint.deleted.set()
-        endpoint.wake.set()
-    join_all(endpoint.thread for endpoint in running)
 
 
 OPERATIONS: Operations = {

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-
 from airflow_spot.local.aws.events import ENDPOINT
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.hosting.endpoint import ENDPOINTS, Deployment, Endpoint
+from airflow_spot.local.job_threads import Runner
 from airflow_spot.local.state_changes import record_status
 
-log = logging.getLogger(__name__)
 
-
-class EndpointRunner:
-    """The life of one endpoint, on a thread of its own."""
+class EndpointRunner(Runner):
+    """Brings one endpoint into service and keeps it there until it is deleted."""
 
     def __init__(self, backend: Backend, endpoint: Endpoint) -> None:
+        super().__init__(f"endpoint {endpoint.name}")
         self._backend = backend
         self._endpoint = endpoint
 
-    def __call__(self) -> None:
-        """Bring the endpoint into service, keep it there until it is deleted, and clear up."""
-        endpoint = self._endpoint
-        try:
-            self._hold()
-        except JobError as error:
-            enter(self._backend, endpoint, "Failed", str(error))
-        except Exception as error:
-            log.exception("endpoint %s", endpoint.name)
-            enter(self._backend, endpoint, "Failed", f"InternalServerError: {type(error).__name__}: {error}")
-        finally:
-            with endpoint.lock:
-                fleet, endpoint.fleet = endpoint.fleet, None
-                pending, endpoint.pending = endpoint.pending, None
-            if pending is not None:
-                pending.fleet.close()
-            if fleet is not None:
-                fleet.close()
-        # A failed endpoint stays, without a process, until it is deleted.
-        endpoint.deleted.wait()
-        self._backend.store.tags.pop(endpoint.arn, None)
-        self._backend.store.table(ENDPOINTS).pop(endpoint.region, endpoint.name)
-
-    def _hold(self) -> None:
+    def run(self) -> None:
         """Deploy what is pending, until the endpoint is deleted.
 
         :raises JobError: if its first fleet fails.
@@ -55,6 +30,30 @@ class EndpointRunner:
             else:
                 endpoint.wake.wait()
                 endpoint.wake.clear()
+
+    def clean_up(self) -> None:
+        """End all processes."""
+        endpoint = self._endpoint
+        with endpoint.lock:
+            fleet, endpoint.fleet = endpoint.fleet, None
+            pending, endpoint.pending = endpoint.pending, None
+        if pending is not None:
+            pending.fleet.close()
+        if fleet is not None:
+            fleet.close()
+
+    def record_end(self, failure: str | None) -> None:
+        """Remove it from the store. A failed endpoint stays, without a process, until it is deleted."""
+        endpoint = self._endpoint
+        if failure is not None:
+            enter(self._backend, endpoint, "Failed", failure)
+        endpoint.deleted.wait()
+        self._backend.store.tags.pop(endpoint.arn, None)
+        self._backend.store.table(ENDPOINTS).pop(endpoint.region, endpoint.name)
+
+    def wake(self) -> None:
+        self._endpoint.deleted.set()
+        self._endpoint.wake.set()
 
     def _deploy(self, pending: Deployment) -> None:
         """Bring a fleet up, give it the requests, then end the one before it.

@@ -10,7 +10,7 @@ from airflow_spot.local.hosting import endpoints, invocations, models
 from airflow_spot.local.hosting.endpoint import ENDPOINTS
 from airflow_spot.local.hosting.models import ENDPOINT_CONFIGS, MODELS
 from airflow_spot.local.processing import operations as processing
-from airflow_spot.local.processing.operations import PROCESSING_JOBS
+from airflow_spot.local.processing.job import PROCESSING_JOBS
 from airflow_spot.local.resources import listings, search, tags
 from airflow_spot.local.storage.store import Kind
 from airflow_spot.local.training import operations as training

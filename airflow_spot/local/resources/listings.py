@@ -11,7 +11,7 @@ from airflow_spot.local.api.pagination import in_order, select
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.hosting.endpoint import ENDPOINTS
 from airflow_spot.local.hosting.models import ENDPOINT_CONFIGS, MODELS
-from airflow_spot.local.processing.operations import PROCESSING_JOBS
+from airflow_spot.local.processing.job import PROCESSING_JOBS
 from airflow_spot.local.storage.store import Kind, R
 from airflow_spot.local.transform.job import TRANSFORM_JOBS, TransformJob
 

@@ -17,7 +17,7 @@ from airflow_spot.local.api.pagination import order, page
 from airflow_spot.local.api.tagging import to_list
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.errors import not_implemented, validation
-from airflow_spot.local.training.views import listed
+from airflow_spot.local.training.snapshots import listed
 
 MAX_LEAVES = 20
 _LISTS = {"Tags": ("Key", "Value"), "Metrics": ("MetricName", "Value")}

@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from airflow_spot.local.errors import not_found, validation
-from airflow_spot.local.training.drivers import Driver, Pool, ThreadPerJob
 from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 from airflow_spot.local.training.lifecycle import Lifecycle
 from airflow_spot.local.training.process_instances import Instances, ProcessInstances
+from airflow_spot.local.training.schedulers import CooperativeScheduler, Scheduler, ThreadScheduler
 from airflow_spot.local.training.simulated_instances import SimulatedInstances
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ class Engine:
         self._lives: dict[str, Lifecycle] = {}
         self._lock = threading.Lock()
         self._backend: Backend
-        self._driver: Driver
+        self._scheduler: Scheduler
 
     def attach(self, backend: Backend) -> None:
         """Say which service the jobs belong to. Called once, before any job."""
         self._backend = backend
-        make = Pool if backend.settings.engine == "simulated" else ThreadPerJob
-        self._driver = make(backend.clock, self._forget)
+        make = CooperativeScheduler if backend.settings.engine == "simulated" else ThreadScheduler
+        self._scheduler = make(backend.clock, self._forget)
 
     def submit(self, job: TrainingJob) -> None:
         """Begin a job's life."""
         life = Lifecycle(self._backend, job, self._instances)
         with self._lock:
             self._lives[job.arn] = life
-        self._driver.add(life)
+        self._scheduler.add(life)
 
     def _instances(self, job: TrainingJob) -> Instances:
         settings = self._backend.settings
@@ -92,4 +92,4 @@ class Engine:
 
     def close(self) -> None:
         """Kill what runs and wait for it. Jobs keep the state that they are in."""
-        self._driver.close()
+        self._scheduler.close()

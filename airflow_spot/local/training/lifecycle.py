@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_spot.local.aws.events import TRAINING
-from airflow_spot.local.errors import InternalError, JobError
+from airflow_spot.local.errors import InternalError, JobError, internal_failure
 from airflow_spot.local.market.spec import State
 from airflow_spot.local.state_changes import publish_event
 from airflow_spot.local.training.job import FAILURE_REASON_CHARACTERS, WAITING_FOR_SPOT, TrainingJob
@@ -65,11 +65,11 @@ class Lifecycle:
     # What others ask for, on any thread.
 
     def on_wake(self, callback: Callable[[], None]) -> None:
-        """Say how the driver is told to resume at once. Called before the life begins."""
+        """Set what makes the scheduler resume at once. Called before the life begins."""
         self._on_wake = callback
 
     def wake(self) -> None:
-        """Have the driver resume at once."""
+        """Make the scheduler resume it at once."""
         self._on_wake()
 
     def request_stop(self) -> None:
@@ -91,7 +91,7 @@ class Lifecycle:
         self._crash_requested = True
         self.wake()
 
-    # The life itself, on the driver's thread.
+    # The life itself, on the scheduler's thread.
 
     def run(self) -> Steps:
         """The whole life. Never raises; closing it early kills what runs and leaves the job's state as it is."""
@@ -104,7 +104,7 @@ class Lifecycle:
             self._finish("Failed", "Failed", str(error))
         except Exception as error:
             log.exception("job %s", self.job.name)
-            self._finish("Failed", "Failed", f"InternalServerError: Local SageMaker: {type(error).__name__}: {error}")
+            self._finish("Failed", "Failed", internal_failure(error))
         finally:
             self._give_back()
 

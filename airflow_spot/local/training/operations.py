@@ -15,7 +15,7 @@ from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.market.quotas import check_quota
 from airflow_spot.local.training.job import TRAINING_JOBS, Parent, TrainingJob
 from airflow_spot.local.training.rules import DEFAULT_MAX_RUNTIME, check_training_job, inert
-from airflow_spot.local.training.views import described, listed
+from airflow_spot.local.training.snapshots import described, listed
 
 
 def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:

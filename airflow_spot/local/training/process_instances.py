@@ -15,7 +15,7 @@ from airflow_spot.local.aws.s3 import S3_ERRORS, pack, upload
 from airflow_spot.local.container.channels import fetch_channel
 from airflow_spot.local.container.container import Container, OnLine, OptMl, Spec
 from airflow_spot.local.errors import JobError
-from airflow_spot.local.training.checkpoints import Checkpoints
+from airflow_spot.local.training.checkpoint_sync import CheckpointSync
 from airflow_spot.local.training.command import CODE, Program, fetch_code, program
 from airflow_spot.local.training.environment import checkpoint_path, training_environment, write_config_files
 from airflow_spot.local.training.job import FAILURE_REASON_CHARACTERS, TrainingJob
@@ -78,7 +78,7 @@ class _Host:
         self.address = address
         self.scratch = scratch
         self.opt_ml = opt_ml
-        self.checkpoints: Checkpoints | None = None
+        self.checkpoints: CheckpointSync | None = None
         self.program: Program | None = None
         self.container: Container | None = None
         self.stream: LogStream | None = None
@@ -131,7 +131,7 @@ class ProcessInstances:
                 uri = job.request["CheckpointConfig"]["S3Uri"]
                 facts = {"job": job.name, "host": host.name, "start": job.starts}
                 local = host.opt_ml.path(path)
-                host.checkpoints = Checkpoints(
+                host.checkpoints = CheckpointSync(
                     s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts, warn=host.say
                 )
                 host.checkpoints.restore()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_spot.local.aws.s3 import S3_ERRORS, pack, upload
 from airflow_spot.local.errors import JobError
-from airflow_spot.local.training.checkpoints import Checkpoints
+from airflow_spot.local.training.checkpoint_sync import CheckpointSync
 from airflow_spot.local.training.environment import decode
 from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.training.metrics import Metrics
@@ -56,7 +56,7 @@ class SimulatedInstances:
         self._started: float | None = None
         self._signal: int | None = None
         self._recorded = False
-        self._checkpoints: Checkpoints | None = None
+        self._checkpoints: CheckpointSync | None = None
 
     def prepare(self, wake: Callable[[], None]) -> Generator[float, None, None]:
         yield from ()  # it never waits
@@ -67,7 +67,7 @@ class SimulatedInstances:
         local = self._folder / "checkpoints"
         local.mkdir(parents=True, exist_ok=True)
         facts = {"job": job.name, "host": HOST, "start": job.starts}
-        self._checkpoints = Checkpoints(
+        self._checkpoints = CheckpointSync(
             self._backend.aws.s3, config["S3Uri"], local, scratch=self._folder, audit=self._backend.audit, facts=facts
         )
         self._checkpoints.restore()

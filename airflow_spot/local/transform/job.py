@@ -26,8 +26,6 @@ class TransformJob:
     :ivar facts: what the description has beside the request: status, times, reason.
     :ivar server: the model's process, while there is one.
     :ivar stopping: set when it is to end: by a person, or because the service ends.
-    :ivar abandoned: the service ends; nothing is recorded any more.
-    :ivar thread: drives it, until it has ended.
     """
 
     region: str
@@ -39,8 +37,6 @@ class TransformJob:
     lock: threading.RLock = field(default_factory=threading.RLock)
     stopping: threading.Event = field(default_factory=threading.Event)
     server: ModelServer | None = None
-    thread: threading.Thread | None = None
-    abandoned: bool = False
 
     @property
     def arn(self) -> str:

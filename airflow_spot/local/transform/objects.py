@@ -14,7 +14,7 @@ from typing import Any
 from airflow_spot.local.aws.logs import LogStream
 from airflow_spot.local.aws.s3 import S3_ERRORS, download
 from airflow_spot.local.container.channels import gunzip
-from airflow_spot.local.errors import JobError
+from airflow_spot.local.errors import JobError, JobStopped
 from airflow_spot.local.serving.model_server import ModelServer
 from airflow_spot.local.transform.records import BadRecord, Batch, Filters, batches, pieces, split
 
@@ -23,10 +23,6 @@ NO_ANSWER = "Unable to get response from algorithm"
 DEFAULT_PAYLOAD_MB, DEFAULT_TIMEOUT, DEFAULT_RETRIES = 6, 600, 3
 PASSING = (429, 503)  # what is tried again [A]; with any other status the model has answered
 LOGGED_CHARACTERS = 2000
-
-
-class Stopped(Exception):
-    """The job is to end."""
 
 
 class ObjectFailed(Exception):
@@ -133,7 +129,7 @@ class Transform:
         """Send all objects, as many requests at once as the limits allow.
 
         :returns: the files of those that succeeded, and why the job fails if others did not.
-        :raises Stopped: if it is to end.
+        :raises JobStopped: if it is to end.
         """
         self._folder.mkdir(parents=True)
         files: list[tuple[Item, Path]] = []
@@ -146,7 +142,7 @@ class Transform:
                 except ObjectFailed as error:
                     failed.append((item, error))
         if self._stopping.is_set():
-            raise Stopped
+            raise JobStopped
         for item, failure in failed:
             for line in failure.lines:
                 self._notes.write(f"{item}: {line}")

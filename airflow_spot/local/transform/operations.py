@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-import threading
 from typing import Any
 
 from airflow_spot.local.api.call import Call
 from airflow_spot.local.api.ignored import tell_inert
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.backend import Backend, Operations
-from airflow_spot.local.container.helpers import join_all
 from airflow_spot.local.errors import validation
 from airflow_spot.local.hosting import models
 from airflow_spot.local.transform.job import TERMINAL, TRANSFORM_JOBS, TransformJob
 from airflow_spot.local.transform.rules import check_transform_job, inert
-from airflow_spot.local.transform.runner import Run
+from airflow_spot.local.transform.runner import TransformRunner
 
 
 def create_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -31,8 +29,7 @@ def create_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
         backend.store.tags[job.arn] = tags
     tell_inert(backend.audit, "transform job", job.name, inert(request))
     job.enter(backend, "InProgress")
-    job.thread = threading.Thread(target=Run(backend, job), name=f"transform-{job.name}", daemon=True)
-    job.thread.start()
+    backend.threads.start(TransformRunner(backend, job))
     return {"TransformJobArn": job.arn}
 
 
@@ -51,14 +48,6 @@ def stop_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
         job.enter(backend, "Stopping")
     job.stop(backend.settings.grace_seconds)
     return {}
-
-
-def close(backend: Backend) -> None:
-    """End all jobs, because the service ends."""
-    for job in backend.store.table(TRANSFORM_JOBS):
-        job.abandoned = True
-        job.stop(0.0)
-    join_all(job.thread for job in backend.store.table(TRANSFORM_JOBS))
 
 
 OPERATIONS: Operations = {

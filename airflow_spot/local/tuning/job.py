@@ -51,7 +51,6 @@ class TuningJob:
     :param facts: what the description has beside the request: status, times, reason.
     :param children: in the order of their launch.
     :ivar wake: set when its thread has something to look at.
-    :ivar thread: drives it, until it has ended.
     """
 
     region: str
@@ -62,8 +61,6 @@ class TuningJob:
     children: list[Child] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
     wake: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
-    abandoned: bool = False
 
     @property
     def arn(self) -> str:

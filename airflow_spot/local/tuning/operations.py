@@ -15,7 +15,7 @@ from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.training.rules import inert
 from airflow_spot.local.tuning.job import TUNING_JOBS, TuningJob
 from airflow_spot.local.tuning.rules import check_tuning_job, training_request, with_objective, without_effect
-from airflow_spot.local.tuning.runner import Tuner, enter
+from airflow_spot.local.tuning.runner import TuningRunner, enter
 
 
 def create_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def create_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
             backend.store.tags[job.arn] = tags
         tell_inert(backend.audit, "tuning job", name, [*without_effect(request), *inert(first)])
         enter(backend, job, "InProgress")
-    Tuner(backend, job).start()
+    backend.threads.start(TuningRunner(backend, job))
     return {"HyperParameterTuningJobArn": job.arn}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ from airflow_spot.local.api.tagging import to_list
 from airflow_spot.local.aws.events import TUNING
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
+from airflow_spot.local.job_threads import Runner
 from airflow_spot.local.state_changes import record_status
 from airflow_spot.local.training.job import Parent
 from airflow_spot.local.training.operations import create
@@ -18,11 +18,9 @@ from airflow_spot.local.tuning.job import Child, TuningJob
 from airflow_spot.local.tuning.rules import child_name, combinations, ranges_of, training_request
 from airflow_spot.local.tuning.trials import Trial, falls_behind, judge
 
-log = logging.getLogger(__name__)
-
 QUOTA_SECONDS = 0.5
 """Of this machine: how soon a training job that a quota refused is tried again, if none of ours ends before."""
-JOIN_SECONDS = 10.0
+STOPPED: tuple[str, str | None] = ("Stopped", None)
 
 
 def enter(backend: Backend, job: TuningJob, status: str, **facts: Any) -> None:
@@ -33,10 +31,11 @@ def enter(backend: Backend, job: TuningJob, status: str, **facts: Any) -> None:
         record_status(backend, job, ("tuning", TUNING), status, facts.get("FailureReason"))
 
 
-class Tuner:
-    """Drives one tuning job, on a thread of its own."""
+class TuningRunner(Runner):
+    """Drives one tuning job."""
 
     def __init__(self, backend: Backend, job: TuningJob) -> None:
+        super().__init__(f"tuning job {job.name}")
         self._backend = backend
         self._job = job
         self._limits = job.limits
@@ -44,42 +43,28 @@ class Tuner:
         self._combinations = combinations(job.request, ranges_of(job.request))
         self._next = next(self._combinations, None)
         self._waits = False
+        self._verdict = STOPPED
 
-    def start(self) -> None:
-        """Begin."""
+    def run(self) -> None:
+        """Launch training jobs until it is clear how the tuning job ends."""
+        self._verdict = self._search()
+
+    def record_end(self, failure: str | None) -> None:
         job = self._job
-        job.thread = threading.Thread(target=self._run, name=f"tuning-{job.name}", daemon=True)
-        job.thread.start()
-        self._backend.on_close(self.abandon)
-
-    def abandon(self) -> None:
-        """The service ends: launch nothing any more."""
-        self._job.abandoned = True
-        self._job.wake.set()
-        if self._job.thread is not None:
-            self._job.thread.join(JOIN_SECONDS)
-
-    def _run(self) -> None:
-        job = self._job
-        reason: str | None = None
-        try:
-            status, reason = self._search()
-        except Exception as error:
-            log.exception("tuning job %s", job.name)
-            status, reason = "Failed", f"InternalServerError: Local SageMaker: {type(error).__name__}: {error}"
-        self._wind_down()
         with job.lock:
-            if job.abandoned:
-                return
+            status, reason = self._verdict if failure is None else ("Failed", failure)
             if job.status == "Stopping":  # perhaps only after it was clear how it would end
-                status, reason = "Stopped", None
+                status, reason = STOPPED
             facts = {} if reason is None else {"FailureReason": reason}
             enter(self._backend, job, status, HyperParameterTuningEndTime=self._backend.clock.now(), **facts)
 
+    def wake(self) -> None:
+        self._job.wake.set()
+
     def _search(self) -> tuple[str, str | None]:
-        """Launch training jobs until it is over; how the tuning job ends."""
+        """Launch training jobs until it is over; return the tuning job's last status, and why if it has failed."""
         job = self._job
-        while not job.abandoned:
+        while not self.abandoned:
             job.wake.clear()
             if job.status == "Stopping":
                 break
@@ -91,7 +76,7 @@ class Tuner:
                 self._stop_laggards(trials)
             self._launch(sum(trial.ended is None for trial in trials))
             job.wake.wait(self._patience(now))
-        return "Stopped", None
+        return STOPPED
 
     def _patience(self, now: float) -> float | None:
         """Seconds of this machine until it has to look again by itself."""
@@ -137,10 +122,10 @@ class Tuner:
                 self._tell("stopped-early", child.training.name)
                 self._backend.engine.stop(child.training)
 
-    def _wind_down(self) -> None:
+    def clean_up(self) -> None:
         """Stop what trains, and wait until it has ended."""
         job = self._job
-        while not job.abandoned:
+        while not self.abandoned:
             job.wake.clear()
             running = [child.training for child in job.children if not child.training.terminal]
             if not running:

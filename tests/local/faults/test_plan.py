@@ -20,7 +20,7 @@ from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.faults.connection import S3_OPERATIONS, s3_operation
 from airflow_spot.local.faults.plan import Faults, Rule, parse_faults
 from airflow_spot.local.http.registry import STRIKABLE
-from airflow_spot.local.training.views import as_of
+from airflow_spot.local.training.snapshots import as_of
 from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses
 
 

@@ -50,8 +50,8 @@ class _Version:
         return cls(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-class Checkpoints:
-    """One host's checkpoint folder during one start of a job. Not thread-safe: its job's driver alone calls it.
+class CheckpointSync:
+    """One host's checkpoint folder during one start of a job. Not thread-safe: its job's scheduler alone calls it.
 
     :param s3: a boto3 client.
     :param uri: CheckpointConfig.S3Uri; hosts share it.

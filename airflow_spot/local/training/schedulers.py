@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 JOIN_SECONDS = 10.0
 
 
-class Driver(Protocol):
+class Scheduler(Protocol):
     """Resumes lives when their time has come, or when they are woken."""
 
     def add(self, life: Lifecycle) -> None:
@@ -27,7 +27,7 @@ class Driver(Protocol):
         """End all lives where they are, and wait for it."""
 
 
-class ThreadPerJob:
+class ThreadScheduler:
     """For real processes: a life may block for as long as it likes.
 
     :param on_end: called with each life that has ended, or was ended by :meth:`close`.
@@ -84,7 +84,7 @@ class _Entry:
         self.poked = False
 
 
-class Pool:
+class CooperativeScheduler:
     """For simulated jobs: thousands of lives on a few threads. A life is resumed by one thread at a time.
 
     :param threads: how many; lives wait for S3 now and then, and must not hold up all others.
