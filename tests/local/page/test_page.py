@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -23,8 +22,7 @@ from werkzeug.wrappers import Request
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.app import build
 from airflow_spot.local.backend import Backend
-from airflow_spot.local.page import content as page_jobs
-from airflow_spot.local.page import html as page_html
+from airflow_spot.local.page import content
 from airflow_spot.local.page.handler import PREFIX, Page
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
@@ -132,7 +130,7 @@ def test_of_a_log_only_the_end_is_shown(jobs: Jobs) -> None:
     name = jobs.run("for i in range(300): print(f'line {i}.')\nprint('x' * 20_000)")["TrainingJobName"]
     shown = ask(jobs.sm, "GET", page_of(name)).text.split("<pre>")[1].split("</pre>")[0]
     lines = shown.splitlines()
-    assert len(lines) == page_jobs.LOG_LINES
+    assert len(lines) == content.LOG_LINES
     assert lines[-2] == "line 299."
     assert len(lines[-1]) < 3_000
 
@@ -163,15 +161,16 @@ def test_hostile_statuses_regions_and_markets_stay_text(backend: Backend) -> Non
     backend.capacity.set_markets(spot="ml.<script>=never;*=always")
     backend.capacity.outlook(HOSTILE, spot=False)
     page = Page(backend)
-    view = page_jobs.JobView.of(job, 3.0)
     index = page.answer(request_of("/"))
-    own = page.answer(Request({**request_of("/").environ, "PATH_INFO": f"{PREFIX}training/x"}))
-    drawn = page_html.join(page_jobs.training_job(backend, view, page._buttons("/", still=False)))
-    assert (index.status_code, own.status_code) == (200, 404)
-    for text in (index.get_data(as_text=True), own.get_data(as_text=True), str(drawn)):
+    unknown = page.answer(Request({**request_of("/").environ, "PATH_INFO": f"{PREFIX}training/x"}))
+    # Its name has a slash, so that no path leads to it.
+    own = page._job(HOSTILE, HOSTILE, paused=False)
+    assert [answer.status_code for answer in (index, unknown, own)] == [200, 404, 200]
+    for text in (answer.get_data(as_text=True) for answer in (index, unknown, own)):
         assert "<script" not in text
         assert "<img" not in text
-    assert "&lt;script&gt;alert" in drawn
+        assert not {"\x1b", "\x00", "\u202e"} & set(text)
+    assert "&lt;script&gt;alert" in own.get_data(as_text=True)
 
 
 @pytest.fixture
@@ -188,13 +187,13 @@ def request_of(path: str, *, remote: str = "127.0.0.1", **headers: str) -> Reque
 
 
 def test_the_list_is_bounded(backend: Backend) -> None:
-    for number in range(page_jobs.MOST_JOBS + 7):
+    for number in range(content.MOST_JOBS + 7):
         request = {"ResourceConfig": {"InstanceType": "ml.m5.large"}, "OutputDataConfig": {"S3OutputPath": "s3://b"}}
         job = TrainingJob("us-east-1", f"job-{number}", request, float(number))
         backend.store.table(TRAINING_JOBS).add(job)
     text = Page(backend).answer(request_of("/")).get_data(as_text=True)
     names = re.findall(r">job-(\d+)</a>", text)
-    assert [int(name) for name in names] == list(range(page_jobs.MOST_JOBS + 6, 6, -1))
+    assert [int(name) for name in names] == list(range(content.MOST_JOBS + 6, 6, -1))
     assert "7 older ones are not shown." in text
 
 
@@ -257,7 +256,7 @@ def test_s3_clients_still_list_their_buckets(jobs: Jobs) -> None:
 def test_a_form_of_the_page_is_obeyed(simulated: Jobs) -> None:
     name = simulated.start(HyperParameters=SIMULATED)
     simulated.reach(name, "Training")
-    answer = press(simulated.sm, "interrupt", job=name, down="0", back=page_of(name))
+    answer = press(simulated.sm, "interrupt", job=name, capacity_gap="0", back=page_of(name))
     assert (answer.status, answer.headers["Location"]) == (303, page_of(name))
     simulated.reach(name, "Interrupted")
     answer = press(simulated.sm, "stop", {"Origin": None, "Referer": f"{simulated.sm.endpoint_url}/"}, job=name)
@@ -343,8 +342,8 @@ def test_what_there_is_not_is_said(jobs: Jobs) -> None:
     assert f'action="{PREFIX}interrupt"' not in shown
     assert f'action="{PREFIX}stop"' in shown
     assert "on-demand job" in press(sm, "interrupt", job=on_demand).text
-    for down in ("-1", "nan", "inf", "soon"):
-        assert press(sm, "interrupt", job=on_demand, down=down).status == 400
+    for gap in ("-1", "nan", "inf", "soon"):
+        assert press(sm, "interrupt", job=on_demand, capacity_gap=gap).status == 400
     # Only to a page of its own, wherever a form would have it go.
     answer = press(sm, "stop", job=on_demand, back="//evil.example/")
     assert (answer.status, answer.headers["Location"]) == (303, "/")
@@ -380,16 +379,3 @@ def capacity(sm: LocalSageMaker) -> list[Any]:
     """What the pools of the spot market have."""
     spot = ask(sm, "GET", "/").text.split("<strong>Spot:</strong>")[1].split("<strong>On-demand:</strong>")[0]
     return re.findall(r'<td><span class="badge \w+">([^<]+)</span></td>', spot)
-
-
-def test_times_are_readable() -> None:
-    assert [page_html.duration(seconds) for seconds in (0.04, 59.94, 61.2, 3600, 93784)] == [
-        "0.0 s",
-        "59.9 s",
-        "1 min 1 s",
-        "1 h 0 min",
-        "26 h 3 min",
-    ]
-    assert page_html.moment(0.0) == "1970-01-01 00:00:00"
-    assert page_html.moment(None) == ""
-    assert json.loads(json.dumps(page_html.clean("a\ud800b"))) == "a\N{REPLACEMENT CHARACTER}b"
