@@ -30,7 +30,7 @@ class Engine(Protocol):
 
     def stop(self, job: Any) -> None: ...
 
-    def interrupt(self, region: str, name: str, down: float = 0.0) -> None: ...
+    def interrupt(self, region: str, name: str, capacity_gap: float = 0.0) -> None: ...
 
     def crash(self, region: str, name: str) -> None: ...
 
@@ -67,7 +67,7 @@ class Backend:
     :param aws: clients for S3 and CloudWatch Logs that talk to this very service.
     :param containers: starts processes that see a directory of their own at ``/opt/ml``.
     :param images: what runs for a container image.
-    :param events: tells EventBridge of state changes.
+    :param events: sends state changes to EventBridge.
     :param logs: CloudWatch Logs streams.
     :param capacity: the markets.
     :param engine: drives training jobs.

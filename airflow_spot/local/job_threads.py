@@ -19,7 +19,7 @@ JOIN_SECONDS = 10.0
 
 
 class Runner(ABC):
-    """The life of one job. Subclasses say what it does; :class:`JobThreads` calls each method once, in this order.
+    """The life of one job. Subclasses define what it does; :class:`JobThreads` calls each method once, in this order.
 
     :param title: for the log and the thread's name, e.g. ``processing job a``.
     :ivar abandoned: set when the service ends: nothing is recorded any more.
@@ -34,7 +34,7 @@ class Runner(ABC):
         """Do the work.
 
         :raises JobError: with the FailureReason, if the job fails.
-        :raises JobStopped: if it was told to end before it was done.
+        :raises JobStopped: if it was stopped before it was done.
         """
 
     @abstractmethod

@@ -31,7 +31,7 @@ class Deployment:
     settings: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """PendingDeploymentSummary."""
+        """Return PendingDeploymentSummary."""
         variants = [
             variant.pending(self.started, "Creating", f"Launching {variant.count} instance(s).")
             for variant in self.fleet.variants
@@ -51,7 +51,7 @@ class Endpoint:
     :ivar fleet: that gets the requests; None before one is in service, and after it has failed.
     :ivar pending: a deployment that is under way.
     :ivar fleets: how many it has had.
-    :ivar lock: held by whoever reads or changes several of these.
+    :ivar lock: held while several of these are read or changed.
     :ivar deleted: set to have its processes ended.
     :ivar wake: set when its thread has something to look at.
     """
@@ -104,7 +104,7 @@ class Endpoint:
 
     @contextmanager
     def request(self, target: str | None) -> Iterator[Variant]:
-        """Give the variant that answers one request, whose process is there until the block is left.
+        """Yield the variant that answers one request, whose process is there until the block is left.
 
         :param target: the variant that the request asks for, if it does.
         :raises ServiceError: ValidationError if the endpoint is not in service, or has no such variant.

@@ -15,7 +15,7 @@ from airflow_spot.local.hosting.runner import EndpointRunner, enter
 
 
 def _deployment(backend: Backend, call: Call, endpoint: Endpoint, config: EndpointConfig) -> Deployment:
-    """A fleet of a configuration for an endpoint. Nothing runs yet.
+    """Return a fleet of a configuration for an endpoint. Nothing runs yet.
 
     :raises ServiceError: ValidationException, if a model is gone or Local SageMaker cannot deploy so.
     """
@@ -78,7 +78,7 @@ def update_endpoint(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def update_weights(backend: Backend, call: Call) -> dict[str, Any]:
-    """Updating, and at once InService again: nothing has to come up [A for the time]."""
+    """Change weights and counts: Updating, and at once InService again [A for the time]."""
     endpoint = find(backend, ENDPOINTS, call.region, call.params["EndpointName"])
     with endpoint.lock:
         fleet = _fleet_in_service(endpoint)
@@ -89,7 +89,7 @@ def update_weights(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def _fleet_in_service(endpoint: Endpoint) -> Fleet:
-    """What an update starts from.
+    """Return what an update starts from.
 
     :raises ServiceError: ValidationException: only an endpoint in service can be updated [D].
     """

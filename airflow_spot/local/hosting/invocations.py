@@ -71,7 +71,7 @@ def invoke(backend: Backend, region: str, endpoint: str, kind: str, request: Req
 
 
 def _model_error(arn: str, status: int, message: str) -> Response:
-    """ModelError as AWS words it, with the members that boto3 shows beside the code."""
+    """Return a ModelError as AWS words it, with the members that boto3 shows beside the code."""
     name = arn.rsplit("/", 1)[-1]
     _, _, _, region, account, _ = arn.split(":", 5)
     side = "client" if 400 <= status < 500 else "server"

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_spot.local.api.call import Call
-from airflow_spot.local.api.ignored import ignored as inert
-from airflow_spot.local.api.ignored import tell_inert
+from airflow_spot.local.api.ignored import ignored_members, log_ignored
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.aws.events import ENDPOINT_CONFIG, MODEL
 from airflow_spot.local.backend import Backend, Operations
@@ -18,9 +17,9 @@ from airflow_spot.local.errors import ServiceError, validation
 from airflow_spot.local.state_changes import publish_event
 from airflow_spot.local.storage.store import Kind, R
 
-_INERT_MODEL = ("VpcConfig", "EnableNetworkIsolation")
-_INERT_CONFIG = ("DataCaptureConfig", "KmsKeyId", "VpcConfig", "EnableNetworkIsolation", "MetricsConfig")
-_INERT_VARIANT = (
+_IGNORED_MODEL = ("VpcConfig", "EnableNetworkIsolation")
+_IGNORED_CONFIG = ("DataCaptureConfig", "KmsKeyId", "VpcConfig", "EnableNetworkIsolation", "MetricsConfig")
+_IGNORED_VARIANT = (
     "CoreDumpConfig",
     "EnableSSMAccess",
     "ManagedInstanceScaling",
@@ -157,7 +156,7 @@ def create_model(backend: Backend, call: Call) -> dict[str, Any]:
         lambda request: Model(call.region, request["ModelName"], request, backend.clock.now()),
         call,
     )
-    tell_inert(backend.audit, "model", made.name, inert(made.request, _INERT_MODEL))
+    log_ignored(backend.audit, "model", made.name, ignored_members(made.request, _IGNORED_MODEL))
     return {"ModelArn": made.arn}
 
 
@@ -170,7 +169,7 @@ def delete_model(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Make sure that somebody gets the requests.
+    """Check that at least one variant gets requests.
 
     :raises ServiceError: ValidationException. [A]: what AWS does with all weights at 0 is not known to us.
     """
@@ -205,10 +204,10 @@ def create_endpoint_config(backend: Backend, call: Call) -> dict[str, Any]:
         lambda request: EndpointConfig(call.region, request["EndpointConfigName"], request, backend.clock.now()),
         call,
     )
-    members = inert(made.request, _INERT_CONFIG)
-    of_variants = {name for variant in variants for name in inert(variant, _INERT_VARIANT)}
+    members = ignored_members(made.request, _IGNORED_CONFIG)
+    of_variants = {name for variant in variants for name in ignored_members(variant, _IGNORED_VARIANT)}
     members += [f"ProductionVariants.{name}" for name in sorted(of_variants)]
-    tell_inert(backend.audit, "endpoint configuration", made.name, members)
+    log_ignored(backend.audit, "endpoint configuration", made.name, members)
     return {"EndpointConfigArn": made.arn}
 
 

@@ -1,6 +1,6 @@
 """The web page: ``GET /`` of the service in a browser of this machine.
 
-A page that anybody's site could make a browser send requests to must not be able to do anything for that site:
+Any web site can make a browser send requests to this page, which must not do anything for it:
 
 - only this machine is answered, under its own name: ``Host`` has to be a loopback name or the address that the service
   listens on, so that a foreign name that was made to resolve to this machine (DNS rebinding) gets nothing;
@@ -77,7 +77,7 @@ class Page:
 
     @staticmethod
     def wants(environ: dict[str, Any]) -> bool:
-        """Whether a request is for the page."""
+        """Return whether a request is for the page."""
         if environ.get("PATH_INFO", "").startswith(PREFIX):
             return True
         return (
@@ -212,7 +212,7 @@ class Page:
 
 
 class _Refused(Exception):
-    """The request is not answered as it wants; the message says why."""
+    """The request is refused; the message is the reason."""
 
     def __init__(self, message: str, status: int = 403) -> None:
         super().__init__(message)

@@ -23,9 +23,9 @@ class ProcessingJob:
 
     :param request: the body of CreateProcessingJob, tags left out.
     :ivar facts: what the description has beside the request: status, times, reasons.
-    :ivar lock: held by whoever changes it, so that a stop comes before its end or is refused.
+    :ivar lock: held while it is changed, so that a stop comes before its end or is refused.
     :ivar wake: set when its thread has something to look at.
-    :ivar stopping: it is to end as Stopped: by a person, or because its time is over.
+    :ivar stopping: it is to end as Stopped: StopProcessingJob was called, or its time is over.
     """
 
     region: str
@@ -56,13 +56,13 @@ class ProcessingJob:
             self.facts.update(facts, LastModifiedTime=now)
 
     def enter(self, backend: Backend, status: str, **facts: Any) -> None:
-        """Change the status, and tell of it."""
+        """Change the status: record it and publish its event."""
         with self.lock:
             self.update(backend.clock.now(), ProcessingJobStatus=status, **facts)
             record_status(backend, self, STATES, status, facts.get("FailureReason"))
 
     def stop(self, backend: Backend) -> None:
-        """Have it end soon; from now on it is Stopping.
+        """Make it end soon; from now on it is Stopping.
 
         :raises ServiceError: ValidationException, if it has ended.
         """

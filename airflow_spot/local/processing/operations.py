@@ -6,8 +6,7 @@ import copy
 from typing import Any
 
 from airflow_spot.local.api.call import Call
-from airflow_spot.local.api.ignored import ignored as inert
-from airflow_spot.local.api.ignored import tell_inert
+from airflow_spot.local.api.ignored import ignored_members, log_ignored
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.aws.events import PROCESSING
 from airflow_spot.local.backend import Backend, Operations
@@ -16,7 +15,7 @@ from airflow_spot.local.processing.job import DEFAULT_MAX_RUNTIME, PROCESSING_JO
 from airflow_spot.local.processing.runner import ProcessingRunner
 from airflow_spot.local.state_changes import publish_event
 
-_INERT = (
+_IGNORED = (
     "NetworkConfig.VpcConfig",
     "NetworkConfig.EnableNetworkIsolation",
     "NetworkConfig.EnableInterContainerTrafficEncryption",
@@ -60,7 +59,7 @@ def create_processing_job(backend: Backend, call: Call) -> dict[str, Any]:
     backend.store.table(PROCESSING_JOBS).add(job)
     if tags:
         backend.store.tags[job.arn] = tags
-    tell_inert(backend.audit, "processing job", job.name, inert(request, _INERT))
+    log_ignored(backend.audit, "processing job", job.name, ignored_members(request, _IGNORED))
     publish_event(backend, PROCESSING, job)
     backend.threads.start(ProcessingRunner(backend, job))
     return {"ProcessingJobArn": job.arn}

@@ -105,7 +105,7 @@ class ProcessingRunner(Runner):
         given = self._backend.images.command(application["ImageUri"])
         if given is None:
             raise JobError(
-                "ClientError: Local SageMaker runs no containers and knows nothing to run for the image "
+                "ClientError: Local SageMaker runs no containers, and no command is configured for image "
                 f"{application['ImageUri']!r}. Give the job AppSpecification.ContainerEntrypoint, or start the service "
                 "with --image 'PATTERN=COMMAND'."
             )
@@ -170,7 +170,7 @@ class ProcessingRunner(Runner):
 
 
 def _channel(item: dict[str, Any]) -> dict[str, Any]:
-    """An input as a training job's channel: the same rules of S3 apply to both."""
+    """Return an input as a training job's channel: the same rules of S3 apply to both."""
     source = item["S3Input"]
     data = {
         "S3Uri": source["S3Uri"],

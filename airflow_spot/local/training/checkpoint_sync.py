@@ -32,7 +32,7 @@ RETRY_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class _Version:
-    """What tells two versions of a file apart without reading them."""
+    """What distinguishes two versions of a file without reading them."""
 
     inode: int
     size: int
@@ -40,7 +40,7 @@ class _Version:
 
     @classmethod
     def of(cls, path: Path) -> _Version:
-        """That of a file.
+        """Return that of a file.
 
         :raises OSError: if it is no regular file, or cannot be asked.
         """
@@ -58,7 +58,7 @@ class CheckpointSync:
     :param folder: the host's path of CheckpointConfig.LocalPath.
     :param scratch: for copies, outside of what the job sees.
     :param facts: what goes into each line of the audit log: job, host and start.
-    :param warn: told once of each file that cannot be uploaded, for the job's log.
+    :param warn: called once for each file that cannot be uploaded, for the job's log.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class CheckpointSync:
         return settled
 
     def _files(self) -> tuple[list[tuple[_Version, str, Path]], set[str]]:
-        """The files that there are, and the keys of what cannot be uploaded."""
+        """Return the files that there are, and the keys of what cannot be uploaded."""
         found, unreadable = [], set()
         for folder, _, names in os.walk(self._folder):
             for name in names:

@@ -26,7 +26,7 @@ class Engine:
         self._scheduler: Scheduler
 
     def attach(self, backend: Backend) -> None:
-        """Say which service the jobs belong to. Called once, before any job."""
+        """Set the service that the jobs belong to. Called once, before any job."""
         self._backend = backend
         make = CooperativeScheduler if backend.settings.engine == "simulated" else ThreadScheduler
         self._scheduler = make(backend.clock, self._forget)
@@ -49,22 +49,22 @@ class Engine:
                 del self._lives[life.job.arn]
 
     def stop(self, job: TrainingJob) -> None:
-        """StopTrainingJob, for a job that has not ended."""
+        """Stop a job that has not ended."""
         with self._lock:
             life = self._lives.get(job.arn)
         if life is not None:
             life.request_stop()
 
-    def interrupt(self, region: str, name: str, down: float = 0.0) -> None:
+    def interrupt(self, region: str, name: str, capacity_gap: float = 0.0) -> None:
         """Take a spot job's instances back.
 
-        :param down: service seconds for which this job then gets none.
+        :param capacity_gap: service seconds for which this job then gets none.
         :raises ServiceError: if there is no such job, or it holds no spot instances.
         """
         life = self._holding(region, name)
         if not life.job.spot:
             raise validation(f"{name} is an on-demand job: SageMaker does not interrupt those")
-        life.request_reclaim(down)
+        life.request_reclaim(capacity_gap)
 
     def crash(self, region: str, name: str) -> None:
         """Break a job's instances: it fails with InternalServerError, or is retried if it has a RetryStrategy.
@@ -84,7 +84,7 @@ class Engine:
         return life
 
     def wake_all(self) -> None:
-        """Have every job look at the market anew."""
+        """Make every job check the market again."""
         with self._lock:
             lives = list(self._lives.values())
         for life in lives:

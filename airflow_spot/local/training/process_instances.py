@@ -42,14 +42,14 @@ class Instances(Protocol):
         """Start the processes; ``wake`` is called when one ends."""
 
     def horizon(self) -> float:
-        """Service seconds after which :meth:`poll` may answer without ``wake`` having been called."""
+        """Return service seconds after which :meth:`poll` may answer without ``wake`` having been called."""
 
     @property
     def sync_seconds(self) -> float:
         """How often :meth:`sync` is to be called, in service seconds."""
 
     def poll(self) -> int | None:
-        """The exit code once all hosts have ended: that of the first that failed, else 0."""
+        """Return the exit code once all hosts have ended: that of the first that failed, else 0."""
 
     def sync(self, *, final: bool = False) -> None:
         """Upload checkpoints."""
@@ -61,7 +61,7 @@ class Instances(Protocol):
         """SIGKILL to every process."""
 
     def failure(self) -> str:
-        """What the script left in ``/opt/ml/output/failure``."""
+        """Return what the script left in ``/opt/ml/output/failure``."""
 
     def deliver(self, *, model: bool) -> None:
         """Upload the output, and the model if wanted. Raises JobError."""
@@ -83,7 +83,7 @@ class _Host:
         self.container: Container | None = None
         self.stream: LogStream | None = None
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Add a line to its log, once it has one."""
         if self.stream is not None:
             self.stream.write(line)
@@ -132,7 +132,7 @@ class ProcessInstances:
                 facts = {"job": job.name, "host": host.name, "start": job.starts}
                 local = host.opt_ml.path(path)
                 host.checkpoints = CheckpointSync(
-                    s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts, warn=host.say
+                    s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts, warn=host.log
                 )
                 host.checkpoints.restore()
 
@@ -282,7 +282,7 @@ class ProcessInstances:
 
 
 def _stream_name(job: TrainingJob, number: int, now: float) -> str:
-    """A new stream for each start, also for two within a second: SageMaker's ends with the time of the start."""
+    """Return a new stream for each start, also for two within a second: SageMaker's ends with the time of the start."""
     stamp = max(int(now), job.last_stream + 1) if number == 1 else job.last_stream
     job.last_stream = stamp
     return f"{job.name}/algo-{number}-{stamp}"

@@ -17,7 +17,7 @@ TAIL_BYTES = 64 * 1024
 
 
 def last_time(audit: Path) -> float:
-    """When the service before this one was last alive, by its audit log; 0 if there was none."""
+    """Return when the service before this one was last alive, by its audit log; 0 if there was none."""
     if not audit.exists():
         return 0.0
     with audit.open("rb") as file:
@@ -54,10 +54,10 @@ def remember(backend: Backend) -> None:
 
 
 def resume(backend: Backend, died: float) -> None:
-    """Let the lives go on of all jobs that have not ended.
+    """Resume all jobs that have not ended.
 
-    Those that held instances lost them: a spot job is interrupted, an on-demand job is started anew if its
-    RetryStrategy says so, or else fails with InternalServerError.
+    Those that held instances lost them: a spot job is interrupted, an on-demand job is restarted if its
+    RetryStrategy allows it, or else fails with InternalServerError.
 
     :param died: when their instances went away.
     """
@@ -92,13 +92,13 @@ def _resume(backend: Backend, job: TrainingJob, died: float) -> None:
             job=job.name,
             status=job.status,
             secondary=job.secondary,
-            message="the service came back",
+            message="the service was restarted",
         )
         exceeded = job.trained(now) >= job.max_runtime or (
             job.max_wait is not None and now - job.creation_time >= job.max_wait
         )
     if not job.terminal:
         backend.engine.submit(job)
-        # A job that was Stopping for a limit ends by that limit; any other was stopped by somebody.
+        # A job that was Stopping for a limit ends by that limit; any other was stopped by a StopTrainingJob.
         if stopping and not exceeded:
             backend.engine.stop(job)

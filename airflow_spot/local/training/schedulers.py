@@ -1,4 +1,4 @@
-"""Who resumes the lives of jobs: a thread for each, or a few threads for all."""
+"""What resumes the lives of jobs: a thread for each, or a few threads for all."""
 
 from __future__ import annotations
 

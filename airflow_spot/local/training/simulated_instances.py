@@ -74,7 +74,7 @@ class SimulatedInstances:
         progress = local / PROGRESS
         if progress.exists():
             self._done = float(json.loads(progress.read_text(encoding="utf-8"))["seconds"])
-            self._tell("resumed", self._done)
+            self._record_progress("resumed", self._done)
 
     def launch(self, wake: Callable[[], None]) -> None:
         self._started = self._backend.clock.now()
@@ -88,7 +88,7 @@ class SimulatedInstances:
         return self._interval if self._checkpoints is not None else math.inf
 
     def _trained(self) -> float:
-        """Seconds of training so far, over all starts that had a checkpoint."""
+        """Return seconds of training so far, over all starts that had a checkpoint."""
         since = 0.0 if self._started is None else self._backend.clock.now() - self._started
         return min(self._needed, self._done + since)
 
@@ -115,9 +115,9 @@ class SimulatedInstances:
             trained = self._trained()
             path.write_text(json.dumps({"seconds": trained}), encoding="utf-8")
             if self._checkpoints.sync(final=final):
-                self._tell("saved", trained)
+                self._record_progress("saved", trained)
 
-    def _tell(self, action: str, seconds: float) -> None:
+    def _record_progress(self, action: str, seconds: float) -> None:
         job = self._job
         uri = job.request["CheckpointConfig"]["S3Uri"]
         self._backend.audit.write("progress", action=action, job=job.name, start=job.starts, uri=uri, seconds=seconds)

@@ -11,17 +11,17 @@ from airflow_spot.local.training.job import TERMINAL, TRAINING_JOBS, TrainingJob
 _END_FIELDS = ("TrainingEndTime", "TrainingTimeInSeconds", "BillableTimeInSeconds", "FailureReason")
 
 
-def described(backend: Backend, job: TrainingJob, operation: str) -> dict[str, Any]:
-    """A job's description, as an operation shows it now."""
+def snapshot(backend: Backend, job: TrainingJob, operation: str) -> dict[str, Any]:
+    """Return a job's description, as an operation shows it now."""
     with job.lock:
         answer = job.describe(backend.clock.now())
     return _frozen(backend, answer, operation)
 
 
-def listed(
+def snapshots(
     backend: Backend, region: str, operation: str, *, full: bool
 ) -> Iterator[tuple[TrainingJob, dict[str, Any]]]:
-    """All jobs of a region that an operation shows, with their descriptions or (``full`` is False) summaries."""
+    """Return all jobs of a region that an operation shows, with their descriptions or (``full`` is False) summaries."""
     lag = backend.faults.state("lag", operation)
     moment = None if lag is None else backend.clock.now() - lag
     for job in backend.store.table(TRAINING_JOBS).list(region):
@@ -49,7 +49,7 @@ _SUMMARY = frozenset(
 
 
 def as_of(answer: dict[str, Any], moment: float) -> dict[str, Any] | None:
-    """A description as it was at a moment, from its transitions; None if the job did not exist."""
+    """Return a description as it was at a moment, from its transitions; None if the job did not exist."""
     if answer["CreationTime"] > moment:
         return None
     transitions = [dict(item) for item in answer["SecondaryStatusTransitions"] if item["StartTime"] <= moment]

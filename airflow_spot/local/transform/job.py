@@ -25,7 +25,7 @@ class TransformJob:
     :param model: that it was created with.
     :ivar facts: what the description has beside the request: status, times, reason.
     :ivar server: the model's process, while there is one.
-    :ivar stopping: set when it is to end: by a person, or because the service ends.
+    :ivar stopping: set when it is to end: StopTransformJob was called, or the service ends.
     """
 
     region: str
@@ -57,7 +57,7 @@ class TransformJob:
             return {**self.describe(now), "LastModifiedTime": self.last_modified}
 
     def enter(self, backend: Backend, status: str, **facts: Any) -> None:
-        """Change the status, and tell of it."""
+        """Change the status: record it and publish its event."""
         with self.lock:
             self.last_modified = backend.clock.now()
             self.facts.update(facts, TransformJobStatus=status)
@@ -69,7 +69,7 @@ class TransformJob:
         self.enter(backend, status, TransformEndTime=backend.clock.now(), **facts)
 
     def stop(self, grace_seconds: float) -> None:
-        """Have it end soon. Does not wait.
+        """Make it end soon. Does not wait.
 
         :param grace_seconds: that the model's process has; its end breaks off whatever request goes on.
         """

@@ -21,7 +21,7 @@ from airflow_spot.local.transform.records import BadRecord, Batch, Filters, batc
 SEE_LOGS = "See job logs for more information"
 NO_ANSWER = "Unable to get response from algorithm"
 DEFAULT_PAYLOAD_MB, DEFAULT_TIMEOUT, DEFAULT_RETRIES = 6, 600, 3
-PASSING = (429, 503)  # what is tried again [A]; with any other status the model has answered
+RETRIED = (429, 503)  # what is tried again [A]; with any other status the model has answered
 LOGGED_CHARACTERS = 2000
 
 
@@ -29,7 +29,7 @@ class ObjectFailed(Exception):
     """An object has no results.
 
     :param kind: ``ClientError`` or ``AlgorithmError``, as the job's FailureReason begins.
-    :param lines: for the log, the first of which says what happened.
+    :param lines: for the log, the first of which is what happened.
     """
 
     def __init__(self, kind: str, *lines: str) -> None:
@@ -68,7 +68,7 @@ class Limits:
 
     @classmethod
     def of(cls, request: dict[str, Any], asked: dict[str, Any]) -> Limits:
-        """Those of a request.
+        """Return those of a request.
 
         :param asked: the model's answer to GET /execution-parameters.
         :raises JobError: AlgorithmError, if that has no numbers where they belong.
@@ -181,7 +181,7 @@ class Transform:
         return target
 
     def _answers(self, requests: Iterator[Batch], asking: ThreadPoolExecutor) -> Iterator[tuple[Batch, bytes]]:
-        """Ask for each batch; give the answers in the order of the batches, holding no more than is under way."""
+        """Ask for each batch; yield the answers in the order of the batches, holding no more than is under way."""
         waiting: deque[tuple[Batch, Future[bytes]]] = deque()
         try:
             for batch in requests:
@@ -197,7 +197,7 @@ class Transform:
                 future.cancel()
 
     def _ask(self, payload: bytes) -> bytes:
-        """One request, tried again while it fails in passing.
+        """Send one request, again while its failure is transient.
 
         :raises ObjectFailed: if there is no answer, or one that is an error.
         """
@@ -215,7 +215,7 @@ class Transform:
             if answer.status < 400:
                 return answer.body
             failure = _refused(answer.status, answer.body)
-            if answer.status not in PASSING:
+            if answer.status not in RETRIED:
                 break
         raise failure
 

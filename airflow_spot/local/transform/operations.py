@@ -6,13 +6,13 @@ import copy
 from typing import Any
 
 from airflow_spot.local.api.call import Call
-from airflow_spot.local.api.ignored import tell_inert
+from airflow_spot.local.api.ignored import log_ignored
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.errors import validation
 from airflow_spot.local.hosting import models
 from airflow_spot.local.transform.job import TERMINAL, TRANSFORM_JOBS, TransformJob
-from airflow_spot.local.transform.rules import check_transform_job, inert
+from airflow_spot.local.transform.rules import check_transform_job, ignored_members
 from airflow_spot.local.transform.runner import TransformRunner
 
 
@@ -27,7 +27,7 @@ def create_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
     backend.store.table(TRANSFORM_JOBS).add(job)
     if tags:
         backend.store.tags[job.arn] = tags
-    tell_inert(backend.audit, "transform job", job.name, inert(request))
+    log_ignored(backend.audit, "transform job", job.name, ignored_members(request))
     job.enter(backend, "InProgress")
     backend.threads.start(TransformRunner(backend, job))
     return {"TransformJobArn": job.arn}

@@ -79,7 +79,7 @@ class TransformRunner(Runner):
             raise failure
 
     def _items(self) -> list[Item]:
-        """The objects of the input.
+        """Return the objects of the input.
 
         :raises JobError: ClientError, if there are none or S3 refuses.
         """
@@ -148,7 +148,7 @@ class TransformRunner(Runner):
 
 
 def below(prefix: str, key: str) -> str:
-    """What an object is called below S3OutputPath: its key without the folder that the prefix names.
+    """Return what an object is called below S3OutputPath: its key without the folder that the prefix names.
 
     [T] for a folder. [A] for a prefix that ends within a name, where what is before its last slash is that folder.
     """
@@ -157,7 +157,7 @@ def below(prefix: str, key: str) -> str:
 
 
 def _execution_parameters(server: ModelServer) -> dict[str, Any]:
-    """What the model asks for, if it answers GET /execution-parameters [D]."""
+    """Return what the model asks for, if it answers GET /execution-parameters [D]."""
     try:
         answer = server.get("/execution-parameters")
         asked = json.loads(answer.body) if answer.status == 200 else {}

@@ -31,7 +31,7 @@ class Child:
     judged: int = 0
 
     def trial(self) -> Trial:
-        """What has become of it so far."""
+        """Return what has become of it so far."""
         job = self.training
         with job.lock:
             return Trial(
@@ -94,20 +94,20 @@ class TuningJob:
     def early_stopping(self) -> bool:
         return bool(self.config.get("TrainingJobEarlyStoppingType") == "Auto")
 
-    def hear(self, values: list[float], name: str, value: float) -> None:
-        """A training job has printed a value of a metric."""
+    def record_metric(self, values: list[float], name: str, value: float) -> None:
+        """Record a value of a metric that a training job has printed."""
         if name == self.objective["MetricName"] and math.isfinite(value):
             values.append(value)
             if self.early_stopping:
                 self.wake.set()
 
     def trials(self) -> list[Trial]:
-        """What has become of all training jobs so far."""
+        """Return what has become of all training jobs so far."""
         with self.lock:
             return [child.trial() for child in self.children]
 
     def describe(self, now: float) -> dict[str, Any]:
-        """The answer of DescribeHyperParameterTuningJob.
+        """Return the answer of DescribeHyperParameterTuningJob.
 
         :param now: service time, for the seconds that it has run.
         """
@@ -132,7 +132,7 @@ class TuningJob:
             return answer
 
     def summary(self) -> dict[str, Any]:
-        """The job's line in ListHyperParameterTuningJobs."""
+        """Return the job's line in ListHyperParameterTuningJobs."""
         with self.lock:
             trials = self.trials()
             return {

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_spot.local.api.call import Call
-from airflow_spot.local.api.ignored import tell_inert
+from airflow_spot.local.api.ignored import log_ignored
 from airflow_spot.local.api.pagination import in_order, order, select
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.market.quotas import check_quota
 from airflow_spot.local.training.job import TrainingJob
-from airflow_spot.local.training.rules import inert
+from airflow_spot.local.training.rules import ignored_members as ignored_by_training
 from airflow_spot.local.tuning.job import TUNING_JOBS, TuningJob
-from airflow_spot.local.tuning.rules import check_tuning_job, training_request, with_objective, without_effect
+from airflow_spot.local.tuning.rules import check_tuning_job, ignored_members, training_request, with_objective
 from airflow_spot.local.tuning.runner import TuningRunner, enter
 
 
@@ -33,7 +33,7 @@ def create_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
         backend.store.table(TUNING_JOBS).add(job)
         if tags:
             backend.store.tags[job.arn] = tags
-        tell_inert(backend.audit, "tuning job", name, [*without_effect(request), *inert(first)])
+        log_ignored(backend.audit, "tuning job", name, [*ignored_members(request), *ignored_by_training(first)])
         enter(backend, job, "InProgress")
     backend.threads.start(TuningRunner(backend, job))
     return {"HyperParameterTuningJobArn": job.arn}
@@ -57,7 +57,7 @@ def stop_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def delete_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
-    """The tuning job goes; its training jobs stay [D]."""
+    """Delete a tuning job; its training jobs stay [D]."""
     job = _get(backend, call)
     with job.lock:
         if not job.terminal:
@@ -86,7 +86,7 @@ def _fields(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
-    """ListTrainingJobsForHyperParameterTuningJob."""
+    """Answer ListTrainingJobsForHyperParameterTuningJob."""
     lines = _get(backend, call).summaries(backend.clock.now())
     if status := call.params.get("StatusEquals"):
         lines = [line for line in lines if line["TrainingJobStatus"] == status]

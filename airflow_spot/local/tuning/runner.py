@@ -16,7 +16,7 @@ from airflow_spot.local.training.job import Parent
 from airflow_spot.local.training.operations import create
 from airflow_spot.local.tuning.job import Child, TuningJob
 from airflow_spot.local.tuning.rules import child_name, combinations, ranges_of, training_request
-from airflow_spot.local.tuning.trials import Trial, falls_behind, judge
+from airflow_spot.local.tuning.trials import Trial, judge, should_stop_early
 
 QUOTA_SECONDS = 0.5
 """Of this machine: how soon a training job that a quota refused is tried again, if none of ours ends before."""
@@ -24,7 +24,7 @@ STOPPED: tuple[str, str | None] = ("Stopped", None)
 
 
 def enter(backend: Backend, job: TuningJob, status: str, **facts: Any) -> None:
-    """Go to another status, and tell of it."""
+    """Enter a status: record it and publish its event."""
     now = backend.clock.now()
     with job.lock:
         job.facts.update(facts, HyperParameterTuningJobStatus=status, LastModifiedTime=now)
@@ -73,13 +73,13 @@ class TuningRunner(Runner):
             if verdict is not None:
                 return verdict.status, verdict.reason
             if job.early_stopping:
-                self._stop_laggards(trials)
+                self._stop_early(trials)
             self._launch(sum(trial.ended is None for trial in trials))
-            job.wake.wait(self._patience(now))
+            job.wake.wait(self._seconds_to_wait(now))
         return STOPPED
 
-    def _patience(self, now: float) -> float | None:
-        """Seconds of this machine until it has to look again by itself."""
+    def _seconds_to_wait(self, now: float) -> float | None:
+        """Return the seconds of this machine until the next check; None if only an event can change anything."""
         waits = [QUOTA_SECONDS] if self._waits else []
         if self._limits.until is not None:
             waits.append(min(self._backend.clock.machine_seconds(self._limits.until - now), threading.TIMEOUT_MAX))
@@ -93,7 +93,7 @@ class TuningRunner(Runner):
             # A tuning job's tags are those of its training jobs too [D].
             tags = to_list(self._backend.store.tags.get(job.arn, {}))
             values: list[float] = []
-            parent = Parent(job.arn, job.wake.set, partial(job.hear, values))
+            parent = Parent(job.arn, job.wake.set, partial(job.record_metric, values))
             try:
                 training = create(self._backend, job.region, {**request, "Tags": tags}, parent)
             except ServiceError as error:
@@ -101,25 +101,25 @@ class TuningRunner(Runner):
                     raise
                 # A quota: it waits until instances are given back.
                 if not self._waits:
-                    self._tell("waits", name)
+                    self._audit("waits", name)
                 self._waits = True
                 return
             with job.lock:
                 job.children.append(Child(training, self._next, values))
-            self._tell("launched", name)
+            self._audit("launched", name)
             self._waits = False
             self._next = next(self._combinations, None)
             running += 1
 
-    def _stop_laggards(self, trials: list[Trial]) -> None:
+    def _stop_early(self, trials: list[Trial]) -> None:
         for index, (child, trial) in enumerate(zip(self._job.children, trials, strict=True)):
             others = trials[:index] + trials[index + 1 :]
             epochs = range(child.judged + 1, len(trial.values) + 1)
             child.judged = len(trial.values)
             if trial.status == "InProgress" and any(
-                falls_behind(trial.values, epoch, others, self._limits) for epoch in epochs
+                should_stop_early(trial.values, epoch, others, self._limits) for epoch in epochs
             ):
-                self._tell("stopped-early", child.training.name)
+                self._audit("stopped-early", child.training.name)
                 self._backend.engine.stop(child.training)
 
     def clean_up(self) -> None:
@@ -135,5 +135,5 @@ class TuningRunner(Runner):
                     self._backend.engine.stop(training)
             job.wake.wait(1)
 
-    def _tell(self, action: str, training_job: str) -> None:
+    def _audit(self, action: str, training_job: str) -> None:
         self._backend.audit.write("tuning", job=self._job.name, action=action, training_job=training_job)

@@ -29,15 +29,15 @@ VARIANT = {"VariantName": "only", "InstanceType": "ml.m5.large", "InitialInstanc
 
 def said(jobs: Jobs, name: str) -> list[str]:
     """The members that are listed, if the audit log and the service's log list the same ones once each."""
-    (line,) = jobs.events("inert", job=name)
+    (line,) = jobs.events("ignored", job=name)
     log = (jobs.sm.dir / "service.log").read_text()
-    assert re.findall(rf" {name}: accepted, and without effect here: (.*)", log) == [", ".join(line["members"])]
+    assert re.findall(rf" {name}: accepted, but ignored here: (.*)", log) == [", ".join(line["members"])]
     members: list[str] = line["members"]
     return members
 
 
 def model(jobs: Jobs, **more: Any) -> str:
-    name = f"inert-{uuid.uuid4().hex[:8]}"
+    name = f"ignored-{uuid.uuid4().hex[:8]}"
     jobs.sagemaker.create_model(
         ModelName=name,
         ExecutionRoleArn=ROLE,
@@ -71,7 +71,7 @@ def test_processing_and_transform_jobs(jobs: Jobs) -> None:
     assert said(jobs, name) == ["NetworkConfig.VpcConfig", "NetworkConfig.EnableNetworkIsolation", "ExperimentConfig"]
     assert processing.end(name)["ProcessingJobStatus"] == "Completed"
     plain = processing.start("pass", NetworkConfig={"EnableNetworkIsolation": False})
-    assert jobs.events("inert", job=plain) == []
+    assert jobs.events("ignored", job=plain) == []
     transforms = Transforms(jobs)
     transforms.put("a.csv", "1,2\n")
     request = transforms.request(transforms.model(), ExperimentConfig={"TrialName": "t"})

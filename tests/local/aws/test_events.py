@@ -29,7 +29,7 @@ def deploy(local: LocalSageMaker, name: str) -> str:
 def messages(local: LocalSageMaker, queue: str, job: str, until: str) -> list[dict[str, Any]]:
     """The events of a job up to one with this secondary status."""
     sqs, found = local.client("sqs"), []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", ()):
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])

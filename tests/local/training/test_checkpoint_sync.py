@@ -47,13 +47,15 @@ def test_what_cannot_be_uploaded_is_said_once_and_spares_the_other_files_and_wha
         for name in ("kept", "good"):
             open(name, "w").write(name)
         os.symlink("good", "link")
-        time.sleep(0.8)
+        while not os.path.exists("/opt/ml/input/go"):
+            time.sleep(0.05)
         os.remove("kept")
         os.mkfifo("kept")
-        time.sleep(0.8)
     """
-    job = jobs.run(script)
-    name = job["TrainingJobName"]
+    name = jobs.start(script)
+    until(lambda: jobs.events("checkpoint", job=name, action="upload", key="kept") or None, "kept is uploaded")
+    (jobs.sm.dir / "jobs" / "us-east-1" / name / "algo-1" / "ml" / "input" / "go").touch()
+    job = jobs.end(name)
     assert (job["TrainingJobStatus"], job.get("FailureReason")) == ("Completed", None)
     assert jobs.keys(f"checkpoints/{name}/") == [f"checkpoints/{name}/{key}" for key in ("good", "kept", "link")]
     assert jobs.get(f"s3://{BUCKET}/checkpoints/{name}/kept") == b"kept"

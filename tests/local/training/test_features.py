@@ -236,7 +236,7 @@ def test_quotas_count_what_runs_and_speak_as_aws_does(local_sagemaker: LocalSage
     assert jobs.run("pass")["TrainingJobStatus"] == "Completed"
 
 
-@pytest.mark.local_sagemaker(on_demand_market="ml.m5.xlarge=never", capacity_wait_seconds=0.5)
+@pytest.mark.local_sagemaker(on_demand_market="ml.m5.xlarge=never", pending_timeout_seconds=0.5)
 def test_instance_preferences_take_the_first_type_with_capacity(local_sagemaker: LocalSageMaker) -> None:
     preferences = [{"InstanceType": "ml.m5.xlarge"}, {"InstanceType": "ml.m5.large"}]
     jobs = Jobs(local_sagemaker)

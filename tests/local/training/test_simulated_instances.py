@@ -21,7 +21,7 @@ SCALE = 60
 @pytest.fixture(scope="module")
 def hurried() -> Iterator[Jobs]:
     """A minute of the service takes a second."""
-    with LocalSageMaker(engine="simulated", time_scale=SCALE, capacity_wait_seconds=60) as service:
+    with LocalSageMaker(engine="simulated", time_scale=SCALE, pending_timeout_seconds=60) as service:
         yield Jobs(service)
 
 
@@ -36,9 +36,9 @@ def test_a_job_takes_its_time_on_one_clock(hurried: Jobs) -> None:
     assert statuses(job) == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
     training = next(item for item in job["SecondaryStatusTransitions"] if item["Status"] == "Training")
     seconds = (training["EndTime"] - training["StartTime"]).total_seconds()
-    # Late by at most half a second of the machine.
-    assert 120 <= seconds <= 120 + SCALE / 2
-    assert took < 20
+    assert seconds >= 120
+    # However late this machine is, the service's clock runs ahead of it.
+    assert took < seconds / 2
     assert job["TrainingTimeInSeconds"] >= 120
     assert files_of(hurried.get(job["ModelArtifacts"]["S3ModelArtifacts"])).keys() == {"model.json"}
 
@@ -46,7 +46,7 @@ def test_a_job_takes_its_time_on_one_clock(hurried: Jobs) -> None:
 def test_interruptions_cost_what_was_not_checkpointed(hurried: Jobs) -> None:
     name = hurried.start(HyperParameters=hyperparameters(seconds=240, checkpoint_seconds=30))
     hurried.wait_for_checkpoint(name)
-    hurried.sm.interrupt(name, down=30)
+    hurried.sm.interrupt(name, capacity_gap=30)
     job = hurried.end(name)
     assert statuses(job).count("Interrupted") == 1
     assert job["TrainingTimeInSeconds"] >= 240
@@ -84,18 +84,23 @@ def test_long_limits_pass_quickly(hurried: Jobs) -> None:
     assert (job["SecondaryStatusTransitions"][-1]["StartTime"] - job["CreationTime"]).total_seconds() >= 90
 
 
-@pytest.mark.local_sagemaker(engine="simulated", time_scale=6000, on_demand_market="never", capacity_wait_seconds=10)
+@pytest.mark.local_sagemaker(engine="simulated", time_scale=6000, on_demand_market="never", pending_timeout_seconds=10)
 def test_max_pending_time_counts_for_accelerated_types(local_sagemaker: LocalSageMaker) -> None:
-    pending = {"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": 1800}
+    # Of the other type nothing would be heard for seven minutes, if it counted there.
+    pending = {"ml.g5.xlarge": 1800, "ml.m5.large": 28 * 24 * 3600}
     jobs = Jobs(local_sagemaker)
     waits = {}
-    for instance_type in ("ml.g5.xlarge", "ml.m5.large"):
+    for instance_type, seconds in pending.items():
         resources = {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": 1}
-        job = jobs.run(spot=False, ResourceConfig=resources, StoppingCondition=pending)
+        job = jobs.run(
+            spot=False,
+            ResourceConfig=resources,
+            StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": seconds},
+        )
         assert job["FailureReason"].startswith("CapacityError")
         waits[instance_type] = (job["LastModifiedTime"] - job["CreationTime"]).total_seconds()
     assert waits["ml.g5.xlarge"] >= 1800
-    assert waits["ml.m5.large"] < 1800
+    assert waits["ml.m5.large"] >= 10
 
 
 def test_only_the_simulated_engine_can_be_hurried() -> None:
@@ -116,9 +121,10 @@ MANY = int(os.environ.get("AIRFLOW_SPOT_TEST_JOBS", "1000"))
 
 @pytest.mark.parametrize("count", [40, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_many_jobs_at_once(count: int) -> None:
-    with LocalSageMaker(engine="simulated", grace_seconds=1) as service:
+    # They wait until all are there: then they train at once, however long it takes to create them.
+    with LocalSageMaker(engine="simulated", grace_seconds=1, market="never") as service:
         jobs = Jobs(service)
-        seconds = 5 + count / 25
+        seconds = 10 + count / 25
 
         def create(number: int) -> None:
             jobs.start(
@@ -129,6 +135,8 @@ def test_many_jobs_at_once(count: int) -> None:
 
         with ThreadPoolExecutor(2) as executor:
             list(executor.map(create, range(count)))
+
+        service.set_market("always")
 
         def counted() -> dict[str, int]:
             found: dict[str, int] = {}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.market.prices import spot_discount
+from airflow_spot.local.settings import Settings
 from tests.local.jobs import COUNTER, Jobs, statuses, until
 
-ODD_MARKET = "ml.c5.2xlarge=never;ml.c5.xlarge=script:fail=100;*=script:up=2,down=0.6,up=2,down=0.6,up=inf"
+ODD_MARKET = "ml.c5.2xlarge=never;ml.c5.xlarge=script:fail=100;*=always"
 SPOT_WAIT = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
 
 
@@ -23,7 +23,7 @@ def odd() -> Iterator[Jobs]:
         market=ODD_MARKET,
         on_demand_market="ml.c5.2xlarge=never;*=always",
         reclaim="kill",
-        capacity_wait_seconds=0.5,
+        pending_timeout_seconds=0.5,
         checkpoint_seconds=0.2,
         grace_seconds=1,
     ) as service:
@@ -76,8 +76,15 @@ def test_an_interruption_resumes_from_the_checkpoint_in_a_new_process(jobs: Jobs
 
 
 def test_a_market_that_comes_and_goes_with_hard_kills(odd: Jobs) -> None:
-    job = odd.run(COUNTER.replace("STEPS", "80"))
-    name = job["TrainingJobName"]
+    name = odd.start(COUNTER.replace("STEPS", "80"))
+    for start in (1, 2):
+        # A few steps after the first upload, so that there is something to lose.
+        uploads = {"job": name, "action": "upload", "start": start}
+        until(lambda uploads=uploads: len(odd.events("checkpoint", **uploads)) >= 3, "it trains")  # type: ignore[misc]
+        odd.sm.set_market("never")
+        until(lambda: waits(odd.describe(name)) == start, "it waits for capacity")  # noqa: B023
+        odd.sm.set_market(ODD_MARKET)
+    job = odd.end(name)
     assert job["TrainingJobStatus"] == "Completed"
     assert statuses(job).count("Interrupted") == 2
     assert odd.model(name) == {"count": b"80"}
@@ -86,20 +93,20 @@ def test_a_market_that_comes_and_goes_with_hard_kills(odd: Jobs) -> None:
     ends = [int(lines[-1].split()[1]) for lines in odd.output(name)]
     assert len(starts) == 3
     for start, end in zip(starts[1:], ends, strict=False):
-        # 20 steps a second and an upload every 0.2 s: a few steps are lost, and never all.
+        # A hard kill loses what was not uploaded, and never all.
         assert 1 < start <= end + 1
-    waits = [text["StatusMessage"] for text in job["SecondaryStatusTransitions"] if text["Status"] == "Starting"]
-    assert "Insufficient capacity" in waits[1]
+
+
+def waits(job: dict[str, Any]) -> int:
+    """How often a job has waited for capacity."""
+    return sum("Insufficient capacity" in item["StatusMessage"] for item in job["SecondaryStatusTransitions"])
 
 
 def test_times_add_up_over_restarts(odd: Jobs) -> None:
-    request = odd.request(COUNTER.replace("STEPS", "50"))
-    odd.sm.set_market("script:up=1.5,down=2.5,up=inf")
-    try:
-        odd.sagemaker.create_training_job(**request)
-        job = odd.end(request["TrainingJobName"])
-    finally:
-        odd.sm.set_market(ODD_MARKET)
+    name = odd.start(COUNTER.replace("STEPS", "50"))
+    odd.wait_for_checkpoint(name)
+    odd.sm.interrupt(name, capacity_gap=2.5)
+    job = odd.end(name)
     spans = []
     begin = None
     for transition in job["SecondaryStatusTransitions"]:
@@ -152,16 +159,17 @@ def test_a_market_segment_that_fails(odd: Jobs) -> None:
 
 
 def test_waiting_counts_to_max_wait_and_not_to_max_runtime(odd: Jobs) -> None:
-    odd.sm.set_market("script:up=1,down=100")
-    try:
-        job = odd.run(
-            "import time; time.sleep(60)", StoppingCondition={"MaxRuntimeInSeconds": 3, "MaxWaitTimeInSeconds": 3}
-        )
-    finally:
-        odd.sm.set_market(ODD_MARKET)
+    limits = {"MaxRuntimeInSeconds": 10, "MaxWaitTimeInSeconds": 10}
+    name = odd.start("import time; time.sleep(600)", StoppingCondition=limits)
+    odd.reach(name, "Training")
+    odd.sm.interrupt(name, capacity_gap=600)
+    job = odd.end(name)
     assert job["SecondaryStatus"] == "MaxWaitTimeExceeded"
     assert statuses(job).count("Interrupted") == 1
-    assert 1 <= job["TrainingTimeInSeconds"] <= 2
+    times = {item["Status"]: item["StartTime"] for item in job["SecondaryStatusTransitions"]}
+    trained = (times["Interrupted"] - times["Downloading"]).total_seconds()
+    assert abs(job["TrainingTimeInSeconds"] - trained) <= 1
+    assert job["TrainingTimeInSeconds"] < 10
 
 
 def test_a_waiting_job_starts_when_capacity_comes_and_can_be_stopped(odd: Jobs) -> None:
@@ -197,14 +205,16 @@ def test_checkpoints_that_are_deleted_are_deleted_in_s3_and_folders_are_kept(job
     assert jobs.events("checkpoint", job=name, action="delete")
 
 
-def test_checkpoints_are_uploaded_at_least_every_two_seconds_by_default() -> None:
+def test_checkpoints_are_uploaded_while_a_job_runs_and_after_its_end() -> None:
     with LocalSageMaker() as service:
         jobs = Jobs(service)
         name = jobs.run(COUNTER.replace("STEPS", "80"))["TrainingJobName"]
-        times = [line["time"] for line in jobs.events("checkpoint", job=name, action="upload", key="count")]
-    gaps = [after - before for before, after in pairwise(times)]
-    assert len(gaps) >= 2
-    assert max(gaps) <= 2
+        uploaded = jobs.get(f"s3://bucket/checkpoints/{name}/count")
+        story = [line for line in service.audit if line.get("job") == name]
+    assert Settings("").checkpoint_seconds <= 2
+    actions = [line["action"] for line in story if line["event"] in ("process", "checkpoint")]
+    assert actions[: actions.index("exited")].count("upload") >= 2
+    assert uploaded == b"80"
 
 
 def test_a_new_job_with_the_same_prefix_resumes(jobs: Jobs) -> None:

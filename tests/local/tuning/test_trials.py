@@ -13,10 +13,10 @@ from airflow_spot.local.tuning.trials import (
     Trial,
     Verdict,
     best,
-    falls_behind,
     judge,
     not_improving,
     objective_counters,
+    should_stop_early,
     status_counters,
 )
 
@@ -144,18 +144,18 @@ def test_not_improving_counts_jobs_that_are_less_than_one_per_cent_better() -> N
 def test_early_stopping_compares_with_the_median_of_running_averages() -> None:
     others = [done(1.0, 0.8), done(0.6, 0.4), done(0.2, 0.0)]
     # After two epochs their averages are 0.9, 0.5 and 0.1.
-    assert falls_behind((9.0, 0.51), 2, others, SMALL)
-    assert not falls_behind((9.0, 0.49), 2, others, SMALL)
-    assert falls_behind((9.0, 0.49), 2, others, LARGE)
+    assert should_stop_early((9.0, 0.51), 2, others, SMALL)
+    assert not should_stop_early((9.0, 0.49), 2, others, SMALL)
+    assert should_stop_early((9.0, 0.49), 2, others, LARGE)
     # The median after the first epoch is 0.6.
-    assert not falls_behind((0.59, 9.0), 1, others, SMALL)
+    assert not should_stop_early((0.59, 9.0), 1, others, SMALL)
 
 
 def test_early_stopping_leaves_out_jobs_that_run_failed_or_were_shorter() -> None:
-    assert not falls_behind((9.0,), 1, [], SMALL)
-    assert not falls_behind((9.0,), 1, [RUNNING, FAILED], SMALL)
-    assert not falls_behind((1.0, 9.0), 2, [done(0.0)], SMALL)
-    assert falls_behind((1.0, 9.0), 2, [done(0.0), done(0.0, 0.0, status="Stopped")], SMALL)
+    assert not should_stop_early((9.0,), 1, [], SMALL)
+    assert not should_stop_early((9.0,), 1, [RUNNING, FAILED], SMALL)
+    assert not should_stop_early((1.0, 9.0), 2, [done(0.0)], SMALL)
+    assert should_stop_early((1.0, 9.0), 2, [done(0.0), done(0.0, 0.0, status="Stopped")], SMALL)
 
 
 @given(st.lists(VALUES, min_size=1, max_size=6), trials(), st.booleans())
@@ -164,7 +164,7 @@ def test_early_stopping_is_the_same_upside_down(values: list[float], others: lis
     epoch = len(values)
     limits, opposite = Limits(maximize=maximize), Limits(maximize=not maximize)
     flipped = [-value for value in values]
-    assert falls_behind(values, epoch, others, limits) == falls_behind(flipped, epoch, mirrored, opposite)
+    assert should_stop_early(values, epoch, others, limits) == should_stop_early(flipped, epoch, mirrored, opposite)
 
 
 @given(st.lists(st.lists(VALUES, min_size=3, max_size=3), min_size=1, max_size=7))
@@ -172,4 +172,4 @@ def test_the_best_at_every_epoch_is_never_stopped(curves: list[list[float]]) -> 
     # Below every value of the others so far, and so below each of their averages.
     champion = [min(min(curve[:epoch]) for curve in curves) - 1 for epoch in (1, 2, 3)]
     for epoch in (1, 2, 3):
-        assert not falls_behind(champion, epoch, [done(*curve) for curve in curves], SMALL)
+        assert not should_stop_early(champion, epoch, [done(*curve) for curve in curves], SMALL)

@@ -16,7 +16,7 @@ KEPT = 5
 
 
 def newest(folder: Path) -> tuple[bytearray | None, int]:
-    """The newest checkpoint, as XGBoost loads it, and how many rounds are in it; None and 0 if there is none."""
+    """Return the newest checkpoint, as XGBoost loads it, and how many rounds are in it; None and 0 if there is none."""
     rounds = _numbers(folder)
     if not rounds:
         return None, 0
