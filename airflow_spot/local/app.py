@@ -115,7 +115,7 @@ def answer(backend: Backend, server: BaseWSGIServer) -> None:
     """Load the rest of AWS and answer, on threads of their own.
 
     Most of a start's time is moto's, and the callers wait in the port's queue: what they do before they call, such as
-    making their own clients, goes on at the same time.
+    making their own clients, is done at the same time.
     """
     moto, handler = load_moto()
     mirror = None

@@ -25,7 +25,7 @@ examples:
   airflow-spot local --image '*xgboost*=python3'         what runs for an image
   eval "$(airflow-spot local --env)"                     send this shell's AWS clients to it
 
-It runs the code of every job, as you. It listens on loopback only, unless --host says otherwise.
+It runs the code of every job as your user. It listens on loopback only, unless --host says otherwise.
 """
 
 

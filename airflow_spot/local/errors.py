@@ -19,7 +19,7 @@ class ServiceError(Exception):
 
 
 class JobError(Exception):
-    """A job cannot go on: ``str(error)`` becomes its FailureReason, with its kind in front as AWS puts it."""
+    """A job fails: ``str(error)`` becomes its FailureReason, with its kind in front as AWS puts it."""
 
 
 class InternalError(JobError):

@@ -16,7 +16,7 @@ T = TypeVar("T")
 Fields = Callable[[T], dict[str, Any]]
 """Of an item: ``Name``, ``Status``, ``CreationTime`` and ``LastModifiedTime`` (seconds)."""
 
-#: SortBy and SortOrder of a request that names none [D]: as the texts of botocore's model say.
+#: SortBy and SortOrder of a request that names none [D]: from the texts of botocore's model.
 DEFAULT_ORDER: Mapping[str, tuple[str, str]] = {
     "ListTrainingJobs": ("CreationTime", "Ascending"),
     "ListProcessingJobs": ("CreationTime", "Ascending"),

@@ -92,7 +92,7 @@ def gunzip(file: Path) -> Path:
             shutil.copyfileobj(packed, target)
     except (OSError, EOFError) as error:
         raise JobError(
-            f"ClientError: {file.name} is not gzip, as its channel's CompressionType says: {error}"
+            f"ClientError: {file.name} is not gzip, as its channel's CompressionType requires: {error}"
         ) from error
     file.unlink()
     return unpacked.replace(file.with_suffix("") if file.suffix == ".gz" else file)

@@ -41,7 +41,7 @@ class Supervisor:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Tell it to stop. Does not wait, and may be called again."""
+        """Stop it soon. Does not wait, and may be called again."""
         self._closed.set()
         self._changed.set()
 

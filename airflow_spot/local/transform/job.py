@@ -71,7 +71,7 @@ class TransformJob:
     def stop(self, grace_seconds: float) -> None:
         """Make it end soon. Does not wait.
 
-        :param grace_seconds: that the model's process has; its end breaks off whatever request goes on.
+        :param grace_seconds: that the model's process has; its end breaks off the requests that it handles.
         """
         self.stopping.set()
         server = self.server

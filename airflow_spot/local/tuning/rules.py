@@ -204,7 +204,7 @@ def training_request(request: dict[str, Any], name: str, tuned: dict[str, str]) 
     """Return the body of CreateTrainingJob for one combination of values.
 
     Each job has a checkpoint folder of its own below the definition's S3Uri, by its name [A]: with one for all, each
-    would go on from another's checkpoints.
+    would resume from another's checkpoints.
     """
     definition = copy.deepcopy(request["TrainingJobDefinition"])
     training = {key: definition[key] for key in _PASSED_ON if key in definition}

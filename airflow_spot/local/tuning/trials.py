@@ -143,7 +143,7 @@ def should_stop_early(values: Sequence[float], epoch: int, others: Iterable[Tria
 
 
 def judge(trials: Sequence[Trial], limits: Limits, now: float, *, exhausted: bool) -> Verdict | None:
-    """Return whether a tuning job is over; None if it goes on.
+    """Return whether a tuning job is over; None if it continues.
 
     That it fails once five jobs have ended and none of them has given a value of the objective is what public threads
     show [T]; so does one whose fewer jobs have all ended so.

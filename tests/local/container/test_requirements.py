@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import time
 import uuid
+import zipfile
 from typing import Any
 
 import pytest
@@ -70,3 +72,49 @@ def test_an_installation_ends_with_the_service(end: str) -> None:
         getattr(service, end)()
         until(lambda: job_processes(marker) == [], "all processes of the installation end", 5)
         assert time.monotonic() - began < 8
+
+
+def wheel(value: str) -> bytes:
+    """A package ``tiny`` that knows a value, as a wheel."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("tiny.py", f"VALUE = {value!r}\n")
+        file.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        file.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr("tiny-1.0.dist-info/RECORD", "tiny.py,,\n")
+    return buffer.getvalue()
+
+
+@pytest.mark.slow
+def test_requirements_go_into_an_environment_of_their_own(jobs: Jobs, tmp_path: Any) -> None:
+    # The script also sees what the interpreter that the service runs has, as it would see its image's packages.
+    script = "import boto3, sys, tiny; print(tiny.VALUE, sys.prefix)"
+    prefixes = []
+    for value in ("one", "one", "two"):
+        path = tmp_path / value / "tiny-1.0-py3-none-any.whl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(wheel(value))
+        request = jobs.request()
+        request["HyperParameters"] = {
+            "sagemaker_program": "train.py",
+            "sagemaker_submit_directory": jobs.code({"train.py": script, "requirements.txt": f"tiny @ file://{path}"}),
+        }
+        jobs.sagemaker.create_training_job(**request)
+        job = jobs.end(request["TrainingJobName"])
+        assert job.get("FailureReason") is None
+        seen, prefix = jobs.output(request["TrainingJobName"])[0][0].split()
+        assert seen == value
+        prefixes.append(prefix)
+    assert prefixes[0] == prefixes[1] != prefixes[2]
+    with pytest.raises(ImportError):
+        __import__("tiny")
+
+
+def test_requirements_that_cannot_be_installed(jobs: Jobs) -> None:
+    request = jobs.request()
+    code = jobs.code({"train.py": "pass", "requirements.txt": "nothing @ file:///no/such/nothing-1-py3-none-any.whl"})
+    request["HyperParameters"] = {"sagemaker_program": "train.py", "sagemaker_submit_directory": code}
+    jobs.sagemaker.create_training_job(**request)
+    reason = jobs.end(request["TrainingJobName"])["FailureReason"]
+    assert reason.startswith("AlgorithmError: InstallRequirementsError: ")
+    assert "nothing-1-py3-none-any.whl" in reason

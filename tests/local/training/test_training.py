@@ -283,3 +283,17 @@ def test_metrics(jobs: Jobs) -> None:
     jobs.sagemaker.create_training_job(**request)
     metrics = jobs.end(request["TrainingJobName"])["FinalMetricDataList"]
     assert [(metric["MetricName"], metric["Value"]) for metric in metrics] == [("loss", 0.25)]
+
+
+def test_delete_frees_the_name(jobs: Jobs) -> None:
+    name = jobs.start("import time; time.sleep(60)")
+    jobs.reach(name, "Training")
+    with pytest.raises(jobs.sagemaker.exceptions.ResourceInUse):
+        jobs.sagemaker.delete_training_job(TrainingJobName=name)
+    jobs.sagemaker.stop_training_job(TrainingJobName=name)
+    jobs.end(name)
+    jobs.sagemaker.delete_training_job(TrainingJobName=name)
+    with pytest.raises(jobs.sagemaker.exceptions.ClientError, match="not found"):
+        jobs.describe(name)
+    assert jobs.run("pass", TrainingJobName=name)["TrainingJobStatus"] == "Completed"
+    assert until(lambda: jobs.events("state", job=name, secondary="Stopped"), "the log keeps the first")

@@ -2,7 +2,7 @@
 
 So does the container up to 1.2. From 1.3 on its source hands XGBoost's own callback an interval of 0 rounds and so
 writes one file, after the first, by a name that it does not look for [S]: what is here is what AWS documents, that
-the built-in XGBoost goes on from its newest checkpoint [D].
+the built-in XGBoost resumes from its newest checkpoint [D].
 """
 
 from __future__ import annotations
