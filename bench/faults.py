@@ -83,7 +83,7 @@ def measure(case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, fo
         spec,
         cloud.proxy.environ(token),
         folder / token,
-        lambda job, down: cloud.local.interrupt(job, down=down),
+        lambda job, gap: cloud.local.interrupt(job, capacity_gap=gap),
         BOUND_SECONDS,
         retries=case.retries,
         retry_delay=case.retry_delay,

@@ -203,7 +203,7 @@ def in_an_hour(python: str, jobs: int, interval: float) -> dict[str, Any]:
             begin, changed = audit[-1]["time"], scene.names[::10]
             for name in changed:
                 # Longer than the time between two lists: else none shows that there was anything.
-                scene.service.interrupt(name, down=4 * interval)
+                scene.service.interrupt(name, capacity_gap=4 * interval)
                 time.sleep((HOUR - 600) / HURRY / len(changed))
             scene.told(process, "ended")
             calls = scene.calls(begin, begin + HOUR)

@@ -43,7 +43,7 @@ class ScriptedMarket:
         if self._done < len(TAKEN_AT) and newest >= TAKEN_AT[self._done]:
             # Between two instances there is none to take: then the next call does it.
             with contextlib.suppress(RuntimeError):
-                self._sagemaker.interrupt(job, down=DOWN_SECONDS)
+                self._sagemaker.interrupt(job, capacity_gap=DOWN_SECONDS)
                 self._done += 1
         elif self._done == len(TAKEN_AT) and newest >= FAILS_AT:
             self._sagemaker.set_market(f"script:fail={FAIL_SECONDS},up=inf")

@@ -1,7 +1,7 @@
 """``python -m airflow_spot.local``: the service in the foreground, as ``airflow-spot local`` runs it.
 
 With ``--embedded`` it is :class:`~airflow_spot.local.client.LocalSageMaker`'s other half: the first line of stdin are
-its settings, the end of stdin is its own end, and one JSON line on stdout says that it is ready.
+its settings, the end of stdin is its own end, and one JSON line on stdout reports that it is ready.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def embedded() -> int:
         return _serve(settings)
     except ModuleNotFoundError as error:
         message = f"Local SageMaker needs {error.name}: pip install 'airflow-spot[local]'"
-        print(message, file=sys.stderr)  # noqa: T201 - whoever started it shows what it said
+        print(message, file=sys.stderr)  # noqa: T201 - LocalSageMaker shows it
         return 2
 
 

@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from werkzeug.serving import LISTEN_QUEUE, BaseWSGIServer, WSGIRequestHandler, make_server
@@ -26,19 +25,16 @@ from airflow_spot.local.container.container import Containers
 from airflow_spot.local.container.images import Images
 from airflow_spot.local.container.requirements import Environments
 from airflow_spot.local.faults.plan import Faults
-from airflow_spot.local.hosting import endpoints
-from airflow_spot.local.http.application import Server
-from airflow_spot.local.http.registry import STRIKABLE
+from airflow_spot.local.http.application import Application
+from airflow_spot.local.http.registry import KINDS, STRIKABLE
 from airflow_spot.local.market.capacity import Capacity
 from airflow_spot.local.market.quotas import parse_quotas
-from airflow_spot.local.processing import operations as processing
 from airflow_spot.local.settings import Settings, url
 from airflow_spot.local.storage.audit import Audit
 from airflow_spot.local.storage.store import Store
 from airflow_spot.local.training.engine import Engine
 from airflow_spot.local.training.journal import Journal
 from airflow_spot.local.training.recovery import last_time, lock, remember, resume
-from airflow_spot.local.transform import operations as transform
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +44,14 @@ class _Handler(WSGIRequestHandler):
     disable_nagle_algorithm = True
 
     def log_request(self, *args: Any) -> None:
-        """Calls are in the audit log."""
+        """Log nothing: calls are in the audit log."""
 
     def log(self, type: str, message: str, *args: Any) -> None:
         log.debug(message, *args)
 
 
 def build(settings: Settings) -> Backend:
-    """A service that does not listen yet, with what one before it in the same directory has left.
+    """Return a service that does not listen yet, with what an earlier one in the same directory has left.
 
     :raises ValueError: if a market, quota or fault plan cannot be read.
     :raises OSError: if the directory cannot be written, or another service uses it.
@@ -71,7 +67,7 @@ def build(settings: Settings) -> Backend:
         settings=settings,
         clock=clock,
         audit=Audit(audit, clock),
-        store=Store(),
+        store=Store(KINDS),
         aws=aws,
         containers=Containers(settings),
         images=Images(settings),
@@ -84,15 +80,13 @@ def build(settings: Settings) -> Backend:
         environments=Environments(settings.root / "environments"),
         journal=Journal(None if settings.temporary else settings.root / "jobs.jsonl"),
     )
-    for module in (endpoints, processing, transform):
-        backend.on_close(partial(module.close, backend))
     engine.attach(backend)
     remember(backend)
     return backend
 
 
 def listen(backend: Backend) -> BaseWSGIServer:
-    """Bind the port and tell the service its own address. Who calls waits until :func:`answer`.
+    """Bind the port and set the service's own address. Calls wait in the port's queue until :func:`answer`.
 
     :raises OSError: if the port is taken, or the machine has no such address.
     """
@@ -100,7 +94,7 @@ def listen(backend: Backend) -> BaseWSGIServer:
     # werkzeug would end the process where it cannot bind.
     with _bound(settings.host, settings.port) as bound:
         server = make_server(
-            settings.host, settings.port, _nobody, threaded=True, request_handler=_Handler, fd=bound.fileno()
+            settings.host, settings.port, _not_ready, threaded=True, request_handler=_Handler, fd=bound.fileno()
         )
     backend.aws.endpoint_url = url(settings.host, server.port)
     return server
@@ -113,7 +107,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=socket.AF_INET6, backlog=LISTEN_QUEUE, dualstack_ipv6=both)
 
 
-def _nobody(environ: Any, start_response: Any) -> Any:
+def _not_ready(environ: Any, start_response: Any) -> Any:
     raise RuntimeError("answer comes first")
 
 
@@ -121,7 +115,7 @@ def answer(backend: Backend, server: BaseWSGIServer) -> None:
     """Load the rest of AWS and answer, on threads of their own.
 
     Most of a start's time is moto's, and the callers wait in the port's queue: what they do before they call, such as
-    making their own clients, goes on at the same time.
+    making their own clients, is done at the same time.
     """
     moto, handler = load_moto()
     mirror = None
@@ -129,9 +123,9 @@ def answer(backend: Backend, server: BaseWSGIServer) -> None:
         mirror = S3Mirror(backend.settings.root / "s3", moto)
         mirror.restore()
     server.RequestHandlerClass = type("Handler", (_Handler, handler), {})
-    server.app = Server(backend, moto, mirror)
+    server.app = Application(backend, moto, mirror)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
-    # Nearly everybody begins with a bucket; moto loads each of AWS's services at its first call.
+    # Most callers begin with a bucket; moto loads each of AWS's services at its first call.
     Client(moto).head("/", headers=SIGNED)
 
 
@@ -156,7 +150,7 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
         print(f"airflow-spot local: {error}", file=sys.stderr)  # noqa: T201 - this is a command's error
         # A directory of its own is removed by the caller, who may want to read the log in it.
         return 1
-    # Before the first answer, so that no stop or list can come to a job that nobody drives. What the jobs ask S3 for
+    # Before the first answer, so that no stop or list can meet a job without a thread. What the jobs ask S3 for
     # waits in the port's queue meanwhile.
     resume(backend, died)
     if lifeline is not None:

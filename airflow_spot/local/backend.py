@@ -15,6 +15,7 @@ from airflow_spot.local.container.container import Containers
 from airflow_spot.local.container.images import Images
 from airflow_spot.local.container.requirements import Environments
 from airflow_spot.local.faults.plan import Faults
+from airflow_spot.local.job_threads import JobThreads
 from airflow_spot.local.market.capacity import Capacity
 from airflow_spot.local.market.quotas import Quota
 from airflow_spot.local.settings import Settings
@@ -29,7 +30,7 @@ class Engine(Protocol):
 
     def stop(self, job: Any) -> None: ...
 
-    def interrupt(self, region: str, name: str, down: float = 0.0) -> None: ...
+    def interrupt(self, region: str, name: str, capacity_gap: float = 0.0) -> None: ...
 
     def crash(self, region: str, name: str) -> None: ...
 
@@ -66,7 +67,7 @@ class Backend:
     :param aws: clients for S3 and CloudWatch Logs that talk to this very service.
     :param containers: starts processes that see a directory of their own at ``/opt/ml``.
     :param images: what runs for a container image.
-    :param events: tells EventBridge of state changes.
+    :param events: sends state changes to EventBridge.
     :param logs: CloudWatch Logs streams.
     :param capacity: the markets.
     :param engine: drives training jobs.
@@ -74,6 +75,7 @@ class Backend:
     :param faults: how calls fail.
     :param journal: what is remembered over a crash.
     :param environments: of scripts that bring a requirements.txt.
+    :param threads: of the jobs that have one each.
     """
 
     settings: Settings
@@ -91,16 +93,11 @@ class Backend:
     environments: Environments
     faults: Faults
     journal: Journal
-    _closers: list[Callable[[], None]] = field(default_factory=list)
-
-    def on_close(self, closer: Callable[[], None]) -> None:
-        """Have ``closer`` called when the service ends, in the reverse order of registration."""
-        self._closers.append(closer)
+    threads: JobThreads = field(default_factory=JobThreads)
 
     def close(self) -> None:
         """End all jobs and processes. Called once."""
-        for closer in reversed(self._closers):
-            closer()
+        self.threads.close()
         self.engine.close()
         self.journal.close()
         self.events.close()

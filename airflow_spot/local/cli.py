@@ -25,7 +25,7 @@ examples:
   airflow-spot local --image '*xgboost*=python3'         what runs for an image
   eval "$(airflow-spot local --env)"                     send this shell's AWS clients to it
 
-It runs what it is sent, as you. It listens on loopback only, unless --host says otherwise.
+It runs the code of every job as your user. It listens on loopback only, unless --host says otherwise.
 """
 
 
@@ -72,11 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="from SIGTERM to SIGKILL (default: %(default)g, as AWS)",
     )
     parser.add_argument(
-        "--capacity-wait",
+        "--pending-timeout",
         type=float,
         default=10.0,
         metavar="SECONDS",
-        help="how long an on-demand job without capacity waits before CapacityError (default: %(default)g)",
+        help="how long an on-demand job may be Pending before it fails with CapacityError (default: %(default)g)",
     )
     parser.add_argument(
         "--quotas", default="", metavar="SPEC", help="e.g. 'ml.p3.2xlarge:spot=0;ml.g5.*=4' (default: unlimited)"
@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
             images=tuple(parse_image(text) for text in args.image),
             reclaim=args.reclaim,
             grace_seconds=args.grace,
-            capacity_wait_seconds=args.capacity_wait,
+            pending_timeout_seconds=args.pending_timeout,
             quotas=args.quotas,
             faults=args.faults,
             engine=args.engine,
@@ -148,14 +148,15 @@ def run(args: argparse.Namespace) -> int:
             return 0
         if not _is_loopback(args.host):
             print(
-                f"WARNING: listening on {args.host}: whoever reaches this port runs programs as you.", file=sys.stderr
+                f"WARNING: listening on {args.host}: anyone who can reach this port can run programs as you.",
+                file=sys.stderr,
             )
         if not settings.temporary:
-            return serve(settings, ready=_say_ready)
+            return serve(settings, ready=_print_ready)
         # Made last: an option that is refused must leave nothing.
         folder = tempfile.mkdtemp(prefix="airflow-spot-local-")
         try:
-            return serve(replace(settings, directory=folder), ready=_say_ready)
+            return serve(replace(settings, directory=folder), ready=_print_ready)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except ValueError as error:
@@ -163,7 +164,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
 
-def _say_ready(backend: Backend) -> None:
+def _print_ready(backend: Backend) -> None:
     url = backend.aws.endpoint_url
     print(f"# Local SageMaker: {url}  (a page for your browser; audit log: {backend.audit.path})")
     print(_exports(backend.aws.environment), flush=True)
@@ -181,7 +182,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """``python -m airflow_spot.local``."""
+    """Run ``python -m airflow_spot.local``."""
     parser = argparse.ArgumentParser(
         prog="python -m airflow_spot.local", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )

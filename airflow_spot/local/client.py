@@ -54,7 +54,7 @@ class LocalSageMaker:
     :param images: image name patterns to commands, e.g. ``{"*xgboost*": "python3"}``.
     :param reclaim: ``term`` or ``kill``.
     :param grace_seconds: from SIGTERM to SIGKILL. AWS gives 120.
-    :param capacity_wait_seconds: how long an on-demand job waits for capacity before it fails.
+    :param pending_timeout_seconds: how long an on-demand job may be Pending before it fails with CapacityError.
     :param quotas: limits per instance type, see :mod:`airflow_spot.local.market.quotas`.
     :param faults: a fault plan, see :mod:`airflow_spot.local.faults.plan`.
     :param engine: ``process`` or ``simulated``, see :mod:`airflow_spot.local.training.simulated_instances`.
@@ -82,7 +82,7 @@ class LocalSageMaker:
         images: Mapping[str, str] | None = None,
         reclaim: str = "term",
         grace_seconds: float = 5.0,
-        capacity_wait_seconds: float = 10.0,
+        pending_timeout_seconds: float = 10.0,
         checkpoint_seconds: float = 1.0,
         quotas: str = "",
         faults: str = "",
@@ -104,7 +104,7 @@ class LocalSageMaker:
             images=tuple((images or {}).items()),
             reclaim=reclaim,
             grace_seconds=grace_seconds,
-            capacity_wait_seconds=capacity_wait_seconds,
+            pending_timeout_seconds=pending_timeout_seconds,
             checkpoint_seconds=checkpoint_seconds,
             quotas=quotas,
             faults=faults,
@@ -199,7 +199,7 @@ class LocalSageMaker:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Variables that send an unchanged AWS client here; a proxy that is set is told to leave it alone."""
+        """The variables that send an unchanged AWS client here, past a proxy if one is set."""
         variables = client_environment(self.endpoint_url, self._settings.region)
         if any(name.lower() in ("http_proxy", "all_proxy") for name in os.environ):
             known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
@@ -208,7 +208,7 @@ class LocalSageMaker:
         return variables
 
     def client(self, name: str, region: str | None = None) -> Any:
-        """A boto3 client of any service, e.g. ``sagemaker``, ``s3`` or ``logs``."""
+        """Return a boto3 client of any service, e.g. ``sagemaker``, ``s3`` or ``logs``."""
         return make_client(name, self.endpoint_url, region or self._settings.region)
 
     @property
@@ -216,13 +216,13 @@ class LocalSageMaker:
         """What happened so far, oldest first: see :class:`airflow_spot.local.storage.audit.Audit`."""
         return read_audit(self.dir / "audit.jsonl")
 
-    def interrupt(self, job_name: str, *, down: float = 0.0, region: str | None = None) -> None:
+    def interrupt(self, job_name: str, *, capacity_gap: float = 0.0, region: str | None = None) -> None:
         """Take a spot job's instances back now.
 
-        :param down: seconds for which this job then gets none.
+        :param capacity_gap: seconds for which this job then gets none.
         :raises RuntimeError: if it is no spot job, or holds no instances.
         """
-        self._control("interrupt", {"job": job_name, "down": down, "region": region})
+        self._control("interrupt", {"job": job_name, "capacity_gap": capacity_gap, "region": region})
 
     def crash(self, job_name: str, *, region: str | None = None) -> None:
         """Break a job's instances: an InternalServerError, which a RetryStrategy may cover.
@@ -239,7 +239,7 @@ class LocalSageMaker:
         self._control("faults", {"plan": plan})
 
     def set_market(self, market: str | None = None, *, on_demand_market: str | None = None) -> None:
-        """Replace one market or both; the time of their pools starts anew.
+        """Replace one market or both; the time of their pools starts again.
 
         :raises RuntimeError: if a specification is wrong.
         """
@@ -259,9 +259,9 @@ class LocalSageMaker:
 
     def _log_tail(self) -> str:
         text = (self.dir / "service.log").read_text(encoding="utf-8", errors="replace")
-        return text[-STDERR_TAIL:].strip() or "it said nothing"
+        return text[-STDERR_TAIL:].strip() or "(log is empty)"
 
 
 def _clean_environment() -> dict[str, str]:
-    """This process's variables without those that would send the service's own AWS calls elsewhere."""
+    """Return this process's variables without those that would send the service's own AWS calls elsewhere."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

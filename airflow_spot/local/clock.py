@@ -22,9 +22,9 @@ class Clock:
         self._start = time.monotonic()
 
     def now(self) -> float:
-        """Now, in service time. Never goes backwards, whatever happens to the machine's clock."""
+        """Return the present service time. Never goes backwards, whatever happens to the machine's clock."""
         return self._epoch + (time.monotonic() - self._start) * self.scale
 
     def machine_seconds(self, service_seconds: float) -> float:
-        """How long the machine has to wait for ``service_seconds`` to pass; never below 0."""
+        """Return how long the machine has to wait for ``service_seconds`` to pass; never below 0."""
         return max(0.0, service_seconds / self.scale)

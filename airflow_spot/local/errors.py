@@ -19,41 +19,50 @@ class ServiceError(Exception):
 
 
 class JobError(Exception):
-    """A job cannot go on: ``str(error)`` becomes its FailureReason, with its kind in front as AWS puts it."""
+    """A job fails: ``str(error)`` becomes its FailureReason, with its kind in front as AWS puts it."""
 
 
 class InternalError(JobError):
     """The service's own fault: the only failure that a job's RetryStrategy covers.
 
-    :param detail: what happened here; AWS says no more than the first sentence.
+    :param detail: what happened here; AWS gives only the first sentence.
     """
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(f"InternalServerError: We encountered an internal error. Please try again. {detail}".strip())
 
 
+class JobStopped(Exception):
+    """A job was stopped, and its work breaks off."""
+
+
+def internal_failure(error: BaseException) -> str:
+    """Return the FailureReason of a job that a fault of Local SageMaker itself has ended."""
+    return f"InternalServerError: Local SageMaker: {type(error).__name__}: {error}"
+
+
 def validation(message: str) -> ServiceError:
-    """The request is wrong. The message names the field and the value."""
+    """Return the error for a wrong request. The message names the field and the value."""
     return ServiceError("ValidationException", message)
 
 
 def in_use(message: str) -> ServiceError:
-    """The name is taken, or the resource is busy."""
+    """Return the error for a name that is taken, or a resource that is busy."""
     return ServiceError("ResourceInUse", message)
 
 
 def limit_exceeded(message: str) -> ServiceError:
-    """A quota of the account is used up."""
+    """Return the error for a quota of the account that is used up."""
     return ServiceError("ResourceLimitExceeded", message)
 
 
 def not_found(message: str = "Requested resource not found.") -> ServiceError:
-    """SageMaker answers ValidationException for a name it does not know, whatever its model says."""
+    """Return the error for an unknown name: SageMaker answers ValidationException, whatever its model declares."""
     return validation(message)
 
 
 def not_implemented(operation: str) -> ServiceError:
-    """An operation that SageMaker has, or may have, and Local SageMaker has not."""
+    """Return the error for an operation that SageMaker has, or may have, and Local SageMaker has not."""
     return ServiceError(
         "UnknownOperationException",
         f"{operation} is not implemented by Local SageMaker. See docs/local-sagemaker.md for what is.",

@@ -92,7 +92,7 @@ def local_sagemaker_options() -> Mapping[str, Any]:
 def local_sagemaker(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, local_sagemaker_options: Mapping[str, Any]
 ) -> Iterator[LocalSageMaker]:
-    """A Local SageMaker for this test alone, started as its mark says; the environment points at it."""
+    """A Local SageMaker for this test alone, started with the options of its mark; the environment points at it."""
     with _started({**local_sagemaker_options, **_marked(request.node)}) as service:
         request.node.stash[_USED_KEY] = _Used.now(service)
         _point(monkeypatch, service)
@@ -106,8 +106,8 @@ def local_sagemaker_session(
     """
     One Local SageMaker for all tests that use this fixture; the environment points at it while one of them runs.
 
-    Each test gets markets and faults as its mark says, else as the service was started, and whatever the tests before
-    it have left in SageMaker and S3.
+    Each test gets the markets and faults of its mark, else those that the service was started
+    with, and whatever the tests before it have left in SageMaker and S3.
     """
     shared = pytestconfig.stash[_SHARED_KEY]
     with _started(local_sagemaker_options) as service:
@@ -123,7 +123,7 @@ def local_sagemaker_session(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Before any fixture of the test: those of other people may make clients."""
+    """Before any fixture of the test: those of other plugins may make clients."""
     shared = item.config.stash[_SHARED_KEY]
     shared.item = item
     if shared.service is not None and SHARED in getattr(item, "fixturenames", ()):
@@ -148,7 +148,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     report = outcome.get_result()
     used = item.stash.get(_USED_KEY, None)
     if used is not None and report.failed and report.when != "teardown":
-        report.sections.extend(_story(used))
+        report.sections.extend(_report_sections(used))
 
 
 def _prepare(shared: _Shared, service: LocalSageMaker, item: pytest.Item) -> None:
@@ -176,7 +176,7 @@ def _prepare(shared: _Shared, service: LocalSageMaker, item: pytest.Item) -> Non
 
 
 def _marked(item: pytest.Item) -> dict[str, Any]:
-    """The keywords of a test's marks; the mark that is nearest to the test counts."""
+    """Return the keywords of a test's marks; the mark that is nearest to the test counts."""
     options: dict[str, Any] = {}
     for mark in reversed(list(item.iter_markers(OWN))):
         if mark.args:
@@ -227,8 +227,8 @@ def _point(patch: pytest.MonkeyPatch, service: LocalSageMaker) -> None:
     patch.setattr(sys.modules["boto3"], "DEFAULT_SESSION", None)
 
 
-def _story(used: _Used) -> Iterator[tuple[str, str]]:
-    """Sections of a report: the ends of both logs, neither of which has hyperparameters or environments."""
+def _report_sections(used: _Used) -> Iterator[tuple[str, str]]:
+    """Yield sections of a report: the ends of both logs, neither of which has hyperparameters or environments."""
     folder = used.service.dir
     with contextlib.suppress(OSError):
         with (folder / "audit.jsonl").open("rb") as file:
@@ -236,14 +236,14 @@ def _story(used: _Used) -> Iterator[tuple[str, str]]:
             lines = [json.loads(line) for line in file if line.endswith(b"\n")]
         if lines:
             begin = lines[0]["time"]
-            told = "\n".join(_told(line, begin) for line in lines[-AUDIT_LINES:])
-            yield f"Local SageMaker: the last of {len(lines)} events", told
+            text = "\n".join(_format_line(line, begin) for line in lines[-AUDIT_LINES:])
+            yield f"Local SageMaker: the last of {len(lines)} events", text
     with contextlib.suppress(OSError):
         log = (folder / "service.log").read_text(encoding="utf-8", errors="replace").strip()
         if log:
             yield "Local SageMaker: the end of its log", log[-LOG_CHARACTERS:]
 
 
-def _told(line: dict[str, Any], begin: float) -> str:
+def _format_line(line: dict[str, Any], begin: float) -> str:
     facts = (f"{name}={value}" for name, value in line.items() if name not in ("time", "event") and value is not None)
     return f"{line['time'] - begin:8.2f} s  {line['event']:<10} {' '.join(facts)}"

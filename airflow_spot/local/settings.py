@@ -18,7 +18,7 @@ MAX_PORT = 65535
 
 
 def url(host: str, port: int) -> str:
-    """Where this machine reaches a service that listens there: one on all addresses is on loopback too."""
+    """Return where this machine reaches a service that listens there: one on all addresses is on loopback too."""
     name = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
@@ -27,7 +27,8 @@ def url(host: str, port: int) -> str:
 class Settings:
     """Settings of one service; JSON-clean, since they cross a process boundary.
 
-    :param host: address to listen on. The service runs what it is sent: loopback, unless you know who can reach it.
+    :param host: address to listen on. Use loopback unless you know who can reach it: the
+        service runs the code of every job.
     :param port: TCP port; 0 takes a free one.
     :param directory: where the audit log and the jobs live.
     :param market: spec of the spot market, see :mod:`airflow_spot.local.market.spec`.
@@ -37,7 +38,7 @@ class Settings:
         ``kill`` (SIGKILL, no last upload).
     :param grace_seconds: from SIGTERM to SIGKILL, when an instance is reclaimed and when a job is stopped. AWS: 120
         for a stop.
-    :param capacity_wait_seconds: how long an on-demand job without capacity waits before it fails with CapacityError.
+    :param pending_timeout_seconds: how long an on-demand job may be Pending before it fails with CapacityError.
     :param checkpoint_seconds: how often checkpoints are uploaded while a job runs, in seconds; at most 2.
     :param quotas: specification of service quotas, see :mod:`airflow_spot.local.market.quotas`.
     :param faults: fault plan, see :mod:`airflow_spot.local.faults.plan`.
@@ -59,7 +60,7 @@ class Settings:
     images: tuple[tuple[str, str], ...] = ()
     reclaim: str = "term"
     grace_seconds: float = 120.0
-    capacity_wait_seconds: float = 10.0
+    pending_timeout_seconds: float = 10.0
     checkpoint_seconds: float = 1.0
     quotas: str = ""
     faults: str = ""
@@ -87,7 +88,7 @@ class Settings:
             raise ValueError(f"time_scale is {self.time_scale}; it must be finite and above 0")
         if self.time_scale != 1 and self.engine != "simulated":
             raise ValueError(f"time_scale is {self.time_scale}; only the simulated engine can be hurried")
-        for name in ("grace_seconds", "capacity_wait_seconds"):
+        for name in ("grace_seconds", "pending_timeout_seconds"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and not negative")
 
@@ -97,12 +98,12 @@ class Settings:
         return Path(self.directory)
 
     def to_json(self) -> str:
-        """One line of JSON, which :meth:`from_json` reads."""
+        """Return one line of JSON, which :meth:`from_json` reads."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """The reverse of :meth:`to_json`."""
+        """Return the reverse of :meth:`to_json`."""
         values = json.loads(text)
         values["images"] = tuple((pattern, command) for pattern, command in values["images"])
         return cls(**values)

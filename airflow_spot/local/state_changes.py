@@ -1,52 +1,46 @@
-"""Changes of state: told to the audit log, and to EventBridge."""
+"""Changes of state, for the audit log and for EventBridge."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow_spot.local.aws.events import Change
+from airflow_spot.local.storage.store import Resource
 
 if TYPE_CHECKING:
     from airflow_spot.local.backend import Backend
 
 
-class Named(Protocol):
-    """Whatever has an ARN."""
-
-    @property
-    def region(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def arn(self) -> str: ...
-
-
-def tell(backend: Backend, detail_type: str, item: Named, describe: Callable[[], dict[str, Any]]) -> None:
+def publish_event(
+    backend: Backend, detail_type: str, item: Resource, detail: Callable[[float], dict[str, Any]] | None = None
+) -> None:
     """Send an event. Calls for one resource have to come in the order of its changes.
 
     :param detail_type: one of :mod:`airflow_spot.local.aws.events`.
-    :param describe: gives the event's detail.
+    :param detail: returns the event's detail at a service time; default: the resource's description.
     """
-    change = Change(detail_type, item.region, item.arn)
-    tags = backend.store.tags.get(item.arn, {})
-    backend.events.changed(change, describe, tags)
+    describe = item.describe if detail is None else detail
+    backend.events.changed(
+        Change(detail_type, item.region, item.arn),
+        lambda: describe(backend.clock.now()),
+        backend.store.tags.get(item.arn, {}),
+    )
 
 
-def entered(
+def record_status(
     backend: Backend,
-    item: Named,
+    item: Resource,
     kind: tuple[str, str],
-    describe: Callable[[], dict[str, Any]],
     status: str,
     reason: str | None = None,
+    detail: Callable[[float], dict[str, Any]] | None = None,
 ) -> None:
     """Write a new status into the audit log and send its event.
 
     :param kind: the audit log's word and the event's detail type.
     :param reason: why it failed, if it did.
+    :param detail: as for :func:`publish_event`.
     """
     backend.audit.write("state", job=item.name, kind=kind[0], status=status, secondary=None, message=reason)
-    tell(backend, kind[1], item, describe)
+    publish_event(backend, kind[1], item, detail)

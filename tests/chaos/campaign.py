@@ -72,7 +72,7 @@ def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: 
         spec,
         cloud.proxy.environ(token),
         folder,
-        lambda job, down: cloud.local.interrupt(job, down=down),
+        lambda job, gap: cloud.local.interrupt(job, capacity_gap=gap),
         bound,
     )
     cloud.proxy.wires[token] = task.wire

@@ -33,7 +33,7 @@ class Cloud:
     """
 
     def __init__(self, engine: str, **settings: Any) -> None:
-        defaults: dict[str, Any] = {"market": MARKET, "quotas": QUOTAS, "capacity_wait_seconds": 5}
+        defaults: dict[str, Any] = {"market": MARKET, "quotas": QUOTAS, "pending_timeout_seconds": 5}
         defaults |= {"grace_seconds": GRACE_SECONDS}
         if engine == "process":
             defaults |= {"checkpoint_seconds": 0.2, "isolation": "relocate"}

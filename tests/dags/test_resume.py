@@ -81,7 +81,7 @@ class Trainer:
                 return
             time.sleep(generator.uniform(0, 2.5))
             try:
-                self.sm.interrupt(name, down=generator.uniform(0, 0.5))
+                self.sm.interrupt(name, capacity_gap=generator.uniform(0, 0.5))
             except RuntimeError:
                 # It had ended, which the caller checks, or has not begun again.
                 continue
@@ -185,7 +185,7 @@ def test_a_damaged_checkpoint_is_skipped(trainers: dict[str, Trainer], uninterru
     trainer = trainers["kill"]
     name = trainer.start(seconds_per_round=0.15)
     trainer.jobs.wait_for_checkpoint(name)
-    trainer.sm.interrupt(name, down=2)
+    trainer.sm.interrupt(name, capacity_gap=2)
     prefix = f"checkpoints/{name}/"
     newest = trainer.jobs.keys(prefix)[-1]
     whole = trainer.jobs.get(f"s3://{BUCKET}/{newest}")

@@ -11,7 +11,7 @@ from tests.local.jobs import GRACE_SECONDS, Jobs
 @pytest.fixture(scope="session")
 def sm() -> Iterator[LocalSageMaker]:
     """One service for all tests that need no market of their own."""
-    with LocalSageMaker(grace_seconds=GRACE_SECONDS, capacity_wait_seconds=0.5, checkpoint_seconds=0.2) as service:
+    with LocalSageMaker(grace_seconds=GRACE_SECONDS, pending_timeout_seconds=0.5, checkpoint_seconds=0.2) as service:
         yield service
 
 

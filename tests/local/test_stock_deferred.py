@@ -19,7 +19,7 @@ import pytest
 
 from airflow_spot.local import LocalSageMaker
 from bench import stock
-from tests.local.test_endpoints import archive
+from tests.local.hosting.test_endpoints import archive
 from tests.support.requests import ROLE, stock_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

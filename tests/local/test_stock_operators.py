@@ -28,8 +28,8 @@ from airflow.providers.amazon.aws.sensors.sagemaker import (
 
 from airflow_spot.compat.sdk import AirflowException
 from airflow_spot.local import LocalSageMaker
+from tests.local.hosting.test_endpoints import ADDER, archive
 from tests.local.jobs import until
-from tests.local.test_endpoints import ADDER, archive
 from tests.support.requests import ROLE, stock_config
 
 CONTEXT: Any = {}

@@ -14,8 +14,8 @@ from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
+from tests.local.aws.test_events import deploy
 from tests.local.jobs import Jobs
-from tests.local.test_events import deploy
 from tests.support.ours import start_ours
 
 

@@ -1,4 +1,4 @@
-"""Who may use what is not AWS's own: this machine alone."""
+"""Access to what is not AWS's own API: from this machine alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PREFIX = "/_airflow_spot/"
 
 
 def is_loopback(address: str | None) -> bool:
-    """Whether an address is this machine's own."""
+    """Return whether an address is this machine's own."""
     try:
         known = ipaddress.ip_address(address or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a request asks for and one machine cannot give: accepted, described, and said once."""
+"""Members of a request that have no effect on one machine: accepted, described, and logged once."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from airflow_spot.local.storage.audit import Audit
 log = logging.getLogger(__name__)
 
 
-def tell_inert(audit: Audit, kind: str, name: str, members: Sequence[str]) -> None:
-    """Say in the log and in the audit log which members of a request have no effect here, if there are any.
+def log_ignored(audit: Audit, kind: str, name: str, members: Sequence[str]) -> None:
+    """Log, also in the audit log, which members of a request have no effect here, if there are any.
 
     :param kind: what the request made, as in ``training job``.
     :param name: its name.
-    :param members: the members' paths, see :func:`airflow_spot.local.training.rules.inert`.
+    :param members: the members' paths, see :func:`ignored_members`.
     """
     if members:
-        audit.write("inert", job=name, members=list(members))
-        log.warning("%s %s: accepted, and without effect here: %s", kind, name, ", ".join(members))
+        audit.write("ignored", job=name, members=list(members))
+        log.warning("%s %s: accepted, but ignored here: %s", kind, name, ", ".join(members))
 
 
-def ignored(request: dict[str, Any], paths: Iterable[str]) -> list[str]:
-    """Members of a request that one machine cannot give a meaning: accepted, described, and without effect.
+def ignored_members(request: dict[str, Any], paths: Iterable[str]) -> list[str]:
+    """Return the members of a request that have no effect on one machine.
 
     :param paths: where they may be.
     """

@@ -16,7 +16,7 @@ T = TypeVar("T")
 Fields = Callable[[T], dict[str, Any]]
 """Of an item: ``Name``, ``Status``, ``CreationTime`` and ``LastModifiedTime`` (seconds)."""
 
-#: SortBy and SortOrder of a request that names none [D]: as the texts of botocore's model say.
+#: SortBy and SortOrder of a request that names none [D]: from the texts of botocore's model.
 DEFAULT_ORDER: Mapping[str, tuple[str, str]] = {
     "ListTrainingJobs": ("CreationTime", "Ascending"),
     "ListProcessingJobs": ("CreationTime", "Ascending"),
@@ -31,7 +31,7 @@ DEFAULT_ORDER: Mapping[str, tuple[str, str]] = {
 
 
 def order(call: Call) -> tuple[str, bool]:
-    """What a request wants its answer to be sorted by, and whether the largest comes first."""
+    """Return what a request wants its answer to be sorted by, and whether the largest comes first."""
     by, direction = DEFAULT_ORDER[call.operation]
     return call.params.get("SortBy") or by, (call.params.get("SortOrder") or direction) == "Descending"
 
@@ -44,7 +44,7 @@ def page(
     descending: bool = False,
     default_size: int = 10,
 ) -> tuple[list[T], dict[str, str]]:
-    """One page of ``items``, sorted, and ``{"NextToken": ...}`` if there are more.
+    """Return one page of ``items``, sorted, and ``{"NextToken": ...}`` if there are more.
 
     A token holds the place of the page's last item and the rest of the request. So an item that comes or goes between
     two pages neither repeats nor hides another one; and a token that comes with other filters is refused, as AWS does.
@@ -52,7 +52,7 @@ def page(
     :param params: the request, with ``MaxResults`` and ``NextToken`` if given.
     :param place: what an item is sorted by: JSON values, different for each item.
     :param descending: the largest first.
-    :param default_size: items a page, if the request does not say.
+    :param default_size: items a page, if the request has no MaxResults.
     :raises ServiceError: ValidationException for a token that is not one of this request's.
     """
     query = {key: value for key, value in params.items() if key not in ("NextToken", "MaxResults")}
@@ -88,7 +88,7 @@ def _invalid() -> ServiceError:
 
 
 def in_order(items: Iterable[T], call: Call, fields: Fields[T]) -> tuple[list[T], dict[str, str]]:
-    """A page of ``items``, sorted as the request or its operation's default says; raises as :func:`page` does."""
+    """Return a page of ``items``, in the request's order or its operation's default; raises as :func:`page` does."""
     by, descending = order(call)
 
     def place(item: T) -> tuple[Any, ...]:
@@ -99,7 +99,7 @@ def in_order(items: Iterable[T], call: Call, fields: Fields[T]) -> tuple[list[T]
 
 
 def select(items: Iterable[T], params: dict[str, Any], fields: Fields[T]) -> list[T]:
-    """Those that pass the filters that List operations share."""
+    """Return those that pass the filters that List operations share."""
     limits = [(field, seconds(params[name]), sign) for name, field, sign in _LIMITS if params.get(name) is not None]
     part, status = (params.get("NameContains") or "").lower(), params.get("StatusEquals")
     chosen = []
@@ -121,7 +121,7 @@ _LIMITS = (
 
 
 def seconds(value: Any) -> float:
-    """A time of a request as seconds since the epoch. The JSON protocol sends numbers; others are refused."""
+    """Return a time of a request as seconds since the epoch. The JSON protocol sends numbers; others are refused."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise validation(f"{value!r} is not a time: seconds since the epoch are expected")
     return float(value)

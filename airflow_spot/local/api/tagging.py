@@ -6,7 +6,7 @@ from airflow_spot.local.errors import validation
 
 
 def to_dict(tags: list[dict[str, str]]) -> dict[str, str]:
-    """Tags as SageMaker writes them, as a dict.
+    """Return tags as SageMaker writes them, as a dict.
 
     :raises ServiceError: ValidationException for a key that comes twice, or one that AWS keeps for itself.
     """
@@ -25,5 +25,5 @@ def to_dict(tags: list[dict[str, str]]) -> dict[str, str]:
 
 
 def to_list(tags: dict[str, str]) -> list[dict[str, str]]:
-    """The reverse of :func:`to_dict`."""
+    """Return the reverse of :func:`to_dict`."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]

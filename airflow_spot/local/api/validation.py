@@ -1,4 +1,4 @@
-"""Checks a request against botocore's own model of the operation, and says what is wrong in AWS's words.
+"""Checks a request against botocore's own model of the operation, and reports what is wrong in AWS's words.
 
 botocore itself checks required members, types and minima before it sends; not maxima, patterns or enums.
 """
@@ -31,12 +31,12 @@ _JSON_NAMES = {
 
 @lru_cache(maxsize=1)
 def model() -> ServiceModel:
-    """botocore's SageMaker."""
+    """Return botocore's SageMaker."""
     return botocore.session.Session().get_service_model("sagemaker")
 
 
 def operation_model(operation: str) -> OperationModel:
-    """The model of one operation.
+    """Return the model of one operation.
 
     :raises ServiceError: if SageMaker has no such operation.
     """
@@ -59,7 +59,7 @@ def validate(operation: str, params: dict[str, Any]) -> None:
 
 
 def without_nulls(value: Any) -> Any:
-    """A request as if what is null in it were absent, which is what null says in AWS's JSON.
+    """Return a request as if what is null in it were absent, which is what null means in AWS's JSON.
 
     Of one that :func:`validate` has let pass: there null stands for absent members alone.
     """
@@ -69,7 +69,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def problems(shape: Shape, value: dict[str, Any]) -> list[str]:
-    """What is wrong with a request or an answer, by its shape; nothing if the list is empty.
+    """Return what is wrong with a request or an answer, by its shape; nothing if the list is empty.
 
     :raises ServiceError: SerializationException for a value of a wrong type.
     """
@@ -169,7 +169,7 @@ def _failure(value: str, path: str, constraint: str, *, quoted: bool = True) -> 
 
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> re.Pattern[str] | None:
-    """A pattern of the model, or None for the few that are Java's own and cannot be read here: they let all pass."""
+    """Return a pattern of the model, or None for the few that only Java can read: they match everything."""
     for java, python in _JAVA_CLASSES.items():
         pattern = pattern.replace(java, python)
     try:

@@ -44,7 +44,7 @@ class Events:
     """
     Sends events in the order of the changes, from a thread of its own: a job does not wait for them.
 
-    Before anybody has made a rule nobody could get one, so that none is sent: thousands of simulated jobs would spend
+    Before there is a rule no event could be delivered, so that none is sent: thousands of simulated jobs would spend
     more on them than on themselves. An event that cannot be sent is lost, as an event may be.
 
     :param aws: for the bus, in each region.
@@ -57,7 +57,7 @@ class Events:
         self._lock = threading.Lock()
 
     def begin(self) -> None:
-        """Send from now on: somebody may make a rule."""
+        """Send from now on: a rule may have been made."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send, name="events", daemon=True)
@@ -65,10 +65,10 @@ class Events:
 
     def changed(self, change: Change, describe: Callable[[], dict[str, Any]], tags: Mapping[str, str]) -> None:
         """
-        Tell that a resource has changed. Calls for one resource come in the order of its changes.
+        Queue the event of a change. Calls for one resource come in the order of its changes.
 
         :param change: of what.
-        :param describe: gives its description, if anybody is to hear of it.
+        :param describe: returns the event's detail; called only if events are sent.
         :param tags: that it has.
         """
         if self._thread is None:
@@ -83,7 +83,7 @@ class Events:
         self._waiting.put((change.region, entry))
 
     def close(self) -> None:
-        """Send what waits, and end."""
+        """Send what is queued, and end."""
         with self._lock:
             if self._thread is not None:
                 self._waiting.put(None)
@@ -113,7 +113,7 @@ class Events:
 
 
 def in_milliseconds(value: Any, write: Callable[[int], str | int], name: str = "") -> Any:
-    """A description with its times as whole milliseconds since the epoch, which ``write`` writes."""
+    """Return a description with its times as whole milliseconds since the epoch, which ``write`` writes."""
     if isinstance(value, Mapping):
         return {key: in_milliseconds(each, write, key) for key, each in value.items()}
     if isinstance(value, list):

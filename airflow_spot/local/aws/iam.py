@@ -30,7 +30,7 @@ _TRUST = {
 class Roles:
     """The WSGI application of IAM: moto, and two answers of its own.
 
-    - SimulatePrincipalPolicy, which moto has not: every action is allowed, for whoever asks.
+    - SimulatePrincipalPolicy, which moto has not: every action is allowed, for every principal.
     - GetRole of a role that does not exist: one that trusts SageMaker. Nothing is made: ListRoles does not show it.
     """
 

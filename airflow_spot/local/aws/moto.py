@@ -41,8 +41,9 @@ def require_moto() -> None:
 
 def load_moto() -> tuple[WsgiApp, type[WSGIRequestHandler]]:
     """
-    moto's server: S3, STS, IAM, CloudWatch Logs, ... by the service that a request is signed for; and the handler that
-    keeps what S3 needs of a request's head.
+    Return moto's server, and the handler that keeps what S3 needs of a request's head.
+
+    The server is S3, STS, IAM, CloudWatch Logs, ..., by the service that a request is signed for.
 
     The one place that touches moto's dispatcher, which is half private: a release that moves it breaks here only.
     """
@@ -55,7 +56,7 @@ def load_moto() -> tuple[WsgiApp, type[WSGIRequestHandler]]:
 
 
 def environment(endpoint_url: str, region: str) -> dict[str, str]:
-    """The variables that send an unchanged AWS client here."""
+    """Return the variables that send an unchanged AWS client here."""
     return {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -67,7 +68,7 @@ def environment(endpoint_url: str, region: str) -> dict[str, str]:
 
 
 def client_environment(endpoint_url: str, region: str) -> dict[str, str]:
-    """:func:`environment`, and what else the SageMaker SDKs have to be told. Not for jobs: it names a file."""
+    """Return :func:`environment`, and what else the SageMaker SDKs need. Not for jobs: it names a file."""
     return {**environment(endpoint_url, region), "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": str(SDK_CONFIG)}
 
 
@@ -86,7 +87,7 @@ class Aws:
         return environment(self.endpoint_url, self._settings.region)
 
     def client(self, name: str, region: str | None = None) -> Any:
-        """A client, made once per service and region.
+        """Return a client, made once per service and region.
 
         :param name: e.g. ``s3`` or ``logs``.
         :param region: default: that of the settings.
@@ -104,7 +105,7 @@ class Aws:
 
 
 def make_client(name: str, endpoint_url: str, region: str, **config: Any) -> Any:
-    """A boto3 client that nothing on this machine can send elsewhere: no profile, no proxy, no config file."""
+    """Return a boto3 client that nothing on this machine can send elsewhere: no profile, no proxy, no config file."""
     session: Any = boto3.session.Session()
     return session.client(
         name,

@@ -56,7 +56,7 @@ class S3Object:
 
 
 def objects(s3: Any, bucket: str, prefix: str) -> Iterator[S3Object]:
-    """All objects whose key starts with ``prefix``; the markers that consoles make for folders are left out.
+    """Return all objects whose key starts with ``prefix``; the markers that consoles make for folders are left out.
 
     :raises ClientError: as boto3 does, e.g. NoSuchBucket.
     """
@@ -77,7 +77,7 @@ def download(s3: Any, bucket: str, key: str, target: Path) -> None:
 
 
 def safe_join(folder: Path, relative: str) -> Path:
-    """``folder / relative``.
+    """Return ``folder / relative``.
 
     :raises JobError: if that would leave the folder: a key may hold ``..``.
     """
@@ -115,7 +115,7 @@ def download_prefix(s3: Any, uri: str, folder: Path, *, keys: Iterable[str] | No
 
 
 def relative_key(source: S3Uri, key: str) -> str:
-    """What an object below a prefix is called in the folder: its own name if the prefix is the whole key."""
+    """Return what an object below a prefix is called in the folder: its own name if the prefix is the whole key."""
     return key[len(source.key) :].lstrip("/") or PurePosixPath(key).name
 
 

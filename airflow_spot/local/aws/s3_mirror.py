@@ -37,7 +37,7 @@ CHANGES = frozenset(
     }
 )
 SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=local/20000101/us-east-1/s3/aws4_request, Signature=local"}
-"""moto checks no signature, but gives a private object to nobody who has none."""
+"""moto checks no signature, but refuses private objects to unsigned requests."""
 
 
 class S3Mirror:

@@ -37,7 +37,7 @@ class Algorithm:
     release: tuple[int, int]
 
     def command(self, interpreter: Sequence[str]) -> list[str]:
-        """What runs it; ``train`` or ``serve`` is to be added.
+        """Return what runs it; ``train`` or ``serve`` is to be added.
 
         :param interpreter: a Python that has the algorithm's packages.
         """
@@ -55,7 +55,7 @@ class Algorithm:
 
 
 def algorithm(image: str | None) -> Algorithm | None:
-    """The built-in algorithm that an image holds, by its name; None for any other image.
+    """Return the built-in algorithm that an image holds, by its name; None for any other image.
 
     ``.../sagemaker-xgboost:1.7-1`` in all its releases, and ``.../xgboost:1`` or ``:latest``, which is 0.72 [D].
     """
@@ -70,7 +70,7 @@ def algorithm(image: str | None) -> Algorithm | None:
 
 
 def metric_definitions(specification: Mapping[str, Any], hyperparameters: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The MetricDefinitions of a job: those given, else those that AWS has for the algorithm of its image.
+    """Return the MetricDefinitions of a job: those given, else those that AWS has for the algorithm of its image.
 
     :param specification: an AlgorithmSpecification.
     :param hyperparameters: with a script among them, the image is a framework's.

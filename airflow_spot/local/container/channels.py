@@ -22,7 +22,8 @@ def fetch_channel(s3: Any, channel: dict[str, Any], folder: Path, host: int, hos
     source = channel["DataSource"].get("S3DataSource")
     if source is None:
         raise JobError(
-            f"ClientError: channel {channel['ChannelName']!r} has a data source that Local SageMaker has not: only S3"
+            f"ClientError: channel {channel['ChannelName']!r} has an unsupported data source; "
+            "Local SageMaker supports S3DataSource only"
         )
     sharded = source.get("S3DataDistributionType") == "ShardedByS3Key" and hosts > 1
     if source["S3DataType"] == "S3Prefix":
@@ -62,7 +63,7 @@ def _manifest(s3: Any, uri: str, folder: Path, shard: tuple[int, int]) -> list[P
 
 
 def read_manifest(s3: Any, uri: str) -> list[tuple[str, str]]:
-    """What a ManifestFile lists, as prefix and name.
+    """Return what a ManifestFile lists, as prefix and name.
 
     :raises JobError: ClientError, if it is no manifest or S3 refuses.
     """
@@ -91,7 +92,7 @@ def gunzip(file: Path) -> Path:
             shutil.copyfileobj(packed, target)
     except (OSError, EOFError) as error:
         raise JobError(
-            f"ClientError: {file.name} is not gzip, as its channel's CompressionType says: {error}"
+            f"ClientError: {file.name} is not gzip, as its channel's CompressionType requires: {error}"
         ) from error
     file.unlink()
     return unpacked.replace(file.with_suffix("") if file.suffix == ".gz" else file)

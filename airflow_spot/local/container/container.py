@@ -2,7 +2,7 @@
 
 Where a probe shows that the machine allows it, a process runs in a mount and PID namespace in which its directory is
 ``/opt/ml`` (*namespace*). Elsewhere its paths are given through ``SM_*`` and the config files (*relocation*), and code
-that hard-codes ``/opt/ml`` is refused with an explanation, since it would fail in a way that nobody understands.
+that hard-codes ``/opt/ml`` is refused with an explanation, since its failure would be hard to understand.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from airflow_spot.local.settings import Settings
 log = logging.getLogger(__name__)
 
 OPT_ML = "/opt/ml"
-NANNY = Path(__file__).with_name("shim.py")
+SHIM = Path(__file__).with_name("shim.py")
 LINE_BYTES = 64 * 1024
 """Longer lines of output are cut in pieces; a progress bar without line ends must not fill the memory."""
 
@@ -43,7 +43,7 @@ class OptMl:
     seen: str
 
     def path(self, inside: str) -> Path:
-        """The host's path of a path in the container, e.g. ``/opt/ml/model``.
+        """Return the host's path of a path in the container, e.g. ``/opt/ml/model``.
 
         :raises JobError: if it is not below ``/opt/ml``: nothing else is the container's own.
         """
@@ -55,7 +55,7 @@ class OptMl:
         return self.host / relative.relative_to(OPT_ML)
 
     def see(self, inside: str) -> str:
-        """What the process has to call ``inside``."""
+        """Return what the process has to call ``inside``."""
         return self.seen + os.path.normpath(inside)[len(OPT_ML) :]
 
 
@@ -122,7 +122,7 @@ class Container:
             callback()
 
     def on_exit(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called, on another thread, once all processes have ended and all output was read."""
+        """Call ``callback``, on another thread, once all processes have ended and all output was read."""
         with self._lock:
             if not self._ended.is_set():
                 self._callbacks.append(callback)
@@ -130,7 +130,7 @@ class Container:
         callback()
 
     def poll(self) -> int | None:
-        """The exit code, 128 + the signal's number if a signal ended it, or None while anything runs."""
+        """Return the exit code, 128 + the signal's number if a signal ended it, or None while anything runs."""
         return self._code
 
     def wait(self, timeout: float | None = None) -> int | None:
@@ -180,7 +180,7 @@ class Containers:
             raise OSError("isolation 'namespace' was asked for, and this machine does not allow it")
 
     def _probe(self) -> bool:
-        """Whether a process in namespaces finds its directory at /opt/ml. Leaves nothing behind."""
+        """Return whether a process in namespaces finds its directory at /opt/ml. Leaves nothing behind."""
         with TemporaryDirectory(prefix="airflow-spot-probe-") as scratch:
             host = Path(scratch) / "ml"
             host.mkdir()
@@ -202,7 +202,7 @@ class Containers:
         return OptMl(host, OPT_ML if self.namespace else str(host))
 
     def base_environment(self, opt_ml: OptMl | None = None) -> dict[str, str]:
-        """What every container's environment starts from: no more than a program needs to run.
+        """Return what every container's environment starts from: no more than a program needs to run.
 
         Not the service's own environment: a script that works here by a variable of this machine fails on AWS.
         """
@@ -242,7 +242,7 @@ class Containers:
         status = os.fdopen(read_fd, encoding="utf-8")
         try:
             process = subprocess.Popen(
-                [sys.executable, "-S", "-E", str(NANNY), str(write_fd)],
+                [sys.executable, "-S", "-E", str(SHIM), str(write_fd)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from airflow_spot.local.errors import JobError
 
 
 def environment(containers: Containers, aws: Aws, opt_ml: OptMl, region: str, given: dict[str, str]) -> dict[str, str]:
-    """The variables of a container: a bare system's, AWS's, then what the request gives."""
+    """Return the variables of a container: a bare system's, AWS's, then what the request gives."""
     return {
         **containers.base_environment(opt_ml),
         **aws.environment,
@@ -26,24 +23,16 @@ def environment(containers: Containers, aws: Aws, opt_ml: OptMl, region: str, gi
 
 
 def relocated(opt_ml: OptMl, words: list[str]) -> list[str]:
-    """Command words with paths below ``/opt/ml`` as the process has to call them."""
+    """Return command words with paths below ``/opt/ml`` as the process has to call them."""
     return [opt_ml.see(word) if word == "/opt/ml" or word.startswith("/opt/ml/") else word for word in words]
 
 
 def end(container: Container, grace_seconds: float) -> None:
-    """SIGTERM, up to ``grace_seconds``, then SIGKILL; returns when nothing of the container is left."""
+    """Send SIGTERM and, after ``grace_seconds``, SIGKILL; return when nothing of the container is left."""
     container.terminate()
     if container.wait(grace_seconds) is None:
         container.kill()
         container.wait(30)
-
-
-def join_all(threads: Iterable[threading.Thread | None], seconds: float = 5.0) -> None:
-    """Wait for the end of all threads, together no longer than that."""
-    deadline = time.monotonic() + seconds
-    for thread in threads:
-        if thread is not None:
-            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def upload_folder(s3: Any, folder: Path, uri: str) -> None:

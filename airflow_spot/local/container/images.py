@@ -19,7 +19,7 @@ class Images:
         self._python = settings.python
 
     def command(self, image: str | None) -> list[str] | None:
-        """The command given for an image, or None if none was."""
+        """Return the command given for an image, or None if none was."""
         if image is not None:
             for pattern, command in self._rules:
                 if fnmatchcase(image, pattern):
@@ -27,16 +27,16 @@ class Images:
         return None
 
     def interpreter(self, image: str | None) -> list[str]:
-        """What runs a Python script in this image: the command given for it, else the service's ``python``."""
+        """Return what runs a Python script in this image: the command given for it, else the service's ``python``."""
         return self.command(image) or [self._python]
 
     def entrypoint(self, image: str | None) -> list[str] | None:
-        """What was given to stand in for the image's entrypoint; None if nothing was, or a bare Python."""
+        """Return what was given to stand in for the image's entrypoint; None if nothing was, or a bare Python."""
         given = self.command(image)
         return None if given is None or _is_interpreter(given) else given
 
     def built_in(self, image: str | None) -> list[str] | None:
-        """What stands in for the image of one of AWS's built-in algorithms, by the image's Python; else None."""
+        """Return what stands in for the image of one of AWS's built-in algorithms, by the image's Python; else None."""
         known = algorithm(image)
         return None if known is None else known.command(self.interpreter(image))
 
@@ -46,7 +46,7 @@ def _is_interpreter(command: list[str]) -> bool:
 
 
 def parse_image(text: str) -> tuple[str, str]:
-    """``PATTERN=COMMAND`` as its two parts.
+    """Return ``PATTERN=COMMAND`` as its two parts.
 
     :raises ValueError: if either is missing. The pattern ends at the first ``=``: image names have none.
     """

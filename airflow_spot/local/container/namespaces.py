@@ -38,7 +38,7 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
 
 
 def unshare(flags: int) -> None:
-    """unshare(2); Python has it from 3.12 on only.
+    """Call unshare(2); Python has it from 3.12 on only.
 
     :raises OSError: where the machine does not allow it.
     """
@@ -48,7 +48,7 @@ def unshare(flags: int) -> None:
 
 
 def die_with_parent(signal_number: int) -> None:
-    """Have the kernel send this process ``signal_number`` when its parent dies. No effect except on Linux."""
+    """Make the kernel send this process ``signal_number`` when its parent dies. No effect except on Linux."""
     if _libc is not None:
         _libc.prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
 
@@ -60,10 +60,10 @@ def adopt_orphans() -> None:
 
 
 def enter_process_namespace() -> None:
-    """Children of this process will live in a PID namespace of their own, which the kernel empties as it ends.
+    """Put the children of this process into a PID namespace of their own, which the kernel empties as it ends.
 
-    An ordinary user needs a user namespace for that, in which everybody keeps their own number: a script finds
-    itself to be who it was, and its files belong to who started the service.
+    An ordinary user needs a user namespace for that, in which user and group numbers stay the same: a
+    script runs as the user who started the service, who owns its files.
 
     :raises OSError: where the machine does not allow it.
     """
@@ -78,10 +78,10 @@ def enter_process_namespace() -> None:
 
 
 def enter_mount_namespace(root: str, hostname: str, hosts: Mapping[str, str], scratch: str) -> None:
-    """See ``root`` at ``/opt/ml``, be called ``hostname``, and resolve ``hosts``.
+    """Show ``root`` at ``/opt/ml``, set ``hostname``, and resolve ``hosts``.
 
     :param root: the job's directory on the host.
-    :param hosts: names to addresses, added to what the machine's /etc/hosts says.
+    :param hosts: names to addresses, added to those of the machine's /etc/hosts.
     :param scratch: a directory of the job outside ``root``, for the file that stands in for /etc/hosts.
     :raises OSError: where the machine does not allow it.
     """

@@ -1,4 +1,4 @@
-"""``requirements.txt`` beside a script: installed into an environment of its own, never into anybody else's."""
+"""``requirements.txt`` beside a script: installed into an environment of its own, never into another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOCAL = ("-", ".", "/", "file:")
 _TAIL = 700
 
 Start: TypeAlias = Callable[[list[str], OnLine], Container]
-"""Starts a command, and has whoever drives the job woken at its end."""
+"""Starts a command; the job's scheduler is woken at its end."""
 
 
 class Environments:
@@ -38,7 +38,7 @@ class Environments:
         self._lock = threading.Lock()
 
     def interpreter(self, python: list[str], code: Path, start: Start) -> Generator[float, None, list[str]]:
-        """The command that runs Python for the code in a folder.
+        """Return the command that runs Python for the code in a folder.
 
         Yields how many seconds it may be left alone while it waits; closing it ends what it has started.
 
@@ -85,7 +85,7 @@ def _site_packages(python: str, start: Start) -> Generator[float, None, list[str
 
 
 def _installer(python: str, new: Path, start: Start) -> Generator[float, None, list[str] | None]:
-    """What can install into a new environment that has no pip, which is several times faster to make; or None."""
+    """Return what can install into a new environment without pip, which is much faster to make; or None."""
     uv = shutil.which("uv")
     if uv is not None:
         return [uv, "pip", "install", "--python", str(new)]
@@ -109,7 +109,7 @@ def _key(python: list[str], code: Path, requirements: Path) -> str:
 def _run(command: list[str], start: Start) -> Generator[float, None, list[str]]:
     """Run a command to its end; return the lines that it printed.
 
-    :raises JobError: if it fails, or takes longer than anybody waits.
+    :raises JobError: if it fails, or takes longer than ``INSTALL_SECONDS``.
     """
     lines: list[str] = []
     container = start(command, lines.append)
@@ -118,13 +118,13 @@ def _run(command: list[str], start: Start) -> Generator[float, None, list[str]]:
         while (code := container.poll()) is None:
             left = deadline - time.monotonic()
             if left <= 0:
-                said = f"{command[0]} has not ended after {INSTALL_SECONDS} seconds"
-                raise JobError(f"AlgorithmError: InstallRequirementsError: {said}, exit code: 1")
+                output = f"{command[0]} has not ended after {INSTALL_SECONDS} seconds"
+                raise JobError(f"AlgorithmError: InstallRequirementsError: {output}, exit code: 1")
             yield left
     finally:
         container.kill()
         container.wait(KILL_SECONDS)
     if code != 0:
-        said = "\n".join(lines).strip()[-_TAIL:]
-        raise JobError(f"AlgorithmError: InstallRequirementsError: {said}, exit code: {code}")
+        output = "\n".join(lines).strip()[-_TAIL:]
+        raise JobError(f"AlgorithmError: InstallRequirementsError: {output}, exit code: {code}")
     return lines

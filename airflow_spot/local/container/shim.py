@@ -57,7 +57,7 @@ def main(status_fd: int) -> int:
 
 
 def _first_line() -> tuple[bytes, bytes]:
-    """The first line of stdin, and what has come after it; nothing at all if stdin ends before."""
+    """Return the first line of stdin, and what has come after it; nothing at all if stdin ends before."""
     data = b""
     while b"\n" not in data:
         chunk = os.read(0, 65536)

@@ -26,7 +26,7 @@ S3_OPERATIONS = frozenset(
 
 
 def s3_operation(environ: dict[str, Any]) -> tuple[str, str, str]:
-    """Operation, bucket and key of an S3 request in path style: ``("PutObject", "bucket", "some/key")``."""
+    """Return the operation, bucket and key of an S3 request in path style: ``("PutObject", "bucket", "some/key")``."""
     # WSGI hands paths over as Latin-1, whatever they are.
     path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")
     bucket, _, key = path.lstrip("/").partition("/")
@@ -46,7 +46,7 @@ def s3_operation(environ: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def has(rules: Iterable[Rule], kind: str) -> bool:
-    """Whether one of the faults is of this kind."""
+    """Return whether one of the faults is of this kind."""
     return any(rule.kind == kind for rule in rules)
 
 

@@ -96,7 +96,7 @@ class Faults:
         self.set(plan)
 
     def set(self, plan: str) -> None:
-        """Replace the plan; an empty one ends all faults. Counts begin anew.
+        """Replace the plan; an empty one ends all faults. Counts start again at 0.
 
         :raises ValueError: if it is wrong; then the one before stays.
         """
@@ -110,7 +110,7 @@ class Faults:
             self._states = [rule for rule in rules if rule.kind in STATES]
 
     def strike(self, operation: str, key: str = "") -> list[Rule]:
-        """The faults that strike this call, in the plan's order. Each call asks once."""
+        """Return the faults that strike this call, in the plan's order. Each call asks once."""
         with self._lock:
             return [progress.rule for progress in self._strikes if progress.strikes(operation, key)]
 
@@ -120,7 +120,7 @@ class Faults:
         return not self._strikes
 
     def state(self, kind: str, operation: str) -> float | None:
-        """The seconds of a state of the service that holds for an operation, or None if it does not hold."""
+        """Return the seconds of a state of the service that holds for an operation, or None if it does not hold."""
         with self._lock:
             for rule in self._states:
                 if rule.kind == kind and fnmatchcase(operation, rule.pattern):
@@ -129,7 +129,7 @@ class Faults:
 
 
 def first_error(rules: Iterable[Rule]) -> ServiceError | None:
-    """The error answer that a call gets, if one of its faults is one."""
+    """Return the error answer that a call gets, if one of its faults is one."""
     return next((ERRORS[rule.kind] for rule in rules if rule.kind in ERRORS), None)
 
 

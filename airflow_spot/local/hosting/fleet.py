@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.local.errors import JobError, ServiceError, validation
-from airflow_spot.local.hosting.models import Resource, check_weights
+from airflow_spot.local.hosting.models import EndpointConfig, Model, check_weights
 from airflow_spot.local.serving.model_server import STARTUP_SECONDS, ModelServer, Owner
-from airflow_spot.local.serving.supervisor import Keeper
+from airflow_spot.local.serving.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from airflow_spot.local.backend import Backend
@@ -29,24 +29,24 @@ class Variant:
     :ivar weight: its share of the requests is this, divided by the sum of all.
     :ivar count: instances that are described; there is one process however many these are.
     :ivar in_flight: requests that have not been answered.
-    :ivar keeper: starts its process anew, once it is in service.
+    :ivar supervisor: restarts its process, once it is in service.
     """
 
-    def __init__(self, settings: dict[str, Any], model: Resource, server: ModelServer) -> None:
+    def __init__(self, settings: dict[str, Any], model: Model, server: ModelServer) -> None:
         self.settings = settings
         self.name = str(settings["VariantName"])
         self.model = model
         self.server = server
         seconds = settings.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP_SECONDS)
         self.startup_seconds = float(seconds)
-        self.keeper = Keeper(server, f"variant {self.name} of model {model.name}", self.startup_seconds)
+        self.supervisor = Supervisor(server, f"variant {self.name} of model {model.name}", self.startup_seconds)
         self.weight = float(settings.get("InitialVariantWeight", 1.0))
         self.count = int(settings.get("InitialInstanceCount", 1))
         self.in_flight = 0
         self.credit = 0.0
 
     def summary(self, since: float) -> dict[str, Any]:
-        """As DescribeEndpoint has it.
+        """Return it as DescribeEndpoint has it.
 
         :param since: when its image was resolved.
         """
@@ -60,7 +60,7 @@ class Variant:
         }
 
     def pending(self, since: float, status: str, message: str) -> dict[str, Any]:
-        """As PendingDeploymentSummary has it, while its instances come up."""
+        """Return it as PendingDeploymentSummary has it, while its instances come up."""
         answer = {**self.summary(since), "CurrentInstanceCount": 0}
         answer["VariantStatus"] = [{"Status": status, "StatusMessage": message, "StartTime": since}]
         if "InstanceType" in self.settings:
@@ -80,7 +80,7 @@ class Fleet:
     """
 
     def __init__(
-        self, backend: Backend, endpoint: str, config: Resource, models: Sequence[Resource], number: int
+        self, backend: Backend, endpoint: str, config: EndpointConfig, models: Sequence[Model], number: int
     ) -> None:
         self.config = config
         self.variants: list[Variant] = []
@@ -99,14 +99,14 @@ class Fleet:
             self.variants.append(Variant(settings, model, server))
 
     def launch(self, cancelled: threading.Event) -> bool:
-        """Start all processes and wait until each answers /ping. From then on they are kept: see :class:`Keeper`.
+        """Start all processes and wait until each answers /ping. Then a :class:`Supervisor` restarts them.
 
         :param cancelled: ends the wait.
         :returns: False if it was cancelled.
         :raises JobError: if a process ends, or does not become healthy in time.
         """
         for variant in self.variants:
-            variant.server.start({}, variant.keeper.ended)
+            variant.server.start({}, variant.supervisor.ended)
         for variant in self.variants:
             if variant.server.await_ping(variant.startup_seconds, cancelled):
                 continue
@@ -115,11 +115,11 @@ class Fleet:
             reason, code = NOT_HEALTHY.format(variant=variant.name), variant.server.poll()
             raise JobError(reason if code is None else f"{reason} (It exited with {code}.)")
         for variant in self.variants:
-            variant.keeper.begin()
+            variant.supervisor.begin()
         return True
 
     def take(self, target: str | None) -> Variant:
-        """The variant for a request, which has to be given back.
+        """Return the variant for a request, which has to be given back.
 
         :param target: the name that the request asks for; None for one by weight.
         :raises ServiceError: ValidationError if there is none of that name.
@@ -132,13 +132,13 @@ class Fleet:
             return variant
 
     def give_back(self, variant: Variant) -> None:
-        """Say that a request has been answered."""
+        """Count a request as answered."""
         with self._idle:
             variant.in_flight -= 1
             self._idle.notify_all()
 
     def _next(self) -> Variant:
-        # Each gains its weight, and who is served pays the sum: shares come out even, and it is nobody's luck.
+        # Smooth weighted round robin: each gains its weight, and the chosen one pays the sum.
         for variant in self.variants:
             variant.credit += variant.weight
         chosen = max(self.variants, key=lambda variant: variant.credit)
@@ -187,9 +187,9 @@ class Fleet:
     def close(self) -> None:
         """End all processes. May be called again, and before they have started."""
         for variant in self.variants:
-            variant.keeper.cancel()
+            variant.supervisor.cancel()
         for variant in self.variants:
-            variant.keeper.close()
+            variant.supervisor.close()
         for variant in self.variants:
             variant.server.terminate()
         for variant in self.variants:

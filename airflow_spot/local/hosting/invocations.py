@@ -9,6 +9,7 @@ from werkzeug.wrappers import Request, Response
 
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
+from airflow_spot.local.hosting.endpoint import ENDPOINTS
 from airflow_spot.local.hosting.fleet import INVOCATION_SECONDS
 from airflow_spot.local.settings import ACCOUNT
 
@@ -47,7 +48,7 @@ def invoke(backend: Backend, region: str, endpoint: str, kind: str, request: Req
     for header, member in _REFUSED.items():
         if header in request.headers:
             raise ServiceError("ValidationError", f"{member} is not implemented by Local SageMaker")
-    found = backend.store.endpoints.find(region, endpoint)
+    found = backend.store.table(ENDPOINTS).find(region, endpoint)
     if found is None:
         raise ServiceError("ValidationError", f"Endpoint {endpoint} of account {ACCOUNT} not found.")
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
@@ -70,7 +71,7 @@ def invoke(backend: Backend, region: str, endpoint: str, kind: str, request: Req
 
 
 def _model_error(arn: str, status: int, message: str) -> Response:
-    """ModelError as AWS words it, with the members that boto3 shows beside the code."""
+    """Return a ModelError as AWS words it, with the members that boto3 shows beside the code."""
     name = arn.rsplit("/", 1)[-1]
     _, _, _, region, account, _ = arn.split(":", 5)
     side = "client" if 400 <= status < 500 else "server"

@@ -6,23 +6,20 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from airflow_spot.local.api.call import Call
-from airflow_spot.local.api.ignored import ignored as inert
-from airflow_spot.local.api.ignored import tell_inert
+from airflow_spot.local.api.ignored import ignored_members, log_ignored
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.aws.events import ENDPOINT_CONFIG, MODEL
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.errors import ServiceError, validation
-from airflow_spot.local.state_changes import tell
-from airflow_spot.local.storage.store import Table, arn
+from airflow_spot.local.state_changes import publish_event
+from airflow_spot.local.storage.store import Kind, R
 
-T = TypeVar("T")
-
-_INERT_MODEL = ("VpcConfig", "EnableNetworkIsolation")
-_INERT_CONFIG = ("DataCaptureConfig", "KmsKeyId", "VpcConfig", "EnableNetworkIsolation", "MetricsConfig")
-_INERT_VARIANT = (
+_IGNORED_MODEL = ("VpcConfig", "EnableNetworkIsolation")
+_IGNORED_CONFIG = ("DataCaptureConfig", "KmsKeyId", "VpcConfig", "EnableNetworkIsolation", "MetricsConfig")
+_IGNORED_VARIANT = (
     "CoreDumpConfig",
     "EnableSSMAccess",
     "ManagedInstanceScaling",
@@ -34,7 +31,7 @@ _REFUSED = ("ShadowProductionVariants", "AsyncInferenceConfig", "ExplainerConfig
 
 
 @dataclass(frozen=True)
-class Resource:
+class _Requested:
     """What was created, as it was asked for.
 
     :param request: the body of the Create call, tags left out.
@@ -42,97 +39,102 @@ class Resource:
 
     region: str
     name: str
-    arn: str
     request: dict[str, Any]
     creation_time: float
 
+
+class Model(_Requested):
+    """A model."""
+
+    @property
+    def arn(self) -> str:
+        return MODELS.arn(self.region, self.name)
+
     @property
     def container(self) -> dict[str, Any]:
-        """Of a model: its only container."""
+        """Its only container."""
         only: dict[str, Any] = self.request.get("PrimaryContainer") or self.request["Containers"][0]
         return only
 
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the answer of DescribeModel: the same at any time."""
+        return {
+            "EnableNetworkIsolation": False,
+            **self.request,
+            "ModelArn": self.arn,
+            "CreationTime": self.creation_time,
+        }
+
+
+class EndpointConfig(_Requested):
+    """An endpoint configuration."""
+
+    @property
+    def arn(self) -> str:
+        return ENDPOINT_CONFIGS.arn(self.region, self.name)
+
     @property
     def variants(self) -> list[dict[str, Any]]:
-        """Of an endpoint configuration: its production variants."""
+        """Its production variants."""
         found: list[dict[str, Any]] = self.request["ProductionVariants"]
         return found
 
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the answer of DescribeEndpointConfig: the same at any time."""
+        return {**self.request, "EndpointConfigArn": self.arn, "CreationTime": self.creation_time}
 
-def take_name(table: Table[Any], region: str, name: str, item: Any) -> None:
-    """Add to a table, with the words that SageMaker has for these kinds when the name is taken.
+
+MODELS = Kind[Model]("model", "Model")
+ENDPOINT_CONFIGS = Kind[EndpointConfig]("endpoint-config", "Endpoint configuration")
+
+
+def add(backend: Backend, kind: Kind[R], item: R) -> None:
+    """Add a resource, with the words that SageMaker has for these kinds when the name is taken.
 
     :raises ServiceError: ValidationException.
     """
     try:
-        table.add(region, name, item)
+        backend.store.table(kind).add(item)
     except ServiceError:
-        raise validation(
-            f'Cannot create already existing {table.label.lower()} "{arn(region, table.kind, name)}".'
-        ) from None
+        raise validation(f'Cannot create already existing {kind.label.lower()} "{item.arn}".') from None
 
 
-def find(table: Table[T], region: str, name: str) -> T:
+def find(backend: Backend, kind: Kind[R], region: str, name: str) -> R:
     """Return a resource, with the words that SageMaker has for these kinds when there is none.
 
     :raises ServiceError: ValidationException.
     """
-    item = table.find(region, name)
+    item = backend.store.table(kind).find(region, name)
     if item is None:
-        raise validation(f'Could not find {table.label.lower()} "{arn(region, table.kind, name)}".')
+        raise validation(f'Could not find {kind.label.lower()} "{kind.arn(region, name)}".')
     return item
 
 
-def _drop(backend: Backend, call: Call, kind: Kind, name: str) -> dict[str, Any]:
-    """Delete a resource with its tags; raises as :func:`find` does."""
-    table = kind.table(backend)
-    with table.lock:
-        gone = find(table, call.region, name)
-        tell(backend, kind.event, gone, lambda: kind.describe(gone))
-        backend.store.tags.pop(gone.arn, None)
-        table.pop(call.region, name)
-    return {}
+def _create(backend: Backend, kind: Kind[R], event: str, make: Callable[[dict[str, Any]], R], call: Call) -> R:
+    """Create a resource of a request.
 
-
-def _create(backend: Backend, call: Call, kind: Kind, name: str) -> Resource:
-    table = kind.table(backend)
+    :param event: the detail type of its events, which it has when it is created and when it is deleted [D].
+    :param make: makes it of the request without its tags.
+    """
     request = copy.deepcopy(call.params)
     tags = to_dict(request.pop("Tags", []))
-    made = Resource(call.region, name, arn(call.region, table.kind, name), request, backend.clock.now())
-    take_name(table, call.region, name, made)
+    made = make(request)
+    add(backend, kind, made)
     if tags:
         backend.store.tags[made.arn] = tags
-    tell(backend, kind.event, made, lambda: kind.describe(made))
+    publish_event(backend, event, made)
     return made
 
 
-def _describe_model(model: Resource) -> dict[str, Any]:
-    return {
-        "EnableNetworkIsolation": False,
-        **model.request,
-        "ModelArn": model.arn,
-        "CreationTime": model.creation_time,
-    }
-
-
-def _describe_config(config: Resource) -> dict[str, Any]:
-    return {**config.request, "EndpointConfigArn": config.arn, "CreationTime": config.creation_time}
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What the two kinds of resources differ in.
-
-    :param event: the detail type of its events, which it has when it is created and when it is deleted [D].
-    """
-
-    event: str
-    table: Callable[[Backend], Table[Resource]]
-    describe: Callable[[Resource], dict[str, Any]]
-
-
-_MODEL = Kind(MODEL, lambda backend: backend.store.models, _describe_model)
-_CONFIG = Kind(ENDPOINT_CONFIG, lambda backend: backend.store.endpoint_configs, _describe_config)
+def _delete(backend: Backend, kind: Kind[R], event: str, region: str, name: str) -> dict[str, Any]:
+    """Delete a resource with its tags; raises as :func:`find` does."""
+    table = backend.store.table(kind)
+    with table.lock:
+        gone = find(backend, kind, region, name)
+        publish_event(backend, event, gone)
+        backend.store.tags.pop(gone.arn, None)
+        table.pop(region, name)
+    return {}
 
 
 def create_model(backend: Backend, call: Call) -> dict[str, Any]:
@@ -147,21 +149,27 @@ def create_model(backend: Backend, call: Call) -> dict[str, Any]:
         raise validation("PrimaryContainer.Image is required: model packages are not implemented by Local SageMaker")
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise validation(f"Mode {container['Mode']} is not implemented by Local SageMaker; use SingleModel")
-    made = _create(backend, call, _MODEL, call.params["ModelName"])
-    tell_inert(backend.audit, "model", made.name, inert(made.request, _INERT_MODEL))
+    made = _create(
+        backend,
+        MODELS,
+        MODEL,
+        lambda request: Model(call.region, request["ModelName"], request, backend.clock.now()),
+        call,
+    )
+    log_ignored(backend.audit, "model", made.name, ignored_members(made.request, _IGNORED_MODEL))
     return {"ModelArn": made.arn}
 
 
 def describe_model(backend: Backend, call: Call) -> dict[str, Any]:
-    return _describe_model(find(backend.store.models, call.region, call.params["ModelName"]))
+    return find(backend, MODELS, call.region, call.params["ModelName"]).describe(backend.clock.now())
 
 
 def delete_model(backend: Backend, call: Call) -> dict[str, Any]:
-    return _drop(backend, call, _MODEL, call.params["ModelName"])
+    return _delete(backend, MODELS, MODEL, call.region, call.params["ModelName"])
 
 
 def check_weights(weights: Sequence[float]) -> None:
-    """Make sure that somebody gets the requests.
+    """Check that at least one variant gets requests.
 
     :raises ServiceError: ValidationException. [A]: what AWS does with all weights at 0 is not known to us.
     """
@@ -187,22 +195,29 @@ def create_endpoint_config(backend: Backend, call: Call) -> dict[str, Any]:
             raise validation(f"ProductionVariants.{place}.member.InstanceType is required")
         if not variant.get("ModelName"):
             raise validation(f"ProductionVariants.{place}.member.ModelName is required")
-        find(backend.store.models, call.region, variant["ModelName"])
+        find(backend, MODELS, call.region, variant["ModelName"])
     check_weights([float(variant.get("InitialVariantWeight", 1.0)) for variant in variants])
-    made = _create(backend, call, _CONFIG, call.params["EndpointConfigName"])
-    members = inert(made.request, _INERT_CONFIG)
-    of_variants = {name for variant in variants for name in inert(variant, _INERT_VARIANT)}
+    made = _create(
+        backend,
+        ENDPOINT_CONFIGS,
+        ENDPOINT_CONFIG,
+        lambda request: EndpointConfig(call.region, request["EndpointConfigName"], request, backend.clock.now()),
+        call,
+    )
+    members = ignored_members(made.request, _IGNORED_CONFIG)
+    of_variants = {name for variant in variants for name in ignored_members(variant, _IGNORED_VARIANT)}
     members += [f"ProductionVariants.{name}" for name in sorted(of_variants)]
-    tell_inert(backend.audit, "endpoint configuration", made.name, members)
+    log_ignored(backend.audit, "endpoint configuration", made.name, members)
     return {"EndpointConfigArn": made.arn}
 
 
 def describe_endpoint_config(backend: Backend, call: Call) -> dict[str, Any]:
-    return _describe_config(find(backend.store.endpoint_configs, call.region, call.params["EndpointConfigName"]))
+    config = find(backend, ENDPOINT_CONFIGS, call.region, call.params["EndpointConfigName"])
+    return config.describe(backend.clock.now())
 
 
 def delete_endpoint_config(backend: Backend, call: Call) -> dict[str, Any]:
-    return _drop(backend, call, _CONFIG, call.params["EndpointConfigName"])
+    return _delete(backend, ENDPOINT_CONFIGS, ENDPOINT_CONFIG, call.region, call.params["EndpointConfigName"])
 
 
 OPERATIONS: Operations = {

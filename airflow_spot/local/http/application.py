@@ -1,4 +1,4 @@
-"""The wire: one WSGI application on one port, which sends each request to who answers it."""
+"""The wire: one WSGI application on one port, which routes each request."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _MAKE_RULES = frozenset({"events", "cloudformation"})
 StartResponse: TypeAlias = Any
 
 
-class Server:
+class Application:
     """The WSGI application.
 
     - ``X-Amz-Target: SageMaker.<Operation>``: the operations of :mod:`airflow_spot.local.http.registry`
@@ -69,7 +69,7 @@ class Server:
             answer = self._page.answer(Request(environ))
         elif "HTTP_ORIGIN" in environ:
             # A page in a browser on this machine must not be able to run programs on it. AWS clients send no Origin.
-            answer = Response("Local SageMaker does not answer to browsers", status=403)
+            answer = Response("requests with an Origin header are refused", status=403)
         elif target.startswith(TARGET):
             answer = self._operation(target[len(TARGET) :], Request(environ))
         elif path.startswith(PREFIX):
@@ -83,7 +83,7 @@ class Server:
     def _operation(self, operation: str, request: Request) -> Response:
         region = scope(request.environ)[0] or self._backend.settings.region
         params: dict[str, Any] = {}
-        faults = self._strike(operation, "", request.environ)
+        faults = self._apply_faults(operation, "", request.environ)
         error = first_error(faults)
         try:
             params = _body(request)
@@ -129,7 +129,7 @@ class Server:
         if service not in ("s3", ""):
             return self._moto(environ, start_response)
         operation, bucket, key = s3_operation(environ)
-        faults = self._strike(f"s3:{operation}", key, environ)
+        faults = self._apply_faults(f"s3:{operation}", key, environ)
         error = first_error(faults)
         if error is not None:
             return _s3_error(error)(environ, start_response)
@@ -143,8 +143,8 @@ class Server:
             cut(environ)
         return answer
 
-    def _strike(self, operation: str, key: str, environ: dict[str, Any]) -> list[Rule]:
-        """The faults of one call. Those that come before it is carried out have happened on return."""
+    def _apply_faults(self, operation: str, key: str, environ: dict[str, Any]) -> list[Rule]:
+        """Return the faults of one call. Those that come before it is carried out have happened on return."""
         faults = self._backend.faults.strike(operation, key)
         for rule in faults:
             if rule.kind == "slow":
@@ -159,7 +159,7 @@ class Server:
     def _invocation(self, endpoint: str, kind: str, request: Request) -> Response:
         region = scope(request.environ)[0] or self._backend.settings.region
         operation = invocations.OPERATIONS[kind]
-        faults = self._strike(operation, "", request.environ)
+        faults = self._apply_faults(operation, "", request.environ)
         error = first_error(faults)
         try:
             if error is not None:
@@ -171,20 +171,20 @@ class Server:
 
 
 def scope(environ: dict[str, Any]) -> tuple[str, str]:
-    """Region and service that a request was signed for, by its credential scope; empty if it was not signed."""
+    """Return region and service of a request's credential scope; both are empty if it was not signed."""
     match = re.search(r"Credential=[^/]+/[^/]+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
     return (match[1], match[2]) if match else ("", "")
 
 
 def error_response(error: ServiceError) -> Response:
-    """An error as the JSON protocol has it."""
+    """Return an error as the JSON protocol has it."""
     response = json_answer({"__type": error.code, "message": error.message}, error.status)
     response.headers[ERROR_TYPE] = error.code
     return response
 
 
 def json_answer(content: dict[str, Any], status: int = 200) -> Response:
-    """An answer of the JSON protocol.
+    """Return an answer of the JSON protocol.
 
     :raises ValueError: for a number that JSON has not.
     """
@@ -217,7 +217,7 @@ def _finite(text: str) -> float:
 
 
 def _resource(params: dict[str, Any]) -> str | None:
-    """The name or ARN that a request is about: its first member that is called so."""
+    """Return the name or ARN that a request is about: its first member that is called so."""
     for key, value in params.items():
         if key.endswith(_NAMES) and isinstance(value, str) and key not in ("RoleArn",):
             return value

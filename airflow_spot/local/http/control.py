@@ -12,12 +12,13 @@ from werkzeug.wrappers import Request, Response
 from airflow_spot.local.api.access import PREFIX, is_loopback
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
+from airflow_spot.local.training.job import TRAINING_JOBS
 
 
 def answer(backend: Backend, request: Request) -> Response:
     """Answer ``POST /_airflow_spot/<action>``, a JSON object in and out; errors as ``{"error": text}``."""
     if not is_loopback(request.remote_addr):
-        return _json({"error": "the control endpoint answers to this machine only"}, 403)
+        return _json({"error": "only this machine is allowed"}, 403)
     action = ACTIONS.get(request.path[len(PREFIX) :])
     if action is None:
         return _json({"error": f"no action {request.path}; there are {', '.join(ACTIONS)}"}, 404)
@@ -36,30 +37,30 @@ def _health(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     return {
         "time": backend.clock.now(),
         "namespace": backend.containers.namespace,
-        "training_jobs": len(backend.store.training_jobs),
+        "training_jobs": len(backend.store.table(TRAINING_JOBS)),
     }
 
 
 def _interrupt(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
-    """``{"job": name, "region": optional, "down": seconds without capacity, default 0}``."""
-    backend.engine.interrupt(_region(backend, body), _text(body, "job"), _down(body))
+    """Take instances back: ``{"job": name, "region": optional, "capacity_gap": seconds, default 0}``."""
+    backend.engine.interrupt(_region(backend, body), _text(body, "job"), _capacity_gap(body))
     return {}
 
 
 def _crash(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
-    """``{"job": name, "region": optional}``."""
+    """Break instances: ``{"job": name, "region": optional}``."""
     backend.engine.crash(_region(backend, body), _text(body, "job"))
     return {}
 
 
 def _faults(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
-    """``{"plan": plan}``: replaces the plan; empty ends all faults."""
+    """Replace the fault plan, an empty one ends all faults: ``{"plan": plan}``."""
     backend.faults.set(_text(body, "plan"))
     return {}
 
 
 def _market(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
-    """``{"spot": spec, "on_demand": spec}``, either or both."""
+    """Replace one market or both: ``{"spot": spec, "on_demand": spec}``."""
     markets = {name: _text(body, name) for name in ("spot", "on_demand") if body.get(name) is not None}
     backend.capacity.set_markets(**markets)
     backend.engine.wake_all()
@@ -77,10 +78,10 @@ def _region(backend: Backend, body: dict[str, Any]) -> str:
     return _text(body, "region") if body.get("region") else backend.settings.region
 
 
-def _down(body: dict[str, Any]) -> float:
-    value = body.get("down", 0)
+def _capacity_gap(body: dict[str, Any]) -> float:
+    value = body.get("capacity_gap", 0)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ValueError(f"down is {value!r}; it must be a finite number of seconds, not negative")
+        raise ValueError(f"capacity_gap is {value!r}; it must be a finite number of seconds, not negative")
     return float(value)
 
 

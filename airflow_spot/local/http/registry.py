@@ -1,16 +1,35 @@
-"""The operations that Local SageMaker has. Each module exports its own; a new one is added here."""
+"""The operations and the kinds of resources that there are. Each room exports its own; a new one is added here."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from airflow_spot.local.backend import Operations
 from airflow_spot.local.faults.connection import S3_OPERATIONS
 from airflow_spot.local.hosting import endpoints, invocations, models
+from airflow_spot.local.hosting.endpoint import ENDPOINTS
+from airflow_spot.local.hosting.models import ENDPOINT_CONFIGS, MODELS
 from airflow_spot.local.processing import operations as processing
-from airflow_spot.local.resources import listings as summaries
-from airflow_spot.local.resources import search, tags
+from airflow_spot.local.processing.job import PROCESSING_JOBS
+from airflow_spot.local.resources import listings, search, tags
+from airflow_spot.local.storage.store import Kind
 from airflow_spot.local.training import operations as training
+from airflow_spot.local.training.job import TRAINING_JOBS
 from airflow_spot.local.transform import operations as transform
+from airflow_spot.local.transform.job import TRANSFORM_JOBS
 from airflow_spot.local.tuning import operations as tuning
+from airflow_spot.local.tuning.job import TUNING_JOBS
+
+#: In the order in which the web page lists them.
+KINDS: tuple[Kind[Any], ...] = (
+    TRAINING_JOBS,
+    PROCESSING_JOBS,
+    TRANSFORM_JOBS,
+    TUNING_JOBS,
+    MODELS,
+    ENDPOINT_CONFIGS,
+    ENDPOINTS,
+)
 
 OPERATIONS: Operations = {
     **training.OPERATIONS,
@@ -19,7 +38,7 @@ OPERATIONS: Operations = {
     **tuning.OPERATIONS,
     **models.OPERATIONS,
     **endpoints.OPERATIONS,
-    **summaries.OPERATIONS,
+    **listings.OPERATIONS,
     **tags.OPERATIONS,
     **search.OPERATIONS,
 }

@@ -48,27 +48,27 @@ class Capacity:
         return _OFF if pool[1] in self._off else Outlook(state, end - elapsed)
 
     def pools(self, *, spot: bool) -> dict[str, Outlook]:
-        """The pools of a market that somebody has asked for, by instance type."""
+        """Return the pools of a market that a job has asked for, by instance type."""
         with self._lock:
             return {pool[0]: self._now(pool) for pool in sorted(self._pools) if pool[1] is spot}
 
     def market(self, *, spot: bool) -> str:
-        """The specification in force."""
+        """Return the specification in force."""
         with self._lock:
             return self._specs[spot]
 
     def is_on(self, *, spot: bool) -> bool:
-        """Whether a market is switched on: what its specification says counts."""
+        """Return whether a market is switched on: its specification counts."""
         with self._lock:
             return spot not in self._off
 
     def switch(self, *, spot: bool, on: bool) -> None:
-        """Switch a market off, so that it has nothing, or on again. Its pools' time goes on meanwhile."""
+        """Switch a market off, so that it has nothing, or on again. Its pools' time continues meanwhile."""
         with self._lock:
             (self._off.discard if on else self._off.add)(spot)
 
     def set_markets(self, *, spot: str | None = None, on_demand: str | None = None) -> None:
-        """Replace a market, which is on then; the time of its pools starts anew with the next request.
+        """Replace a market, which is on then; the time of its pools starts again with the next request.
 
         :raises ValueError: if a specification is wrong; then nothing is changed.
         """

@@ -22,7 +22,7 @@ _DEFAULT = 0.60
 
 
 def spot_discount(instance_type: str) -> float:
-    """The part of the on-demand price that spot saves, between 0 and 1.
+    """Return the part of the on-demand price that spot saves, between 0 and 1.
 
     :param instance_type: e.g. ``ml.g5.xlarge``.
     """
@@ -31,5 +31,5 @@ def spot_discount(instance_type: str) -> float:
 
 
 def billable_seconds(training_seconds: float, instance_type: str, spot: bool) -> float:
-    """What is billed for, in on-demand seconds: BillableTimeInSeconds."""
+    """Return what is billed for, in on-demand seconds: BillableTimeInSeconds."""
     return training_seconds * (1 - spot_discount(instance_type)) if spot else training_seconds

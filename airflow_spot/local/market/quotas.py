@@ -79,7 +79,7 @@ def check_quota(quotas: Iterable[Quota], jobs: Iterable[Placed], new: Placed) ->
 
 
 def exceeded(instance_type: str, spot: bool, limit: int, *, used: int, wanted: int) -> ServiceError:
-    """ResourceLimitExceeded in AWS's words."""
+    """Return ResourceLimitExceeded in AWS's words."""
     usage = "spot training job usage" if spot else "training job usage"
     return limit_exceeded(
         f"The account-level service limit '{instance_type} for {usage}' is {limit} Instances, with current utilization "

@@ -1,7 +1,7 @@
 """When capacity comes and goes: specifications of markets, as values without a clock.
 
 =====================================  =====================================================================
-``always``, ``never``                  what they say
+``always``, ``never``                  there is capacity at any time, or at none
 ``script:up=60,down=20``               for 60 seconds there is capacity, then for 20 there is none, and again.
                                        Any number of segments. ``fail=5`` is a segment without capacity in
                                        which a job that asks or waits fails with CapacityError. ``inf``: for good
@@ -44,7 +44,7 @@ class Supply(Protocol):
     """One pool's future."""
 
     def segments(self, pool: str) -> Iterator[tuple[State, float]]:
-        """States and their lengths in seconds, from the pool's first request on. May end: the last then lasts."""
+        """Yield states and their lengths in seconds, from the pool's first request on. May end: the last then lasts."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Schedule:
         self._states: list[State] = []
 
     def at(self, elapsed: float) -> tuple[State, float]:
-        """The state then, and when (in the same time) it ends; infinity if never.
+        """Return the state then, and when (in the same time) it ends; infinity if never.
 
         :param elapsed: seconds since the first request, not negative.
         """
@@ -111,7 +111,7 @@ class Market:
     rules: tuple[tuple[str, Supply], ...]
 
     def supply(self, instance_type: str) -> Supply:
-        """The supply of one type, which is ``always`` where no rule matches."""
+        """Return the supply of one type, which is ``always`` where no rule matches."""
         for pattern, supply in self.rules:
             if fnmatchcase(instance_type, pattern):
                 return supply
@@ -197,7 +197,7 @@ def _positive(text: str, pair: str, value: str) -> float:
 
 
 def read_trace(path: Path) -> Script:
-    """A trace file as a script.
+    """Return a trace file as a script.
 
     :raises ValueError: if it cannot be read, or is not such a file.
     """

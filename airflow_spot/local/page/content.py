@@ -7,31 +7,28 @@ among them; what a script prints is its own affair.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
-from markupsafe import Markup
 
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.market.capacity import Outlook
 from airflow_spot.local.market.prices import billable_seconds
 from airflow_spot.local.market.spec import State
-from airflow_spot.local.page import html
-from airflow_spot.local.page.html import Content
-from airflow_spot.local.storage.store import Table
-from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.page.rendering import duration
+from airflow_spot.local.storage.store import Kind, Resource
+from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 from airflow_spot.local.training.process_instances import LOG_GROUP
 
 MOST_JOBS = 200
 LOG_HOSTS = 4
 LOG_LINES = 40
 
-#: Makes the button of an action, given its label and fields; the page knows path and token.
-Button = Callable[[str, dict[str, str]], Markup]
-
+#: The colours of statuses, see the macro ``badge``.
 _KINDS = {
     "Training": "go",
     "Completed": "go",
@@ -53,7 +50,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class JobView:
-    """One training job at one moment (``now``), seconds and service times throughout."""
+    """One training job at one moment (``now``); durations in seconds, times in service seconds since the epoch."""
 
     now: float
     region: str
@@ -80,7 +77,7 @@ class JobView:
 
     @classmethod
     def of(cls, job: TrainingJob, now: float) -> JobView:
-        """Look at a job."""
+        """Return what a job is at a moment."""
         with job.lock:
             trained = job.trained(now)
             return cls(
@@ -109,8 +106,22 @@ class JobView:
             )
 
     @property
+    def status_text(self) -> str:
+        """Both statuses; one where they are the same."""
+        return self.status if self.secondary == self.status else f"{self.status}: {self.secondary}"
+
+    @property
+    def status_kind(self) -> str:
+        return _KINDS.get(self.secondary, "")
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a form for this job sends."""
+        return {"region": self.region, "job": self.name}
+
+    @property
     def path(self) -> str:
-        """Of its page, below the page's own."""
+        """The path of its page, below the prefix of all pages."""
         return f"training/{quote(self.region, safe='')}/{quote(self.name, safe='')}"
 
     @property
@@ -127,162 +138,164 @@ class JobView:
     def can_be_interrupted(self) -> bool:
         return self.spot and self.holds_instances and self.status == "InProgress"
 
+    @property
+    def can_be_stopped(self) -> bool:
+        return self.status == "InProgress"
 
-def training_jobs(backend: Backend, prefix: str, button: Button) -> Content:
-    """
-    The list of training jobs, newest first.
 
-    :param prefix: path of the jobs' pages.
-    """
+def training_jobs(backend: Backend) -> tuple[list[JobView], int]:
+    """Return the newest training jobs, newest first, and how many older ones there are."""
     now = backend.clock.now()
-    jobs = list(backend.store.training_jobs)
-    if not jobs:
-        return html.paragraph("None yet. Send some with the variables that airflow-spot local --env prints.")
+    jobs = list(backend.store.table(TRAINING_JOBS))
     newest = heapq.nlargest(MOST_JOBS, jobs, key=lambda job: job.creation_time)
-    rows = []
-    for view in (JobView.of(job, now) for job in newest):
-        row: list[Content] = [
-            html.link(prefix + view.path, view.name),
-            status_badge(view.status, view.secondary),
-            view.instances,
-            view.region,
-            html.moment(view.created),
-            view.interruptions,
-            html.duration(view.training_seconds),
-            html.duration(view.billable_seconds),
-            view.savings,
-            button("interrupt", _fields(view)) if view.can_be_interrupted else "",
-        ]
-        rows.append(row)
-    columns = ("job", "status", "instances", "region", "created (UTC)", "interruptions", "training", "billable")
-    shown: Content = html.table((*columns, "savings", ""), rows)
-    if len(jobs) > len(newest):
-        shown = html.join((shown, html.paragraph(f"{len(jobs) - len(newest)} older ones are not shown.")))
-    return shown
+    return [JobView.of(job, now) for job in newest], len(jobs) - len(newest)
 
 
-def other_resources(backend: Backend) -> Iterable[Content]:
-    """A list of each other kind that there is, whatever kinds the service has."""
-    for kind, resources in backend.store.tables.items():
-        items = list(resources)
-        if kind == backend.store.training_jobs.kind or not items:
-            continue
-        rows = [_resource(resources, item) for item in items[-MOST_JOBS:][::-1]]
-        yield html.heading(f"{resources.label}s")
-        yield html.table(("name", "status", "region", "created (UTC)", "modified (UTC)", "reason"), rows)
+@dataclass(frozen=True)
+class ResourceView:
+    """A resource of any other kind."""
+
+    name: str
+    region: str
+    status_text: str
+    created: float | None
+    modified: float | None
+    reason: str
+
+    @classmethod
+    def of(cls, kind: Kind[Any], item: Resource, now: float) -> ResourceView:
+        """Return what a resource is at a moment, by its description."""
+        described = item.describe(now)
+        return cls(
+            name=item.name,
+            region=item.region,
+            status_text=str(described.get(f"{kind.member_prefix}Status", "")),
+            created=described.get("CreationTime"),
+            modified=described.get("LastModifiedTime"),
+            reason=str(described.get("FailureReason") or ""),
+        )
+
+    @property
+    def status_kind(self) -> str:
+        return _KINDS.get(self.status_text, "")
 
 
-def _resource(resources: Table[Any], item: Any) -> list[Content]:
-    # A kind without a status has no description of its own either.
-    described = item.describe() if hasattr(item, "describe") else {"CreationTime": item.creation_time}
-    kind = "".join(word.capitalize() for word in resources.kind.split("-"))
-    status = str(described.get(f"{kind}Status", ""))
+@dataclass(frozen=True)
+class Section:
+    """The newest resources of one kind, newest first."""
+
+    label: str
+    items: list[ResourceView]
+
+
+def other_resources(backend: Backend) -> list[Section]:
+    """Return a section for each other kind that there is a resource of, whatever kinds the service has."""
+    now = backend.clock.now()
     return [
-        html.clean(item.name),
-        status_badge(status) if status else "",
-        item.region,
-        html.moment(described.get("CreationTime")),
-        html.moment(described.get("LastModifiedTime")),
-        html.clean(described.get("FailureReason") or ""),
+        Section(kind.label, [ResourceView.of(kind, item, now) for item in items[-MOST_JOBS:][::-1]])
+        for kind, items in backend.store.resources()
+        if kind != TRAINING_JOBS and items
     ]
 
 
-def markets(backend: Backend, button: Button) -> Iterable[Content]:
-    """Both markets: what they were told to do, and what their pools have now."""
-    for spot, name in ((True, "Spot"), (False, "On-demand")):
-        on = backend.capacity.is_on(spot=spot)
-        spec = html.clean(backend.capacity.market(spot=spot))
-        parts: list[Content] = [Markup("<strong>{}:</strong> <code>{}</code>").format(name, spec)]
-        if not on:
-            parts.append(html.badge("switched off", "bad"))
-        if spot:
-            parts.append(button("capacity off" if on else "capacity on", {}))
-        yield html.paragraph(*parts)
-        pools = backend.capacity.pools(spot=spot)
-        if pools:
-            yield html.table(("pool", "now", "for"), [_pool(*pool) for pool in pools.items()])
+@dataclass(frozen=True)
+class PoolView:
+    """What a market has of one instance type."""
+
+    instance_type: str
+    text: str
+    kind: str
+    lasts: str
+
+    @classmethod
+    def of(cls, instance_type: str, outlook: Outlook) -> PoolView:
+        kind, text = {
+            State.UP: ("go", "capacity"),
+            State.DOWN: ("wait", "no capacity"),
+            State.FAIL: ("bad", "CapacityError"),
+        }[outlook.state]
+        return cls(instance_type, text, kind, "" if outlook.lasts == math.inf else duration(outlook.lasts))
 
 
-def _pool(instance_type: str, outlook: Outlook) -> list[Content]:
-    kind, text = {
-        State.UP: ("go", "capacity"),
-        State.DOWN: ("wait", "no capacity"),
-        State.FAIL: ("bad", "CapacityError"),
-    }[outlook.state]
-    lasts = "" if outlook.lasts == float("inf") else f"{html.duration(outlook.lasts)} more"
-    return [instance_type, html.badge(text, kind), lasts]
+@dataclass(frozen=True)
+class MarketView:
+    """A market: its specification, and what its pools have now."""
+
+    name: str
+    spot: bool
+    spec: str
+    on: bool
+    pools: list[PoolView]
 
 
-def training_job(backend: Backend, view: JobView, button: Button) -> Iterable[Content]:
-    """A job's own page."""
-    buttons: list[Content] = []
-    if view.can_be_interrupted:
-        buttons.append(button("interrupt", _fields(view)))
-    if view.status == "InProgress":
-        buttons.append(button("stop", _fields(view)))
-    yield html.paragraph(status_badge(view.status, view.secondary), *buttons)
-    yield html.heading("Timeline")
-    yield from timeline(view)
-    yield html.heading("The job")
-    yield html.facts(
-        (
-            ("instances", view.instances),
-            ("region", view.region),
-            ("created (UTC)", html.moment(view.created)),
-            ("failure reason", html.clean(view.failure_reason)),
-            ("starts", view.starts),
-            ("interruptions", view.interruptions),
-            ("training", html.duration(view.training_seconds)),
-            ("billable", f"{html.duration(view.billable_seconds)}{'' if view.terminal else ' so far'}"),
-            ("savings", view.savings),
-            ("MaxRuntimeInSeconds", html.duration(view.max_runtime)),
-            ("MaxWaitTimeInSeconds", "" if view.max_wait is None else html.duration(view.max_wait)),
-            ("checkpoints", html.clean(view.checkpoint_uri)),
-            ("model", html.clean(view.model_uri)),
+def markets(backend: Backend) -> list[MarketView]:
+    """Return both markets."""
+    capacity = backend.capacity
+    return [
+        MarketView(
+            name=name,
+            spot=spot,
+            spec=capacity.market(spot=spot),
+            on=capacity.is_on(spot=spot),
+            pools=[PoolView.of(*pool) for pool in capacity.pools(spot=spot).items()],
         )
-    )
-    yield html.heading(f"The last lines of its log{_which(view)}")
-    yield from log_tail(backend, view)
+        for spot, name in ((True, "Spot"), (False, "On-demand"))
+    ]
 
 
-def _which(view: JobView) -> str:
-    return f", start {view.starts}" if view.starts > 1 else ""
+@dataclass(frozen=True)
+class Step:
+    """One transition of a job.
+
+    :param begin: as a part of the whole life so far, between 0 and 1; so is ``length``.
+    :param after: seconds since the first transition.
+    """
+
+    status: str
+    kind: str
+    begin: float
+    length: float
+    after: float
+    seconds: float
+    message: str
 
 
-def timeline(view: JobView) -> Iterable[Content]:
-    """A job's transitions: a bar of all, and a line for each."""
+def timeline(view: JobView) -> list[Step]:
+    """Return a job's transitions."""
     if not view.transitions:
-        yield html.paragraph("It has not begun.")
-        return
+        return []
     begin = view.transitions[0]["StartTime"]
-    end = view.transitions[-1].get("EndTime", view.now)
-    whole = max(end - begin, 1e-6)
-    rows: list[list[Content]] = []
-    segments = []
+    whole = max(view.transitions[-1].get("EndTime", view.now) - begin, 1e-6)
+    steps = []
     for transition in view.transitions:
-        status, started = str(transition["Status"]), transition["StartTime"]
-        ended = transition.get("EndTime", view.now)
-        segment = ((started - begin) / whole, (ended - begin) / whole, _KINDS.get(status, ""))
-        segments.append(segment)
-        rows.append(
-            [
-                status_badge(status),
-                f"+{html.duration(started - begin)}",
-                html.duration(ended - started),
-                html.bar([segment]),
-                html.clean(transition.get("StatusMessage") or ""),
-            ]
+        status, after = str(transition["Status"]), transition["StartTime"] - begin
+        seconds = transition.get("EndTime", view.now) - transition["StartTime"]
+        steps.append(
+            Step(
+                status=status,
+                kind=_KINDS.get(status, ""),
+                begin=after / whole,
+                length=seconds / whole,
+                after=after,
+                seconds=seconds,
+                message=str(transition.get("StatusMessage") or ""),
+            )
         )
-    yield html.bar(segments, "strip")
-    yield html.table(("status", "after", "for", "", "message"), rows)
+    return steps
 
 
-def log_tail(backend: Backend, view: JobView) -> Iterable[Content]:
-    """The end of what the hosts of the newest start have printed."""
-    if not view.last_stream:
-        yield html.paragraph("Nothing has been printed.")
-        return
-    for host in range(1, min(view.instance_count, LOG_HOSTS) + 1):
+@dataclass(frozen=True)
+class LogTail:
+    """The end of one log stream, or why it cannot be read."""
+
+    stream: str
+    lines: list[str]
+    error: str = ""
+
+
+def log_tails(backend: Backend, view: JobView) -> Iterator[LogTail]:
+    """Return the end of what the hosts of the newest start have printed."""
+    for host in range(1, min(view.instance_count, LOG_HOSTS) + 1) if view.last_stream else ():
         stream = f"{view.name}/algo-{host}-{view.last_stream}"
         try:
             answer = backend.aws.client("logs", view.region).get_log_events(
@@ -290,18 +303,6 @@ def log_tail(backend: Backend, view: JobView) -> Iterable[Content]:
             )
         except (ClientError, BotoCoreError) as error:
             # Logs do not outlive the service; a region may be none that botocore knows.
-            yield html.paragraph(html.clean(f"{stream}: {error}"))
-            continue
-        yield html.paragraph(Markup("<small>{}</small>").format(html.clean(stream)))
-        yield html.lines(event["message"] for event in answer["events"][-LOG_LINES:])
-
-
-def status_badge(status: str, secondary: str = "") -> Markup:
-    """A status in its colour; of two that say the same, one."""
-    newest = secondary or status
-    text = newest if newest == status else f"{status}: {newest}"
-    return html.badge(text, _KINDS.get(newest, ""))
-
-
-def _fields(view: JobView) -> dict[str, str]:
-    return {"region": view.region, "job": view.name}
+            yield LogTail(stream, [], str(error))
+        else:
+            yield LogTail(stream, [event["message"] for event in answer["events"][-LOG_LINES:]])

@@ -1,6 +1,6 @@
 """The web page: ``GET /`` of the service in a browser of this machine.
 
-A page that anybody's site could make a browser send requests to must not be able to do anything for that site:
+Any web site can make a browser send requests to this page, which must not do anything for it:
 
 - only this machine is answered, under its own name: ``Host`` has to be a loopback name or the address that the service
   listens on, so that a foreign name that was made to resolve to this machine (DNS rebinding) gets nothing;
@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import hmac
 import logging
+import math
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,17 +32,40 @@ from airflow_spot.local.api.access import is_loopback
 from airflow_spot.local.api.call import Call
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
-from airflow_spot.local.page import content as page_jobs
-from airflow_spot.local.page import html
+from airflow_spot.local.page import content
+from airflow_spot.local.page.rendering import HEADERS, STYLE, render
+from airflow_spot.local.training.job import TRAINING_JOBS
 from airflow_spot.local.training.operations import stop_training_job
 
 log = logging.getLogger(__name__)
 
 #: No bucket can be called so.
 PREFIX = f"{CONTROL}page/"
-STILL = "live=off"
+PAUSED = "refresh=off"
 MOST_BYTES = 16 * 1024
-MOST_DOWN_SECONDS = 86_400
+MAX_CAPACITY_GAP_SECONDS = 86_400
+MESSAGE_CHARACTERS = 500
+REFRESH_SECONDS = 2
+ALL_JOBS = ("/", "all jobs")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every template needs of the page.
+
+    :param links: pairs of path and text, for its top.
+    :param token: for its forms.
+    :param back: where its forms send the browser back to.
+    :param refresh_seconds: after which the browser loads it again, if it does.
+    """
+
+    links: list[tuple[str, str]]
+    token: str = ""
+    back: str = "/"
+    refresh_seconds: int | None = None
+    prefix: str = PREFIX
+    max_capacity_gap: int = MAX_CAPACITY_GAP_SECONDS
+    style: Markup = STYLE
 
 
 class Page:
@@ -52,13 +77,13 @@ class Page:
 
     @staticmethod
     def wants(environ: dict[str, Any]) -> bool:
-        """Whether a request is for the page."""
+        """Return whether a request is for the page."""
         if environ.get("PATH_INFO", "").startswith(PREFIX):
             return True
         return (
             environ.get("PATH_INFO") == "/"
             and environ.get("REQUEST_METHOD") == "GET"
-            and environ.get("QUERY_STRING", "") in ("", STILL)
+            and environ.get("QUERY_STRING", "") in ("", PAUSED)
             and "HTTP_AUTHORIZATION" not in environ
             and "text/html" in environ.get("HTTP_ACCEPT", "")
         )
@@ -70,7 +95,7 @@ class Page:
             if request.method == "POST":
                 return self._act(request)
             if request.method != "GET":
-                raise _Refused("the page knows GET and POST", 405)
+                raise _Refused("only GET and POST are allowed", 405)
             return self._show(request)
         except _Refused as refused:
             return self._message(str(refused), refused.status)
@@ -82,23 +107,23 @@ class Page:
             log.exception("the page failed")
             return self._message(f"{type(error).__name__}: see the service's log", 500)
 
-    # Who may ask.
+    # Who is allowed.
 
     def _check(self, request: Request) -> None:
         if not is_loopback(request.remote_addr):
-            raise _Refused("the page answers to this machine only")
+            raise _Refused("only this machine is allowed")
         if not self._is_own_host(request.host):
-            raise _Refused("the page answers under the names of this machine only: try http://127.0.0.1")
+            raise _Refused("unknown host name: use http://127.0.0.1 or localhost")
         if request.method == "POST":
             source = request.headers.get("Origin") or request.headers.get("Referer", "")
             if not self._is_own_origin(source, request):
-                raise _Refused("this form is not one of the page's own")
+                raise _Refused("the form comes from another origin")
             request.max_content_length = MOST_BYTES
             # As bytes: compare_digest takes no text outside of ASCII.
             if not hmac.compare_digest(request.form.get("token", "").encode(), self._token.encode()):
-                raise _Refused("this form is of an earlier start of the service: load the page anew")
+                raise _Refused("form token expired (service restarted): reload the page")
         elif "Origin" in request.headers:
-            raise _Refused("the page is for people, not for other pages")
+            raise _Refused("cross-origin requests are not allowed")
 
     def _is_own_host(self, host: str) -> bool:
         try:
@@ -115,67 +140,63 @@ class Page:
             return False
         return (parts.scheme, parts.netloc.lower()) == (request.scheme, request.host.lower())
 
-    # What is shown.
+    # Pages.
 
     def _show(self, request: Request) -> Response:
-        still = request.query_string == STILL.encode()
+        paused = request.query_string == PAUSED.encode()
         if request.path == "/":
-            return self._index(still)
+            return self._index(paused)
         kind, *rest = request.path.removeprefix(PREFIX).split("/")
         if kind == "training" and len(rest) == 2:
-            return self._job(rest[0], rest[1], still)
+            return self._job(rest[0], rest[1], paused)
         raise _Refused(f"there is no page {request.path}", 404)
 
-    def _index(self, still: bool) -> Response:
-        button = self._buttons("/", still)
-        return html.document(
-            "Jobs",
-            html.heading("Training jobs"),
-            page_jobs.training_jobs(self._backend, PREFIX, button),
-            *page_jobs.other_resources(self._backend),
-            html.heading("Capacity"),
-            *page_jobs.markets(self._backend, button),
-            links=[_other("/", still)],
-            live=not still,
+    def _index(self, paused: bool) -> Response:
+        jobs, older = content.training_jobs(self._backend)
+        return render(
+            "index.html",
+            page=self._context("/", paused),
+            jobs=jobs,
+            older=older,
+            sections=content.other_resources(self._backend),
+            markets=content.markets(self._backend),
         )
 
-    def _job(self, region: str, name: str, still: bool) -> Response:
-        job = self._backend.store.training_jobs.find(region, name)
+    def _job(self, region: str, name: str, paused: bool) -> Response:
+        job = self._backend.store.table(TRAINING_JOBS).find(region, name)
         if job is None:
             raise _Refused(f"there is no training job {name} in {region}", 404)
-        view = page_jobs.JobView.of(job, self._backend.clock.now())
-        path = PREFIX + view.path
-        button = self._buttons(path, still)
-        return html.document(
-            name,
-            *page_jobs.training_job(self._backend, view, button),
-            html.heading("Capacity"),
-            *page_jobs.markets(self._backend, button),
-            links=[html.link("/", "all jobs"), *([] if view.terminal else [_other(path, still)])],
-            live=not still and not view.terminal,
+        view = content.JobView.of(job, self._backend.clock.now())
+        return render(
+            "job.html",
+            page=self._context(PREFIX + view.path, paused, changes=not view.terminal),
+            job=view,
+            timeline=content.timeline(view),
+            log=list(content.log_tails(self._backend, view)),
+            markets=content.markets(self._backend),
         )
 
     def _message(self, text: str, status: int) -> Response:
-        shown = html.paragraph(html.clean(text, 500))
-        response = html.document("Local SageMaker", shown, links=[html.link("/", "all jobs")])
-        response.status_code = status
-        return response
+        return render("message.html", status, page=Context([ALL_JOBS]), text=text[:MESSAGE_CHARACTERS])
 
-    def _buttons(self, path: str, still: bool) -> page_jobs.Button:
+    def _context(self, path: str, paused: bool, *, changes: bool = True) -> Context:
+        """Return what the templates need beside the content.
+
+        :param path: of the page, which its forms send the browser back to.
+        :param paused: the page does not load itself again.
+        :param changes: what it shows may change.
         """
-        What makes the buttons of one page.
+        links = [] if path == "/" else [ALL_JOBS]
+        if changes:
+            links.append((path, "auto-refresh") if paused else (f"{path}?{PAUSED}", "pause refresh"))
+        return Context(
+            links,
+            token=self._token,
+            back=f"{path}?{PAUSED}" if paused else path,
+            refresh_seconds=None if paused or not changes else REFRESH_SECONDS,
+        )
 
-        :param path: of that page, which the browser is sent back to.
-        """
-        back = f"{path}?{STILL}" if still else path
-
-        def button(label: str, fields: dict[str, str]) -> Markup:
-            hidden = {"token": self._token, "back": back, **fields}
-            return html.button(PREFIX + label.replace(" ", "-"), label, hidden, _MORE.get(label, ""))
-
-        return button
-
-    # What is done.
+    # Actions.
 
     def _act(self, request: Request) -> Response:
         name = request.path.removeprefix(PREFIX)
@@ -185,25 +206,13 @@ class Page:
         action(self._backend, request.form)
         self._backend.audit.write("page", action=name, job=request.form.get("job"))
         back = request.form.get("back", "/")
-        if not re.fullmatch(rf"(/|{PREFIX}[^?]*)(\?{STILL})?", back):
+        if not re.fullmatch(rf"(/|{PREFIX}[^?]*)(\?{PAUSED})?", back):
             back = "/"
-        return Response(status=303, headers={**html.HEADERS, "Location": back})
-
-
-def _other(path: str, still: bool) -> Markup:
-    """A link to the same page, which does or does not load itself anew."""
-    return html.link(path, "follow") if still else html.link(f"{path}?{STILL}", "hold still")
-
-
-_MORE = {
-    "interrupt": Markup(
-        '<label>no capacity for <input type="number" name="down" value="5" min="0" max="86400"> s</label>'
-    )
-}
+        return Response(status=303, headers={**HEADERS, "Location": back})
 
 
 class _Refused(Exception):
-    """The request is not answered as it wants; the message says why."""
+    """The request is refused; the message is the reason."""
 
     def __init__(self, message: str, status: int = 403) -> None:
         super().__init__(message)
@@ -212,12 +221,12 @@ class _Refused(Exception):
 
 def _interrupt(backend: Backend, form: Mapping[str, str]) -> None:
     try:
-        down = float(form.get("down") or 0)
+        gap = float(form.get("capacity_gap") or 0)
     except ValueError:
-        down = -1.0
-    if not 0 <= down <= MOST_DOWN_SECONDS:
-        raise _Refused(f"the seconds without capacity have to be a number from 0 to {MOST_DOWN_SECONDS}", 400)
-    backend.engine.interrupt(form.get("region", ""), form.get("job", ""), down)
+        gap = math.nan
+    if not 0 <= gap <= MAX_CAPACITY_GAP_SECONDS:
+        raise _Refused(f"the seconds without capacity must be a number from 0 to {MAX_CAPACITY_GAP_SECONDS}", 400)
+    backend.engine.interrupt(form.get("region", ""), form.get("job", ""), gap)
 
 
 def _stop(backend: Backend, form: Mapping[str, str]) -> None:

@@ -4,93 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 from airflow_spot.local.api.call import Call
 from airflow_spot.local.api.pagination import in_order, select
 from airflow_spot.local.backend import Backend, Operations
-from airflow_spot.local.storage.store import Table
+from airflow_spot.local.hosting.endpoint import ENDPOINTS
+from airflow_spot.local.hosting.models import ENDPOINT_CONFIGS, MODELS
+from airflow_spot.local.processing.job import PROCESSING_JOBS
+from airflow_spot.local.storage.store import Kind, R
+from airflow_spot.local.transform.job import TRANSFORM_JOBS, TransformJob
 
 Description = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Listing:
-    """One List operation.
+class Listing(Generic[R]):
+    """One List operation. A summary has Name, Arn, Status and CreationTime of the description, and what is given here.
 
-    :param kind: the word in the members' names: ``Endpoint`` of EndpointName, EndpointArn, EndpointStatus.
     :param answer: the member that holds the summaries.
-    :param members: of a description, those that are in its summary; absent ones are left out.
-    :param describe: gives an item's description.
+    :param more: further members of a summary; those that a description has not are left out.
+    :param describe: what the summaries are taken from, given an item and the service time; default: its description.
     """
 
-    kind: str
+    kind: Kind[R]
     answer: str
-    members: tuple[str, ...]
-    table: Callable[[Backend], Table[Any]]
-    describe: Callable[[Any], Description]
+    more: tuple[str, ...] = ()
+    describe: Callable[[R, float], Description] | None = None
 
     def __call__(self, backend: Backend, call: Call) -> dict[str, Any]:
         """Answer with one page."""
-        described = [self.describe(item) for item in self.table(backend).list(call.region)]
-        lines = [{name: value for name, value in line.items() if name in self.members} for line in described]
-        items, token = in_order(select(lines, call.params, self._fields), call, self._fields)
-        return {self.answer: items, **token}
+        now = backend.clock.now()
+        items = backend.store.table(self.kind).list(call.region)
+        described = [item.describe(now) if self.describe is None else self.describe(item, now) for item in items]
+        members = (*(self._member(name) for name in ("Name", "Arn", "Status")), "CreationTime", *self.more)
+        lines = [{name: value for name, value in line.items() if name in members} for line in described]
+        shown, token = in_order(select(lines, call.params, self._fields), call, self._fields)
+        return {self.answer: shown, **token}
+
+    def _member(self, name: str) -> str:
+        return f"{self.kind.member_prefix}{name}"
 
     def _fields(self, line: Description) -> Description:
         return {
-            "Name": line[f"{self.kind}Name"],
-            "Status": line.get(f"{self.kind}Status"),
+            "Name": line[self._member("Name")],
+            "Status": line.get(self._member("Status")),
             "CreationTime": line["CreationTime"],
             "LastModifiedTime": line.get("LastModifiedTime", line["CreationTime"]),
         }
 
 
-def _members(kind: str, *more: str) -> tuple[str, ...]:
-    return (f"{kind}Name", f"{kind}Arn", "CreationTime", *more)
-
-
-def _resource(kind: str) -> Callable[[Any], Description]:
-    return lambda made: {f"{kind}Name": made.name, f"{kind}Arn": made.arn, "CreationTime": made.creation_time}
-
-
 OPERATIONS: Operations = {
     "ListProcessingJobs": Listing(
-        "ProcessingJob",
+        PROCESSING_JOBS,
         "ProcessingJobSummaries",
-        _members(
-            "ProcessingJob",
-            "ProcessingJobStatus",
-            "LastModifiedTime",
-            "ProcessingEndTime",
-            "FailureReason",
-            "ExitMessage",
-        ),
-        lambda backend: backend.store.processing_jobs,
-        lambda job: job.describe(),
+        ("LastModifiedTime", "ProcessingEndTime", "FailureReason", "ExitMessage"),
     ),
     "ListTransformJobs": Listing(
-        "TransformJob",
+        TRANSFORM_JOBS,
         "TransformJobSummaries",
-        _members("TransformJob", "TransformJobStatus", "LastModifiedTime", "TransformEndTime", "FailureReason"),
-        lambda backend: backend.store.transform_jobs,
-        lambda job: job.summary(),
+        ("LastModifiedTime", "TransformEndTime", "FailureReason"),
+        TransformJob.summary,
     ),
-    "ListModels": Listing(
-        "Model", "Models", _members("Model"), lambda backend: backend.store.models, _resource("Model")
-    ),
-    "ListEndpointConfigs": Listing(
-        "EndpointConfig",
-        "EndpointConfigs",
-        _members("EndpointConfig"),
-        lambda backend: backend.store.endpoint_configs,
-        _resource("EndpointConfig"),
-    ),
-    "ListEndpoints": Listing(
-        "Endpoint",
-        "Endpoints",
-        _members("Endpoint", "EndpointStatus", "LastModifiedTime"),
-        lambda backend: backend.store.endpoints,
-        lambda endpoint: endpoint.describe(),
-    ),
+    "ListModels": Listing(MODELS, "Models"),
+    "ListEndpointConfigs": Listing(ENDPOINT_CONFIGS, "EndpointConfigs"),
+    "ListEndpoints": Listing(ENDPOINTS, "Endpoints", ("LastModifiedTime",)),
 }

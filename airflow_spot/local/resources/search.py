@@ -17,7 +17,7 @@ from airflow_spot.local.api.pagination import order, page
 from airflow_spot.local.api.tagging import to_list
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.errors import not_implemented, validation
-from airflow_spot.local.training.views import listed
+from airflow_spot.local.training.snapshots import snapshots
 
 MAX_LEAVES = 20
 _LISTS = {"Tags": ("Key", "Value"), "Metrics": ("MetricName", "Value")}
@@ -46,7 +46,7 @@ def search(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def _records(backend: Backend, region: str) -> Iterator[dict[str, Any]]:
-    for job, record in listed(backend, region, "Search", full=True):
+    for job, record in snapshots(backend, region, "Search", full=True):
         yield {**record, "Tags": to_list(backend.store.tags.get(job.arn, {}))}
 
 
@@ -76,7 +76,7 @@ def _expression(expression: dict[str, Any]) -> Predicate:
 
 
 def _nested(nested: dict[str, Any]) -> Predicate:
-    """All filters hold for one and the same entry of a list, e.g. of ``InputDataConfig``."""
+    """Return whether all filters hold for one and the same entry of a list, e.g. of ``InputDataConfig``."""
     name = nested["NestedPropertyName"]
     filters = []
     for entry in nested["Filters"]:
@@ -108,7 +108,7 @@ def _filter(entry: dict[str, Any]) -> Predicate:
 
 
 def values(record: Any, name: str) -> Iterator[Any]:
-    """What a property's dotted name finds in a record; more than one value if lists are on the way."""
+    """Return what a property's dotted name finds in a record; more than one value if lists are on the way."""
     if isinstance(record, list):
         for entry in record:
             yield from values(entry, name)
@@ -130,7 +130,7 @@ def values(record: Any, name: str) -> Iterator[Any]:
 
 
 def _number(value: Any) -> float | None:
-    """A value as a number; texts that are times count as theirs."""
+    """Return a value as a number; texts that are times count as theirs."""
     if isinstance(value, bool):
         return None
     with contextlib.suppress(TypeError, ValueError):

@@ -41,7 +41,7 @@ class UnsupportedType(Exception):
 
 
 def default_model_fn(model_dir: str) -> Any:
-    """There is no default: how a model is loaded is the script's to say."""
+    """Raise: there is no default, since only the script knows how its model is loaded."""
     raise NotImplementedError("the inference script has no model_fn(model_dir)")
 
 
@@ -61,7 +61,7 @@ def default_input_fn(body: str | bytes, content_type: str) -> Any:
 
 
 def default_predict_fn(data: Any, model: Any) -> Any:
-    """``model.predict(data)``, else ``model(data)``."""
+    """Return ``model.predict(data)``, else ``model(data)``."""
     return model.predict(data) if hasattr(model, "predict") else model(data)
 
 
@@ -110,7 +110,7 @@ class Model:
 
 
 def _call(function: Callable[..., Any], *args: Any) -> Any:
-    # Scripts for newer toolkits take one argument more, a context, which says no more than the environment does.
+    # Scripts for newer toolkits take one argument more, a context, which holds no more than the environment does.
     parameters = inspect.signature(function).parameters.values()
     required = [p for p in parameters if p.kind <= p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
     return function(*args, None) if len(required) == len(args) + 1 else function(*args)

@@ -34,7 +34,7 @@ STOP_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Owner:
-    """Whom a serving process works for.
+    """The endpoint or job of a serving process.
 
     :param kind: the audit log's word: ``endpoint`` or ``transform``.
     :param name: of the endpoint or job.
@@ -131,7 +131,7 @@ class ModelServer:
         return command, environment(self._backend.containers, self._backend.aws, opt_ml, self._owner.region, contract)
 
     def _serve(self, image: str, script: str, opt_ml: OptMl) -> list[str]:
-        """The image's own server where one was given for it, else ours around the model's script, else its algorithm's.
+        """Return the command: the server given for the image, else ours for the model's script, else its algorithm's.
 
         :raises JobError: if there is none of these.
         """
@@ -173,11 +173,11 @@ class ModelServer:
             return False
 
     def get(self, path: str) -> Answer:
-        """What it answers to a GET; raises as :meth:`ask` does."""
+        """Return what it answers to a GET; raises as :meth:`ask` does."""
         return self._request("GET", path, PING_SECONDS)
 
     def ask(self, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
-        """POST to /invocations.
+        """Return the answer to a POST to /invocations.
 
         :param seconds: the longest wait for an answer.
         :raises TimeoutError: if there was none in time.
@@ -202,7 +202,7 @@ class ModelServer:
             connection.close()
 
     def poll(self) -> int | None:
-        """Its exit code, or None while it runs or has not started."""
+        """Return its exit code, or None while it runs or has not started."""
         return None if self._container is None else self._container.poll()
 
     def terminate(self) -> None:

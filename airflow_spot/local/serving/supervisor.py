@@ -1,4 +1,4 @@
-"""Keeps a serving process: whenever it has ended, it is started anew."""
+"""Restarts a serving process whenever it has ended."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 
 
-class Keeper:
-    """Starts one server anew after each end of its process, on a thread of its own, until it is closed.
+class Supervisor:
+    """Restarts one server after each end of its process, on a thread of its own, until it is closed.
 
     How often that is needed does not matter [A]. The pause before each start doubles, up to the longest, as long as
     the process ends before it has answered a ping; one that has answered has the first pause again.
@@ -30,42 +30,42 @@ class Keeper:
         self._startup_seconds = startup_seconds
         self._changed = threading.Event()
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"keeper-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._supervise, name=f"supervisor-{name}", daemon=True)
 
     def ended(self) -> None:
-        """Say that the process has ended. Does not wait."""
+        """Notice that the process has ended. Does not wait."""
         self._changed.set()
 
     def begin(self) -> None:
-        """Keep the server from now on. Called once, by whoever gives up starting it himself."""
+        """Supervise the server from now on. Called once; only the supervisor starts it then."""
         self._thread.start()
 
     def cancel(self) -> None:
-        """Have it stop. Does not wait, and may be called again."""
+        """Stop it soon. Does not wait, and may be called again."""
         self._closed.set()
         self._changed.set()
 
     def close(self) -> None:
-        """Stop, and wait for it: nobody else calls the server then. May be called again, and before :meth:`begin`."""
+        """Stop, and wait for it: it calls the server no more. May be called again, and before :meth:`begin`."""
         self.cancel()
         if self._thread.is_alive():
             self._thread.join()
 
-    def _keep(self) -> None:
+    def _supervise(self) -> None:
         pause, healthy = FIRST_PAUSE_SECONDS, True
         while not self._closed.is_set():
             if healthy and self._server.poll() is None:
                 self._changed.wait()
                 self._changed.clear()
                 continue
-            log.warning("%s is down (exit code %s) and is started anew in %s s", self._name, self._server.poll(), pause)
+            log.warning("%s is down (exit code %s); it restarts in %s s", self._name, self._server.poll(), pause)
             if self._closed.wait(pause):
                 return
-            healthy = self._again()
+            healthy = self._restart()
             pause = FIRST_PAUSE_SECONDS if healthy else min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    def _again(self) -> bool:
-        """Start the server's process; whether it answers."""
+    def _restart(self) -> bool:
+        """Start the server's process; return whether it answers."""
         try:
             self._server.restart(self.ended)
             return self._server.await_ping(self._startup_seconds, self._closed)

@@ -1,4 +1,4 @@
-"""The audit log: what happened, in order, for tests and people to judge by."""
+"""The audit log: what happened, in order. Tests judge by it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Audit:
     Every line has ``time`` (service time, seconds since the epoch) and ``event``:
 
     - ``call``: ``operation``, ``region``, ``resource`` (name or ARN), ``error`` (code or null), ``fault`` (the kind
-      that struck it, or null). InvokeEndpoint is one of them. Never a value of a hyperparameter or of the environment,
-      and no body.
+      of fault that was applied, or null). InvokeEndpoint is one of them. Never a value of a hyperparameter or of the
+      environment, and no body.
     - ``fault``: ``operation``, ``kind``, ``key``: a call that was cut before it was carried out.
     - ``state``: ``job``, ``kind``, ``status``, ``secondary``, ``message``.
     - ``capacity``: ``job``, ``action`` (``granted``, ``reclaimed``, ``none``), ``instance_type``, ``spot``,
@@ -33,8 +33,8 @@ class Audit:
     - ``progress``, of the simulated engine: ``job``, ``action`` (``resumed`` from a checkpoint, ``saved`` in one),
       ``start``, ``uri``, ``seconds`` (of training that the checkpoint holds).
     - ``tuning``: ``job``, ``action`` (``launched``, ``waits`` for a quota, ``stopped-early``), ``training_job``.
-    - ``inert``: ``job`` (or the model or endpoint configuration), ``members``: what the request asks for and has no
-      effect here.
+    - ``ignored``: ``job`` (or the model or endpoint configuration), ``members`` of the request that have no effect
+      here.
     - ``page``: ``action`` (``interrupt``, ``stop``, ``capacity-off``, ``capacity-on``), ``job`` (or null): a button of
       the web page.
     - ``service``: ``action`` (``started``, ``stopped``), ``pid``.
@@ -62,7 +62,7 @@ class Audit:
 
 
 def read_audit(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of an audit file, oldest first; an empty list if it does not exist yet."""
+    """Return all whole lines of an audit file, oldest first; an empty list if it does not exist yet."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")

@@ -1,59 +1,94 @@
-"""What the service remembers: named resources per region, and tags per ARN."""
+"""The resources that the service holds, by kind, region and name; and the tags of whatever has an ARN."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from airflow_spot.local.errors import in_use, not_found
 from airflow_spot.local.settings import ACCOUNT
 
-T = TypeVar("T")
+
+class Resource(Protocol):
+    """What every kind of resource can do. Each kind's class has to: mypy checks it where its ``Kind`` is made."""
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def arn(self) -> str: ...
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the answer of the kind's Describe operation.
+
+        :param now: service time, in seconds since the epoch.
+        """
 
 
-def arn(region: str, kind: str, name: str) -> str:
-    """A SageMaker ARN, e.g. of kind ``training-job``. SageMaker writes names in ARNs in lower case."""
-    return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind}/{name.lower()}"
+R = TypeVar("R", bound=Resource)
 
 
-class Table(Generic[T]):
+@dataclass(frozen=True)
+class Kind(Generic[R]):
+    """The key of one kind's table, e.g. ``Kind[TrainingJob]("training-job", "Training job")``.
+
+    :param arn_type: as in ARNs, e.g. ``training-job``.
+    :param label: as in messages, e.g. ``Training job``.
+    """
+
+    arn_type: str
+    label: str
+
+    @property
+    def member_prefix(self) -> str:
+        """How the members of its description begin: ``TrainingJob`` of TrainingJobName, TrainingJobStatus."""
+        return "".join(word.capitalize() for word in self.arn_type.split("-"))
+
+    def arn(self, region: str, name: str) -> str:
+        """Return the ARN of one of them. SageMaker writes names in ARNs in lower case."""
+        return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{self.arn_type}/{name.lower()}"
+
+
+class Table(Generic[R]):
     """Resources of one kind by region and name. Thread-safe.
 
     A name is unique in its region, whatever its case, since ARNs are in lower case; it is looked up exactly.
 
-    :param kind: as in ARNs, e.g. ``training-job``.
-    :param label: as in messages, e.g. ``Training job``.
     :ivar lock: held by each method; hold it to make several of them one.
     """
 
-    def __init__(self, kind: str, label: str) -> None:
+    def __init__(self, kind: Kind[R]) -> None:
         self.kind = kind
-        self.label = label
-        self._items: dict[tuple[str, str], tuple[str, T]] = {}
+        self._items: dict[tuple[str, str], R] = {}
         self.lock = threading.RLock()
 
-    def add(self, region: str, name: str, item: T) -> None:
-        """Take the name.
+    def add(self, item: R) -> None:
+        """Add a resource under its name.
 
-        :raises ServiceError: ResourceInUse if it is taken. Of two calls at once, one wins.
+        :raises ServiceError: ResourceInUse if the name is taken. Of two calls at once, one succeeds.
         """
         with self.lock:
-            if (region, name.lower()) in self._items:
+            key = (item.region, item.name.lower())
+            if key in self._items:
                 raise in_use(
-                    f"{self.label} names must be unique within an AWS account and region, but a "
-                    f"{self.label.lower()} with this name already exists ({arn(region, self.kind, name)})"
+                    f"{self.kind.label} names must be unique within an AWS account and region, but a "
+                    f"{self.kind.label.lower()} with this name already exists ({item.arn})"
                 )
-            self._items[region, name.lower()] = (name, item)
+            self._items[key] = item
 
-    def find(self, region: str, name: str) -> T | None:
-        """The resource, or None if the region has none of that name."""
+    def find(self, region: str, name: str) -> R | None:
+        """Return the resource, or None if the region has none of that name."""
         with self.lock:
-            exact, item = self._items.get((region, name.lower()), (None, None))
-            return item if exact == name else None
+            item = self._items.get((region, name.lower()))
+            return item if item is not None and item.name == name else None
 
-    def get(self, region: str, name: str) -> T:
-        """The resource.
+    def get(self, region: str, name: str) -> R:
+        """Return the resource.
 
         :raises ServiceError: ValidationException if the region has none of that name.
         """
@@ -62,62 +97,59 @@ class Table(Generic[T]):
             raise not_found()
         return item
 
-    def pop(self, region: str, name: str) -> T:
+    def pop(self, region: str, name: str) -> R:
         """Remove and return the resource; raises as :meth:`get` does."""
         with self.lock:
             item = self.get(region, name)
             del self._items[region, name.lower()]
             return item
 
-    def list(self, region: str) -> list[T]:
-        """All of one region, in the order in which they were added."""
+    def list(self, region: str) -> list[R]:
+        """Return all of one region, in the order in which they were added."""
         with self.lock:
-            return [item for (where, _), (_, item) in self._items.items() if where == region]
+            return [item for (where, _), item in self._items.items() if where == region]
 
     def has(self, region: str, lower_name: str) -> bool:
-        """Whether an ARN that ends in this name is one of this table's."""
+        """Return whether an ARN that ends in this name is one of this table's."""
         with self.lock:
             return (region, lower_name) in self._items
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[R]:
         with self.lock:
-            return iter([item for _, item in self._items.values()])
+            return iter([*self._items.values()])
 
     def __len__(self) -> int:
         return len(self._items)
 
 
 class Store:
-    """All tables, and the tags of whatever has an ARN.
+    """One table for each kind, and the tags of whatever has an ARN.
 
-    To add a kind of resource, add a table here: tags, ARNs and unique names follow.
+    :param kinds: those that there are, see :data:`airflow_spot.local.http.registry.KINDS`. To add one, add its key
+        there: tags, ARNs, unique names and the web page follow.
     """
 
-    def __init__(self) -> None:
-        self.training_jobs: Table[Any] = Table("training-job", "Training job")
-        self.processing_jobs: Table[Any] = Table("processing-job", "Processing job")
-        self.transform_jobs: Table[Any] = Table("transform-job", "Transform job")
-        self.tuning_jobs: Table[Any] = Table("hyper-parameter-tuning-job", "Hyperparameter tuning job")
-        self.models: Table[Any] = Table("model", "Model")
-        self.endpoint_configs: Table[Any] = Table("endpoint-config", "Endpoint configuration")
-        self.endpoints: Table[Any] = Table("endpoint", "Endpoint")
-        tables = (
-            self.training_jobs,
-            self.processing_jobs,
-            self.transform_jobs,
-            self.tuning_jobs,
-            self.models,
-            self.endpoint_configs,
-            self.endpoints,
-        )
-        self.tables: dict[str, Table[Any]] = {table.kind: table for table in tables}
+    def __init__(self, kinds: Iterable[Kind[Any]]) -> None:
+        self._tables = {kind: Table(kind) for kind in kinds}
         self.tags: dict[str, dict[str, str]] = {}
 
+    def table(self, kind: Kind[R]) -> Table[R]:
+        """Return the table of one kind.
+
+        :raises KeyError: for a kind that the store was not made with.
+        """
+        return self._tables[kind]
+
+    def resources(self) -> Iterator[tuple[Kind[Any], list[Resource]]]:
+        """Return each kind with all its resources, oldest first, whatever kinds there are."""
+        return ((kind, list(table)) for kind, table in self._tables.items())
+
     def exists(self, resource_arn: str) -> bool:
-        """Whether a resource has this ARN."""
+        """Return whether a resource has this ARN."""
         parts = resource_arn.split(":", 5)
         if len(parts) != 6 or parts[2] != "sagemaker":
             return False
-        kind, _, name = parts[5].partition("/")
-        table = self.tables.get(kind)
-        return table is not None and table.has(parts[3], name.lower())
+        arn_type, _, name = parts[5].partition("/")
+        return any(
+            kind.arn_type == arn_type and table.has(parts[3], name.lower()) for kind, table in self._tables.items()
+        )

@@ -30,7 +30,7 @@ class Program:
 def program(
     job: TrainingJob, images: Images, environments: Environments, opt_ml: OptMl, start: Start
 ) -> Generator[float, None, Program]:
-    """What to run for a job. In script mode, its code must already be there: see :func:`fetch_code`.
+    """Return what to run for a job. In script mode, its code must already be there: see :func:`fetch_code`.
 
     Yields as :meth:`Environments.interpreter` does.
 
@@ -51,7 +51,7 @@ def program(
         # SageMaker runs an image without an entrypoint of the job's own as `docker run IMAGE train`.
         return Program([*given, *(extra or ["train"])])
     raise JobError(
-        f"ClientError: Local SageMaker runs no containers and knows nothing to run for the image {image!r}. Start it "
+        f"ClientError: Local SageMaker runs no containers, and no command is configured for image {image!r}. Start it "
         "with --image 'PATTERN=COMMAND', or give the job AlgorithmSpecification.ContainerEntrypoint, or the "
         "hyperparameters sagemaker_program and sagemaker_submit_directory (script mode)."
     )
@@ -70,7 +70,7 @@ def _script(script: str, job: TrainingJob, interpreter: list[str], opt_ml: OptMl
 
 
 def fetch_code(job: TrainingJob, s3: Any, opt_ml: OptMl) -> list[Path]:
-    """In script mode, unpack the job's code into ``/opt/ml/code``; then return its files.
+    """Return the files of the job's code, in script mode after it was unpacked into ``/opt/ml/code``.
 
     :raises JobError: ClientError, if it cannot be read.
     """

@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from airflow_spot.local.errors import not_found, validation
-from airflow_spot.local.training.drivers import Driver, Pool, ThreadPerJob
-from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 from airflow_spot.local.training.lifecycle import Lifecycle
 from airflow_spot.local.training.process_instances import Instances, ProcessInstances
+from airflow_spot.local.training.schedulers import CooperativeScheduler, Scheduler, ThreadScheduler
 from airflow_spot.local.training.simulated_instances import SimulatedInstances
 
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ class Engine:
         self._lives: dict[str, Lifecycle] = {}
         self._lock = threading.Lock()
         self._backend: Backend
-        self._driver: Driver
+        self._scheduler: Scheduler
 
     def attach(self, backend: Backend) -> None:
-        """Say which service the jobs belong to. Called once, before any job."""
+        """Set the service that the jobs belong to. Called once, before any job."""
         self._backend = backend
-        make = Pool if backend.settings.engine == "simulated" else ThreadPerJob
-        self._driver = make(backend.clock, self._forget)
+        make = CooperativeScheduler if backend.settings.engine == "simulated" else ThreadScheduler
+        self._scheduler = make(backend.clock, self._forget)
 
     def submit(self, job: TrainingJob) -> None:
         """Begin a job's life."""
         life = Lifecycle(self._backend, job, self._instances)
         with self._lock:
             self._lives[job.arn] = life
-        self._driver.add(life)
+        self._scheduler.add(life)
 
     def _instances(self, job: TrainingJob) -> Instances:
         settings = self._backend.settings
@@ -49,22 +49,22 @@ class Engine:
                 del self._lives[life.job.arn]
 
     def stop(self, job: TrainingJob) -> None:
-        """StopTrainingJob, for a job that has not ended."""
+        """Stop a job that has not ended."""
         with self._lock:
             life = self._lives.get(job.arn)
         if life is not None:
             life.request_stop()
 
-    def interrupt(self, region: str, name: str, down: float = 0.0) -> None:
+    def interrupt(self, region: str, name: str, capacity_gap: float = 0.0) -> None:
         """Take a spot job's instances back.
 
-        :param down: service seconds for which this job then gets none.
+        :param capacity_gap: service seconds for which this job then gets none.
         :raises ServiceError: if there is no such job, or it holds no spot instances.
         """
         life = self._holding(region, name)
         if not life.job.spot:
             raise validation(f"{name} is an on-demand job: SageMaker does not interrupt those")
-        life.request_reclaim(down)
+        life.request_reclaim(capacity_gap)
 
     def crash(self, region: str, name: str) -> None:
         """Break a job's instances: it fails with InternalServerError, or is retried if it has a RetryStrategy.
@@ -74,7 +74,7 @@ class Engine:
         self._holding(region, name).request_crash()
 
     def _holding(self, region: str, name: str) -> Lifecycle:
-        job = self._backend.store.training_jobs.find(region, name)
+        job = self._backend.store.table(TRAINING_JOBS).find(region, name)
         if job is None:
             raise not_found(f"there is no training job {name!r} in {region}")
         with self._lock:
@@ -84,7 +84,7 @@ class Engine:
         return life
 
     def wake_all(self) -> None:
-        """Have every job look at the market anew."""
+        """Make every job check the market again."""
         with self._lock:
             lives = list(self._lives.values())
         for life in lives:
@@ -92,4 +92,4 @@ class Engine:
 
     def close(self) -> None:
         """Kill what runs and wait for it. Jobs keep the state that they are in."""
-        self._driver.close()
+        self._scheduler.close()

@@ -19,11 +19,11 @@ from airflow_spot.local.training.job import TrainingJob
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
 GROUP = "homogeneousCluster"
 OBJECTIVE_PARAMETER = "_tuning_objective_metric"
-"""The hyperparameter that tells an algorithm the objective of its tuning job [D]."""
+"""The hyperparameter that holds the objective of the tuning job [D]."""
 
 
 def decode(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
-    """Hyperparameters as values: the SDK encodes them as JSON; what is not JSON stays the text that it is."""
+    """Return hyperparameters as values: the SDK encodes them as JSON; what is not JSON stays the text that it is."""
     values: dict[str, Any] = {}
     for key, text in hyperparameters.items():
         try:
@@ -34,13 +34,13 @@ def decode(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
 
 
 def user_hyperparameters(job: TrainingJob) -> dict[str, Any]:
-    """Decoded, without those that the SDK or a tuning job adds for the toolkit's own use."""
+    """Return them decoded, without those that the SDK or a tuning job adds for the toolkit's own use."""
     values = decode(job.request.get("HyperParameters", {}))
     return {k: value for k, value in values.items() if not k.startswith("sagemaker_") and k != OBJECTIVE_PARAMETER}
 
 
 def arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
-    """Hyperparameters as a script's command line: ``--key value``, sorted; ``-k value`` for a key of one letter."""
+    """Return hyperparameters as a command line: ``--key value``, sorted; ``-k value`` for a key of one letter."""
     words = []
     for key in sorted(hyperparameters):
         value = hyperparameters[key]
@@ -51,13 +51,13 @@ def arguments(hyperparameters: Mapping[str, Any]) -> list[str]:
 
 
 def checkpoint_path(job: TrainingJob) -> str | None:
-    """CheckpointConfig.LocalPath, or its default; None for a job without checkpoints."""
+    """Return CheckpointConfig.LocalPath, or its default; None for a job without checkpoints."""
     config = job.request.get("CheckpointConfig")
     return (config.get("LocalPath") or DEFAULT_CHECKPOINT_PATH) if config else None
 
 
 def channels(job: TrainingJob) -> list[str]:
-    """Names of the job's channels."""
+    """Return the names of the job's channels."""
     return [channel["ChannelName"] for channel in job.request.get("InputDataConfig", ())]
 
 
@@ -103,7 +103,7 @@ def _resource_config(job: TrainingJob, host: str, hosts: Sequence[str]) -> dict[
 def training_environment(
     job: TrainingJob, opt_ml: OptMl, host: str, hosts: Sequence[str], program: str | None
 ) -> dict[str, str]:
-    """All ``SM_*`` variables, TRAINING_JOB_NAME and TRAINING_JOB_ARN.
+    """Return all ``SM_*`` variables, TRAINING_JOB_NAME and TRAINING_JOB_ARN.
 
     :param program: in script mode, the script's path below ``/opt/ml/code``.
     """

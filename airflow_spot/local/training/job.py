@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_spot.local.market.prices import billable_seconds
-from airflow_spot.local.storage.store import arn
+from airflow_spot.local.storage.store import Kind
 
 TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 DEFAULT_MAX_RUNTIME = 24 * 3600
@@ -75,12 +75,12 @@ class Parent:
 class TrainingJob:
     """One training job.
 
-    All times are service seconds since the epoch. Whoever reads or changes it holds ``lock``, so that nobody sees
-    half a change; what :meth:`describe` and :meth:`summary` return may be used without.
+    All times are service seconds since the epoch. Hold ``lock`` to read or change it, so that no half
+    change is seen; what :meth:`describe` and :meth:`summary` return may be used without.
 
     :param request: the body of CreateTrainingJob, tags left out.
     :param starts: how often it has been given instances.
-    :param retries: how often it was started anew after an internal error, see RetryStrategy.
+    :param retries: how often it was restarted after an internal error, see RetryStrategy.
     :param interruptions: how often they were taken back.
     :param training_seconds: instance time of the starts that have ended.
     :param last_stream: the number that ends the name of the newest log stream.
@@ -116,7 +116,7 @@ class TrainingJob:
 
     @property
     def arn(self) -> str:
-        return arn(self.region, "training-job", self.name)
+        return TRAINING_JOBS.arn(self.region, self.name)
 
     @property
     def spot(self) -> bool:
@@ -131,7 +131,7 @@ class TrainingJob:
 
     @property
     def max_retries(self) -> int:
-        """How often it may be started anew after an internal error."""
+        """How often it may be restarted after an internal error."""
         return int(self.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0))
 
     @property
@@ -175,7 +175,7 @@ class TrainingJob:
         return f"{self.output_prefix}/model.tar.gz"
 
     def enter(self, secondary: str, now: float, message: str | None = None) -> None:
-        """Go to a secondary status: ends the transition before and begins the next.
+        """Enter a secondary status: end the last transition and begin the next.
 
         :param message: instead of AWS's usual words for it.
         """
@@ -188,7 +188,7 @@ class TrainingJob:
         if self.parent is not None:
             self.parent.changed()
 
-    def say(self, message: str, now: float) -> None:
+    def set_message(self, message: str, now: float) -> None:
         """Change the message of the present transition."""
         self.transitions[-1]["StatusMessage"] = message
         self.last_modified = now
@@ -208,7 +208,7 @@ class TrainingJob:
             self.training_end = now
 
     def trained(self, now: float) -> float:
-        """Training seconds so far, those of the present start included."""
+        """Return training seconds so far, those of the present start included."""
         return self.training_seconds + (now - self.instance_start if self.instance_start is not None else 0.0)
 
     def finish(self, status: str, secondary: str, now: float, reason: str | None = None) -> None:
@@ -224,8 +224,8 @@ class TrainingJob:
         self.enter(secondary, now)
         self.transitions[-1]["EndTime"] = now
 
-    def describe(self) -> dict[str, Any]:
-        """The answer of DescribeTrainingJob. Tags are not in it, as with AWS."""
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the answer of DescribeTrainingJob: the same at any time. Tags are not in it, as with AWS."""
         request = self.request
         answer: dict[str, Any] = {
             "TrainingJobName": self.name,
@@ -258,7 +258,7 @@ class TrainingJob:
         return answer
 
     def summary(self) -> dict[str, Any]:
-        """The job's line in ListTrainingJobs."""
+        """Return the job's line in ListTrainingJobs."""
         line: dict[str, Any] = {
             "TrainingJobName": self.name,
             "TrainingJobArn": self.arn,
@@ -272,11 +272,14 @@ class TrainingJob:
         return line
 
 
+TRAINING_JOBS = Kind[TrainingJob]("training-job", "Training job")
+
+
 def accelerated(instance_type: str) -> bool:
-    """Whether a type is of the families that MaxPendingTimeInSeconds applies to: p, g and trn."""
+    """Return whether a type is of the families that MaxPendingTimeInSeconds applies to: p, g and trn."""
     return instance_type.startswith(("ml.p", "ml.g", "ml.trn"))
 
 
 def whole_seconds(seconds: float) -> int:
-    """As SageMaker reports durations: whole, and at least 1."""
+    """Return a duration as SageMaker reports it: whole, and at least 1."""
     return max(1, round(seconds))

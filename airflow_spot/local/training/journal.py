@@ -53,20 +53,20 @@ class Journal:
             self._fd = os.open(path, os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC)
 
     def created(self, job: TrainingJob) -> None:
-        """A new job, with its request."""
+        """Record a new job, with its request."""
         self._write(_created(job))
 
     def changed(self, job: TrainingJob) -> None:
-        """A job's new state. Its lock is held."""
+        """Record a job's new state. Its lock is held."""
         if self._fd is not None:
             self._write(_changed(job))
 
     def deleted(self, job: TrainingJob) -> None:
-        """A job that is gone, its tags with it."""
+        """Record that a job and its tags are gone."""
         self._write({"deleted": [job.region, job.name], "arn": job.arn})
 
     def tagged(self, arn: str, tags: dict[str, str]) -> None:
-        """All tags of a resource. Those of what is not remembered itself are not either."""
+        """Record all tags of a training job; those of other kinds are not kept, as these are not."""
         if ":training-job/" in arn:
             self._write({"tagged": arn, "tags": tags})
 
@@ -100,7 +100,7 @@ class Journal:
             elif "tagged" in line:
                 self.tags[line["tagged"]] = line["tags"]
         self.jobs = list(jobs.values())
-        # Earlier releases wrote down those of other resources too.
+        # A file may hold those of other resources too.
         known = {job.arn for job in self.jobs}
         self.tags = {arn: tags for arn, tags in self.tags.items() if arn in known}
 

@@ -16,9 +16,10 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from airflow_spot.local.aws.events import TRAINING, Change
-from airflow_spot.local.errors import InternalError, JobError
+from airflow_spot.local.aws.events import TRAINING
+from airflow_spot.local.errors import InternalError, JobError, internal_failure
 from airflow_spot.local.market.spec import State
+from airflow_spot.local.state_changes import publish_event
 from airflow_spot.local.training.job import FAILURE_REASON_CHARACTERS, WAITING_FOR_SPOT, TrainingJob
 from airflow_spot.local.training.process_instances import Instances
 
@@ -61,27 +62,27 @@ class Lifecycle:
         self._blackout_until = 0.0
         self._on_wake: Callable[[], None] = lambda: None
 
-    # What others ask for, on any thread.
+    # Requests, on any thread.
 
     def on_wake(self, callback: Callable[[], None]) -> None:
-        """Say how the driver is told to resume at once. Called before the life begins."""
+        """Set what makes the scheduler resume at once. Called before the life begins."""
         self._on_wake = callback
 
     def wake(self) -> None:
-        """Have the driver resume at once."""
+        """Make the scheduler resume it at once."""
         self._on_wake()
 
     def request_stop(self) -> None:
-        """StopTrainingJob: Stopping from now on. Does nothing to a job that has ended."""
+        """Stop the job, which is Stopping from now on. Does nothing to one that has ended."""
         with self.job.lock:
             if not self.job.terminal:
                 self._stop_requested = True
                 self._enter_stopping()
         self.wake()
 
-    def request_reclaim(self, down: float) -> None:
-        """Take the instances back, and have none for ``down`` service seconds."""
-        self._blackout_until = self._clock.now() + down
+    def request_reclaim(self, capacity_gap: float) -> None:
+        """Take the instances back, and provide none for ``capacity_gap`` service seconds."""
+        self._blackout_until = self._clock.now() + capacity_gap
         self._reclaim_requested = True
         self.wake()
 
@@ -90,10 +91,10 @@ class Lifecycle:
         self._crash_requested = True
         self.wake()
 
-    # The life itself, on the driver's thread.
+    # The life itself, on the scheduler's thread.
 
     def run(self) -> Steps:
-        """The whole life. Never raises; closing it early kills what runs and leaves the job's state as it is."""
+        """Live from creation to end. Never raises. Closed early, it kills what runs and keeps the job's state."""
         try:
             try:
                 yield from self._live()
@@ -103,7 +104,7 @@ class Lifecycle:
             self._finish("Failed", "Failed", str(error))
         except Exception as error:
             log.exception("job %s", self.job.name)
-            self._finish("Failed", "Failed", f"InternalServerError: Local SageMaker: {type(error).__name__}: {error}")
+            self._finish("Failed", "Failed", internal_failure(error))
         finally:
             self._give_back()
 
@@ -119,15 +120,15 @@ class Lifecycle:
                     raise
                 self._give_back()
                 self.job.retries += 1
-                self._begin_anew("Restarting")
+                self._restart("Restarting")
                 continue
             if ended:
                 return
             self.job.interruptions += 1
-            self._begin_anew("Interrupted")
+            self._restart("Interrupted")
 
     def _start(self) -> Generator[float, None, bool]:
-        """One start, from given instances on; whether the job has ended, or else was interrupted."""
+        """Train on instances that are there; return whether the job has ended, or else was interrupted."""
         self._enter("Downloading")
         self._launched = False
         instances = self._instances = self._make(self.job)
@@ -136,7 +137,7 @@ class Lifecycle:
                 self._check_end()
                 yield min(delay, self._seconds_left())
         self._check_end()
-        # Launched before it is said: who sees Training may count on a process.
+        # Launched before the status: a client that sees Training may rely on a process.
         instances.launch(self.wake)
         self._launched = True
         self._enter("Training")
@@ -148,7 +149,7 @@ class Lifecycle:
         self._give_back()
         return False
 
-    def _begin_anew(self, why: str) -> None:
+    def _restart(self, why: str) -> None:
         with self.job.lock:
             # A job that is Stopping stays so.
             if not self._stop_requested:
@@ -165,11 +166,11 @@ class Lifecycle:
                 chosen, left = self._look()
                 if chosen is not None:
                     break
-            patience = asked + self._patience() - self._clock.now()
-            if patience <= 0:
+            pending_left = asked + self._pending_timeout() - self._clock.now()
+            if pending_left <= 0:
                 raise self._no_capacity()
-            self._say_waiting()
-            yield min(left, patience, self._seconds_left())
+            self._enter_waiting()
+            yield min(left, pending_left, self._seconds_left())
         self._reclaim_requested = False
         with job.lock:
             job.instance_type = chosen
@@ -177,7 +178,7 @@ class Lifecycle:
         self._capacity("granted")
 
     def _look(self) -> tuple[str | None, float]:
-        """The first type with capacity, or None and how long it is worth to wait."""
+        """Return the first type with capacity, or None and how long it is worth to wait."""
         lasts = math.inf
         for instance_type in self.job.candidates:
             outlook = self._backend.capacity.outlook(instance_type, self.job.spot)
@@ -188,28 +189,28 @@ class Lifecycle:
             lasts = min(lasts, outlook.lasts)
         return None, lasts
 
-    def _patience(self) -> float:
-        """How long to wait for instances: spot as long as MaxWaitTimeInSeconds lets it, on-demand by itself."""
+    def _pending_timeout(self) -> float:
+        """Return how long to wait for instances: spot as long as MaxWaitTimeInSeconds lets it, on-demand by itself."""
         if self.job.spot:
             return math.inf
         pending = self.job.max_pending
-        return self._backend.settings.capacity_wait_seconds if pending is None else pending
+        return self._backend.settings.pending_timeout_seconds if pending is None else pending
 
     def _no_capacity(self) -> JobError:
         self._capacity("none")
         return JobError(CAPACITY_ERROR)
 
-    def _say_waiting(self) -> None:
-        """Spot: still Starting, in the words that public threads show. On-demand: Pending."""
+    def _enter_waiting(self) -> None:
+        """Show that the job waits. Spot: Starting, with the message that public threads show; on-demand: Pending."""
         with self.job.lock:
             if not self.job.spot:
                 if self.job.secondary != "Pending":
                     self._enter("Pending")
             elif self.job.transitions[-1]["StatusMessage"] != WAITING_FOR_SPOT:
-                self.job.say(WAITING_FOR_SPOT, self._clock.now())
+                self.job.set_message(WAITING_FOR_SPOT, self._clock.now())
 
     def _train(self, instances: Instances) -> Generator[float, None, int | None]:
-        """Until the job's processes end: their exit code; or until the instances are to go: None."""
+        """Wait for the end of the job's processes; return their exit code, or None if the instances go before."""
         next_sync = self._clock.now() + instances.sync_seconds
         while True:
             code = instances.poll()
@@ -252,7 +253,7 @@ class Lifecycle:
             yield 0.1
 
     def _settle(self, instances: Instances, code: int) -> None:
-        """The processes have ended by themselves."""
+        """End a job whose processes have ended by themselves."""
         instances.sync(final=True)
         if code == 0:
             with self.job.lock:
@@ -300,7 +301,7 @@ class Lifecycle:
             raise _Ended("MaxWaitTimeExceeded")
 
     def _seconds_left(self) -> float:
-        """Until the next of the job's own limits."""
+        """Return the seconds until the next of the job's own limits."""
         now, job = self._clock.now(), self.job
         run = job.max_runtime - job.trained(now) if job.instance_start is not None else math.inf
         wait = job.creation_time + job.max_wait - now if job.max_wait is not None else math.inf
@@ -333,9 +334,7 @@ class Lifecycle:
     def _record(self) -> None:
         job = self.job
         self._backend.journal.changed(job)
-        self._backend.events.changed(
-            Change(TRAINING, job.region, job.arn), job.describe, self._backend.store.tags.get(job.arn, {})
-        )
+        publish_event(self._backend, TRAINING, job)
         self._backend.audit.write(
             "state",
             kind="training",
@@ -353,7 +352,7 @@ class Lifecycle:
 
 
 def failure_reason(text: str, code: int) -> str:
-    """FailureReason of a script that failed.
+    """Return the FailureReason of a script that failed.
 
     :param text: of ``/opt/ml/output/failure``; may be empty.
     """

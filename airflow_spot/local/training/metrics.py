@@ -36,7 +36,7 @@ class Metrics:
             self._record(name, value, now)
 
     def final(self, value: float, now: float) -> None:
-        """Give every metric this value, for a job that prints nothing."""
+        """Set every metric to this value, for a job that prints nothing."""
         for name, _ in self._patterns:
             self._record(name, value, now)
 

@@ -6,16 +6,16 @@ import copy
 from typing import Any
 
 from airflow_spot.local.api.call import Call
-from airflow_spot.local.api.ignored import tell_inert
+from airflow_spot.local.api.ignored import log_ignored
 from airflow_spot.local.api.pagination import in_order, select
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.builtin import metric_definitions
 from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.market.quotas import check_quota
-from airflow_spot.local.training.job import Parent, TrainingJob
-from airflow_spot.local.training.rules import DEFAULT_MAX_RUNTIME, check_training_job, inert
-from airflow_spot.local.training.views import described, listed
+from airflow_spot.local.training.job import TRAINING_JOBS, Parent, TrainingJob
+from airflow_spot.local.training.rules import DEFAULT_MAX_RUNTIME, check_training_job, ignored_members
+from airflow_spot.local.training.snapshots import snapshot, snapshots
 
 
 def create_training_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -38,27 +38,27 @@ def create(backend: Backend, region: str, params: dict[str, Any], parent: Parent
         request["AlgorithmSpecification"]["MetricDefinitions"] = metrics
     now = backend.clock.now()
     job = TrainingJob(region, request["TrainingJobName"], request, now, last_modified=now, parent=parent)
-    jobs = backend.store.training_jobs
+    jobs = backend.store.table(TRAINING_JOBS)
     with jobs.lock:
         if jobs.find(region, job.name) is None:
             check_quota(backend.quotas, jobs.list(region), job)
-        jobs.add(region, job.name, job)
+        jobs.add(job)
         backend.journal.created(job)
     if tags:
         backend.store.tags[job.arn] = tags
         backend.journal.tagged(job.arn, tags)
-    tell_inert(backend.audit, "training job", job.name, inert(request))
+    log_ignored(backend.audit, "training job", job.name, ignored_members(request))
     backend.engine.submit(job)
     return job
 
 
 def describe_training_job(backend: Backend, call: Call) -> dict[str, Any]:
-    job = backend.store.training_jobs.get(call.region, call.params["TrainingJobName"])
-    return described(backend, job, call.operation)
+    job = backend.store.table(TRAINING_JOBS).get(call.region, call.params["TrainingJobName"])
+    return snapshot(backend, job, call.operation)
 
 
 def stop_training_job(backend: Backend, call: Call) -> dict[str, Any]:
-    job = backend.store.training_jobs.get(call.region, call.params["TrainingJobName"])
+    job = backend.store.table(TRAINING_JOBS).get(call.region, call.params["TrainingJobName"])
     with job.lock:
         # Stopping is no error, so that a stop whose answer was lost can be sent again.
         if job.terminal:
@@ -69,26 +69,26 @@ def stop_training_job(backend: Backend, call: Call) -> dict[str, Any]:
 
 def delete_training_job(backend: Backend, call: Call) -> dict[str, Any]:
     name = call.params["TrainingJobName"]
-    job = backend.store.training_jobs.get(call.region, name)
+    job = backend.store.table(TRAINING_JOBS).get(call.region, name)
     with job.lock:
         if not job.terminal:
             raise in_use(f"The training job {name} is in status {job.status}; only a job that has ended can be deleted")
-        backend.store.training_jobs.pop(call.region, name)
+        backend.store.table(TRAINING_JOBS).pop(call.region, name)
         backend.store.tags.pop(job.arn, None)
         backend.journal.deleted(job)
     return {}
 
 
 def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
-    """Pages of summaries.
+    """Return a page of summaries.
 
-    StatusEquals is applied after the page is cut, as the API reference says: a page may hold fewer than MaxResults,
+    StatusEquals is applied after the page is cut, as the API reference has it: a page may hold fewer than MaxResults,
     or none, and yet have a NextToken.
     """
     late = ["StatusEquals"]
     if backend.faults.state("filter-after-paging", call.operation) is not None:
         late.append("LastModifiedTimeAfter")
-    jobs = listed(backend, call.region, call.operation, full=False)
+    jobs = snapshots(backend, call.region, call.operation, full=False)
     summaries = [summary for job, summary in jobs if _has_reserved(job, call.params)]
     early = {name: value for name, value in call.params.items() if name not in late}
     items, token = in_order(select(summaries, early, _fields), call, _fields)
@@ -97,7 +97,7 @@ def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def _has_reserved(job: TrainingJob, params: dict[str, Any]) -> bool:
-    """Whether a job has the training plan and the warm pool that are asked for. No job here leaves a warm pool."""
+    """Return whether a job has the training plan and the warm pool asked for. No job here leaves a warm pool."""
     plan = params.get("TrainingPlanArnEquals")
     planned = plan is None or job.request["ResourceConfig"].get("TrainingPlanArn") == plan
     return planned and "WarmPoolStatusEquals" not in params

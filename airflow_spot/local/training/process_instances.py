@@ -15,7 +15,7 @@ from airflow_spot.local.aws.s3 import S3_ERRORS, pack, upload
 from airflow_spot.local.container.channels import fetch_channel
 from airflow_spot.local.container.container import Container, OnLine, OptMl, Spec
 from airflow_spot.local.errors import JobError
-from airflow_spot.local.training.checkpoints import Checkpoints
+from airflow_spot.local.training.checkpoint_sync import CheckpointSync
 from airflow_spot.local.training.command import CODE, Program, fetch_code, program
 from airflow_spot.local.training.environment import checkpoint_path, training_environment, write_config_files
 from airflow_spot.local.training.job import FAILURE_REASON_CHARACTERS, TrainingJob
@@ -42,14 +42,14 @@ class Instances(Protocol):
         """Start the processes; ``wake`` is called when one ends."""
 
     def horizon(self) -> float:
-        """Service seconds after which :meth:`poll` may answer without ``wake`` having been called."""
+        """Return service seconds after which :meth:`poll` may answer without ``wake`` having been called."""
 
     @property
     def sync_seconds(self) -> float:
         """How often :meth:`sync` is to be called, in service seconds."""
 
     def poll(self) -> int | None:
-        """The exit code once all hosts have ended: that of the first that failed, else 0."""
+        """Return the exit code once all hosts have ended: that of the first that failed, else 0."""
 
     def sync(self, *, final: bool = False) -> None:
         """Upload checkpoints."""
@@ -61,7 +61,7 @@ class Instances(Protocol):
         """SIGKILL to every process."""
 
     def failure(self) -> str:
-        """What the script left in ``/opt/ml/output/failure``."""
+        """Return what the script left in ``/opt/ml/output/failure``."""
 
     def deliver(self, *, model: bool) -> None:
         """Upload the output, and the model if wanted. Raises JobError."""
@@ -78,12 +78,12 @@ class _Host:
         self.address = address
         self.scratch = scratch
         self.opt_ml = opt_ml
-        self.checkpoints: Checkpoints | None = None
+        self.checkpoints: CheckpointSync | None = None
         self.program: Program | None = None
         self.container: Container | None = None
         self.stream: LogStream | None = None
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """Add a line to its log, once it has one."""
         if self.stream is not None:
             self.stream.write(line)
@@ -131,8 +131,8 @@ class ProcessInstances:
                 uri = job.request["CheckpointConfig"]["S3Uri"]
                 facts = {"job": job.name, "host": host.name, "start": job.starts}
                 local = host.opt_ml.path(path)
-                host.checkpoints = Checkpoints(
-                    s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts, warn=host.say
+                host.checkpoints = CheckpointSync(
+                    s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts, warn=host.log
                 )
                 host.checkpoints.restore()
 
@@ -282,7 +282,7 @@ class ProcessInstances:
 
 
 def _stream_name(job: TrainingJob, number: int, now: float) -> str:
-    """A new stream for each start, also for two within a second: SageMaker's ends with the time of the start."""
+    """Return a new stream for each start, also for two within a second: SageMaker's ends with the time of the start."""
     stamp = max(int(now), job.last_stream + 1) if number == 1 else job.last_stream
     job.last_stream = stamp
     return f"{job.name}/algo-{number}-{stamp}"

@@ -7,16 +7,17 @@ import json
 import os
 from pathlib import Path
 
-from airflow_spot.local.aws.events import TRAINING, Change
+from airflow_spot.local.aws.events import TRAINING
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import InternalError
-from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.state_changes import publish_event
+from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 
 TAIL_BYTES = 64 * 1024
 
 
 def last_time(audit: Path) -> float:
-    """When the service before this one was last alive, by its audit log; 0 if there was none."""
+    """Return when the service before this one was last alive, by its audit log; 0 if there was none."""
     if not audit.exists():
         return 0.0
     with audit.open("rb") as file:
@@ -48,15 +49,15 @@ def lock(directory: Path) -> int:
 def remember(backend: Backend) -> None:
     """Put the jobs and tags of the service before this one into the store."""
     for job in backend.journal.jobs:
-        backend.store.training_jobs.add(job.region, job.name, job)
+        backend.store.table(TRAINING_JOBS).add(job)
     backend.store.tags.update(backend.journal.tags)
 
 
 def resume(backend: Backend, died: float) -> None:
-    """Let the lives go on of all jobs that have not ended.
+    """Resume all jobs that have not ended.
 
-    Those that held instances lost them: a spot job is interrupted, an on-demand job is started anew if its
-    RetryStrategy says so, or else fails with InternalServerError.
+    Those that held instances lost them: a spot job is interrupted, an on-demand job is restarted if its
+    RetryStrategy allows it, or else fails with InternalServerError.
 
     :param died: when their instances went away.
     """
@@ -84,20 +85,20 @@ def _resume(backend: Backend, job: TrainingJob, died: float) -> None:
         if not job.terminal and job.secondary in ("Interrupted", "Restarting", "Downloading"):
             job.enter("Starting", now)
         backend.journal.changed(job)
-        backend.events.changed(Change(TRAINING, job.region, job.arn), job.describe, backend.store.tags.get(job.arn, {}))
+        publish_event(backend, TRAINING, job)
         backend.audit.write(
             "state",
             kind="training",
             job=job.name,
             status=job.status,
             secondary=job.secondary,
-            message="the service came back",
+            message="the service was restarted",
         )
         exceeded = job.trained(now) >= job.max_runtime or (
             job.max_wait is not None and now - job.creation_time >= job.max_wait
         )
     if not job.terminal:
         backend.engine.submit(job)
-        # A job that was Stopping for a limit ends by that limit; any other was stopped by somebody.
+        # A job that was Stopping for a limit ends by that limit; any other was stopped by a StopTrainingJob.
         if stopping and not exceeded:
             backend.engine.stop(job)

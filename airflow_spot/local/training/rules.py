@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_spot.local.api.ignored import ignored
+from airflow_spot.local.api import ignored
 from airflow_spot.local.errors import validation
 
 MAX_RUNTIME = 28 * 24 * 3600
 DEFAULT_MAX_RUNTIME = 24 * 3600
 
 
-_INERT = (
+_IGNORED = (
     "VpcConfig",
     "EnableNetworkIsolation",
     "EnableInterContainerTrafficEncryption",
@@ -40,9 +40,9 @@ _INERT = (
 )
 
 
-def inert(request: dict[str, Any]) -> list[str]:
-    """Members of a training job that have no effect."""
-    return ignored(request, _INERT)
+def ignored_members(request: dict[str, Any]) -> list[str]:
+    """Return the members of a training job's request that have no effect here."""
+    return ignored.ignored_members(request, _IGNORED)
 
 
 def check_training_job(request: dict[str, Any]) -> None:

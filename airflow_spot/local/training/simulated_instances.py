@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_spot.local.aws.s3 import S3_ERRORS, pack, upload
 from airflow_spot.local.errors import JobError
-from airflow_spot.local.training.checkpoints import Checkpoints
+from airflow_spot.local.training.checkpoint_sync import CheckpointSync
 from airflow_spot.local.training.environment import decode
 from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.training.metrics import Metrics
@@ -56,7 +56,7 @@ class SimulatedInstances:
         self._started: float | None = None
         self._signal: int | None = None
         self._recorded = False
-        self._checkpoints: Checkpoints | None = None
+        self._checkpoints: CheckpointSync | None = None
 
     def prepare(self, wake: Callable[[], None]) -> Generator[float, None, None]:
         yield from ()  # it never waits
@@ -67,14 +67,14 @@ class SimulatedInstances:
         local = self._folder / "checkpoints"
         local.mkdir(parents=True, exist_ok=True)
         facts = {"job": job.name, "host": HOST, "start": job.starts}
-        self._checkpoints = Checkpoints(
+        self._checkpoints = CheckpointSync(
             self._backend.aws.s3, config["S3Uri"], local, scratch=self._folder, audit=self._backend.audit, facts=facts
         )
         self._checkpoints.restore()
         progress = local / PROGRESS
         if progress.exists():
             self._done = float(json.loads(progress.read_text(encoding="utf-8"))["seconds"])
-            self._tell("resumed", self._done)
+            self._record_progress("resumed", self._done)
 
     def launch(self, wake: Callable[[], None]) -> None:
         self._started = self._backend.clock.now()
@@ -88,7 +88,7 @@ class SimulatedInstances:
         return self._interval if self._checkpoints is not None else math.inf
 
     def _trained(self) -> float:
-        """Seconds of training so far, over all starts that had a checkpoint."""
+        """Return seconds of training so far, over all starts that had a checkpoint."""
         since = 0.0 if self._started is None else self._backend.clock.now() - self._started
         return min(self._needed, self._done + since)
 
@@ -115,9 +115,9 @@ class SimulatedInstances:
             trained = self._trained()
             path.write_text(json.dumps({"seconds": trained}), encoding="utf-8")
             if self._checkpoints.sync(final=final):
-                self._tell("saved", trained)
+                self._record_progress("saved", trained)
 
-    def _tell(self, action: str, seconds: float) -> None:
+    def _record_progress(self, action: str, seconds: float) -> None:
         job = self._job
         uri = job.request["CheckpointConfig"]["S3Uri"]
         self._backend.audit.write("progress", action=action, job=job.name, start=job.starts, uri=uri, seconds=seconds)

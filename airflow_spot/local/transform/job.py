@@ -10,8 +10,8 @@ from airflow_spot.local.aws.events import TRANSFORM
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.hosting import models
 from airflow_spot.local.serving.model_server import ModelServer
-from airflow_spot.local.state_changes import entered
-from airflow_spot.local.storage.store import arn
+from airflow_spot.local.state_changes import record_status
+from airflow_spot.local.storage.store import Kind
 
 TERMINAL = ("Completed", "Failed", "Stopped")
 REASON_CHARACTERS = 1024
@@ -25,47 +25,43 @@ class TransformJob:
     :param model: that it was created with.
     :ivar facts: what the description has beside the request: status, times, reason.
     :ivar server: the model's process, while there is one.
-    :ivar stopping: set when it is to end: by a person, or because the service ends.
-    :ivar abandoned: the service ends; nothing is recorded any more.
-    :ivar thread: drives it, until it has ended.
+    :ivar stopping: set when it is to end: StopTransformJob was called, or the service ends.
     """
 
     region: str
     name: str
     request: dict[str, Any]
-    model: models.Resource
+    model: models.Model
     facts: dict[str, Any]
     last_modified: float
     lock: threading.RLock = field(default_factory=threading.RLock)
     stopping: threading.Event = field(default_factory=threading.Event)
     server: ModelServer | None = None
-    thread: threading.Thread | None = None
-    abandoned: bool = False
 
     @property
     def arn(self) -> str:
-        return arn(self.region, "transform-job", self.name)
+        return TRANSFORM_JOBS.arn(self.region, self.name)
 
     @property
     def status(self) -> str:
         return str(self.facts["TransformJobStatus"])
 
-    def describe(self) -> dict[str, Any]:
-        """The answer of DescribeTransformJob."""
+    def describe(self, now: float) -> dict[str, Any]:
+        """Return the answer of DescribeTransformJob: the same at any time."""
         with self.lock:
             return {**self.request, "TransformJobArn": self.arn, **self.facts}
 
-    def summary(self) -> dict[str, Any]:
-        """What ListTransformJobs takes its lines from."""
+    def summary(self, now: float) -> dict[str, Any]:
+        """Return what ListTransformJobs takes its lines from."""
         with self.lock:
-            return {**self.describe(), "LastModifiedTime": self.last_modified}
+            return {**self.describe(now), "LastModifiedTime": self.last_modified}
 
     def enter(self, backend: Backend, status: str, **facts: Any) -> None:
-        """Change the status, and tell of it."""
+        """Change the status: record it and publish its event."""
         with self.lock:
             self.last_modified = backend.clock.now()
             self.facts.update(facts, TransformJobStatus=status)
-            entered(backend, self, ("transform", TRANSFORM), self.describe, status, facts.get("FailureReason"))
+            record_status(backend, self, ("transform", TRANSFORM), status, facts.get("FailureReason"))
 
     def finish(self, backend: Backend, status: str, reason: str | None = None) -> None:
         """Enter the last status, at the present time."""
@@ -73,11 +69,14 @@ class TransformJob:
         self.enter(backend, status, TransformEndTime=backend.clock.now(), **facts)
 
     def stop(self, grace_seconds: float) -> None:
-        """Have it end soon. Does not wait.
+        """Make it end soon. Does not wait.
 
-        :param grace_seconds: that the model's process has; its end breaks off whatever request goes on.
+        :param grace_seconds: that the model's process has; its end breaks off the requests that it handles.
         """
         self.stopping.set()
         server = self.server
         if server is not None:
             threading.Thread(target=server.stop, args=(grace_seconds,), name=f"stop-{self.name}", daemon=True).start()
+
+
+TRANSFORM_JOBS = Kind[TransformJob]("transform-job", "Transform job")

@@ -46,7 +46,7 @@ class JsonPath:
         return cls(tuple(steps))
 
     def select(self, value: Any) -> Any:
-        """What the path finds: one value, an object of several members, or a list.
+        """Return what the path finds: one value, an object of several members, or a list.
 
         :raises LookupError: if something of it is not there.
         """
@@ -111,7 +111,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _items(items: list[Any], place: Any) -> list[Any]:
-    """One item, or those of a slice, which must not be empty: AWS refuses indexes that are not there [D]."""
+    """Return one item, or those of a slice, which must not be empty: AWS refuses indexes that are not there [D]."""
     found = items[place] if isinstance(place, slice) else [items[place]]
     if not found:
         raise LookupError(f"there are only {len(items)} columns")

@@ -14,26 +14,22 @@ from typing import Any
 from airflow_spot.local.aws.logs import LogStream
 from airflow_spot.local.aws.s3 import S3_ERRORS, download
 from airflow_spot.local.container.channels import gunzip
-from airflow_spot.local.errors import JobError
+from airflow_spot.local.errors import JobError, JobStopped
 from airflow_spot.local.serving.model_server import ModelServer
 from airflow_spot.local.transform.records import BadRecord, Batch, Filters, batches, pieces, split
 
 SEE_LOGS = "See job logs for more information"
 NO_ANSWER = "Unable to get response from algorithm"
 DEFAULT_PAYLOAD_MB, DEFAULT_TIMEOUT, DEFAULT_RETRIES = 6, 600, 3
-PASSING = (429, 503)  # what is tried again [A]; with any other status the model has answered
+RETRIED = (429, 503)  # what is tried again [A]; with any other status the model has answered
 LOGGED_CHARACTERS = 2000
-
-
-class Stopped(Exception):
-    """The job is to end."""
 
 
 class ObjectFailed(Exception):
     """An object has no results.
 
     :param kind: ``ClientError`` or ``AlgorithmError``, as the job's FailureReason begins.
-    :param lines: for the log, the first of which says what happened.
+    :param lines: for the log, the first of which is what happened.
     """
 
     def __init__(self, kind: str, *lines: str) -> None:
@@ -72,7 +68,7 @@ class Limits:
 
     @classmethod
     def of(cls, request: dict[str, Any], asked: dict[str, Any]) -> Limits:
-        """Those of a request.
+        """Return those of a request.
 
         :param asked: the model's answer to GET /execution-parameters.
         :raises JobError: AlgorithmError, if that has no numbers where they belong.
@@ -133,7 +129,7 @@ class Transform:
         """Send all objects, as many requests at once as the limits allow.
 
         :returns: the files of those that succeeded, and why the job fails if others did not.
-        :raises Stopped: if it is to end.
+        :raises JobStopped: if it is to end.
         """
         self._folder.mkdir(parents=True)
         files: list[tuple[Item, Path]] = []
@@ -146,7 +142,7 @@ class Transform:
                 except ObjectFailed as error:
                     failed.append((item, error))
         if self._stopping.is_set():
-            raise Stopped
+            raise JobStopped
         for item, failure in failed:
             for line in failure.lines:
                 self._notes.write(f"{item}: {line}")
@@ -185,7 +181,7 @@ class Transform:
         return target
 
     def _answers(self, requests: Iterator[Batch], asking: ThreadPoolExecutor) -> Iterator[tuple[Batch, bytes]]:
-        """Ask for each batch; give the answers in the order of the batches, holding no more than is under way."""
+        """Ask for each batch; yield the answers in the order of the batches, holding no more than is under way."""
         waiting: deque[tuple[Batch, Future[bytes]]] = deque()
         try:
             for batch in requests:
@@ -201,7 +197,7 @@ class Transform:
                 future.cancel()
 
     def _ask(self, payload: bytes) -> bytes:
-        """One request, tried again while it fails in passing.
+        """Send one request, again while its failure is transient.
 
         :raises ObjectFailed: if there is no answer, or one that is an error.
         """
@@ -219,7 +215,7 @@ class Transform:
             if answer.status < 400:
                 return answer.body
             failure = _refused(answer.status, answer.body)
-            if answer.status not in PASSING:
+            if answer.status not in RETRIED:
                 break
         raise failure
 

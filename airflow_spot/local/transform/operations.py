@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import copy
-import threading
 from typing import Any
 
 from airflow_spot.local.api.call import Call
-from airflow_spot.local.api.ignored import tell_inert
+from airflow_spot.local.api.ignored import log_ignored
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.backend import Backend, Operations
-from airflow_spot.local.container.helpers import join_all
 from airflow_spot.local.errors import validation
 from airflow_spot.local.hosting import models
-from airflow_spot.local.transform.job import TERMINAL, TransformJob
-from airflow_spot.local.transform.rules import check_transform_job, inert
-from airflow_spot.local.transform.runner import Run
+from airflow_spot.local.transform.job import TERMINAL, TRANSFORM_JOBS, TransformJob
+from airflow_spot.local.transform.rules import check_transform_job, ignored_members
+from airflow_spot.local.transform.runner import TransformRunner
 
 
 def create_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
     check_transform_job(call.params)
-    model = models.find(backend.store.models, call.region, call.params["ModelName"])
+    model = models.find(backend, models.MODELS, call.region, call.params["ModelName"])
     request = copy.deepcopy(call.params)
     tags = to_dict(request.pop("Tags", []))
     now = backend.clock.now()
     facts = {"TransformJobStatus": "InProgress", "CreationTime": now}
     job = TransformJob(call.region, request["TransformJobName"], request, model, facts, now)
-    backend.store.transform_jobs.add(call.region, job.name, job)
+    backend.store.table(TRANSFORM_JOBS).add(job)
     if tags:
         backend.store.tags[job.arn] = tags
-    tell_inert(backend.audit, "transform job", job.name, inert(request))
+    log_ignored(backend.audit, "transform job", job.name, ignored_members(request))
     job.enter(backend, "InProgress")
-    job.thread = threading.Thread(target=Run(backend, job), name=f"transform-{job.name}", daemon=True)
-    job.thread.start()
+    backend.threads.start(TransformRunner(backend, job))
     return {"TransformJobArn": job.arn}
 
 
 def describe_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
-    job: TransformJob = backend.store.transform_jobs.get(call.region, call.params["TransformJobName"])
-    return job.describe()
+    job = backend.store.table(TRANSFORM_JOBS).get(call.region, call.params["TransformJobName"])
+    return job.describe(backend.clock.now())
 
 
 def stop_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
-    job = backend.store.transform_jobs.get(call.region, call.params["TransformJobName"])
+    job = backend.store.table(TRANSFORM_JOBS).get(call.region, call.params["TransformJobName"])
     with job.lock:
         if job.status in TERMINAL:
             raise validation(f"The request was rejected because the transform job is in status {job.status}.")
@@ -51,14 +48,6 @@ def stop_transform_job(backend: Backend, call: Call) -> dict[str, Any]:
         job.enter(backend, "Stopping")
     job.stop(backend.settings.grace_seconds)
     return {}
-
-
-def close(backend: Backend) -> None:
-    """End all jobs, because the service ends."""
-    for job in backend.store.transform_jobs:
-        job.abandoned = True
-        job.stop(0.0)
-    join_all(job.thread for job in backend.store.transform_jobs)
 
 
 OPERATIONS: Operations = {

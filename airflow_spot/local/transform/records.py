@@ -51,7 +51,7 @@ class Filters:
 
     @classmethod
     def of(cls, request: dict[str, Any]) -> Filters:
-        """Those of a request.
+        """Return those of a request.
 
         :raises ValueError: if a filter is not one that Local SageMaker reads.
         """
@@ -75,7 +75,7 @@ class Filters:
         return self.join or bool(self.after.steps)
 
     def send(self, record: bytes) -> bytes:
-        """What the model gets of a record.
+        """Return what the model gets of a record.
 
         :raises BadRecord: if it cannot be read, or has not what the filter asks for.
         """
@@ -84,7 +84,7 @@ class Filters:
         return _write(self.content_type, _select(self.before, _read(self.content_type, record)))
 
     def keep(self, record: bytes, prediction: bytes) -> bytes:
-        """What is written for a record; raises as :meth:`send` does."""
+        """Return what is written for a record; raises as :meth:`send` does."""
         value = _read(self.accept, prediction)
         if self.join:
             value = _join(_read(self.content_type, record), value, is_csv=self.content_type == CSV)
@@ -127,7 +127,7 @@ def _write(kind: str, value: Any) -> bytes:
 
 
 def split(file: BinaryIO, *, lines: bool) -> Iterator[bytes]:
-    """The records of an object: its lines, empty ones left out [A], or all of it."""
+    """Return the records of an object: its lines, empty ones left out [A], or all of it."""
     if not lines:
         yield file.read()
         return
@@ -140,7 +140,7 @@ def split(file: BinaryIO, *, lines: bool) -> Iterator[bytes]:
 def batches(
     records: Iterable[bytes], filters: Filters, *, lines: bool, several: bool, limit_mb: int
 ) -> Iterator[Batch]:
-    """Requests for records, in order.
+    """Return requests for records, in order.
 
     :param lines: whether the records are lines, which get their end back.
     :param several: as many as fit into a request, rather than one.
@@ -164,7 +164,7 @@ def batches(
 
 
 def pieces(batch: Batch, answer: bytes, filters: Filters) -> list[bytes]:
-    """What is written for a batch: the answer as it is, or its predictions joined and filtered.
+    """Return what is written for a batch: the answer as it is, or its predictions joined and filtered.
 
     :raises BadRecord: if these are not as many as the records, or cannot be joined.
     """

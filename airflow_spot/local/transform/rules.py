@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_spot.local.api.ignored import ignored
+from airflow_spot.local.api import ignored
 from airflow_spot.local.errors import validation
 from airflow_spot.local.transform.records import CSV, FORMATS, Filters
 
 MAX_PAYLOAD_MB = 100
 MAX_INSTANCES = 100
-_INERT = (
+_IGNORED = (
     "TransformOutput.KmsKeyId",
     "TransformResources.VolumeKmsKeyId",
     "TransformResources.TransformAmiVersion",
@@ -19,9 +19,9 @@ _INERT = (
 )
 
 
-def inert(request: dict[str, Any]) -> list[str]:
-    """Members that one machine cannot give a meaning: accepted, described, and without effect."""
-    return ignored(request, _INERT)
+def ignored_members(request: dict[str, Any]) -> list[str]:
+    """Return the members of a transform job's request that have no effect here."""
+    return ignored.ignored_members(request, _IGNORED)
 
 
 def check_transform_job(request: dict[str, Any]) -> None:

@@ -9,61 +9,52 @@ from __future__ import annotations
 
 import http.client
 import json
-import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.local.aws.s3 import S3_ERRORS, S3Uri, objects, upload
 from airflow_spot.local.container.channels import read_manifest
-from airflow_spot.local.errors import JobError
+from airflow_spot.local.errors import JobError, JobStopped
+from airflow_spot.local.job_threads import Runner
 from airflow_spot.local.serving.model_server import STARTUP_SECONDS, ModelServer, Owner
-from airflow_spot.local.transform.objects import SEE_LOGS, Item, Limits, Stopped, Transform
+from airflow_spot.local.transform.objects import SEE_LOGS, Item, Limits, Transform
 
 if TYPE_CHECKING:
     from airflow_spot.local.backend import Backend
     from airflow_spot.local.transform.job import TransformJob
 
-log = logging.getLogger(__name__)
-
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 
 
-class Run:
-    """The life of one job, on a thread of its own."""
+class TransformRunner(Runner):
+    """Runs one transform job."""
 
     def __init__(self, backend: Backend, job: TransformJob) -> None:
+        super().__init__(f"transform job {job.name}")
         self._backend = backend
         self._job = job
         self._folder = backend.settings.root / "transform" / job.region / job.name
 
-    def __call__(self) -> None:
-        """Run the job to its end, whatever happens in it."""
-        backend, job, reason = self._backend, self._job, None
-        try:
-            self._execute()
-        except Stopped:
-            log.debug("transform job %s is stopped", job.name)
-        except JobError as error:
-            reason = str(error)
-        except Exception as error:
-            log.exception("transform job %s", job.name)
-            reason = f"InternalServerError: {type(error).__name__}: {error}"
-        if not backend.settings.keep:
+    def clean_up(self) -> None:
+        if not self._backend.settings.keep:
             shutil.rmtree(self._folder, ignore_errors=True)
-        with job.lock:
-            if job.abandoned:
-                return
-            if job.stopping.is_set():
-                job.finish(backend, "Stopped")
-            else:
-                job.finish(backend, "Completed" if reason is None else "Failed", reason)
 
-    def _execute(self) -> None:
+    def record_end(self, failure: str | None) -> None:
+        with self._job.lock:
+            if self._job.stopping.is_set():
+                self._job.finish(self._backend, "Stopped")
+            else:
+                self._job.finish(self._backend, "Completed" if failure is None else "Failed", failure)
+
+    def wake(self) -> None:
+        self._job.stop(0.0)
+
+    def run(self) -> None:
         """Do the job.
 
         :raises JobError: with the reason, if it fails.
-        :raises Stopped: if it is to end.
+        :raises JobStopped: if it is to end.
         """
         backend, job = self._backend, self._job
         now = backend.clock.now()
@@ -88,7 +79,7 @@ class Run:
             raise failure
 
     def _items(self) -> list[Item]:
-        """The objects of the input.
+        """Return the objects of the input.
 
         :raises JobError: ClientError, if there are none or S3 refuses.
         """
@@ -112,7 +103,7 @@ class Run:
         """Start the model's process and wait until it answers.
 
         :raises JobError: if it does not.
-        :raises Stopped: if the job is to end before it does.
+        :raises JobStopped: if the job is to end before it does.
         """
         request, stopping = self._job.request, self._job.stopping
         variables = {"SAGEMAKER_BATCH": "true"}
@@ -130,7 +121,7 @@ class Run:
         # A stop before this has found no process to end.
         if not server.await_ping(STARTUP_SECONDS, stopping):
             if stopping.is_set():
-                raise Stopped
+                raise JobStopped
             code = server.poll()
             ended = "" if code is None else f" (It exited with {code}.)"
             raise JobError(f"AlgorithmError: The model did not pass the ping health check. {SEE_LOGS}{ended}")
@@ -151,13 +142,13 @@ class Run:
             if self._job.stopping.is_set():
                 for uri in stored:
                     s3.delete_object(Bucket=uri.bucket, Key=uri.key)
-                raise Stopped
+                raise JobStopped
         except S3_ERRORS as error:
             raise JobError(f"ClientError: results cannot be written to {path}: {error}") from error
 
 
 def below(prefix: str, key: str) -> str:
-    """What an object is called below S3OutputPath: its key without the folder that the prefix names.
+    """Return what an object is called below S3OutputPath: its key without the folder that the prefix names.
 
     [T] for a folder. [A] for a prefix that ends within a name, where what is before its last slash is that folder.
     """
@@ -166,7 +157,7 @@ def below(prefix: str, key: str) -> str:
 
 
 def _execution_parameters(server: ModelServer) -> dict[str, Any]:
-    """What the model asks for, if it answers GET /execution-parameters [D]."""
+    """Return what the model asks for, if it answers GET /execution-parameters [D]."""
     try:
         answer = server.get("/execution-parameters")
         asked = json.loads(answer.body) if answer.status == 200 else {}

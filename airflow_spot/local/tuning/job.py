@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_spot.local.storage.store import arn
+from airflow_spot.local.storage.store import Kind
 from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.tuning.rules import limits_of
 from airflow_spot.local.tuning.trials import Limits, Trial, best, not_improving, objective_counters, status_counters
@@ -31,7 +31,7 @@ class Child:
     judged: int = 0
 
     def trial(self) -> Trial:
-        """What has become of it so far."""
+        """Return what has become of it so far."""
         job = self.training
         with job.lock:
             return Trial(
@@ -51,7 +51,6 @@ class TuningJob:
     :param facts: what the description has beside the request: status, times, reason.
     :param children: in the order of their launch.
     :ivar wake: set when its thread has something to look at.
-    :ivar thread: drives it, until it has ended.
     """
 
     region: str
@@ -62,12 +61,10 @@ class TuningJob:
     children: list[Child] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
     wake: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
-    abandoned: bool = False
 
     @property
     def arn(self) -> str:
-        return arn(self.region, "hyper-parameter-tuning-job", self.name)
+        return TUNING_JOBS.arn(self.region, self.name)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -97,20 +94,20 @@ class TuningJob:
     def early_stopping(self) -> bool:
         return bool(self.config.get("TrainingJobEarlyStoppingType") == "Auto")
 
-    def hear(self, values: list[float], name: str, value: float) -> None:
-        """A training job has printed a value of a metric."""
+    def record_metric(self, values: list[float], name: str, value: float) -> None:
+        """Record a value of a metric that a training job has printed."""
         if name == self.objective["MetricName"] and math.isfinite(value):
             values.append(value)
             if self.early_stopping:
                 self.wake.set()
 
     def trials(self) -> list[Trial]:
-        """What has become of all training jobs so far."""
+        """Return what has become of all training jobs so far."""
         with self.lock:
             return [child.trial() for child in self.children]
 
     def describe(self, now: float) -> dict[str, Any]:
-        """The answer of DescribeHyperParameterTuningJob.
+        """Return the answer of DescribeHyperParameterTuningJob.
 
         :param now: service time, for the seconds that it has run.
         """
@@ -131,11 +128,11 @@ class TuningJob:
             }
             champion = best(trials, self.limits)
             if champion is not None:
-                answer["BestTrainingJob"] = self._summary(self.children[champion], trials[champion])
+                answer["BestTrainingJob"] = self._summary(self.children[champion], trials[champion], now)
             return answer
 
     def summary(self) -> dict[str, Any]:
-        """The job's line in ListHyperParameterTuningJobs."""
+        """Return the job's line in ListHyperParameterTuningJobs."""
         with self.lock:
             trials = self.trials()
             return {
@@ -149,15 +146,15 @@ class TuningJob:
                 **{name: value for name, value in self.facts.items() if name != "FailureReason"},
             }
 
-    def summaries(self) -> list[dict[str, Any]]:
-        """Of its training jobs, for ListTrainingJobsForHyperParameterTuningJob."""
+    def summaries(self, now: float) -> list[dict[str, Any]]:
+        """Return those of its training jobs, for ListTrainingJobsForHyperParameterTuningJob."""
         with self.lock:
-            return [self._summary(child, child.trial()) for child in self.children]
+            return [self._summary(child, child.trial(), now) for child in self.children]
 
-    def _summary(self, child: Child, trial: Trial) -> dict[str, Any]:
+    def _summary(self, child: Child, trial: Trial, now: float) -> dict[str, Any]:
         job = child.training
         with job.lock:
-            described = job.describe()
+            described = job.describe(now)
         line = {
             "TrainingJobName": job.name,
             "TrainingJobArn": job.arn,
@@ -175,3 +172,6 @@ class TuningJob:
             if name in described:
                 line[name] = described[name]
         return line
+
+
+TUNING_JOBS = Kind[TuningJob]("hyper-parameter-tuning-job", "Hyperparameter tuning job")

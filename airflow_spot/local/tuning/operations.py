@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_spot.local.api.call import Call
-from airflow_spot.local.api.ignored import tell_inert
+from airflow_spot.local.api.ignored import log_ignored
 from airflow_spot.local.api.pagination import in_order, order, select
 from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.market.quotas import check_quota
 from airflow_spot.local.training.job import TrainingJob
-from airflow_spot.local.training.rules import inert
-from airflow_spot.local.tuning.job import TuningJob
-from airflow_spot.local.tuning.rules import check_tuning_job, training_request, with_objective, without_effect
-from airflow_spot.local.tuning.runner import Tuner, enter
+from airflow_spot.local.training.rules import ignored_members as ignored_by_training
+from airflow_spot.local.tuning.job import TUNING_JOBS, TuningJob
+from airflow_spot.local.tuning.rules import check_tuning_job, ignored_members, training_request, with_objective
+from airflow_spot.local.tuning.runner import TuningRunner, enter
 
 
 def create_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
@@ -30,12 +30,12 @@ def create_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
     # What a quota can never let in is refused at once; what it cannot let in yet waits [A].
     check_quota(backend.quotas, (), TrainingJob(call.region, name, first, now))
     with job.lock:
-        backend.store.tuning_jobs.add(call.region, name, job)
+        backend.store.table(TUNING_JOBS).add(job)
         if tags:
             backend.store.tags[job.arn] = tags
-        tell_inert(backend.audit, "tuning job", name, [*without_effect(request), *inert(first)])
+        log_ignored(backend.audit, "tuning job", name, [*ignored_members(request), *ignored_by_training(first)])
         enter(backend, job, "InProgress")
-    Tuner(backend, job).start()
+    backend.threads.start(TuningRunner(backend, job))
     return {"HyperParameterTuningJobArn": job.arn}
 
 
@@ -57,7 +57,7 @@ def stop_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def delete_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
-    """The tuning job goes; its training jobs stay [D]."""
+    """Delete a tuning job; its training jobs stay [D]."""
     job = _get(backend, call)
     with job.lock:
         if not job.terminal:
@@ -65,13 +65,13 @@ def delete_tuning_job(backend: Backend, call: Call) -> dict[str, Any]:
                 f"The hyperparameter tuning job {job.name} is in status {job.status}; only one that has ended can be "
                 "deleted"
             )
-        backend.store.tuning_jobs.pop(call.region, job.name)
+        backend.store.table(TUNING_JOBS).pop(call.region, job.name)
         backend.store.tags.pop(job.arn, None)
     return {}
 
 
 def list_tuning_jobs(backend: Backend, call: Call) -> dict[str, Any]:
-    lines = [job.summary() for job in backend.store.tuning_jobs.list(call.region)]
+    lines = [job.summary() for job in backend.store.table(TUNING_JOBS).list(call.region)]
     items, token = in_order(select(lines, call.params, _fields), call, _fields)
     return {"HyperParameterTuningJobSummaries": items, **token}
 
@@ -86,8 +86,8 @@ def _fields(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
-    """ListTrainingJobsForHyperParameterTuningJob."""
-    lines = _get(backend, call).summaries()
+    """Answer ListTrainingJobsForHyperParameterTuningJob."""
+    lines = _get(backend, call).summaries(backend.clock.now())
     if status := call.params.get("StatusEquals"):
         lines = [line for line in lines if line["TrainingJobStatus"] == status]
     if order(call)[0] == _METRIC_VALUE:  # those without one are not listed [D]
@@ -109,8 +109,7 @@ def _child_fields(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _get(backend: Backend, call: Call) -> TuningJob:
-    job: TuningJob = backend.store.tuning_jobs.get(call.region, call.params["HyperParameterTuningJobName"])
-    return job
+    return backend.store.table(TUNING_JOBS).get(call.region, call.params["HyperParameterTuningJobName"])
 
 
 OPERATIONS: Operations = {

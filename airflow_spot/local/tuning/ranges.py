@@ -2,8 +2,8 @@
 
 "Define Hyperparameter Ranges" and "How Hyperparameter Tuning Works" in the developer guide have the rules:
 a logarithmic scale is for values above 0, a reverse logarithmic one for continuous values in 0 <= x < 1, and grid
-search for categorical ranges alone [D]. What the scale Auto chooses is not told; here it is logarithmic for positive
-ranges whose ends are more than two orders of magnitude apart, and else linear [A].
+search for categorical ranges alone [D]. AWS does not document what the scale Auto chooses; here it is logarithmic for
+positive ranges whose ends are more than two orders of magnitude apart, and else linear [A].
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Range(Protocol):
         """How many values there are; infinity for a continuous range."""
 
     def draw(self, random: Random) -> str:
-        """A value at random, evenly on the range's scale."""
+        """Return a value at random, evenly on the range's scale."""
 
     def values(self) -> Iterator[str]:
-        """All values, in order. Not for a continuous range."""
+        """Return all values, in order. Not for a continuous range."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +165,12 @@ def _scale(name: str, low: float, high: float, scale: str) -> str:
 
 
 def combinations_of(ranges: Sequence[Range]) -> float:
-    """How many combinations of values there are; infinity if a range is continuous."""
+    """Return how many combinations of values there are; infinity if a range is continuous."""
     return math.prod(item.count for item in ranges)
 
 
 def grid(ranges: Sequence[Range]) -> Iterator[dict[str, str]]:
-    """All combinations, in order; the last range changes fastest."""
+    """Return all combinations, in order; the last range changes fastest."""
     if not ranges:
         yield {}
         return
@@ -181,7 +181,7 @@ def grid(ranges: Sequence[Range]) -> Iterator[dict[str, str]]:
 
 
 def draws(ranges: Sequence[Range], random: Random) -> Iterator[dict[str, str]]:
-    """Combinations at random, none twice, until there is no other. The same ``random`` gives the same ones."""
+    """Return combinations at random, none twice, until there is no other. The same ``random`` gives the same ones."""
     seen: set[tuple[str, ...]] = set()
     total = combinations_of(ranges)
     unseen = (combination for combination in grid(ranges) if tuple(combination.values()) not in seen)

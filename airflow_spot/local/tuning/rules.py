@@ -133,7 +133,7 @@ def _hyperparameters(request: dict[str, Any], ranges: list[Range]) -> Iterator[s
 
 
 def _check_amounts(request: dict[str, Any], ranges: list[Range]) -> None:
-    """The most that AWS raises these quotas to [D]; the defaults are lower."""
+    """Check against the most that AWS raises these quotas to [D]; the defaults are lower."""
     config = request["HyperParameterTuningJobConfig"]
     jobs = combinations_of(ranges) if config["Strategy"] == "Grid" else _limit(request) or 0
     parallel = config["ResourceLimits"]["MaxParallelTrainingJobs"]
@@ -148,7 +148,7 @@ def _limit(request: dict[str, Any]) -> int | None:
 
 
 def ranges_of(request: dict[str, Any]) -> list[Range]:
-    """The ranges of a tuning job.
+    """Return the ranges of a tuning job.
 
     :raises ValueError: if one is wrong.
     """
@@ -156,7 +156,7 @@ def ranges_of(request: dict[str, Any]) -> list[Range]:
 
 
 def combinations(request: dict[str, Any], ranges: list[Range]) -> Iterator[dict[str, str]]:
-    """The values of the training jobs, one after the other. With a RandomSeed they are the same each time [D]."""
+    """Return the values of the training jobs in order. With a RandomSeed they are the same each time [D]."""
     config = request["HyperParameterTuningJobConfig"]
     if config["Strategy"] == "Grid":
         return grid(ranges)
@@ -165,7 +165,7 @@ def combinations(request: dict[str, Any], ranges: list[Range]) -> Iterator[dict[
 
 
 def limits_of(request: dict[str, Any], creation_time: float) -> Limits:
-    """When a tuning job is over. MaxRuntimeInSeconds counts from its creation [A]."""
+    """Return when a tuning job is over. MaxRuntimeInSeconds counts from its creation [A]."""
     config = request["HyperParameterTuningJobConfig"]
     criteria = config.get("TuningJobCompletionCriteria", {})
     seconds = config["ResourceLimits"].get("MaxRuntimeInSeconds")
@@ -179,7 +179,7 @@ def limits_of(request: dict[str, Any], creation_time: float) -> Limits:
 
 
 def with_objective(request: dict[str, Any]) -> dict[str, Any]:
-    """The request as SageMaker keeps it: with the objective's name among the static hyperparameters [T].
+    """Return the request as SageMaker keeps it: with the objective's name among the static hyperparameters [T].
 
     It is JSON text where the SDK's own hyperparameters are, and else plain [T].
     """
@@ -192,19 +192,19 @@ def with_objective(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def child_name(tuning_arn: str, name: str, number: int, creation_time: float) -> str:
-    """A training job's name: the tuning job's, a number and eight hexadecimal digits [T].
+    """Return a training job's name: the tuning job's, a number and eight hexadecimal digits [T].
 
-    :param creation_time: of the tuning job, so that one made anew under its name has other training jobs.
+    :param creation_time: of the tuning job, so that another one of the same name has other training jobs.
     """
     digest = hashlib.sha256(f"{tuning_arn}/{creation_time}/{number}".encode()).hexdigest()[:8]
     return f"{name}-{number:03d}-{digest}"
 
 
 def training_request(request: dict[str, Any], name: str, tuned: dict[str, str]) -> dict[str, Any]:
-    """The body of CreateTrainingJob for one combination of values.
+    """Return the body of CreateTrainingJob for one combination of values.
 
     Each job has a checkpoint folder of its own below the definition's S3Uri, by its name [A]: with one for all, each
-    would go on from another's checkpoints.
+    would resume from another's checkpoints.
     """
     definition = copy.deepcopy(request["TrainingJobDefinition"])
     training = {key: definition[key] for key in _PASSED_ON if key in definition}
@@ -224,8 +224,8 @@ def training_request(request: dict[str, Any], name: str, tuned: dict[str, str]) 
     return training
 
 
-def without_effect(request: dict[str, Any]) -> list[str]:
-    """Members of a request that are accepted, described, and without effect."""
+def ignored_members(request: dict[str, Any]) -> list[str]:
+    """Return the members of a request that are accepted, described, and without effect."""
     config = request["HyperParameterTuningJobConfig"]
     found = []
     if config["Strategy"] == "Bayesian":

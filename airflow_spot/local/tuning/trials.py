@@ -59,7 +59,7 @@ class Limits:
     until: float | None = None
 
     def better(self, value: float, than: float) -> bool:
-        """Whether a value of the objective beats another."""
+        """Return whether a value of the objective beats another."""
         return value > than if self.maximize else value < than
 
 
@@ -75,7 +75,7 @@ class Verdict:
 
 
 def objective_counters(trials: Iterable[Trial]) -> dict[str, int]:
-    """ObjectiveStatusCounters."""
+    """Return ObjectiveStatusCounters."""
     counters = {"Succeeded": 0, "Pending": 0, "Failed": 0}
     for trial in trials:
         counters[trial.objective_status] += 1
@@ -83,7 +83,7 @@ def objective_counters(trials: Iterable[Trial]) -> dict[str, int]:
 
 
 def status_counters(trials: Iterable[Trial]) -> dict[str, int]:
-    """TrainingJobStatusCounters."""
+    """Return TrainingJobStatusCounters."""
     counters = {"Completed": 0, "InProgress": 0, "RetryableError": 0, "NonRetryableError": 0, "Stopped": 0}
     for trial in trials:
         if trial.ended is None:
@@ -96,7 +96,7 @@ def status_counters(trials: Iterable[Trial]) -> dict[str, int]:
 
 
 def best(trials: Sequence[Trial], limits: Limits) -> int | None:
-    """Index of the best job that has completed [D]; of equal ones, the first."""
+    """Return the index of the best job that has completed [D]; of equal ones, the first."""
     found: int | None = None
     for index, trial in enumerate(trials):
         if trial.status == "Completed" and trial.ended is not None and trial.final is not None:
@@ -107,7 +107,7 @@ def best(trials: Sequence[Trial], limits: Limits) -> int | None:
 
 
 def not_improving(trials: Iterable[Trial], limits: Limits) -> int:
-    """How many jobs in a row, the last included, were not at least 1 % better than those before them [D].
+    """Return how many jobs in a row, the last included, were not at least 1 % better than those before them [D].
 
     In the order of their ends; jobs whose objective does not count are left out [A].
     """
@@ -125,10 +125,10 @@ def not_improving(trials: Iterable[Trial], limits: Limits) -> int:
     return since
 
 
-def falls_behind(values: Sequence[float], epoch: int, others: Iterable[Trial], limits: Limits) -> bool:
-    """The rule of TrainingJobEarlyStoppingType Auto [D].
+def should_stop_early(values: Sequence[float], epoch: int, others: Iterable[Trial], limits: Limits) -> bool:
+    """Return whether TrainingJobEarlyStoppingType Auto stops a job after an epoch [D].
 
-    After an epoch, the job's value is compared with the median of the running averages, up to the same epoch, of the
+    The job's value is compared with the median of the running averages, up to the same epoch, of the
     jobs before it. Those are here the ones that have ended, and were not shorter [A].
 
     :param epoch: the one to judge, from 1.
@@ -143,7 +143,7 @@ def falls_behind(values: Sequence[float], epoch: int, others: Iterable[Trial], l
 
 
 def judge(trials: Sequence[Trial], limits: Limits, now: float, *, exhausted: bool) -> Verdict | None:
-    """Whether a tuning job is over; None if it goes on.
+    """Return whether a tuning job is over; None if it continues.
 
     That it fails once five jobs have ended and none of them has given a value of the objective is what public threads
     show [T]; so does one whose fewer jobs have all ended so.
@@ -172,7 +172,7 @@ def _good_enough(trials: Sequence[Trial], limits: Limits) -> bool:
 
 
 def _fruitless(ended: Sequence[Trial]) -> str:
-    """FailureReason, in AWS's words [T]."""
+    """Return the FailureReason, in AWS's words [T]."""
     if any(trial.status == "Completed" for trial in ended):
         return (
             f"No objective metrics found after running {len(ended)} training jobs. Please ensure that the custom "

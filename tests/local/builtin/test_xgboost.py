@@ -14,8 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
+from tests.local.hosting.test_endpoints import archive
 from tests.local.jobs import ROLE, Jobs, statuses, until
-from tests.local.test_endpoints import archive
 
 xgboost = pytest.importorskip("xgboost")
 

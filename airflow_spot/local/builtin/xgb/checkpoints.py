@@ -2,7 +2,7 @@
 
 So does the container up to 1.2. From 1.3 on its source hands XGBoost's own callback an interval of 0 rounds and so
 writes one file, after the first, by a name that it does not look for [S]: what is here is what AWS documents, that
-the built-in XGBoost goes on from its newest checkpoint [D].
+the built-in XGBoost resumes from its newest checkpoint [D].
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ KEPT = 5
 
 
 def newest(folder: Path) -> tuple[bytearray | None, int]:
-    """The newest checkpoint, as XGBoost loads it, and how many rounds are in it; None and 0 if there is none."""
+    """Return the newest checkpoint, as XGBoost loads it, and how many rounds are in it; None and 0 if there is none."""
     rounds = _numbers(folder)
     if not rounds:
         return None, 0

@@ -44,7 +44,7 @@ class Rows:
 
 
 def content_type(text: str | None) -> str:
-    """CSV, LIBSVM or PARQUET.
+    """Return CSV, LIBSVM or PARQUET.
 
     :param text: a channel's ContentType, or a request's; None is libsvm.
     :raises UserError: for any other.
@@ -64,7 +64,7 @@ def content_type(text: str | None) -> str:
 
 
 def read_channel(folder: Path, kind: str, *, csv_weights: bool = False) -> Rows | None:
-    """All of a channel's files, in the order of their names; None if there is no data.
+    """Return all of a channel's files, in the order of their names; None if there is no data.
 
     :param kind: from :func:`content_type`.
     :param csv_weights: in CSV, the column after the label is the rows' weight.
@@ -82,7 +82,7 @@ def read_channel(folder: Path, kind: str, *, csv_weights: bool = False) -> Rows 
 
 
 def read_body(body: bytes, kind: str) -> Rows:
-    """The rows of a request, which have no label in CSV and may have one in libsvm [D].
+    """Return the rows of a request, which have no label in CSV and may have one in libsvm [D].
 
     :param kind: from :func:`content_type`.
     :raises UserError: if they are not of that kind.
@@ -99,7 +99,7 @@ def read_body(body: bytes, kind: str) -> Rows:
 
 
 def fitted(rows: Rows, features: int) -> Any:
-    """The features of a request's rows, as many as a model has.
+    """Return the features of a request's rows, as many as a model has.
 
     :raises UserError: if there are too many, or in dense rows too few.
     """

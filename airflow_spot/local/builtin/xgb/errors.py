@@ -1,4 +1,4 @@
-"""How the algorithm tells of what goes wrong."""
+"""How the algorithm reports what goes wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class UserError(Exception):
 
 
 def needs(package: str, error: ImportError) -> UserError:
-    """The error for a package that the interpreter has not."""
+    """Return the error for a package that the interpreter lacks."""
     return UserError(
         f"the built-in XGBoost needs {package} ({error}): pip install 'airflow-spot[xgboost]' into the environment of "
         "Local SageMaker, or name another interpreter with --image '*sagemaker-xgboost*=/path/to/python'"

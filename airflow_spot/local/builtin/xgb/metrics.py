@@ -1,4 +1,4 @@
-"""What the log says of each round, and the metrics that the container has beside XGBoost's own.
+"""The log line of each round, and the metrics that the container has beside XGBoost's own.
 
 A line is ``[12]#011train-rmse:0.12345#011validation-rmse:0.23456``. The container prints tabs; SageMaker's log shows
 ``#011`` for one, in all releases from 0.72 on [T], and so it is what AWS's metric expressions look for [T].
@@ -15,7 +15,7 @@ TAB = "#011"
 
 
 def line(number: int, log: Mapping[str, Mapping[str, list[Any]]]) -> str:
-    """The line of a round.
+    """Return the line of a round.
 
     :param number: the round's, from 0.
     :param log: the values so far by data and metric, as XGBoost hands them to callbacks.
@@ -25,7 +25,7 @@ def line(number: int, log: Mapping[str, Mapping[str, list[Any]]]) -> str:
 
 
 def more(names: tuple[str, ...], objective: str) -> Callable[[Any, Any], list[tuple[str, float]]] | None:
-    """XGBoost's ``custom_metric`` for those of the metrics that it has not; None if it has all.
+    """Return XGBoost's ``custom_metric`` for those of the metrics that it has not; None if it has all.
 
     :param objective: decides how predictions become classes.
     :raises UserError: if scikit-learn, which computes them, is not there.

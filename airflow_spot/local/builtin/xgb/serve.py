@@ -46,7 +46,7 @@ class Model:
         self._lock = Lock()
 
     def predict(self, rows: data.Rows) -> list[Any]:
-        """A number a row, or a list of them a row with multi:softprob.
+        """Return a number a row, or a list of them a row with multi:softprob.
 
         :raises UserError: if the rows do not fit the model.
         """
@@ -59,7 +59,7 @@ class Model:
         return predictions
 
     def encode(self, predictions: list[Any], accept: str) -> bytes:
-        """Predictions as an answer of a type.
+        """Return predictions as an answer of a type.
 
         :raises Unacceptable: if there is no such type.
         """

@@ -41,7 +41,7 @@ _USERS = (
 
 
 def main(release: tuple[int, int]) -> None:
-    """Train as the environment says, and exit."""
+    """Train as the environment defines, and exit."""
     try:
         _train(release)
     except Exception as error:
@@ -80,7 +80,7 @@ def _train(release: tuple[int, int]) -> None:
 
 
 def _matrices(channels: dict[str, dict[str, str]], wanted: parameters.Parameters) -> dict[str, Any]:
-    """Data by channel."""
+    """Return the data by channel."""
     if "train" not in channels:
         raise UserError("Missing required channel: train")
     if extraneous := sorted(channels.keys() - {*_CHANNELS, "code"}):

@@ -1,0 +1,69 @@
+"""
+The web page in a real browser: headless Chromium opens it and presses its buttons while a job really trains.
+
+It also takes the picture in the docs::
+
+    AIRFLOW_SPOT_SCREENSHOTS=docs/images python -m pytest tests/local/page/test_page_browser.py
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_spot.local import LocalSageMaker
+from tests.local.jobs import COUNTER, Jobs, statuses, until
+from tests.support.browser import Browser, driver_command
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(driver_command() is None, reason="no chromedriver and Chromium here"),
+]
+
+STEPS = 320
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with Browser(tmp_path / "profile") as opened:
+        yield opened
+
+
+@pytest.mark.local_sagemaker(grace_seconds=1, checkpoint_seconds=0.2)
+def test_what_spot_does_is_seen_and_done_in_a_browser(local_sagemaker: LocalSageMaker, browser: Browser) -> None:
+    jobs = Jobs(local_sagemaker)
+    name = jobs.start(COUNTER.replace("STEPS", str(STEPS)))
+    browser.open(local_sagemaker.endpoint_url)
+    # The page loads itself anew.
+    until(lambda: f"{name} InProgress: Training" in browser.text, "the page shows that it trains")
+    jobs.wait_for_checkpoint(name)
+
+    browser.click("//a[text()='pause refresh']")
+    browser.click("//button[text()='interrupt']")
+    jobs.reach(name, "Interrupted")
+    browser.click(f"//a[text()='{name}']")
+    assert browser.url.endswith(f"/training/us-east-1/{name}")
+    until(lambda: browser.text.count("Training image download completed") == 2, "the job goes on")
+    assert "Interrupted" in browser.text
+
+    browser.click("//a[text()='pause refresh']")
+    browser.click("//button[text()='capacity off']")
+    until(lambda: statuses(jobs.describe(name)).count("Interrupted") == 2, "its instances go")
+    browser.click("//a[text()='auto-refresh']")
+    until(lambda: "Insufficient capacity error" in browser.text, "the job waits")
+    browser.click("//a[text()='pause refresh']")
+    browser.click("//button[text()='capacity on']")
+    browser.click("//a[text()='auto-refresh']")
+    until(lambda: browser.text.count("Training image download completed") == 3, "the job goes on")
+    if folder := os.environ.get("AIRFLOW_SPOT_SCREENSHOTS"):
+        browser.click("//a[text()='pause refresh']")
+        browser.screenshot(Path(folder) / "local-sagemaker.png")
+        browser.click("//a[text()='auto-refresh']")
+    jobs.end(name)
+    until(lambda: "Training job completed" in browser.text, "the page shows the end")
+    assert browser.count("//*[name()='rect']") == 2 * len(statuses(jobs.describe(name)))
+    assert f"step {STEPS}" in browser.text
+    assert jobs.model(name) == {"count": str(STEPS).encode()}

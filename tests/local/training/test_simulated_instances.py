@@ -1,0 +1,152 @@
+"""The simulated engine: no processes, a clock that can be hurried, thousands of jobs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_spot.local import LocalSageMaker
+from tests.local.jobs import BUCKET, Jobs, files_of, statuses, until
+from tests.local.training.test_spot import prove_resumption
+
+SCALE = 60
+
+
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[Jobs]:
+    """A minute of the service takes a second."""
+    with LocalSageMaker(engine="simulated", time_scale=SCALE, pending_timeout_seconds=60) as service:
+        yield Jobs(service)
+
+
+def hyperparameters(**values: Any) -> dict[str, str]:
+    return {f"simulated_{key}": str(value) for key, value in values.items()}
+
+
+def test_a_job_takes_its_time_on_one_clock(hurried: Jobs) -> None:
+    begun = time.monotonic()
+    job = hurried.run(HyperParameters=hyperparameters(seconds=120))
+    took = time.monotonic() - begun
+    assert statuses(job) == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+    training = next(item for item in job["SecondaryStatusTransitions"] if item["Status"] == "Training")
+    seconds = (training["EndTime"] - training["StartTime"]).total_seconds()
+    assert seconds >= 120
+    # However late this machine is, the service's clock runs ahead of it.
+    assert took < seconds / 2
+    assert job["TrainingTimeInSeconds"] >= 120
+    assert files_of(hurried.get(job["ModelArtifacts"]["S3ModelArtifacts"])).keys() == {"model.json"}
+
+
+def test_interruptions_cost_what_was_not_checkpointed(hurried: Jobs) -> None:
+    name = hurried.start(HyperParameters=hyperparameters(seconds=240, checkpoint_seconds=30))
+    hurried.wait_for_checkpoint(name)
+    hurried.sm.interrupt(name, capacity_gap=30)
+    job = hurried.end(name)
+    assert statuses(job).count("Interrupted") == 1
+    assert job["TrainingTimeInSeconds"] >= 240
+    prove_resumption(hurried, name)
+    assert hurried.events("checkpoint", job=name, action="restore", start=2)
+    saved = [event["seconds"] for event in hurried.events("progress", job=name, action="saved")]
+    [resumed] = hurried.events("progress", job=name, action="resumed")
+    assert saved == sorted(saved)
+    assert saved[-1] == 240
+    assert resumed["seconds"] == max(event["seconds"] for event in hurried.events("progress", job=name, start=1))
+
+
+def test_failures_and_stops(hurried: Jobs) -> None:
+    job = hurried.run(HyperParameters=hyperparameters(seconds=1, exit_code=3, failure="bad data"))
+    assert job["FailureReason"] == "AlgorithmError: bad data, exit code: 3"
+    job = hurried.run(HyperParameters=hyperparameters(seconds="long"))
+    # The value itself may be a secret.
+    assert "simulated_seconds is no number" in job["FailureReason"] and "long" not in job["FailureReason"]
+    name = hurried.start(HyperParameters=hyperparameters(seconds=100_000))
+    hurried.reach(name, "Training")
+    hurried.sagemaker.stop_training_job(TrainingJobName=name)
+    assert hurried.end(name)["SecondaryStatus"] == "Stopped"
+
+
+def test_long_limits_pass_quickly(hurried: Jobs) -> None:
+    limits = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90}
+    job = hurried.run(HyperParameters=hyperparameters(seconds=100_000), StoppingCondition=limits)
+    assert job["SecondaryStatus"] == "MaxRuntimeExceeded"
+    hurried.sm.set_market("never")
+    try:
+        job = hurried.run(StoppingCondition=limits)
+    finally:
+        hurried.sm.set_market("always")
+    assert job["SecondaryStatus"] == "MaxWaitTimeExceeded"
+    assert (job["SecondaryStatusTransitions"][-1]["StartTime"] - job["CreationTime"]).total_seconds() >= 90
+
+
+@pytest.mark.local_sagemaker(engine="simulated", time_scale=6000, on_demand_market="never", pending_timeout_seconds=10)
+def test_max_pending_time_counts_for_accelerated_types(local_sagemaker: LocalSageMaker) -> None:
+    # Of the other type nothing would be heard for seven minutes, if it counted there.
+    pending = {"ml.g5.xlarge": 1800, "ml.m5.large": 28 * 24 * 3600}
+    jobs = Jobs(local_sagemaker)
+    waits = {}
+    for instance_type, seconds in pending.items():
+        resources = {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": 1}
+        job = jobs.run(
+            spot=False,
+            ResourceConfig=resources,
+            StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": seconds},
+        )
+        assert job["FailureReason"].startswith("CapacityError")
+        waits[instance_type] = (job["LastModifiedTime"] - job["CreationTime"]).total_seconds()
+    assert waits["ml.g5.xlarge"] >= 1800
+    assert waits["ml.m5.large"] >= 10
+
+
+def test_only_the_simulated_engine_can_be_hurried() -> None:
+    with pytest.raises(ValueError, match="only the simulated engine"):
+        LocalSageMaker(time_scale=2)
+    with pytest.raises(ValueError, match="time_scale"):
+        LocalSageMaker(engine="simulated", time_scale=0)
+
+
+def memory_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+#: 5,000 at once take eight minutes of two cores; CI has a thousand.
+MANY = int(os.environ.get("AIRFLOW_SPOT_TEST_JOBS", "1000"))
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_many_jobs_at_once(count: int) -> None:
+    # They wait until all are there: then they train at once, however long it takes to create them.
+    with LocalSageMaker(engine="simulated", grace_seconds=1, market="never") as service:
+        jobs = Jobs(service)
+        seconds = 10 + count / 25
+
+        def create(number: int) -> None:
+            jobs.start(
+                TrainingJobName=f"many-{number}",
+                HyperParameters=hyperparameters(seconds=seconds, checkpoint_seconds=seconds / 2),
+                CheckpointConfig={"S3Uri": f"s3://{BUCKET}/many/{number}"},
+            )
+
+        with ThreadPoolExecutor(2) as executor:
+            list(executor.map(create, range(count)))
+
+        service.set_market("always")
+
+        def counted() -> dict[str, int]:
+            found: dict[str, int] = {}
+            for page in jobs.sagemaker.get_paginator("list_training_jobs").paginate(PaginationConfig={"PageSize": 100}):
+                for line in page["TrainingJobSummaries"]:
+                    found[line["SecondaryStatus"]] = found.get(line["SecondaryStatus"], 0) + 1
+            return found
+
+        until(lambda: counted().get("Training", 0) == count, "all train at once", seconds)
+        assert memory_mb(service.pid) < 1024
+        until(lambda: counted().get("Completed", 0) == count, "all complete", 5 * seconds + 60)
+        assert memory_mb(service.pid) < 1024
+        assert len(jobs.events("process", action="started")) == count

@@ -1,0 +1,224 @@
+"""Capacity that comes and goes: interruptions, checkpoints, waits, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.market.prices import spot_discount
+from airflow_spot.local.settings import Settings
+from tests.local.jobs import COUNTER, Jobs, statuses, until
+
+ODD_MARKET = "ml.c5.2xlarge=never;ml.c5.xlarge=script:fail=100;*=always"
+SPOT_WAIT = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[Jobs]:
+    """A service whose markets differ by instance type, with hard kills."""
+    with LocalSageMaker(
+        market=ODD_MARKET,
+        on_demand_market="ml.c5.2xlarge=never;*=always",
+        reclaim="kill",
+        pending_timeout_seconds=0.5,
+        checkpoint_seconds=0.2,
+        grace_seconds=1,
+    ) as service:
+        yield Jobs(service)
+
+
+def on(instance_type: str) -> dict[str, Any]:
+    return {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": 1}
+
+
+def prove_resumption(jobs: Jobs, name: str) -> None:
+    """Every start began from exactly what the starts before it had uploaded, and one start at a time wrote."""
+    in_s3: dict[str, str] = {}
+    running: set[int] = set()
+    restored: dict[int, dict[str, str]] = {}
+    for line in [line for line in jobs.sm.audit if line.get("job") == name]:
+        if line["event"] == "checkpoint":
+            if line["action"] == "restore":
+                restored.setdefault(line["start"], {})[line["key"]] = line["etag"]
+            elif line["action"] == "upload":
+                in_s3[line["key"]] = line["etag"]
+            else:
+                in_s3.pop(line["key"])
+        elif line["event"] == "process" and line["action"] == "started":
+            assert not running
+            running.add(line["start"])
+            assert restored.get(line["start"], {}) == in_s3
+        elif line["event"] == "process":
+            running.discard(line["start"])
+    assert not running
+
+
+def test_an_interruption_resumes_from_the_checkpoint_in_a_new_process(jobs: Jobs) -> None:
+    name = jobs.start(COUNTER.replace("STEPS", "40"))
+    jobs.wait_for_checkpoint(name)
+    jobs.sm.interrupt(name)
+    job = jobs.end(name)
+    assert statuses(job) == [
+        *("Starting", "Downloading", "Training", "Interrupted"),
+        *("Starting", "Downloading", "Training", "Uploading", "Completed"),
+    ]
+    first, second = jobs.output(name)
+    assert first[0] == "first 1"
+    # The reclaim was gentle, so that the last upload has the last step.
+    assert second[0] == f"first {int(first[-1].split()[1]) + 1}"
+    assert second[-1] == "step 40"
+    pids = [line["pid"] for line in jobs.events("process", job=name, action="started")]
+    assert len(set(pids)) == 2
+    prove_resumption(jobs, name)
+
+
+def test_a_market_that_comes_and_goes_with_hard_kills(odd: Jobs) -> None:
+    name = odd.start(COUNTER.replace("STEPS", "80"))
+    for start in (1, 2):
+        # A few steps after the first upload, so that there is something to lose.
+        uploads = {"job": name, "action": "upload", "start": start}
+        until(lambda uploads=uploads: len(odd.events("checkpoint", **uploads)) >= 3, "it trains")  # type: ignore[misc]
+        odd.sm.set_market("never")
+        until(lambda: waits(odd.describe(name)) == start, "it waits for capacity")  # noqa: B023
+        odd.sm.set_market(ODD_MARKET)
+    job = odd.end(name)
+    assert job["TrainingJobStatus"] == "Completed"
+    assert statuses(job).count("Interrupted") == 2
+    assert odd.model(name) == {"count": b"80"}
+    prove_resumption(odd, name)
+    starts = [int(lines[0].split()[1]) for lines in odd.output(name)]
+    ends = [int(lines[-1].split()[1]) for lines in odd.output(name)]
+    assert len(starts) == 3
+    for start, end in zip(starts[1:], ends, strict=False):
+        # A hard kill loses what was not uploaded, and never all.
+        assert 1 < start <= end + 1
+
+
+def waits(job: dict[str, Any]) -> int:
+    """How often a job has waited for capacity."""
+    return sum("Insufficient capacity" in item["StatusMessage"] for item in job["SecondaryStatusTransitions"])
+
+
+def test_times_add_up_over_restarts(odd: Jobs) -> None:
+    name = odd.start(COUNTER.replace("STEPS", "50"))
+    odd.wait_for_checkpoint(name)
+    odd.sm.interrupt(name, capacity_gap=2.5)
+    job = odd.end(name)
+    spans = []
+    begin = None
+    for transition in job["SecondaryStatusTransitions"]:
+        if transition["Status"] == "Downloading":
+            begin = transition["StartTime"]
+        if transition["Status"] in ("Interrupted", "Completed"):
+            assert begin is not None
+            spans.append((transition["StartTime"] - begin).total_seconds())
+    assert len(spans) == 2
+    assert abs(job["TrainingTimeInSeconds"] - sum(spans)) <= 1
+    whole = (job["TrainingEndTime"] - job["TrainingStartTime"]).total_seconds()
+    assert job["TrainingTimeInSeconds"] <= whole - 1
+    assert abs(job["BillableTimeInSeconds"] - job["TrainingTimeInSeconds"] * (1 - spot_discount("ml.m5.large"))) <= 1
+
+
+def test_on_demand_bills_all_and_is_not_interrupted(odd: Jobs) -> None:
+    name = odd.start("import time; time.sleep(1.5)", spot=False)
+    odd.reach(name, "Training")
+    with pytest.raises(RuntimeError, match="on-demand"):
+        odd.sm.interrupt(name)
+    job = odd.end(name)
+    assert job["TrainingJobStatus"] == "Completed"
+    assert job["BillableTimeInSeconds"] == job["TrainingTimeInSeconds"] >= 1
+    assert job["EnableManagedSpotTraining"] is False
+
+
+def test_a_spot_job_that_never_gets_capacity(odd: Jobs) -> None:
+    job = odd.run("pass", ResourceConfig=on("ml.c5.2xlarge"), StoppingCondition=SPOT_WAIT)
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
+    assert statuses(job) == ["Starting", "Stopping", "MaxWaitTimeExceeded"]
+    for absent in ("TrainingStartTime", "TrainingEndTime", "FailureReason", "TrainingTimeInSeconds"):
+        assert absent not in job
+    assert odd.events("process", job=job["TrainingJobName"]) == []
+
+
+def test_on_demand_without_capacity_fails(odd: Jobs) -> None:
+    job = odd.run("pass", spot=False, ResourceConfig=on("ml.c5.2xlarge"))
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"] == (
+        "CapacityError: Unable to provision requested ML compute capacity. "
+        "Please retry using a different ML instance type."
+    )
+    assert "Pending" in statuses(job)
+    assert "TrainingStartTime" not in job
+
+
+def test_a_market_segment_that_fails(odd: Jobs) -> None:
+    job = odd.run("pass", ResourceConfig=on("ml.c5.xlarge"))
+    assert job["FailureReason"].startswith("CapacityError: ")
+
+
+def test_waiting_counts_to_max_wait_and_not_to_max_runtime(odd: Jobs) -> None:
+    limits = {"MaxRuntimeInSeconds": 10, "MaxWaitTimeInSeconds": 10}
+    name = odd.start("import time; time.sleep(600)", StoppingCondition=limits)
+    odd.reach(name, "Training")
+    odd.sm.interrupt(name, capacity_gap=600)
+    job = odd.end(name)
+    assert job["SecondaryStatus"] == "MaxWaitTimeExceeded"
+    assert statuses(job).count("Interrupted") == 1
+    times = {item["Status"]: item["StartTime"] for item in job["SecondaryStatusTransitions"]}
+    trained = (times["Interrupted"] - times["Downloading"]).total_seconds()
+    assert abs(job["TrainingTimeInSeconds"] - trained) <= 1
+    assert job["TrainingTimeInSeconds"] < 10
+
+
+def test_a_waiting_job_starts_when_capacity_comes_and_can_be_stopped(odd: Jobs) -> None:
+    odd.sm.set_market("never")
+    try:
+        waiting, stopped = odd.start("print('ran')"), odd.start("pass")
+        until(
+            lambda: "Insufficient" in odd.describe(waiting)["SecondaryStatusTransitions"][-1]["StatusMessage"],
+            "it says that it waits",
+        )
+        odd.sagemaker.stop_training_job(TrainingJobName=stopped)
+        job = odd.end(stopped)
+        assert (job["SecondaryStatus"], "TrainingStartTime" in job) == ("Stopped", False)
+    finally:
+        odd.sm.set_market(ODD_MARKET)
+    assert odd.end(waiting)["TrainingJobStatus"] == "Completed"
+
+
+def test_checkpoints_that_are_deleted_are_deleted_in_s3_and_folders_are_kept(jobs: Jobs) -> None:
+    job = jobs.run(
+        """
+        import os, time
+        os.makedirs("/opt/ml/checkpoints/deep/er")
+        for number in range(6):
+            open(f"/opt/ml/checkpoints/deep/er/{number}", "w").write("x" * number)
+            if number >= 2:
+                os.remove(f"/opt/ml/checkpoints/deep/er/{number - 2}")
+            time.sleep(0.4)
+        """
+    )
+    name = job["TrainingJobName"]
+    assert jobs.keys(f"checkpoints/{name}") == [f"checkpoints/{name}/deep/er/{number}" for number in (4, 5)]
+    assert jobs.events("checkpoint", job=name, action="delete")
+
+
+def test_checkpoints_are_uploaded_while_a_job_runs_and_after_its_end() -> None:
+    with LocalSageMaker() as service:
+        jobs = Jobs(service)
+        name = jobs.run(COUNTER.replace("STEPS", "80"))["TrainingJobName"]
+        uploaded = jobs.get(f"s3://bucket/checkpoints/{name}/count")
+        story = [line for line in service.audit if line.get("job") == name]
+    assert Settings("").checkpoint_seconds <= 2
+    actions = [line["action"] for line in story if line["event"] in ("process", "checkpoint")]
+    assert actions[: actions.index("exited")].count("upload") >= 2
+    assert uploaded == b"80"
+
+
+def test_a_new_job_with_the_same_prefix_resumes(jobs: Jobs) -> None:
+    prefix = {"S3Uri": f"{jobs.put('seed/count', '7').rpartition('/')[0]}/"}
+    job = jobs.run(COUNTER.replace("STEPS", "9"), CheckpointConfig=prefix)
+    assert jobs.output(job["TrainingJobName"])[0] == ["first 8", "step 8", "step 9"]
+    assert jobs.get("s3://bucket/seed/count") == b"9"

@@ -1,0 +1,66 @@
+"""Tuning jobs that are refused: what Local SageMaker has not, and what SageMaker would not take either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from airflow_spot.local import LocalSageMaker
+from tests.local.jobs import Jobs
+from tests.local.tuning.tuning_jobs import CATEGORICAL, Tuning, choice
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[Tuning]:
+    with LocalSageMaker(engine="simulated") as service:
+        yield Tuning(Jobs(service))
+
+
+@pytest.mark.parametrize(
+    ("config", "definition", "what"),
+    [
+        ({"Strategy": "Hyperband"}, {}, "Hyperband is not implemented by Local SageMaker"),
+        ({"HyperParameterTuningJobObjective": None}, {}, "HyperParameterTuningJobObjective is required"),
+        ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "f1"}}, {}, "A metric is required"),
+        ({"Strategy": "Grid"}, {}, "Grid supports categorical ranges only; simulated_metric"),
+        ({"ParameterRanges": {"AutoParameters": [{"Name": "a", "ValueHint": "1"}]}}, {}, "AutoParameters"),
+        ({"ParameterRanges": {CATEGORICAL: [choice("a", 1, 2)]}}, {}, r"\[2\.0\] must be equal or greater .* \[3\]"),
+        ({"Strategy": "Grid", "ParameterRanges": {CATEGORICAL: [choice("a", 1, 2)]}}, {}, "combinations, 2"),
+        ({"ResourceLimits": {"MaxNumberOfTrainingJobs": None}}, {}, "MaxNumberOfTrainingJobs or MaxRuntimeInSeconds"),
+        ({"ResourceLimits": {"MaxParallelTrainingJobs": 101}}, {}, "100 parallel training jobs; 101"),
+        ({}, {"StaticHyperParameters": {"simulated_metric": "1"}}, "simulated_metric: both in Static"),
+        ({}, {"StoppingCondition": {"MaxRuntimeInSeconds": 60}}, "Invalid MaxWaitTimeInSeconds"),
+        ({}, {"ResourceConfig": None}, "one of ResourceConfig and HyperParameterTuningResourceConfig"),
+        ({}, {"HyperParameterRanges": {CATEGORICAL: [choice("a", 1)]}}, "belongs to TrainingJobDefinitions"),
+        ({}, None, "TrainingJobDefinition is required"),
+    ],
+)
+def test_requests_that_are_refused(
+    simulated: Tuning, config: dict[str, Any], definition: dict[str, Any] | None, what: str
+) -> None:
+    request = simulated.request(**{**config, "definition": definition or {}})
+    cut = {
+        name: {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+        for name, value in request.items()
+        if name != "TrainingJobDefinition" or definition is not None
+    }
+    with pytest.raises(ClientError, match=what):
+        simulated.sagemaker.create_hyper_parameter_tuning_job(**cut)
+
+
+def test_warm_start_and_several_definitions_are_refused(simulated: Tuning) -> None:
+    request = simulated.request()
+    parents = {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "a"}]}
+    warm = {"WarmStartConfig": {**parents, "WarmStartType": "TransferLearning"}}
+    with pytest.raises(ClientError, match="WarmStartConfig is not implemented by Local SageMaker"):
+        simulated.sagemaker.create_hyper_parameter_tuning_job(**request, **warm)
+    definition = request.pop("TrainingJobDefinition")
+    with pytest.raises(ClientError, match="TrainingJobDefinitions is not implemented by Local SageMaker"):
+        simulated.sagemaker.create_hyper_parameter_tuning_job(**request, TrainingJobDefinitions=[definition])
+    with pytest.raises(ClientError, match="Autotune is not implemented by Local SageMaker"):
+        simulated.sagemaker.create_hyper_parameter_tuning_job(
+            **request, TrainingJobDefinition=definition, Autotune={"Mode": "Enabled"}
+        )
