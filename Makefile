@@ -19,11 +19,11 @@ $(VENV)/.installed: pyproject.toml
 
 env: $(VENV)/.installed ## make .venv with everything in it
 
-demo: env ## the whole story on this machine, without an AWS account
-	@$(BIN)/airflow-spot demo
+demo: env ## the end-to-end demo on this machine, without an AWS account
+	@$(BIN)/python -m demo
 
 demo-ui: env ## the same, and Airflow stays open in the browser
-	@$(BIN)/airflow-spot demo --ui
+	@$(BIN)/python -m demo --ui
 
 test: env ## the bounded suite: at most 10 minutes on 2 cores
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"

@@ -1,4 +1,4 @@
-"""Prepare, train on spot, deploy, ask, clean up: handwritten digits with XGBoost.
+"""Prepare, train on spot, deploy, predict, clean up: handwritten digits with XGBoost.
 
 Everything is the Amazon provider's own, except the one import that puts the training on spot. The same file runs
 against Local SageMaker (`make demo`) and against AWS. For AWS, set when you trigger it:
@@ -80,7 +80,7 @@ def processing_output(name: str) -> dict[str, Any]:
 
 
 @task
-def ask_endpoint(
+def check_endpoint(
     *, endpoint: str, bucket: str, test_key: str, min_accuracy: str, aws_conn_id: str, region: str
 ) -> dict[str, Any]:
     """Predict the test split and fail if fewer than `min_accuracy` of the digits are right."""
@@ -94,7 +94,7 @@ def ask_endpoint(
     right = sum(answer == label for answer, label in zip(answers, labels, strict=True))
     accuracy = right / len(labels)
     if accuracy < float(min_accuracy):
-        raise ValueError(f"{right} of {len(labels)} digits are right; at least {min_accuracy} is asked for")
+        raise ValueError(f"{right} of {len(labels)} digits are right; at least {min_accuracy} are required")
     return {"accuracy": accuracy, "rows": len(labels)}
 
 
@@ -254,7 +254,7 @@ with DAG(
         deferrable=False,
     )
 
-    ask = ask_endpoint(
+    check = check_endpoint(
         endpoint=NAME,
         bucket="{{ params.bucket }}",
         test_key="{{ params.prefix }}/data/test/test.csv",
@@ -264,14 +264,14 @@ with DAG(
     )
 
     # A teardown runs whatever became of the tasks before it, and does not count for the state of the run, which is
-    # that of `ask`. It hangs on the model, the first thing that it deletes, so that it also runs when the endpoint
+    # that of `check`. It hangs on the model, the first thing that it deletes, so that it also runs when the endpoint
     # fails to start. An endpoint is paid for until it is deleted, hence the retries.
     delete = delete_endpoint.override(retries=30, retry_delay=timedelta(minutes=1))(
         name=NAME, aws_conn_id="{{ params.aws_conn_id }}", region="{{ params.region }}"
     ).as_teardown(setups=[create_model])
 
     create_bucket >> upload_script >> prepare >> train >> create_model
-    create_model >> configure_endpoint >> deploy >> ask >> delete
+    create_model >> configure_endpoint >> deploy >> check >> delete
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from tests.support.requests import SCRIPTS
 from tests.support.task import TaskInstance, run_task
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPET = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -104,25 +104,83 @@ def test_json_is_json(text: str) -> None:
     json.loads(text)
 
 
+#: What is not the package's: run word for word by the test of the README's way, by tests/matrix and by tests/compose.
+FOREIGN = {"airflow", "docker", "eval", "pip"}
+
+
+def told(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command], check=False, cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize("commands", snippets("bash"))
 def test_commands_exist(commands: str) -> None:
-    """Each command is known: a target of the Makefile, or options that ``airflow-spot`` takes."""
+    """Each command is known: a target of the Makefile, options that a program takes, tests that there are."""
     for line in filter(None, (line.split("#")[0].strip() for line in commands.splitlines())):
-        words = shlex.split(line)
-        if words[0] == "make":
-            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
-        elif words[0] == "airflow-spot":
-            command = [sys.executable, "-m", "airflow_spot.cli.main", words[1], "--help"]
-            told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-            assert told.returncode == 0, told.stderr
-            for option in (word for word in words[2:] if word.startswith("--")):
-                assert option in told.stdout, f"{line}: {option}"
+        name, *words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+        if name == "make":
+            assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
+            continue
+        if name == "airflow-spot":
+            help_text = told("-m", "airflow_spot.cli.main", words[0], "--help")
+        elif name.endswith("python") and words[:2] == ["-m", "pytest"]:
+            told("-m", "pytest", "--collect-only", *words[2:])  # fails where nothing is found
+            continue
+        elif name.endswith("python") and words[0] != "-c":
+            program = words[:2] if words[0] == "-m" else words[:1]
+            help_text = told(*program, "--help")
+        else:
+            assert name in FOREIGN or words[0] == "-c", line
+            continue
+        for option in (word for word in words[1:] if word.startswith("--")):
+            assert option in help_text, f"{line}: {option}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub links to them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+            found = page.parent / target if target else page
+            assert found.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(found), f"{page.name}: {target}#{anchor}"
+
+
+def rooms(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"}
+
+
+def test_the_architecture_page_names_every_room() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    package, local = (match[2] for match in SNIPPET.finditer(page) if match[2].startswith("airflow_spot/"))
+    outside = {"demo", "dags", "bench", "tests"}
+    assert set(re.findall(r"^(?:  |(?=\w))(\w+)/ ", package, re.MULTILINE)) == rooms(ROOT / "airflow_spot") | outside
+    assert set(re.findall(r"(\w+)/ ", local)) == rooms(ROOT / "airflow_spot" / "local")
+
+
+def test_the_architecture_page_has_the_arrows_of_the_contract() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    project = (ROOT / "pyproject.toml").read_text()
+    contracts = re.findall(r"^layers = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    assert contracts
+    for layers in contracts:
+        rows = [row.replace("airflow_spot.", "") for row in re.findall(r'"([^"]+)"', layers)]
+        assert "```text\n" + "\n".join(rows) + "\n```" in page
+
+
+def test_the_files_that_pages_name_are_there() -> None:
+    """Those that CONTRIBUTING and the architecture name without a link."""
+    for name in ("CONTRIBUTING.md", "docs/architecture.md"):
+        for file in re.findall(r"`([\w/]+/\w+\.py)`", (ROOT / name).read_text()):
+            assert any((ROOT / folder / file).is_file() for folder in (".", "airflow_spot")), f"{name}: {file}"
 
 
 def test_the_operators_page_names_every_parameter() -> None:

@@ -6,6 +6,7 @@ import configparser
 import email.message
 import email.parser
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -45,7 +46,8 @@ def test_the_package_is_in_it_whole_and_nothing_else(wheel: zipfile.ZipFile) -> 
     files = {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert held == {path.relative_to(folder.parent).as_posix() for path in files}
     assert "airflow_spot/py.typed" in held
-    assert not [name for name in held if {"tests", "dags", "bench"} & set(name.split("/"))]
+    assert not [name for name in held if {"tests", "dags", "bench", "demo"} & set(name.split("/"))]
+    assert not [name for name in held if re.search("demo|standalone", name)]
     assert "Apache License" in inside(wheel, "licenses/LICENSE")
 
 
@@ -65,6 +67,25 @@ def test_its_entry_points_are_the_provider_the_plugins_and_the_command(wheel: zi
         "console_scripts": {"airflow-spot": "airflow_spot.cli.main:main"},
         "pytest11": {"local_sagemaker": "airflow_spot.local.pytest_plugin"},
     }
+
+
+def test_its_command_offers_nothing_that_is_not_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """By the wheel alone: each subcommand that ``--help`` lists can be asked for its own, and the demo is none."""
+    wheel.extractall(tmp_path)
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "airflow_spot.cli.main"]
+
+    def told(*words: str) -> str:
+        done = subprocess.run(
+            [*command, *words, "--help"], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    offered = re.findall(r"^    (\w+) ", told(), re.MULTILINE)
+    assert {"local", "history"} <= set(offered)
+    assert "demo" not in offered
+    for name in offered:
+        assert f"airflow-spot {name}" in told(name)
 
 
 def test_pytest_finds_its_fixtures(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

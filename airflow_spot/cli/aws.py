@@ -12,7 +12,7 @@ from airflow_spot.core.parameter_errors import InvalidParameterError
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked; the message says what to change."""
+    """A command cannot do what was requested; the message says what to change."""
 
 
 def add_session_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def client(args: argparse.Namespace, service: str) -> Any:
-    """Make a boto3 client from the options."""
+    """Return a boto3 client made from the options."""
     import boto3  # here, so that --help needs none of it
     from botocore.config import Config
 
@@ -47,13 +47,13 @@ def client(args: argparse.Namespace, service: str) -> Any:
 
 def run_key(args: argparse.Namespace) -> str | None:
     """
-    Work out which run is meant; None where no option says.
+    Return the key of the run that the options name; None where none of them is given.
 
-    :raises CommandError: the options do not say it fully.
+    :raises CommandError: they contradict each other, or name it in part only.
     """
     given = [name for name, value in (("--job", args.job), ("--run-key", args.run_key), ("--dag", args.dag)) if value]
     if len(given) > 1:
-        raise CommandError(f"{' and '.join(given)} both choose a run: give one of them")
+        raise CommandError(f"{' and '.join(given)} are mutually exclusive")
     if args.job:
         name = JobName.parse(args.job)
         if name is None:
@@ -73,7 +73,7 @@ def run_key(args: argparse.Namespace) -> str | None:
 
 
 def namespace(given: str | None) -> str:
-    """Give the option's value, or what Airflow's configuration on this machine says."""
+    """Return the option's value, else what Airflow's configuration on this machine says."""
     if given:
         return given
     from airflow_spot.config import deployment_namespace  # imports Airflow
@@ -88,13 +88,13 @@ def namespace(given: str | None) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay out rows, the first of them the head, in columns."""
+    """Return rows, the first of them the head, laid out in columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def guarded(command: str, work: Callable[[], int]) -> int:
-    """Do a command's work; what a person can mend is said in one line, with exit code 2."""
+    """Run a command and return its exit code; an expected error is one line on stderr and exit code 2."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

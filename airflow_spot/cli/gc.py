@@ -1,4 +1,4 @@
-"""``airflow-spot gc``: delete checkpoints that nobody will train on from."""
+"""``airflow-spot gc``: delete checkpoint folders that no run will resume from."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.retention import CheckpointFolder, lifecycle_configuration, overlaps, to_delete
 
 _EXAMPLES = """examples:
-  airflow-spot gc --base s3://bucket/checkpoints --older-than 30d             what would go
+  airflow-spot gc --base s3://bucket/checkpoints --older-than 30d             list what would be deleted
   airflow-spot gc --base s3://bucket/checkpoints --older-than 30d --delete    delete it
   airflow-spot gc --base s3://bucket/checkpoints --older-than 30d --lifecycle  S3's own rule, as JSON
 
 Never deleted: the folder of a live job, and what is not <namespace>/<dag>/<task>/<run key>/g<generation> with an
 object beside it that proves whose it is.
-A run that waits between two jobs has no live job: give more days than any run lasts.
+A run that waits between two jobs has no live job: choose an age above the duration of any run.
 Exit code: 0, or 2 if something is wrong."""
 
 
@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--base", required=True, help="the folder of the checkpoints: s3://bucket/path")
-    parser.add_argument("--older-than", required=True, help="nothing in it has changed for so long: 30d, 12h")
+    parser.add_argument("--older-than", required=True, help="minimum age since the last change of a folder: 30d, 12h")
     parser.add_argument("--keep-newest", type=int, default=0, help="keep so many of each task's folders; default: 0")
     parser.add_argument("--delete", action="store_true", help="delete them; without it they are only listed")
     parser.add_argument("--lifecycle", action="store_true", help="print an S3 lifecycle configuration instead")

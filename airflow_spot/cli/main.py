@@ -13,7 +13,6 @@ from airflow_spot import __version__
 COMMANDS = {
     "local": ("airflow_spot.cli.local", "run Local SageMaker on this machine"),
     "mwaa": ("airflow_spot.cli.mwaa", "write what Amazon MWAA needs to run this"),
-    "demo": ("airflow_spot.cli.demo", "the whole story on this machine, without an AWS account"),
     "history": ("airflow_spot.cli.history", "what became of a run, from SageMaker alone"),
     "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),
     "orphans": ("airflow_spot.cli.orphans", "find live jobs whose Airflow task is over"),

@@ -18,7 +18,7 @@ from airflow_spot.core.log_messages import task_line
 _EXAMPLES = f"""examples:
   airflow-spot orphans                                       where Airflow's database can be reached
   airflow-spot orphans --api https://airflow.example.com/api/v2 --namespace prod    token in {TOKEN_VARIABLE}
-  airflow-spot orphans --stop --yes                          stop them without asking
+  airflow-spot orphans --stop --yes                          stop them without confirmation
 
 A job is judged only if its tags prove that it is of this namespace; ids that were too long for a tag do not.
 Exit code: 0 if there are none (left), 1 if there are, 2 if something is wrong."""
@@ -34,10 +34,12 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--stop", action="store_true", help="stop them; their checkpoints stay")
-    parser.add_argument("--yes", action="store_true", help="with --stop: do not ask")
+    parser.add_argument("--yes", action="store_true", help="with --stop: do not ask for confirmation")
     parser.add_argument("--api", help="Airflow's REST API, with its version; default: Airflow's database")
     parser.add_argument("--namespace", help="[airflow_spot] namespace; default: what Airflow's configuration here says")
-    parser.add_argument("--grace", default="10m", help="after a creation or a task's end, wait so long; default: 10m")
+    parser.add_argument(
+        "--grace", default="10m", help="minimum time since the job's creation or its task's end; default: 10m"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_session_arguments(parser)
 
@@ -60,14 +62,14 @@ def _orphans(args: argparse.Namespace) -> int:
         for one in theirs:
             found[one.job] = again = orphans.stop(one)
             if not args.json:
-                print(f"{one.job}: {'stopped' if again.stopped else 'left: ' + again.reason}")
+                print(f"{one.job}: {'stopped' if again.stopped else 'not stopped: ' + again.reason}")
     if args.json:
         print(json.dumps([one.to_json() for one in found.values()], indent=2))
     return 1 if any(one.orphan and not one.stopped for one in found.values()) else 0
 
 
 def _tell(found: Sequence[Finding], orphans: int) -> None:
-    words = {True: "orphan", False: "in use", None: "cannot tell"}
+    words = {True: "orphan", False: "active", None: "unknown"}
     rows = [[words[one.orphan], one.job, task_line(one.task), one.reason] for one in found]
     if rows:
         print("\n".join(table([["", "job", "task instance", "why"], *rows])))
@@ -76,6 +78,6 @@ def _tell(found: Sequence[Finding], orphans: int) -> None:
 
 def _agreed(count: int) -> bool:
     if not sys.stdin.isatty():
-        print("Not stopped: nobody is here to ask; add --yes", file=sys.stderr)
+        print("Refusing to stop without confirmation (stdin is not a terminal); pass --yes", file=sys.stderr)
         return False
-    return input(f"Stop {count}? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"Stop {count} jobs? [y/N] ").strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""``airflow-spot stop``: stop the training job of a run, for good or to begin a new one."""
+"""``airflow-spot stop``: stop the training job of a run, for good or to restart it from its checkpoint."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from airflow_spot.core.identity import name_filter
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.stop_reasons import StopReason
 
-_LOOK_SECONDS = 2.0
+_POLL_SECONDS = 2.0
 
 _EXAMPLES = """examples:
-  airflow-spot stop --job digits-afspot-abcdefghij-1-2             the run ends
-  airflow-spot stop --run-key abcdefghij --restart                 the run goes on with a new job
+  airflow-spot stop --job digits-afspot-abcdefghij-1-2             the run fails
+  airflow-spot stop --run-key abcdefghij --restart                 the run resumes with a new job
 
-A plain stop reads as a person's, which it is: the waiting task fails at once and is not retried. Clear it to train
-on from the checkpoint. With --restart the stop is marked as ours: the waiting task starts its next attempt, which
-trains on from the checkpoint. Without a waiting task nothing is started by either.
+Without --restart it is a manual stop, as in the console: the waiting task fails at once and is not retried. Clear it
+to resume from the checkpoint. With --restart the job is tagged first, and the waiting task starts its next attempt,
+which resumes from the checkpoint. Where no task waits, neither starts anything.
 Exit code: 0; 1 if the run has no live job, or it did not stop; 2 if something is wrong."""
 
 
@@ -44,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_run_arguments(parser)
-    parser.add_argument("--restart", action="store_true", help="let the run go on with a new job from the checkpoint")
+    parser.add_argument("--restart", action="store_true", help="let the run resume with a new job from the checkpoint")
     parser.add_argument("--no-wait", action="store_true", help="do not wait until the job has ended")
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait; default: 600")
     add_session_arguments(parser)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _stop(args: argparse.Namespace) -> int:
     key = run_key(args)
     if key is None:
-        raise CommandError("say which run: --job, --run-key, or --dag with --run-id and --task")
+        raise CommandError("specify a run with --job, with --run-key, or with --dag, --run-id and --task")
     sagemaker = client(args, "sagemaker")
     live = [
         attempt for name in jobs.live(sagemaker, name_filter(key)) if (attempt := marks.read(sagemaker, name)[0]).live
@@ -78,11 +78,11 @@ def _stop(args: argparse.Namespace) -> int:
 def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
     if attempt.status == "Stopping":
         ours = attempt.stop is not None and not attempt.stop.withdrawn
-        print(f"{attempt.job_name} is stopping already, {f'by us ({attempt.stop})' if ours else 'by a person'}")
+        print(f"{attempt.job_name} is already stopping: {f'tagged {attempt.stop}' if ours else 'a manual stop'}")
         return
     number, tags = attempt.owner or 0, Marks(lambda: sagemaker)
     if restart:
-        # Before the stop: a task that looks in between must not take it for a person's.
+        # Before the stop: a task that looks in between must not take it for a manual one.
         if not tags.set_stop(attempt.arn, StopMark(StopReason.CLI, number)):
             raise CommandError("--restart needs sagemaker:AddTags: without its tag the stop reads as a manual one")
     elif attempt.stop is not None and not attempt.stop.withdrawn:
@@ -94,7 +94,7 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
         + (
             "The task that waits for it starts the next attempt, from the checkpoint"
             if restart
-            else "The task that waits for it fails and is not retried; clear it to train on from the checkpoint"
+            else "The task that waits for it fails and is not retried; clear it to resume from the checkpoint"
         )
     )
 
@@ -111,6 +111,6 @@ def _wait(sagemaker: Any, job_name: str, timeout: float) -> bool:
         if on_terminal:
             print(f"\r{job_name}: {attempt.status}, {passed:.0f} s", end="", flush=True)
         if passed > timeout:
-            print(f"\r{job_name} is still {attempt.status} after {passed:.0f} s; SageMaker goes on stopping it")
+            print(f"\r{job_name} is still {attempt.status} after {passed:.0f} s; SageMaker will finish stopping it")
             return False
-        time.sleep(min(_LOOK_SECONDS, max(0.2, timeout - passed)))
+        time.sleep(min(_POLL_SECONDS, max(0.2, timeout - passed)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.local import LocalSageMaker
+from demo.standalone import StandaloneAirflow
 
 HERE = Path(__file__).parent
 

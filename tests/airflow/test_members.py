@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_spot.cli.main import main
-from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.cli.task_states import TOKEN_VARIABLE
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.local import LocalSageMaker
+from demo.standalone import StandaloneAirflow
 from tests.airflow.newest.members import MEMBERS, TYPE
 from tests.airflow.running import airflow_of
 from tests.local.jobs import Jobs

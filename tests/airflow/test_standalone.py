@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.marks import TAG_STOP, tag_map
 from airflow_spot.local import LocalSageMaker
+from demo.standalone import StandaloneAirflow
 from tests.airflow.running import airflow_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(600)]

@@ -61,7 +61,7 @@ def test_a_runs_history_of_all_generations(jobs: Jobs, run: RunIdentity, capsys:
         (["--job", "not-ours"], 2, "--job not-ours"),
         (["--run-key", "short"], 2, "--run-key short"),
         (["--dag", "d"], 2, "--run-id and --task missing"),
-        (["--job", "x-afspot-aaaaaaaaaa-1-1", "--dag", "d"], 2, "--job and --dag"),
+        (["--job", "x-afspot-aaaaaaaaaa-1-1", "--dag", "d"], 2, "--job and --dag are mutually exclusive"),
         (["--since", "soon"], 2, "--since"),
         (["--run-key", "aaaaaaaaaa"], 1, "no training jobs"),
     ],
@@ -103,7 +103,7 @@ def test_a_marked_stop_is_marked_before_it_is_asked_for(jobs: Jobs, run: RunIden
 
 def test_stop_needs_a_run(bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stop"]) == 2
-    assert "say which run" in capsys.readouterr().err
+    assert "specify a run with --job" in capsys.readouterr().err
 
 
 def test_gc_lists_first_and_deletes_when_told(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,6 +155,6 @@ def test_a_wrong_answer_fails_the_run_and_the_endpoint_is_deleted_all_the_same(
     before = len(calls(sm, "DeleteEndpoint"))
     state, tasks = airflow.run("spot_training_pipeline", rounds=3, min_accuracy=1.0)
     assert state == "failed"
-    assert (tasks["deploy"], tasks["ask_endpoint"], tasks["delete_endpoint"]) == ("success", "failed", "success")
+    assert (tasks["deploy"], tasks["check_endpoint"], tasks["delete_endpoint"]) == ("success", "failed", "success")
     deleted = calls(sm, "DeleteEndpoint")[before:]
     assert [line["error"] for line in deleted] == [None]

@@ -185,11 +185,14 @@ def test_a_damaged_checkpoint_is_skipped(trainers: dict[str, Trainer], uninterru
     trainer = trainers["kill"]
     name = trainer.start(seconds_per_round=0.15)
     trainer.jobs.wait_for_checkpoint(name)
-    trainer.sm.interrupt(name, capacity_gap=2)
+    # No instance comes back, and so none reads the checkpoint, until it is damaged.
+    trainer.sm.set_market("script:down=3600")
+    trainer.jobs.reach(name, "Interrupted")
     prefix = f"checkpoints/{name}/"
     newest = trainer.jobs.keys(prefix)[-1]
     whole = trainer.jobs.get(f"s3://{BUCKET}/{newest}")
     trainer.jobs.put(newest, whole[: len(whole) // 2])
+    trainer.sm.set_market("always")
     assert trainer.jobs.end(name)["TrainingJobStatus"] == "Completed"
     damaged = int(newest.removeprefix(f"{prefix}round-").split("-")[0])
     last = trainer.jobs.output(name)[-1]

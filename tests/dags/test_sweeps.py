@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.local import LocalSageMaker
+from demo.standalone import StandaloneAirflow
 from tests.dags.conftest import DAGS
 from tests.dags.test_examples import calls
 

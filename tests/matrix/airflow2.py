@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from airflow_spot.cli.standalone import USER, StandaloneAirflow
+from demo.standalone import USER, StandaloneAirflow
 
 
 class StandaloneAirflow2(StandaloneAirflow):

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.marks import TAG_STOP, tag_map
 from airflow_spot.local import LocalSageMaker
+from demo.standalone import StandaloneAirflow
 from tests.matrix.environment import ROOT, MatrixError
 
 NAMESPACE = "airflow-matrix"

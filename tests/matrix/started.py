@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from airflow_spot.cli.standalone import StandaloneAirflow, StandaloneError
 from airflow_spot.local import LocalSageMaker
+from demo.standalone import StandaloneAirflow, StandaloneError
 from tests.matrix.airflow2 import StandaloneAirflow2
 from tests.matrix.environment import Environment, MatrixError
 from tests.matrix.postgres import Postgres

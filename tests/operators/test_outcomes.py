@@ -50,7 +50,7 @@ def meanwhile(local: LocalSageMaker, ti: TaskInstance, act: Callable[[str], None
     """Do something to the run's first job once it has left a checkpoint in S3."""
 
     def wait() -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             uploads = [e["job"] for e in local.audit if e["event"] == "checkpoint" and e["action"] == "upload"]
             for name in uploads:

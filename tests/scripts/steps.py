@@ -1,7 +1,9 @@
 """
 A training script for the tests: counts steps, each of which takes a while, and checkpoints after every one.
 
-    --steps 20 --seconds 0.1 [--fail-at 7] [--exit-code 3]
+    --steps 20 --seconds 0.1 [--fail-at 7] [--exit-code 3] [--hold-at 6]
+
+With ``--hold-at`` a start without a checkpoint trains so far, and then waits for whoever ends it.
 """
 
 import argparse
@@ -16,6 +18,7 @@ parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--seconds", type=float, default=0.05)
 parser.add_argument("--fail-at", type=int, default=0)
 parser.add_argument("--exit-code", type=int, default=1)
+parser.add_argument("--hold-at", type=int, default=0)
 args, _ = parser.parse_known_args()
 
 checkpoints = Path(os.environ.get("SM_CHECKPOINT_DIR") or "/opt/ml/checkpoints")
@@ -32,6 +35,8 @@ for step in range(done + 1, args.steps + 1):
     new.write_text(json.dumps({"step": step}))
     new.replace(state)
     print(f"step {step}", flush=True)
+    while step == args.hold_at and done == 0:
+        time.sleep(1)
 
 model = Path(os.environ["SM_MODEL_DIR"])
 model.mkdir(parents=True, exist_ok=True)

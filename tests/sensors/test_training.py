@@ -45,7 +45,7 @@ def test_a_failure_that_is_to_be_soft_skips(soft: str, deferrable: bool) -> None
 
 
 def test_reschedules(sync_task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = sensor(start(sync_task, ti, steps=100, seconds=0.1), mode="reschedule")
+    waiting = sensor(start(sync_task, ti, steps=1000, seconds=0.1), mode="reschedule")
     # When the task was first rescheduled: Airflow asks its API server for it.
     monkeypatch.setattr(ti, "get_first_reschedule_date", lambda context: None, raising=False)
     monkeypatch.setattr(ti, "start_date", datetime.now(timezone.utc), raising=False)
@@ -62,7 +62,7 @@ def test_a_failed_job_is_a_typed_error(sync_task: Task, ti: TaskInstance, deferr
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_stopped_job_is_a_failure(local: LocalSageMaker, sync_task: Task, ti: TaskInstance, deferrable: bool) -> None:
-    name = start(sync_task, ti, steps=100, seconds=0.1)
+    name = start(sync_task, ti, steps=1000, seconds=0.1)
     local.client("sagemaker").stop_training_job(TrainingJobName=name)
     with pytest.raises(StoppedExternallyError):
         run_task(sensor(name, deferrable=deferrable), ti)
@@ -72,7 +72,7 @@ def test_a_stopped_job_is_a_failure(local: LocalSageMaker, sync_task: Task, ti: 
 def test_its_timeout_leaves_the_job_alone(
     local: LocalSageMaker, sync_task: Task, ti: TaskInstance, deferrable: bool
 ) -> None:
-    name = start(sync_task, ti, steps=100, seconds=0.1)
+    name = start(sync_task, ti, steps=1000, seconds=0.1)
     with pytest.raises(AirflowSensorTimeout):
         run_task(sensor(name, deferrable=deferrable, timeout=1), ti)
     job = local.client("sagemaker").describe_training_job(TrainingJobName=name)

@@ -21,12 +21,15 @@ from airflow_spot.triggers import training
 from airflow_spot.triggers.sources import SageMakerSource
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 from airflow_spot.watch import pace, watcher
+from airflow_spot.watch.quota_queue import QUOTA_QUEUE
 from airflow_spot.watch.registry import WATCHERS
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
+from tests.support.waiting import until
 
 JOB = "train-afspot-abcdefghij-1-1"
 RUN_STATE = {"job_name": JOB, "generation": 1, "first_of_try": 1, "give_up_at": None}
-FOREVER = 30.0
+#: Seconds after which what is waited for is not going to happen, however busy the machine is.
+FOREVER = 120.0
 
 
 @pytest.fixture
@@ -141,18 +144,21 @@ def test_a_job_that_is_not_over_is_waited_for(service: DictionarySageMaker, stat
 
 
 def test_it_fires_when_the_job_has_waited_for_as_long_as_its_rung_allows(service: DictionarySageMaker) -> None:
+    waits_since: list[float] = []
+
     def interrupted() -> None:
         service.passes(JOB, "Interrupted", "Starting")
+        waits_since.append(time.time())
 
     hook = ScriptedHook(service, None, None, interrupted)
-    begun = time.time()
     assert fired(trigger(hook, watched(capacity_timeout=0.3))) == {
         "status": "timeout",
         "job_name": JOB,
         "run_state": RUN_STATE,
     }
-    assert 0.3 <= time.time() - begun < 5
-    assert hook.looks > 3
+    # Not before: while it trained, and for as long as it has not waited so long.
+    assert time.time() >= waits_since[0] + 0.3
+    assert service.jobs[JOB]["TrainingJobStatus"] == "InProgress"
 
 
 def test_a_job_that_trains_is_not_out_of_patience(service: DictionarySageMaker) -> None:
@@ -161,16 +167,41 @@ def test_a_job_that_trains_is_not_out_of_patience(service: DictionarySageMaker) 
 
 
 def test_a_job_that_ends_lets_one_that_waits_for_its_quota_through(service: DictionarySageMaker) -> None:
-    quota = "ml.g5.xlarge spot"
-    ending = trigger(ScriptedHook(service, *[None] * 20, lambda: service.put(JOB, "Completed")), quota_key=quota)
-    waiting = [trigger(None, jobs=[], quota_key=quota, until=time.time() + left) for left in (3, 1.5)]
-    other = trigger(None, jobs=[], quota_key="ml.p3.2xlarge spot", until=time.time() + 1)
+    quota, other = "ml.g5.xlarge spot", "ml.p3.2xlarge spot"
+    queued = threading.Event()
 
-    async def together() -> list[str]:
-        done = await asyncio.gather(*(events(each) for each in (ending, *waiting, other)))
-        return [each[0].payload["status"] for each in done]
+    def completes() -> None:
+        assert queued.wait(FOREVER)
+        service.put(JOB, "Completed")
 
-    assert asyncio.run(asyncio.wait_for(together(), FOREVER)) == ["terminal", "quota_available", "timeout", "timeout"]
+    late = time.time() + 10 * FOREVER
+    waiters = [trigger(None, jobs=[], quota_key=wanted, until=late) for wanted in (quota, quota, other)]
+
+    def waiting() -> list[int]:
+        return [QUOTA_QUEUE.waiting(waiters[number]._quota) for number in (0, 2)]
+
+    async def together() -> None:
+        ending = asyncio.create_task(events(trigger(ScriptedHook(service, None, completes), quota_key=quota)))
+        tasks = []
+        for number, made in enumerate(waiters, 1):
+            tasks.append(asyncio.create_task(events(made)))
+            await until(lambda count=number: sum(waiting()) == count)
+        queued.set()
+        assert [event.payload["status"] for event in await ending] == ["terminal"]
+        assert [event.payload["status"] for event in await tasks[0]] == ["quota_available"]
+        assert waiting() == [1, 1]
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.wait(tasks[1:])
+        assert all(task.cancelled() for task in tasks[1:])
+
+    asyncio.run(asyncio.wait_for(together(), FOREVER))
+
+
+def test_whose_turn_does_not_come_goes_on_when_its_time_is_up() -> None:
+    made = trigger(None, jobs=[], quota_key="ml.g5.xlarge spot", until=time.time() + 0.2)
+    assert fired(made) == {"status": "timeout", "job_name": None, "run_state": RUN_STATE}
+    assert time.time() >= made.until  # type: ignore[operator]
 
 
 def test_it_fires_when_its_time_is_up_and_the_job_runs_on(service: DictionarySageMaker) -> None:
@@ -269,12 +300,14 @@ def test_triggers_of_one_connection_share_a_watcher(service: DictionarySageMaker
     other = trigger(DictionaryHook(service), region_name="eu-west-1", poll_interval=1)
 
     async def scene() -> list[int]:
+        before = asyncio.all_tasks()
         tasks = [asyncio.create_task(events(each)) for each in (*made, other)]
         counts = []
-        await asyncio.sleep(1.5)
+        # Each has been looked at: all have begun.
+        await until(lambda: service.calls.count("DescribeTrainingJob") > len(names))
         counts.append(WATCHERS.count())
         tasks[-1].cancel()
-        await asyncio.sleep(0.1)
+        await asyncio.wait(tasks[-1:])
         counts.append(WATCHERS.count())
         for task in tasks[25:]:
             task.cancel()
@@ -282,9 +315,10 @@ def test_triggers_of_one_connection_share_a_watcher(service: DictionarySageMaker
             service.put(name, "Completed", "Completed")
         done = await asyncio.gather(*tasks[:25])
         assert all(fired[0].payload["status"] == "terminal" for fired in done)
-        await asyncio.sleep(0.1)
+        await asyncio.wait(tasks)
         counts.append(WATCHERS.count())
-        assert len(asyncio.all_tasks()) == 2, "nothing is left but this, and what waits for it"
+        # Nothing is left but this, and what waits for it.
+        await until(lambda: asyncio.all_tasks() == before)
         return counts
 
     assert asyncio.run(asyncio.wait_for(scene(), FOREVER)) == [2, 1, 0]

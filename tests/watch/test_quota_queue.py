@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from airflow_spot.watch.quota_queue import QuotaQueue
+from tests.watch.hours import run
 
 
 def test_in_the_order_in_which_they_came_and_one_for_each_share() -> None:
@@ -30,7 +31,7 @@ def test_in_the_order_in_which_they_came_and_one_for_each_share() -> None:
         assert turnstile.waiting("g5") == 0
         return passed, left
 
-    assert asyncio.run(scenario()) == ([0, 1], 2)
+    assert run(scenario()) == ([0, 1], 2)
 
 
 def test_a_wait_that_is_cancelled_gives_its_place_up() -> None:
@@ -45,10 +46,10 @@ def test_a_wait_that_is_cancelled_gives_its_place_up() -> None:
         turnstile.release("g5")
         return await second
 
-    assert asyncio.run(scenario())
+    assert run(scenario())
 
 
 def test_without_a_turn_the_time_passes() -> None:
     turnstile = QuotaQueue()
-    assert asyncio.run(turnstile.wait("g5", 0.01)) is False
+    assert run(turnstile.wait("g5", 5)) is False
     assert turnstile.waiting("g5") == 0

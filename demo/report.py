@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_spot.cli.standalone import StandaloneAirflow
 from airflow_spot.local import LocalSageMaker
+from demo.standalone import StandaloneAirflow
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _RESUME = re.compile(r"resume_from_round=(\d+)")
@@ -80,7 +80,7 @@ class Report:
             ("training", _seconds(self.spot["training_seconds"])),
             ("billable", _seconds(self.spot["billable_seconds"])),
             ("savings", _percent(self.spot["savings_percent"])),
-            ("accuracy", f"{100 * self.accuracy:.1f} % of the test digits, asked of the endpoint"),
+            ("accuracy", f"{100 * self.accuracy:.1f} % of the test digits, predicted by the endpoint"),
         ]
         return "\n" + "\n".join([*_table([head, *rows]), "", *_table(totals)])
 
@@ -88,7 +88,7 @@ class Report:
 def read_report(airflow: StandaloneAirflow, sagemaker: LocalSageMaker, dag_id: str, run_id: str) -> Report:
     """Collect the report of a DAG run that has succeeded."""
     spot = airflow.xcom(dag_id, run_id, "train")["Spot"]
-    answer = airflow.xcom(dag_id, run_id, "ask_endpoint")
+    answer = airflow.xcom(dag_id, run_id, "check_endpoint")
     logs = sagemaker.client("logs")
     starts = [start for attempt in spot["attempts"] for start in read_starts(logs, attempt["job_name"])]
     return Report(spot, tuple(starts), float(answer["accuracy"]))

@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_spot.cli.demo_report import Report, Start
-from airflow_spot.cli.demo_story import Story
-from airflow_spot.cli.main import main
+from airflow_spot.core.decide import Pause, decide
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from demo.__main__ import main
+from demo.report import Report, Start
+from demo.story import DECISIONS, Story
+from tests.core.cases import NOW, history, limits
+from tests.operators.test_endings import operator, ti
+from tests.support.sagemaker import DictionarySageMaker
 
+ROOT = Path(__file__).parents[2]
 # A shell's background jobs ignore SIGINT, and so would a demo that such a pytest starts.
 BOOT = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); " + (
-    "from airflow_spot.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    "from demo.__main__ import main; sys.exit(main(sys.argv[1:]))"
 )
-AIRFLOW_SPOT = [sys.executable, "-c", BOOT]
+DEMO = [sys.executable, "-c", BOOT]
 
 
 def state(job: str, secondary: str | None, status: str = "InProgress", message: str | None = None) -> dict[str, Any]:
@@ -42,7 +50,7 @@ def test_the_story_tells_each_thing_once(capsys: pytest.CaptureFixture[str]) -> 
         story.audit(events[:known])
     for tasks in ({"train": None}, {"train": "running"}, {"train": "running"}):
         story.tasks(tasks)
-    decision = "Attempt 2 on ml.m5.large spot (attempt 1: no capacity; same checkpoint): creating training job job-2"
+    decision = "Attempt 2 on ml.m5.large spot (why): creating training job job-2"
     for lines in (["::group::", decision], [decision, "something else"]):
         story.decisions(lines)
     told = [line.split(" s  ", 1)[1].split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
@@ -55,6 +63,49 @@ def test_the_story_tells_each_thing_once(capsys: pytest.CaptureFixture[str]) -> 
         ["airflow", "train: running"],
         ["operator", decision],
     ]
+
+
+def told_of(lines: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Which decisions the story tells of a task's log, by name."""
+    capsys.readouterr()
+    Story().decisions(lines)
+    told = [line.split("operator  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    return [name for line in told for name, pattern in DECISIONS.items() if pattern.match(line)]
+
+
+def test_the_operators_decisions_are_told_and_nothing_else_that_it_logs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the lines that the operator itself logs: a try creates a job, the next one attaches to it and is killed."""
+    lines: list[str] = []
+
+    class Log:
+        def info(self, message: str, *args: Any) -> None:
+            lines.append(message % args)
+
+        warning = error = info
+
+    monkeypatch.setattr(SageMakerSpotTrainingOperator, "log", Log())
+    service, told = DictionarySageMaker(), []
+    for number in (1, 2):
+        context: Any = {"ti": ti(number, retries=3)}
+        task = operator(service)
+        with pytest.raises(TaskDeferred):
+            task.execute(context)
+        told.append(told_of(lines, capsys))
+        assert len(lines) > len(told[-1])
+        lines.clear()
+    task.on_kill()
+    told.append(told_of(lines, capsys))
+    assert told == [["attempt"], ["attach"], ["stop"]]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NO_CAPACITY, Outcome.QUOTA])
+def test_a_pause_is_told(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
+    """The operator logs why it pauses, word for word."""
+    action = decide(limits(), history(outcome), NOW, key="aaaaaaaaaa")
+    assert isinstance(action, Pause)
+    assert told_of([action.why], capsys) == ["pause"]
 
 
 def test_the_table_counts_what_was_trained_twice() -> None:
@@ -79,13 +130,20 @@ def test_the_table_counts_what_was_trained_twice() -> None:
         "rounds of the model    6",
         "rounds trained twice   2",
         "savings                60.0 %",
-        "accuracy               95.9 % of the test digits, asked of the endpoint",
+        "accuracy               95.9 % of the test digits, predicted by the endpoint",
     ):
         assert line in text.splitlines()
 
 
+def test_it_runs_as_a_module_of_the_checkout() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "demo", "--help"], check=True, cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert told.stdout.startswith("usage: python -m demo")
+
+
 def test_a_folder_without_the_dag_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--dags", str(tmp_path)]) == 2
+    assert main(["--dags", str(tmp_path)]) == 2
     assert "--dags" in capsys.readouterr().err
 
 
@@ -107,7 +165,8 @@ def leftovers(scratch: Path) -> list[str]:
 @pytest.mark.timeout(600)
 def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> None:
     result = subprocess.run(
-        [*AIRFLOW_SPOT, "demo"],
+        DEMO,
+        cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -121,6 +180,9 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
     assert len(figures["rounds at each resume"].split(",")) >= 2
     assert figures["rounds of the model"] == "60"
     assert float(figures["savings"].rstrip(" %")) > 30
+    told = [line.split(" s  operator  ", 1)[1] for line in result.stdout.splitlines() if " s  operator  " in line]
+    kinds = [name for line in told for name, pattern in DECISIONS.items() if pattern.match(line)]
+    assert kinds == ["attempt", "pause", "attempt"], told
     assert list(tmp_path.iterdir()) == []
     assert leftovers(tmp_path) == []
 
@@ -131,7 +193,8 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_ends_with_all_that_it_started_when_it_is_interrupted(tmp_path: Path, number: int) -> None:
     process = subprocess.Popen(
-        [*AIRFLOW_SPOT, "demo", "--ui"],
+        [*DEMO, "--ui"],
+        cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,

@@ -7,8 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# What the operator logs when it has decided something, among all that it logs.
-_DECISION = re.compile(r"(Attempt \d+ on|Attached to|Stopping training job|no capacity for)")
+#: How the lines begin that the operator logs when it has decided something, among all that it logs.
+DECISIONS = {
+    "attempt": re.compile(r"Attempt \d+ on "),
+    "attach": re.compile(r"Attached to training job "),
+    "stop": re.compile(r"Stopped training job "),
+    "pause": re.compile(r"attempt \d+: .+; again in "),
+}
 _CHECKPOINT = re.compile(r"round-(\d+)-")
 
 
@@ -34,9 +39,9 @@ class Story:
 
     def decisions(self, lines: Sequence[str]) -> None:
         """Tell what the operator has newly decided, from the lines of its task's log."""
-        # The API merges the logs of worker and triggerer anew each time: what is new need not be at the end.
+        # The API merges the logs of worker and triggerer at each call: what is new need not be at the end.
         for line in lines:
-            if _DECISION.match(line) and line not in self._decisions:
+            if line not in self._decisions and any(each.match(line) for each in DECISIONS.values()):
                 self._decisions.add(line)
                 self.tell("operator", line)
 

@@ -1,4 +1,4 @@
-"""`airflow-spot demo`: the whole story on this machine, without an AWS account.
+"""The end-to-end demo on this machine, without an AWS account: `make demo`, or `python -m demo` in a checkout.
 
 Local SageMaker with a scripted spot market, the example pipeline in a real Airflow, told as it happens, and a table of
 what it came to. Everything lives in a scratch folder and ends with the command.
@@ -14,18 +14,19 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from airflow_spot.cli.demo_market import SCRIPT, ScriptedMarket
-from airflow_spot.cli.demo_report import Report, read_report
-from airflow_spot.cli.demo_story import Story
-from airflow_spot.cli.standalone import FINAL_STATES, PASSWORD, USER, StandaloneAirflow, StandaloneError
 from airflow_spot.local import LocalSageMaker
+from demo.market import SCRIPT, ScriptedMarket
+from demo.report import Report, read_report
+from demo.standalone import FINAL_STATES, PASSWORD, USER, StandaloneAirflow, StandaloneError
+from demo.story import Story
 
 DAG_ID = "spot_training_pipeline"
+DAGS = Path(__file__).resolve().parents[1] / "dags"
 PARAMS: Mapping[str, Any] = {"rounds": 60, "checkpoint_every": 5, "seconds_per_round": 0.25}
 RUN_SECONDS = 300
 
@@ -34,32 +35,35 @@ class DemoError(RuntimeError):
     """The demo did not go as it should; the message says how."""
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="the whole story on this machine, without an AWS account",
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run the demo.
+
+    :return: the exit code: 0, 1 if it failed, 2 if it could not begin, 130 if it was interrupted.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m demo",
         description="Runs the example pipeline in a real Airflow against Local SageMaker, whose instances go away.",
     )
     parser.add_argument("--ui", action="store_true", help="leave Airflow open in the browser until Ctrl-C")
     parser.add_argument("--keep", action="store_true", help="leave the scratch folder: logs, database, audit log")
-    parser.add_argument("--dags", type=Path, default=None, help="the folder of the DAG; default: the checkout's dags/")
+    parser.add_argument("--dags", type=Path, default=DAGS, help="the folder of the DAG; default: the checkout's dags/")
     parser.add_argument(
         "--port", type=int, default=0, help="of the Airflow UI; default: 8080 with --ui, else a free one"
     )
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run the demo; returns the exit code: 0, 1 if it failed, 130 if it was interrupted."""
-    dags = args.dags or Path(__file__).resolve().parents[2] / "dags"
-    if not (dags / f"{DAG_ID}.py").is_file():
-        print(f"airflow-spot demo: there is no {DAG_ID}.py in {dags}: name its folder with --dags", file=sys.stderr)
+    args = parser.parse_args(argv)
+    if not (args.dags / f"{DAG_ID}.py").is_file():
+        print(f"demo: there is no {DAG_ID}.py in {args.dags}: name its folder with --dags", file=sys.stderr)
         return 2
+    return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     scratch = Path(tempfile.mkdtemp(prefix="airflow-spot-demo-"))
     keep = bool(args.keep)
     try:
         with _sigterm_as_ctrl_c():
-            _demo(args, dags, scratch)
+            _demo(args, scratch)
         return 0
     except KeyboardInterrupt:
         print("\nInterrupted; everything has been ended.", file=sys.stderr)
@@ -75,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _demo(args: argparse.Namespace, dags: Path, scratch: Path) -> None:
+def _demo(args: argparse.Namespace, scratch: Path) -> None:
     story = Story()
     story.tell("demo", f"Local SageMaker, whose spot market {SCRIPT}; instances go without a warning")
     with contextlib.ExitStack() as stack:
@@ -85,7 +89,7 @@ def _demo(args: argparse.Namespace, dags: Path, scratch: Path) -> None:
         stack.enter_context(sagemaker)
         airflow = StandaloneAirflow(
             home=scratch / "airflow",
-            dags_folder=dags,
+            dags_folder=args.dags,
             environ={
                 **sagemaker.environ,
                 "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
@@ -175,3 +179,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
