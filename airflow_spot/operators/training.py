@@ -33,6 +33,7 @@ from airflow_spot.links.training import (
     SageMakerTrainingLogsLink,
 )
 from airflow_spot.observers import observers
+from airflow_spot.operators._lineage import lineage_of
 from airflow_spot.operators._links import make_link_updater
 from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.controller import TrainingRun
@@ -45,6 +46,8 @@ from airflow_spot.runs.task_context import member_of, try_of
 from airflow_spot.runs.timeouts import try_deadline
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
     from airflow_spot.compat.sdk import Context
 
 
@@ -184,6 +187,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.stop_on_kill = stop_on_kill
         self.deferrable = deferrable
         self._run: StartupGuard | TrainingRun | None = None
+        self._trained: Mapping[str, Any] = {}
         check_parameters(self, self.task_id)
 
     # ---- Airflow's entries
@@ -230,6 +234,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         except Exception as error:
             self.log.error("The training job could not be stopped: %s", error)
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Return what the training read and made: OpenLineage asks once the task has succeeded."""
+        return lineage_of(self._trained)
+
     # ---- inside
 
     def _carry(
@@ -239,6 +247,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             enter()
             description, history = run.run() if to_the_end else (run.submit_only(), run.history)
             result = build_result(description, history, run.plan.run.key, datetime.now(timezone.utc), run.prices)
+            self._trained = result["Training"]
             run.mark_delivered(description)
         except Deferral as wait:
             self._defer(run, wait)
