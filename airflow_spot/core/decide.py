@@ -218,7 +218,7 @@ _UNBOUNDED = {
 
 
 def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent]) -> str | None:
-    """Say why another attempt is worth it; None where the budget of its kind is spent."""
+    """Return why another attempt is worth it; None where the budget of its kind is spent."""
     kind, why = newest.outcome, None
     if kind in _UNBOUNDED:
         why = _UNBOUNDED[kind].format(kind=kind.label, rung=newest.rung)

@@ -187,7 +187,7 @@ class TrainingRun:
                 return self.hook.find(name) or {}
 
     def kill(self) -> None:
-        """Be killed by Airflow: a flag that ends :meth:`run` before its next call, and the jobs' stop."""
+        """Handle a kill by Airflow: set a flag that ends :meth:`run` before its next call, and stop the jobs."""
         self._killed = True
         self.stopping.kill()
 
