@@ -41,8 +41,8 @@ def test_down_the_ladder_to_on_demand_with_one_checkpoint(task: Task, ti: TaskIn
     ]
     result = run_task(task.operator(ladder=ladder, steps=500), ti)
     assert places(result) == [
-        ("ml.c5.xlarge", True, "no capacity"),
-        ("ml.c5.xlarge", True, "no capacity"),
+        ("ml.c5.xlarge", True, "no_capacity"),
+        ("ml.c5.xlarge", True, "no_capacity"),
         ("ml.c5.2xlarge", True, "rung_timeout"),
         ("ml.m5.large", False, "completed"),
     ]

@@ -126,7 +126,7 @@ def test_a_stock_task_runs_with_its_import_changed(local: LocalSageMaker, task: 
     assert attempt["spot"] is True
     assert attempt["savings_percent"] > 0
     assert spot["savings_percent"] == attempt["savings_percent"]
-    assert tags(local, training["TrainingJobArn"])[TAG_DELIVERED] == "1 0"
+    assert tags(local, training["TrainingJobArn"])[TAG_DELIVERED] == "1 0 0 -"
 
 
 def test_an_interruption_is_counted_and_the_script_goes_on(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
