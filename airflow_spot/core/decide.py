@@ -205,7 +205,8 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
         until = min(ends)
         quota_key = newest.rung if kind is Outcome.QUOTA_EXCEEDED else ""
         return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", quota_key)
-    return Submit(number, chosen.rung, why)
+    refused = sum(1 for event in past if isinstance(event, Refusal) and event.number == number)
+    return Submit(number, chosen.rung, f"after {refused} refusals: {why}" if refused > 1 else why)
 
 
 _UNBOUNDED = {

@@ -118,6 +118,9 @@ class TrainingRun:
             return
         for attempt in self.history.attempts:
             self._tell(AttemptFound(attempt))
+        last = self.history.last
+        if last.created_by is not None and self.this_try.follows_a_clear_of_another_task(last.created_by, last.ended):
+            self.log.info("The DAG run was cleared meanwhile, but not this task: it resumes what it has")
         # Not only the newest may be live: a list that lags shows an older one late.
         if self.history.live is not None:
             self._attach(self.history.live)
@@ -160,7 +163,7 @@ class TrainingRun:
         :raises SpotTrainingError: it failed.
         """
         while True:
-            self._check_alive()
+            self._observe()
             action = self._decide()
             if isinstance(action, Succeed):
                 return self._succeed(action)
@@ -170,6 +173,7 @@ class TrainingRun:
         """Create or find the run's job and leave it: for ``wait_for_completion=False``."""
         self.options = replace(self.options, deferrable=False)
         while True:
+            self._observe()
             action = self._decide()
             if isinstance(action, (Submit, Fail)) or self._is_restarting(action):
                 self._act(action)
@@ -193,13 +197,17 @@ class TrainingRun:
         """Mark the result as handed over: the last act of a successful task."""
         self.hook.marks.set_delivered(description["TrainingJobArn"], self.this_try)
 
-    # ---- deciding and acting
+    # ---- observing, deciding and acting
 
-    def _decide(self) -> Action:
+    def _observe(self) -> None:
+        """Take in what happened outside: a kill, and the end of what a restart had to wait for."""
+        self._check_alive()
         following = self.history.next_generation_if_idle()
         if following is not self.history:
             self.history = following
             self._tell_generation()
+
+    def _decide(self) -> Action:
         return decide(self.limits, self.history, _now(), self.policy)
 
     def _act(self, action: Action) -> None:
