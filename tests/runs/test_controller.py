@@ -205,6 +205,7 @@ class Life(RuleBasedStateMachine):
         number = sum("-p" in name[-4:] for name in self.service.jobs) + 1
         name = str(JobName("train", RUN.key, attempt.generation, number, Role.PROBE))
         self.service.put(name, "InProgress", "Starting", Environment={"AIRFLOW_SPOT_RUN": RUN.key})
+        self.service.unlisted = self.lag(0)
 
     @precondition(lambda self: any(name not in self.training for name in self.service.live()))
     @rule()
