@@ -85,7 +85,8 @@ class Orphans:
         if not again.orphan:
             return again
         # The mark first: a task that is cleared right now goes on from the checkpoint instead of failing.
-        self._marks.set_stop(again.arn, StopMark(StopReason.ORPHAN, again.owner or 0))
+        if not self._marks.set_stop(again.arn, StopMark(StopReason.ORPHAN, again.owner or 0)):
+            return replace(again, reason="it cannot be marked: sagemaker:AddTags is denied")
         jobs.stop(self._sagemaker, again.job)
         return replace(again, stopped=True)
 

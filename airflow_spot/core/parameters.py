@@ -26,6 +26,11 @@ def _truth(name: str, value: Any) -> bool:
     return bool(coerce(value, Shape("boolean"), name))
 
 
+def _unless_empty(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Read text, where an empty one, as a template may render to, stands for "not given"."""
+    return lambda name, value: None if value == "" else read(name, value)
+
+
 def _whole(least: int) -> Callable[[str, Any], int]:
     return lambda name, value: int(coerce(value, Shape("integer", min=least), name))
 
@@ -51,8 +56,6 @@ def _config(name: str, value: Any) -> Mapping[str, Any]:
 
 
 def _resume_from(name: str, value: Any) -> Any:
-    if value == "":
-        return None
     if isinstance(value, str):
         return check_s3_uri(name, value) if "/" in value else value
     if not isinstance(value, Mapping) or not {"dag_id", "run_id", "task_id"} <= set(value) <= set(_RUN_FIELDS):
@@ -87,7 +90,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "checkpoint_scope": Parameter(_choice("run", "exact")),
     "resume": Parameter(_truth),
     "on_config_change": Parameter(_choice("resume", "restart", "fail")),
-    "resume_from": Parameter(_resume_from),
+    "resume_from": Parameter(_unless_empty(_resume_from)),
     "checkpoint_retention": Parameter(seconds),
     "ladder": Parameter(),
     "max_total_wait": Parameter(seconds),
@@ -97,11 +100,11 @@ PARAMETERS: Mapping[str, Parameter] = {
     "retry_exit_codes": Parameter(_codes, templated=False),
     "entry_point": Parameter(),
     "source_dir": Parameter(),
-    "code_location": Parameter(check_s3_uri),
+    "code_location": Parameter(_unless_empty(check_s3_uri)),
     "wait_for_completion": Parameter(templated=False),
     "print_log": Parameter(templated=False),
     "check_interval": Parameter(interval, templated=False),
-    "events_queue_url": Parameter(check_queue_url),
+    "events_queue_url": Parameter(_unless_empty(check_queue_url)),
     "max_ingestion_time": Parameter(seconds, templated=False),
     "action_if_job_exists": Parameter(_choice("timestamp", "fail"), templated=False),
     "stop_on_kill": Parameter(templated=False),

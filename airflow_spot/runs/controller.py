@@ -417,7 +417,7 @@ class TrainingRun:
             for job in jobs:
                 if job.live:
                     self._attach(job)
-                    self.stop_and_wait(StopReason.FAILURE)
+            self.stop_and_wait(StopReason.FAILURE)
             raise
 
     def _watched(self, job: Attempt, capacity_timeout: float | None = None) -> WatchedJob:
