@@ -57,7 +57,7 @@ def _from_url(url: str) -> str | None:
 
 def check_interval() -> float:
     """
-    Say how many seconds lie between two looks at a job, for tasks that do not say so themselves.
+    Return the polling interval in seconds, for tasks that do not set it themselves.
 
     :raises InvalidParameterError: it is not above 0.
     """
@@ -66,7 +66,7 @@ def check_interval() -> float:
 
 def events_queue_url(of_task: str | None = None) -> str | None:
     """
-    Say which queue SageMaker's events come to; None for none.
+    Return which queue SageMaker's events come to; None for none.
 
     :param of_task: what the task says itself.
     :raises InvalidParameterError: it is no queue's URL.
@@ -78,7 +78,7 @@ def events_queue_url(of_task: str | None = None) -> str | None:
 
 
 def stop_on_kill() -> bool:
-    """Say whether a task that is killed or gives up stops its job, for tasks that do not say so themselves."""
+    """Return whether a task that is killed or gives up stops its job, for tasks that do not set it themselves."""
     return bool(conf.getboolean(SECTION, "stop_on_kill", fallback=True))
 
 

@@ -47,7 +47,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "check_interval": {
                         "description": (
-                            "Seconds between two looks at a training job, for tasks that do not set "
+                            "Polling interval in seconds of a training job, for tasks that do not set "
                             "check_interval themselves."
                         ),
                         "version_added": "0.1.0",

@@ -51,7 +51,7 @@ def copy(client: Any, source: str, target: str) -> Copied:
 
 
 def newest_change(client: Any, uri: str) -> datetime | None:
-    """Say when an object in a folder last changed; None where there is none."""
+    """Return when an object in a folder last changed; None where there is none."""
     return max((item["LastModified"] for item in _objects(client, uri)), default=None)
 
 
@@ -156,7 +156,7 @@ def sweep(
 
 
 def write_marker(client: Any, folder: str, run: RunIdentity) -> None:
-    """Say in a run's folder whose it is."""
+    """Write the marker of a run into its folder."""
     bucket, prefix = _place(folder)
     client.put_object(
         Bucket=bucket, Key=f"{prefix}{MARKER_NAME}", Body=marker_text(run).encode(), ContentType="application/json"

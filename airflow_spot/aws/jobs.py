@@ -45,12 +45,12 @@ def find(sagemaker: Any, job_name: str) -> dict[str, Any] | None:
 
 
 def checkpoint_folder(description: dict[str, Any]) -> str:
-    """Say where a job keeps its checkpoints, as an S3 URI; empty where nowhere."""
+    """Return where a job keeps its checkpoints, as an S3 URI; empty where nowhere."""
     return str((description.get("CheckpointConfig") or {}).get("S3Uri") or "")
 
 
 def stop(sagemaker: Any, job_name: str) -> None:
-    """Tell a job to stop; that it has ended meanwhile is what was wanted."""
+    """Stop a job; that it has ended meanwhile is what was wanted."""
     try:
         sagemaker.stop_training_job(TrainingJobName=job_name)
     except ClientError:

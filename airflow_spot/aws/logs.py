@@ -37,7 +37,7 @@ class JobLog:
                 yield f"(the job's log cannot be read now: {error})"
 
     def tail(self, limit: int) -> list[str]:
-        """Give the last lines of the newest streams; empty where nothing was written or it cannot be read."""
+        """Return the last lines of the newest streams; empty where nothing was written or it cannot be read."""
         lines: list[tuple[int, str]] = []
         try:
             for stream in self._streams()[-8:]:

@@ -31,14 +31,14 @@ _REMINDER_SECONDS = 600.0
 
 
 def is_expired(error: Exception) -> bool:
-    """Tell credentials that have run out: a fresh session mends them."""
+    """Return whether an error is of credentials that have run out: a fresh session mends them."""
     if isinstance(error, (CredentialRetrievalError, MetadataRetrievalError)):
         return True
     return isinstance(error, ClientError) and error.response["Error"].get("Code", "") in EXPIRED_CODES
 
 
 def is_transient(error: Exception) -> bool:
-    """Tell an error after which the same call is worth repeating."""
+    """Return whether the same call is worth repeating after an error."""
     if isinstance(error, (HTTPClientError, ConnectionError)) or is_expired(error):
         return True
     if not isinstance(error, ClientError):
@@ -145,7 +145,7 @@ class _PatientPages:
         self._operation = operation
 
     def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
-        """Give all pages."""
+        """Return all pages."""
 
         def pages() -> list[dict[str, Any]]:
             return list(self._patient.plain.get_paginator(self._operation).paginate(**asked))

@@ -78,7 +78,7 @@ class SourceArchive:
         return whole.hexdigest()[:16]
 
     def uri(self, location: str) -> str:
-        """Say where the archive lies below an S3 URI."""
+        """Return where the archive lies below an S3 URI."""
         return f"{location.rstrip('/')}/{self.digest}/{ARCHIVE_NAME}"
 
     def _files(self) -> list[tuple[Path, str]]:

@@ -117,7 +117,7 @@ def _title(job: Attempt) -> str:
 
 
 def _story(job: Attempt, now: datetime) -> Iterator[str]:
-    """Tell a job's starts, its end and its marks."""
+    """Yield a job's starts, its end and its marks as lines."""
     until = now if job.live else job.ended
     for number, start in enumerate(job.starts, 1):
         parts = [f"start {number}: asked for instances {clock(start.asked)}"]

@@ -168,7 +168,7 @@ class Attempt:
         )
 
     def precedes(self, other: Attempt) -> bool:
-        """Say which of two jobs that were created at once stays."""
+        """Return which of two jobs that were created at once stays."""
         ages = [
             (attempt.created or datetime.max.replace(tzinfo=timezone.utc), attempt.job_name)
             for attempt in (self, other)

@@ -205,7 +205,8 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
         until = min(ends)
         quota_key = newest.rung if kind is Outcome.QUOTA_EXCEEDED else ""
         return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", quota_key)
-    return Submit(number, chosen.rung, why)
+    refused = sum(1 for event in past if isinstance(event, Refusal) and event.number == number)
+    return Submit(number, chosen.rung, f"after {refused} refusals: {why}" if refused > 1 else why)
 
 
 _UNBOUNDED = {
@@ -218,7 +219,7 @@ _UNBOUNDED = {
 
 
 def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent]) -> str | None:
-    """Say why another attempt is worth it; None where the budget of its kind is spent."""
+    """Return why another attempt is worth it; None where the budget of its kind is spent."""
     kind, why = newest.outcome, None
     if kind in _UNBOUNDED:
         why = _UNBOUNDED[kind].format(kind=kind.label, rung=newest.rung)

@@ -38,7 +38,7 @@ def seconds(field: str, value: Any) -> int:
 
 def interval(field: str, value: Any) -> float:
     """
-    Read the time between two looks.
+    Read a polling interval.
 
     :param field: the parameter's name, for the error.
     :param value: seconds, which need not be whole, as a number or text.

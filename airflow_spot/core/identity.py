@@ -99,7 +99,7 @@ def legal_prefix(text: str) -> str:
 
 
 def default_name(task_id: str) -> str:
-    """Say what a task's jobs are called where the user does not: as the task, as far as its id can be a name."""
+    """Return what a task's jobs are called where the user does not: as the task, as far as its id can be a name."""
     try:
         legal_prefix(task_id)
     except InvalidParameterError:

@@ -119,7 +119,7 @@ _NAMES = {each.name for each in fields(Rung)} - {"nth", "as_requested"}
 
 
 def has_templates(value: Any) -> bool:
-    """Tell whether a ladder, or a part of it, is known only when the task runs."""
+    """Return whether a ladder, or a part of it, is known only when the task runs."""
     if isinstance(value, Rung):
         return any(has_templates(getattr(value, name)) for name in _NAMES)
     if isinstance(value, Mapping):
@@ -200,7 +200,7 @@ def _as_rung(where: str, item: Any) -> Rung:
 
 
 def _checked(where: str, rung: Rung, instance_count: int, spot: bool | None) -> Rung:
-    """Give every field its type, whatever a template made of it."""
+    """Coerce every field to its type, whatever a template made of it."""
     for name in ("hyperparameters", "environment"):
         given = getattr(rung, name)
         if given is not None and not isinstance(given, Mapping):
@@ -283,5 +283,5 @@ def _resources(given: Mapping[str, Any], rung: Rung, preferences: bool) -> dict[
 
 
 def counts_differ(ladder: Sequence[Rung]) -> bool:
-    """Tell whether the rungs have different instance counts: a checkpoint sharded by rank does not fit them all."""
+    """Return whether the rungs have different instance counts: a checkpoint sharded by rank does not fit them all."""
     return len({rung.placement.instance_count for rung in ladder}) > 1

@@ -170,7 +170,7 @@ def exit_code(reason: str) -> int | None:
 
 def is_peer_failure(description: Mapping[str, Any]) -> bool:
     """
-    Tell whether a script failed because its peer's spot instance was taken.
+    Return whether a script failed because its peer's spot instance was taken.
 
     With several instances, an interruption of one shows in the others as an error of their communication (NCCL,
     Gloo, MPI), and the job may end as AlgorithmError before SageMaker restarts it.
@@ -190,7 +190,7 @@ def is_peer_failure(description: Mapping[str, Any]) -> bool:
 
 def waiting_since(description: Mapping[str, Any]) -> datetime | None:
     """
-    Say since when a live job has waited for capacity; None while it works, and once it is told to stop.
+    Return since when a live job has waited for capacity; None while it works, and once it is told to stop.
 
     An interruption begins a new wait. From the transitions where there are any: a job that is told from its status
     alone has waited since it was created.

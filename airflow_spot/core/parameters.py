@@ -68,15 +68,17 @@ class Parameter:
 
     :param read: takes its name and its value, and returns the value as its type.
     :param templated: whether Jinja renders it.
+    :param required: whether None is read too, instead of standing for "not given".
     """
 
     read: Callable[[str, Any], Any] = _as_is
     templated: bool = True
+    required: bool = False
 
 
 #: Every parameter of the operator that is its own, in the order of its signature.
 PARAMETERS: Mapping[str, Parameter] = {
-    "config": Parameter(_config),
+    "config": Parameter(_config, required=True),
     "use_spot_instances": Parameter(_truth),
     "max_run": Parameter(seconds),
     "max_wait": Parameter(seconds),
@@ -184,6 +186,8 @@ def check_parameters(given: Any, task_id: str) -> None:
 
 
 def _read(name: str, value: Any, parameter: Parameter, rendered: bool) -> Any:
-    if value is None or (not rendered and parameter.templated and is_template(value)):
+    if value is None and not parameter.required:
+        return None
+    if not rendered and parameter.templated and is_template(value):
         return value
     return parameter.read(name, value)

@@ -58,7 +58,7 @@ def redact(text: str, job: Mapping[str, Any]) -> str:
 
 
 def redact_description(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what DescribeTrainingJob said, with values hidden where it quotes the script: why the job failed."""
+    """Return what DescribeTrainingJob said, with values hidden where it quotes the script: why the job failed."""
     made = dict(description)
     if made.get("FailureReason"):
         made["FailureReason"] = redact(str(made["FailureReason"]), description)
@@ -70,7 +70,7 @@ def redact_description(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def told_transition(transition: Mapping[str, Any], description: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give one transition of a job; of all messages, only a failed one's holds the script's words."""
+    """Return one transition of a job; of all messages, only a failed one's holds the script's words."""
     message = transition.get("StatusMessage")
     if not message or transition.get("Status") != "Failed":
         return transition
@@ -109,7 +109,7 @@ def _without_argument(text: str, name: str, forms: set[str]) -> str:
 
 
 def _value_length(text: str, forms: set[str]) -> int:
-    """Say how far the value reaches that a text begins with: whole or cut off; of another one, to its word's end."""
+    """Return how far the value reaches that a text begins with: whole or cut off; of another one, to its word's end."""
     whole = max((len(form) for form in forms if text.startswith(form)), default=0)
     if re.match(r"--\w", text):  # the next option, unless the value looks like one
         return whole

@@ -27,7 +27,7 @@ class Shape:
 
 def coerce(value: Any, shape: Shape, path: str = "") -> Any:
     """
-    Give a value the types that the API wants: ``"20"`` becomes 20, ``"True"`` becomes True.
+    Coerce a value to the types that the API wants: ``"20"`` becomes 20, ``"True"`` becomes True.
 
     Templates render to text, and botocore refuses text where it wants a number; a number where the API wants
     text (a hyperparameter) is as common.

@@ -31,7 +31,7 @@ def json_clean(value: Any) -> Any:
 
 
 def without_secrets(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what DescribeTrainingJob said, without hyperparameters and environment, and their values."""
+    """Return what DescribeTrainingJob said, without hyperparameters and environment, and their values."""
     return {key: json_clean(value) for key, value in redact_description(description).items() if key not in _LEFT_OUT}
 
 

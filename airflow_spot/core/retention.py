@@ -60,7 +60,7 @@ def folder_of(path: str) -> str | None:
 
 
 def overlaps(one: str, other: str) -> bool:
-    """Tell whether two S3 URIs are one folder, or one lies in the other; ``g1`` does not lie in ``g10``."""
+    """Return whether two S3 URIs are one folder, or one lies in the other; ``g1`` does not lie in ``g10``."""
     first, second = (f"{uri.rstrip('/')}/" for uri in (one, other))
     return first.startswith(second) or second.startswith(first)
 

@@ -76,6 +76,10 @@ class TryMark:
         """Return whether any task of the DAG run was cleared since an earlier try."""
         return self._clears_until(earlier) < 0
 
+    def follows_a_clear_of_another_task(self, earlier: TryMark, ended: datetime | None = None) -> bool:
+        """Return whether another task of the DAG run was cleared since an earlier try, and this one was not."""
+        return self.is_after_a_clear_of_the_run(earlier) and not self.is_restart_since(earlier, ended)
+
     def _clears_until(self, other: TryMark) -> int:
         """Return how many clears the other try is ahead; 0 where either does not know."""
         if self.clear_number is None or other.clear_number is None:

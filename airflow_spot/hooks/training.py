@@ -110,7 +110,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         return ask() if self._patient is None or "/" in role else self._patient.insist("GetRole", ask)
 
     def _connect(self, fresh: bool) -> Any:
-        """Give a client; of a new session, the connection is read again, and its credentials with it."""
+        """Return a client; of a new session, the connection is read again, and its credentials with it."""
         for cached in ("conn", "conn_config") if fresh else ():
             self.__dict__.pop(cached, None)
         return self.conn

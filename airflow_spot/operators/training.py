@@ -33,6 +33,7 @@ from airflow_spot.links.training import (
     SageMakerTrainingLogsLink,
 )
 from airflow_spot.observers import observers
+from airflow_spot.operators._lineage import lineage_of
 from airflow_spot.operators._links import make_link_updater
 from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.controller import TrainingRun
@@ -45,6 +46,8 @@ from airflow_spot.runs.task_context import member_of, try_of
 from airflow_spot.runs.timeouts import try_deadline
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
     from airflow_spot.compat.sdk import Context
 
 
@@ -66,13 +69,14 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param checkpoint_s3_uri: the S3 folder below which each run keeps its checkpoints (templated). Default: the
         config's, else ``checkpoints`` below its ``S3OutputPath``.
     :param checkpoint_local_path: where the script writes them (templated). Default: ``/opt/ml/checkpoints``.
-    :param checkpoint_scope: ``"run"`` (default) adds dag, task, run key and generation to the folder; ``"exact"``
-        uses it as it is, and refuses to start while a live job of another run writes there (templated).
-    :param resume: go on from what the run has (default). False: clearing the task trains anew, from nothing;
-        an automatic retry still goes on (templated).
+    :param checkpoint_scope: ``"run"`` (default) adds namespace, dag, task, run key and generation to the folder;
+        ``"exact"`` uses it as it is, and refuses to start while a live job of another run writes there (templated).
+    :param resume: resume what the run has (default). False: clearing the task trains from scratch; an automatic retry
+        still resumes (templated).
     :param on_config_change: what clearing the task does where its image, script, hyperparameters or channels
-        changed since its last job: ``"resume"`` (default) goes on from the checkpoint and warns, ``"restart"``
-        trains anew, ``"fail"`` creates nothing (templated).
+        changed since its last job: ``"resume"`` from the checkpoint, with a warning, ``"restart"`` from scratch, or
+        ``"fail"`` and create nothing (templated). Default: ``"resume"``; ``"restart"`` for a mapped task whose
+        ``map_index_template`` does not tell that it is the same member.
     :param resume_from: seed the first job of each generation with another's checkpoints: an S3 URI, a training job's
         name, or ``{"dag_id", "run_id", "task_id"}``, and ``"map_index"`` if mapped (templated).
     :param checkpoint_retention: after success, delete the checkpoints of this task's other runs that have not
@@ -82,12 +86,12 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param max_total_wait: how long a try may be without instances, all waits together (templated). Default: as
         long as its other limits allow.
     :param max_attempts: how many training jobs a try may create. Default: any number. (The stock operator's
-        ``max_attempts`` counts looks at a job, of which there is no limit here.)
-    :param max_total_run: go on from the checkpoint in a further job when one is cut off at ``max_run``, until the
+        ``max_attempts`` counts polls, of which there is no limit here.)
+    :param max_total_run: resume from the checkpoint in a further job when one is cut off at ``max_run``, until the
         try's jobs have trained for so long together (templated). Default: being cut off fails the try.
-    :param script_error_retries: how often to train on in the same try after the script failed. Default: 0, since a
+    :param script_error_retries: how often to resume in the same try after the script failed. Default: 0, since a
         script's error is there again.
-    :param retry_exit_codes: of the script, that are always tried again, with growing pauses.
+    :param retry_exit_codes: of the script, after which it is always resumed, with growing pauses.
     :param entry_point: script mode: the training script; a path in ``source_dir``, else a path relative to the
         DAG's file (templated).
     :param source_dir: the folder that is sent with it, relative to the DAG's file, or the S3 URI of an archive
@@ -95,21 +99,22 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     :param code_location: the S3 folder for its archive (templated). Default: ``code`` below ``S3OutputPath``.
     :param wait_for_completion: False creates or finds the job, returns its description, and leaves it running.
     :param print_log: show the job's output in the task's log: as it comes, or, deferrable, its end at each resume.
-    :param check_interval: seconds between two looks at the job. Default: ``[airflow_spot] check_interval``, 30.
+    :param check_interval: polling interval in seconds. Default: ``[airflow_spot] check_interval``, 30.
     :param events_queue_url: an SQS queue that SageMaker's events come to, see ``docs/events.md`` (templated).
         Default: ``[airflow_spot] events_queue_url``, none.
     :param max_ingestion_time: after which the task gives up, as for ``max_run``: the job is stopped, and the task
         fails.
-    :param check_if_job_exists: accepted, and of no effect: a job's name follows from the run.
-    :param action_if_job_exists: accepted, and of no effect, likewise.
+    :param check_if_job_exists: accepted and ignored: job names are derived from the run.
+    :param action_if_job_exists: accepted and ignored, likewise.
     :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. Default:
         ``[airflow_spot] stop_on_kill``, True.
     :param deferrable: wait in the triggerer instead of a worker.
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
     :raises InvalidParameterError: a parameter that is known when the DAG is parsed is wrong.
     :return: ``{"Training": <the job's description>, "Spot": {"run", "generation", "attempts", "interruptions",
-        "training_seconds", "billable_seconds", "savings_percent", "checkpoint_s3_uri", "model_artifacts"}}``,
-        without hyperparameters and environment.
+        "waited_seconds", "launch_seconds", "training_seconds", "billable_seconds", "trained_twice_seconds",
+        "spot_discount_percent", "savings_percent", "cost", "on_demand_cost", "saved", "checkpoint_s3_uri",
+        "model_artifacts"}}``, without hyperparameters and environment. See ``docs/operator.md``.
     """
 
     aws_hook_class = SageMakerSpotTrainingHook
@@ -184,6 +189,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         self.stop_on_kill = stop_on_kill
         self.deferrable = deferrable
         self._run: StartupGuard | TrainingRun | None = None
+        self._trained: Mapping[str, Any] = {}
         check_parameters(self, self.task_id)
 
     # ---- Airflow's entries
@@ -230,6 +236,10 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         except Exception as error:
             self.log.error("The training job could not be stopped: %s", error)
 
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
+        """Return what the training read and made: OpenLineage asks once the task has succeeded."""
+        return lineage_of(self._trained)
+
     # ---- inside
 
     def _carry(
@@ -239,6 +249,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             enter()
             description, history = run.run() if to_the_end else (run.submit_only(), run.history)
             result = build_result(description, history, run.plan.run.key, datetime.now(timezone.utc), run.prices)
+            self._trained = result["Training"]
             run.mark_delivered(description)
         except Deferral as wait:
             self._defer(run, wait)

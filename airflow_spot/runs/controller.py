@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,8 @@ from airflow_spot.core.events import (
     Paused,
     RunFailed,
     RunSucceeded,
-    Transitioned,
 )
 from airflow_spot.core.history import History, Refusal, begin_try
-from airflow_spot.core.log_messages import label_of
-from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.policy import Policy
 from airflow_spot.core.prices import Prices
@@ -41,13 +38,10 @@ from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.failures import failure_of
 from airflow_spot.runs.state import Deferral, RunOptions
 from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
-from airflow_spot.watch.observe import look
+from airflow_spot.runs.transitions import TransitionLog
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
-
-#: Lines of a job's log that are shown at each resume of a deferred task.
-RESUME_LINES = 200
 
 REFUSALS_KEPT = 50
 
@@ -99,7 +93,7 @@ class TrainingRun:
         self._observers = tuple(observers)
         self._killed = False
         self._folder_checked = False
-        self._logged_transitions: dict[str, int] = {}
+        self._transitions = TransitionLog(hook, self._tell, log, print_log=options.print_log)
         self.history = History(1)
         self.stopping = JobStopper(
             hook,
@@ -124,6 +118,9 @@ class TrainingRun:
             return
         for attempt in self.history.attempts:
             self._tell(AttemptFound(attempt))
+        last = self.history.last
+        if last.created_by is not None and self.this_try.follows_a_clear_of_another_task(last.created_by, last.ended):
+            self.log.info("The DAG run was cleared meanwhile, but not this task: it resumes what it has")
         # Not only the newest may be live: a list that lags shows an older one late.
         if self.history.live is not None:
             self._attach(self.history.live)
@@ -153,7 +150,7 @@ class TrainingRun:
             self._attach(live)
         for attempt in self.history.attempts:
             if attempt.job_name in state.jobs:
-                self._log_missed_transitions(attempt)
+                self._transitions.repeat(attempt)
 
     # ---- the loop
 
@@ -166,7 +163,7 @@ class TrainingRun:
         :raises SpotTrainingError: it failed.
         """
         while True:
-            self._check_alive()
+            self._observe()
             action = self._decide()
             if isinstance(action, Succeed):
                 return self._succeed(action)
@@ -176,6 +173,7 @@ class TrainingRun:
         """Create or find the run's job and leave it: for ``wait_for_completion=False``."""
         self.options = replace(self.options, deferrable=False)
         while True:
+            self._observe()
             action = self._decide()
             if isinstance(action, (Submit, Fail)) or self._is_restarting(action):
                 self._act(action)
@@ -187,7 +185,7 @@ class TrainingRun:
                 return self.hook.find(name) or {}
 
     def kill(self) -> None:
-        """Be killed by Airflow: a flag that ends :meth:`run` before its next call, and the jobs' stop."""
+        """Handle a kill by Airflow: set a flag that ends :meth:`run` before its next call, and stop the jobs."""
         self._killed = True
         self.stopping.kill()
 
@@ -199,13 +197,17 @@ class TrainingRun:
         """Mark the result as handed over: the last act of a successful task."""
         self.hook.marks.set_delivered(description["TrainingJobArn"], self.this_try)
 
-    # ---- deciding and acting
+    # ---- observing, deciding and acting
 
-    def _decide(self) -> Action:
+    def _observe(self) -> None:
+        """Take in what happened outside: a kill, and the end of what a restart had to wait for."""
+        self._check_alive()
         following = self.history.next_generation_if_idle()
         if following is not self.history:
             self.history = following
             self._tell_generation()
+
+    def _decide(self) -> Action:
         return decide(self.limits, self.history, _now(), self.policy)
 
     def _act(self, action: Action) -> None:
@@ -298,20 +300,15 @@ class TrainingRun:
         if name not in self.stopping.jobs:
             self._attach(action.attempt, entering=False)
         if self.options.deferrable:
-            watched = WatchedJob(name, self._logged_transitions.get(name, 0), action.capacity_timeout)
-            others = (WatchedJob(job.job_name, self._logged(job)) for job in self.history.others)
-            raise self._deferral((watched, *others), action.until)
+            watched = self._watched(action.attempt, action.capacity_timeout)
+            raise self._deferral((watched, *map(self._watched, self.history.others)), action.until)
         log = self.hook.job_log(name) if self.options.print_log else None
-        seen = self._logged_transitions.get(name, 0)
         while True:
-            found = look(self.hook.find, name, seen)
+            found = self._transitions.look(name)
             if found is None:
                 break
-            self._tell_transitions(name, found.new)
-            seen = self._logged_transitions[name] = found.seen
             if log is not None:
-                for line in log.new_lines():
-                    self.log.info("[%s] %s", label_of(name), line)
+                self._transitions.show(name, log.new_lines())
             if found.ended or (action.until is not None and _now() >= action.until):
                 break
             if found.waits_longer_than(action.capacity_timeout, _now()) or self._another_ended():
@@ -330,7 +327,7 @@ class TrainingRun:
         self._tell(Paused(action.until, action.why))
         pause = (action.until - _now()).total_seconds()
         if self.options.deferrable and pause > SHORT_PAUSE_SECONDS:
-            others = tuple(WatchedJob(job.job_name, self._logged(job)) for job in self.history.others)
+            others = tuple(map(self._watched, self.history.others))
             raise self._deferral(others, action.until, quota_key=action.quota_key)
         self._sleep(pause)
 
@@ -377,41 +374,24 @@ class TrainingRun:
         keeps = generation > 1 and shared
         self._tell(GenerationBegan(self.plan.run.key, generation, self._checkpoints, keeps_folder=keeps))
 
-    def _tell_transitions(self, name: str, transitions: Iterable[Mapping[str, Any]]) -> None:
-        for transition in transitions:
-            self._tell(Transitioned.of(name, label_of(name), transition))
-
-    def _put(self, job: Attempt) -> None:
-        """Take a job into the history, in place of what was known of it."""
-        known = (*self.history.attempts, *self.history.others)
-        jobs = (*(other for other in known if other.job_name != job.job_name), job)
-        again = History.of(self.history.generation, jobs)
-        self.history = replace(self.history, attempts=again.attempts, others=again.others)
-
     def _refresh(self, name: str) -> None:
         fresh = self.hook.attempt(name)
         if fresh is not None:
             self._put(fresh)
         else:
             self.log.warning("Training job %s no longer exists: it was deleted outside Airflow", name)
-            kept = tuple(attempt for attempt in self.history.attempts if attempt.job_name != name)
-            others = tuple(job for job in self.history.others if job.job_name != name)
-            self.history = replace(self.history, attempts=kept, others=others)
+            self._keep(lambda job: job.job_name != name)
         if fresh is None or not fresh.live:
             self.stopping.forget(name)
 
-    def _log_missed_transitions(self, attempt: Attempt) -> None:
-        """Repeat what the trigger saw: its own lines are lost on MWAA."""
-        found = look(self.hook.find, attempt.job_name, 0)
-        transitions = found.new if found is not None else ()
-        self._logged_transitions[attempt.job_name] = len(transitions)
-        self._tell_transitions(attempt.job_name, transitions)
-        if self.options.print_log and attempt.outcome is not Outcome.SCRIPT_ERROR:
-            lines = self.hook.job_log(attempt.job_name).tail(RESUME_LINES)
-            for line in lines:
-                self.log.info("[%s] %s", label_of(attempt.job_name), line)
-            if len(lines) == RESUME_LINES:
-                self.log.info("Showing the last %d log lines; full log: link 'SageMaker Training Logs'", RESUME_LINES)
+    def _put(self, job: Attempt) -> None:
+        """Take a job into the history, in place of what was known of it."""
+        self._keep(lambda known: known.job_name != job.job_name, job)
+
+    def _keep(self, wanted: Callable[[Attempt], bool], *more: Attempt) -> None:
+        jobs = (*filter(wanted, (*self.history.attempts, *self.history.others)), *more)
+        again = History.of(self.history.generation, jobs)
+        self.history = replace(self.history, attempts=again.attempts, others=again.others)
 
     def _deferral(self, jobs: tuple[WatchedJob, ...], until: datetime | None, *, quota_key: str = "") -> Deferral:
         give_up, refusals = self.limits.give_up_at, self.history.refusals
@@ -440,8 +420,8 @@ class TrainingRun:
                     self.stop_and_wait(StopReason.FAILURE)
             raise
 
-    def _logged(self, job: Attempt) -> int:
-        return self._logged_transitions.get(job.job_name, 0)
+    def _watched(self, job: Attempt, capacity_timeout: float | None = None) -> WatchedJob:
+        return WatchedJob(job.job_name, self._transitions.seen(job.job_name), capacity_timeout)
 
     def _totals(self) -> RunTotals:
         return total(self.history.attempts, _now(), self.prices)

@@ -14,9 +14,10 @@ from airflow_spot.errors import RequestError
 VARIABLE = "airflow_spot_namespace"
 #: Runs on Local SageMaker, whose jobs no other deployment sees.
 LOCAL = "local"
-#: A value is taken once it has stood for so long: of several tasks that write at once, the last one wins.
-SETTLING_SECONDS = 2.0
-_ROUNDS = 15
+#: A value is taken once it has stood for twice so long: of several tasks that write at once, the last one wins, and a
+#: write may take seconds on a busy API server. It happens once in the life of a deployment.
+SETTLING_SECONDS = 5.0
+_ROUNDS = 12
 
 _settled: dict[str, str] = {}
 
@@ -60,12 +61,13 @@ def _agreed(
         if value:
             return value
         create(VARIABLE, secrets.token_hex(8), "Names this deployment in the names of its SageMaker jobs. Keep it.")
+        stood: list[str | None] = []
         for _ in range(_ROUNDS):
             # Ten first tasks may have written at once: all of them take what stays.
-            before = read(VARIABLE)
+            stood.append(read(VARIABLE))
+            if (value := stood[-1]) and stood[-3:] == [value] * 3:
+                return value
             sleep(SETTLING_SECONDS)
-            if before and read(VARIABLE) == before:
-                return before
     except Exception as error:
         raise RequestError(
             f"This deployment has no name, and the Variable {VARIABLE} could not be made ({error}). Nothing was sent "

@@ -48,7 +48,7 @@ _ACTIONS = {
 
 
 def non_retryable_reason(error: Exception) -> str | None:
-    """Say what is wrong; None for an error that a retry may not meet again."""
+    """Return what is wrong; None for an error that a retry may not meet again."""
     if isinstance(error, InvalidParameterError):
         return str(error)
     if isinstance(error, ClientError) and error.response["Error"].get("Code") in _DENIED:
@@ -57,7 +57,7 @@ def non_retryable_reason(error: Exception) -> str | None:
 
 
 def non_retryable_end(run: TrainingRun, error: Exception) -> str | None:
-    """Say it of an error that ended a run's try."""
+    """Return why an error that ended a run's try would be met again; None where it may not be."""
     refusal = non_retryable_reason(error)
     untouched = not run.history.attempts and not run.history.refusals and not run.stopping.jobs
     return f"{refusal}. Nothing was sent to SageMaker" if refusal and untouched else refusal

@@ -107,7 +107,7 @@ class InputStager:
             )
 
     def _mark(self, folder: str) -> None:
-        """Say in the run's folder whose it is, so that its checkpoints can be deleted one day."""
+        """Write the marker of the run into its folder, so that its checkpoints can be deleted one day."""
         from airflow_spot.aws.checkpoint_store import write_marker
 
         try:

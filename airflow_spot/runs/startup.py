@@ -110,7 +110,7 @@ class StartupGuard:
         )
 
     def kill(self) -> None:
-        """Be killed by Airflow: stop the job that is known, in a signal handler; the rest ends :meth:`protect`."""
+        """Handle a kill by Airflow: stop the known jobs, in a signal handler; the rest ends :meth:`protect`."""
         self._killed = True
         self._stopping.kill()
 
@@ -184,7 +184,7 @@ class StartupGuard:
             )
 
     def _stub(self) -> Plan:
-        """Give what names the run's jobs, of a configuration that is wrong."""
+        """Return what names the run's jobs, of a configuration that is wrong."""
         return Plan(self.run, {}, legal_prefix(default_name(self._name)), (), "", "run")
 
     def _checkpoints(self) -> str:

@@ -132,7 +132,7 @@ class JobStopper:
         return skip_reason
 
     def report(self, job_name: str, reason: StopReason, why: str, skip_reason: str | None) -> None:
-        """Tell what became of a stop."""
+        """Report what became of a stop."""
         if skip_reason != NO_SUCH_JOB:  # else it may be about to be created
             self._reported.add(job_name)
         self._observe(JobStopped(job_name, reason, why, skip_reason, self._checkpoints()))

@@ -21,7 +21,7 @@ def try_deadline(
     dagrun_timeout: timedelta | None = None,
 ) -> datetime | None:
     """
-    Say when a try that begins now gives up; None for never.
+    Return when a try that begins now gives up; None for never.
 
     :param max_ingestion_time: seconds from now.
     :param execution_timeout: counts here for deferrable tasks only. A worker's timeout is an exception there.

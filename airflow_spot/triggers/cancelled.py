@@ -22,7 +22,7 @@ STATE_TIMEOUT_SECONDS = 20.0
 
 def ended_by_a_user(state: str | None) -> bool:
     """
-    Tell whether a task in this state was taken out of the triggerer by a person, for good.
+    Return whether a task in this state was taken out of the triggerer by a person, for good.
 
     None is the state of a task that was cleared and that no scheduler has taken up, or one whose DAG run is deleted.
     """

@@ -53,7 +53,7 @@ class JobWait:
         return None
 
     def _read(self, update: JobUpdate) -> dict[str, Any] | None:
-        """Tell what is new; None if there is nothing to decide."""
+        """Report what is new; return what there is to decide, or None."""
         if update.refused is not None:
             return {"status": "access_denied", "message": update.refused}
         if update.trouble is not None:

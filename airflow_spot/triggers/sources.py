@@ -61,7 +61,7 @@ class SageMakerSource:
         self._hook = None
 
     def classify_error(self, error: Exception) -> ErrorKind:
-        """Say what an error of a call means."""
+        """Return what an error of a call means."""
         return classify_error(error)
 
     def _connect(self) -> SageMakerSpotTrainingHook:
@@ -107,7 +107,7 @@ class SqsEventQueue:
         self._client = None
 
     def classify_error(self, error: Exception) -> ErrorKind:
-        """Say what an error of a call means."""
+        """Return what an error of a call means."""
         return classify_error(error)
 
     def _connect(self) -> Any:
@@ -121,7 +121,7 @@ class SqsEventQueue:
 
 
 def classify_error(error: Exception) -> ErrorKind:
-    """Say what an error of a call means for who watches."""
+    """Return what an error of a call means for who watches."""
     code = str(error.response["Error"].get("Code", "")) if isinstance(error, ClientError) else ""
     if code in DENIED_CODES:
         return ErrorKind.DENIED

@@ -43,16 +43,16 @@ class ListScheduler:
         self._failures = 0
 
     def cost(self, now: float) -> int:
-        """Say how many pages the sweep at each interval takes."""
+        """Return how many pages the sweep at each interval takes."""
         return 1 if self._uses_hint(now) else self.pages
 
     def is_worth_it(self, jobs: int, now: float) -> bool:
-        """Tell whether to list for so many jobs is cheaper than to describe each of them."""
+        """Return whether to list for so many jobs is cheaper than to describe each of them."""
         return jobs > self.cost(now) and now >= self._denied_until
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether the sweep of the last interval is still under way."""
+        """Return whether the sweep of the last interval is still under way."""
         return self._hinted is not None or (self._whole is not None and not self._beside)
 
     def begin(self, book: WatchedJobs, now: float) -> None:
@@ -76,7 +76,7 @@ class ListScheduler:
             self._whole = Sweep(created, after=None, most_pages=most_pages(jobs))
 
     def next_page(self) -> tuple[float, Sweep] | None:
-        """Say when which sweep reads its next page; None if none is under way."""
+        """Return when which sweep reads its next page; None if none is under way."""
         sweep = self._hinted or self._whole
         return None if sweep is None else (self._next_call, sweep)
 
@@ -105,7 +105,7 @@ class ListScheduler:
         return sweep.found
 
     def _service_time(self, at: float) -> datetime:
-        """Say what the service's clock had come to by then, at least."""
+        """Return what the service's clock had come to by then, at least."""
         if self._moment is None:
             return datetime.min.replace(tzinfo=timezone.utc)
         known, then = self._moment
@@ -129,11 +129,11 @@ class ListScheduler:
         return True
 
     def is_over(self, sweep: Sweep) -> bool:
-        """Tell whether a sweep has come to its end."""
+        """Return whether a sweep has come to its end."""
         return sweep is not self._hinted and sweep is not self._whole
 
     def drop(self, sweep: Sweep) -> None:
-        """Let a sweep be over, for good or ill."""
+        """End a sweep, whether it came to its end or not."""
         if sweep is self._hinted:
             self._hinted = None
         elif sweep is self._whole:

@@ -30,7 +30,7 @@ class Look:
     waiting_since: datetime | None = None
 
     def waits_longer_than(self, capacity_timeout: float | None, now: datetime) -> bool:
-        """Tell whether the job has waited for capacity in one go for ``capacity_timeout`` seconds; None is for ever."""
+        """Return whether the job has waited for capacity for ``capacity_timeout`` seconds in one go; None: never."""
         return waits_longer_than(self.waiting_since, capacity_timeout, now)
 
 
@@ -64,7 +64,7 @@ def read(description: Mapping[str, Any], seen: int) -> Look:
 
 def waits_longer_than(since: datetime | None, capacity_timeout: float | None, now: datetime) -> bool:
     """
-    Tell whether a wait that began then has lasted for ``capacity_timeout`` seconds; None is for ever.
+    Return whether a wait that began then has lasted for ``capacity_timeout`` seconds; None is for ever.
 
     :param since: None where there is no wait.
     """

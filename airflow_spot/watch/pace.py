@@ -40,7 +40,7 @@ class Pace:
         return self.failed(jitter)
 
     def failed(self, jitter: float) -> float:
-        """Give the seconds in which to call nothing after a call that failed, half of them by jitter."""
+        """Return the seconds in which to call nothing after a call that failed, half of them by jitter."""
         pause = min(_PAUSES[1], _PAUSES[0] * 2.0 ** min(self._failures, 10))
         self._failures += 1
         return pause * (1 - jitter / 2)
@@ -52,7 +52,7 @@ class Pace:
 
     def interval(self, wanted: float, pages: int, describes: int) -> float:
         """
-        Say how many seconds there are from the beginning of a sweep to that of the next.
+        Return how many seconds there are from the beginning of a sweep to that of the next.
 
         :param wanted: what the most impatient subscriber asks for.
         :param pages: that a sweep takes.
@@ -62,13 +62,13 @@ class Pace:
 
 
 def safety_delay(jitter: float) -> float:
-    """Say in how many seconds a job is described for safety: spread, so that those of one moment part."""
+    """Return in how many seconds a job is described for safety: spread, so that those of one moment part."""
     return SAFETY_SECONDS[0] + jitter * (SAFETY_SECONDS[1] - SAFETY_SECONDS[0])
 
 
 def retry_delay(failures: int, jitter: float) -> float:
     """
-    Say in how many seconds a job is described again whose own describe failed.
+    Return in how many seconds a job is described again whose own describe failed.
 
     :param failures: one after the other, at least one.
     """

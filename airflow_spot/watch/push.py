@@ -32,16 +32,16 @@ class EventQueue(Protocol):
     """The queue. The calls block."""
 
     def receive(self) -> Sequence[Mapping[str, Any]]:
-        """Give the messages that are there, or wait for some; SQS's ``Body`` and ``ReceiptHandle``."""
+        """Return the messages that are there, or wait for some; SQS's ``Body`` and ``ReceiptHandle``."""
 
     def delete(self, handles: Sequence[str]) -> None:
         """Take messages out of the queue."""
 
     def renew(self) -> None:
-        """Have the next call made by a client of a new session."""
+        """Make the next call with a client of a new session."""
 
     def classify_error(self, error: Exception) -> ErrorKind:
-        """Say what an error of a call means."""
+        """Return what an error of a call means."""
 
 
 @dataclass(frozen=True)

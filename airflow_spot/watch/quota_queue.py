@@ -40,7 +40,7 @@ class QuotaQueue:
         return True
 
     def release(self, quota: str) -> None:
-        """Let the next one through: a share of the quota is free."""
+        """Wake the next in line: a share of the quota is free."""
         queue: OrderedDict[asyncio.Future[None], None] = self._queues.get(quota, OrderedDict())
         for turn in queue:
             if not turn.done():

@@ -26,7 +26,7 @@ class Watchers:
         self, key: str, connect: Callable[[], Service], event_queue: Callable[[], EventQueue | None] = lambda: None
     ) -> Watcher:
         """
-        Give the watcher of a key, on the running event loop. Subscribe to it at once.
+        Return the watcher of a key, on the running event loop. Subscribe to it at once.
 
         :param key: what its calls are made with.
         :param connect: returns a service, called if there is no watcher yet; must not block. ``event_queue`` likewise,
@@ -49,7 +49,7 @@ class Watchers:
 
 def key_of(settings: Mapping[str, Any]) -> str:
     """
-    Give the key for what calls are made with.
+    Return the key for what calls are made with.
 
     :param settings: connection, region and configuration: JSON values. Endpoint and role are the connection's.
     """

@@ -41,7 +41,7 @@ class Service(Protocol):
         """
 
     def renew(self) -> None:
-        """Have the next call made by a client of a new session, with credentials read anew."""
+        """Make the next call with a client of a new session, with credentials read anew."""
 
     def classify_error(self, error: Exception) -> ErrorKind:
-        """Say what an error of a call means."""
+        """Return what an error of a call means."""

@@ -90,7 +90,7 @@ class Subscription:
         return first
 
     def ask(self) -> None:
-        """Have the job looked at now: there will be news, even if nothing is new."""
+        """Ask for a look at the job now: an update follows, even if nothing is new."""
         self._asked = True
         self._ask(self)
 
@@ -103,7 +103,7 @@ class Subscription:
     # ---- what the watcher does
 
     def look(self, found: Look) -> None:
-        """Be told of a look, if there is something new in it for this subscriber."""
+        """Take in a look, if there is something new in it for this subscriber."""
         quiet = self._counted and not self._asked and not found.new and not found.ended
         if quiet and found.waiting_since == self._since:
             return
@@ -111,7 +111,7 @@ class Subscription:
         self.tell(JobUpdate(found.new, ended=found.ended, waiting_since=found.waiting_since))
 
     def tell(self, news: JobUpdate) -> None:
-        """Be told."""
+        """Queue an update."""
         self._news = (*self._news, news)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -111,13 +111,13 @@ def _summary(line: Mapping[str, Any]) -> Summary | None:
 
 
 def status_of(line: Mapping[str, Any]) -> Status:
-    """Give the status and secondary status of a description or a line of the list, which may lack the second."""
+    """Return the status and secondary status of a description or a line of the list, which may lack the second."""
     return str(line["TrainingJobStatus"]), str(line.get("SecondaryStatus") or "")
 
 
 def is_news(status: Status, listed: Status | None, described: Status | None) -> bool:
     """
-    Tell whether what the list says of a job is worth a describe.
+    Return whether what the list says of a job is worth a describe.
 
     Not what a describe has shown already: a list lags behind it, and would ask for another one until it catches up.
 
@@ -128,7 +128,7 @@ def is_news(status: Status, listed: Status | None, described: Status | None) -> 
 
 
 def contradicts_hint(description: Mapping[str, Any]) -> bool:
-    """Tell from a description that LastModifiedTime does not move with every transition, so that a hint misses some."""
+    """Return whether LastModifiedTime did not move with every transition, so that a hint misses some."""
     transitions = description.get("SecondaryStatusTransitions") or ()
     modified = description.get("LastModifiedTime")
     begun = transitions[-1].get("StartTime") if transitions else None
@@ -138,5 +138,5 @@ def contradicts_hint(description: Mapping[str, Any]) -> bool:
 
 
 def most_pages(jobs: int) -> int:
-    """Say after how many pages a sweep for so many jobs gives up: what it has not found by then is described."""
+    """Return after how many pages a sweep for so many jobs gives up: what it has not found by then is described."""
     return 2 * -(-jobs // PAGE_SIZE) + 8

@@ -62,7 +62,7 @@ class WatchedJobs:
     # ---- who waits
 
     def add(self, subscription: Subscription, now: float) -> Job:
-        """Have somebody wait for a job, which gets a first look for them: in its turn."""
+        """Add a subscriber to a job, which gets a first look for it, in its turn."""
         self._intervals[subscription.interval] += 1
         job = self.jobs.get(subscription.job_name)
         if job is None:
@@ -74,7 +74,7 @@ class WatchedJobs:
         return job
 
     def remove(self, subscription: Subscription) -> None:
-        """Have somebody wait no longer."""
+        """Remove a subscriber."""
         self._intervals[subscription.interval] -= 1
         if not self._intervals[subscription.interval]:
             del self._intervals[subscription.interval]
@@ -130,7 +130,7 @@ class WatchedJobs:
         job.urgent = True
 
     def schedule(self, job: Job, when: float) -> None:
-        """Have a job described then, unless something asks for it before."""
+        """Schedule a describe of a job for then, unless something asks for it before."""
         job.due = when
         heapq.heappush(self._timed, (when, job.name))
         self._tidy()

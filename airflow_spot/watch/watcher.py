@@ -129,7 +129,7 @@ class Watcher:
         self._wake.set()
 
     def _hear(self, job_name: str) -> bool:
-        """Be told that a job changed; whether it is watched here."""
+        """Take in that a job changed; return whether it is watched here."""
         job = self.book.jobs.get(job_name)
         if job is None:
             return False
@@ -296,7 +296,7 @@ class Watcher:
             self.book.prioritize(job)
 
     def _tell_end(self, job: Job) -> None:
-        """Tell an end that no describe could tell in time: many jobs end at once, or its describe fails."""
+        """Report an end that no describe could report in time: many jobs end at once, or its describe fails."""
         if self.book.jobs.get(job.name) is not job or (job.described and job.described[0] in ENDED_STATUSES):
             return
         for subscriber in job.subscribers:

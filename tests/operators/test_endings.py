@@ -12,6 +12,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_spot.aws import retrying as patience
+from airflow_spot.aws.marks import Marks
 from airflow_spot.aws.retrying import RetryingClient
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.compat.sdk import AirflowTaskTimeout
@@ -127,8 +128,10 @@ def test_a_config_that_broke_while_a_job_trains_stops_it_and_says_so(service: Di
 def test_a_retry_whose_config_is_wrong_stops_the_job_of_the_try_before(service: DictionarySageMaker) -> None:
     name = deferred(service, ti(1, 3)).job_name
     context: Any = {"ti": ti(2, 3)}
+    made = operator(service, resume="{{ params.resume }}")
+    made.resume = "maybe"  # as Jinja rendered it
     with pytest.raises(RequestError, match=f"resume is 'maybe'.*{name} was stopped"):
-        operator(service, resume="maybe").execute(context)
+        made.execute(context)
     assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
     assert service.tags_of(name)["airflow-spot:owner"] == "2"
 
@@ -369,7 +372,7 @@ def test_a_task_that_does_not_wait_leaves_no_job_where_it_fails(
     def refused(*_: Any, **__: Any) -> None:
         raise error("ValidationException", "no more tags", "AddTags")
 
-    monkeypatch.setattr(Hook, "mark_delivered", refused)
+    monkeypatch.setattr(Marks, "set_delivered", refused)
     context: Any = {"ti": ti()}
     with pytest.raises(type(error(""))):
         operator(service, wait_for_completion=False).execute(context)

@@ -31,7 +31,7 @@ def test_a_link_that_cannot_be_made_ends_no_try(
     result = task.execute(context)
     (name,) = service_of(task).live()
     assert result["Training"]["TrainingJobName"] == name
-    assert f"The task's links do not point to training job {name}" in capfd.readouterr().out
+    assert f"Could not set the task's links to training job {name}" in capfd.readouterr().out
 
 
 def test_an_xcom_that_cannot_be_pushed_ends_no_try() -> None:

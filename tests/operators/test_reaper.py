@@ -25,13 +25,13 @@ def states(monkeypatch: pytest.MonkeyPatch) -> dict[str, TaskState]:
     """A namespace of its own, in which Airflow knows these DAG runs and no others."""
     found: dict[str, TaskState] = {}
     space = uuid.uuid4().hex
-    monkeypatch.setattr(config, "namespace", lambda: space)
+    monkeypatch.setattr(config, "deployment_namespace", lambda: space)
     monkeypatch.setattr(compat_states, "in_task", lambda run: found.get(run.run_id, TaskState(False)))
     return found
 
 
 def start(jobs: Jobs, run_id: str) -> str:
-    return start_ours(jobs, RunIdentity(config.deployment_namespace(), "d", run_id, "t"))
+    return start_ours(jobs, RunIdentity(str(config.deployment_namespace()), "d", run_id, "t"))
 
 
 def test_orphans_are_stopped_and_the_result_has_no_secrets(

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from airflow_spot.aws import retrying as patience
-from airflow_spot.core import decide
+from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.ladder import Rung
 from airflow_spot.errors import QuotaError, RequestError, ScriptError, SpotCapacityError
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.policies.ladder import backoff_until
 from tests.support.sagemaker import error
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
@@ -24,9 +23,7 @@ pytestmark = pytest.mark.local_sagemaker(market=MARKET)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        decide, "backoff_until", lambda key, last, again, base, cap: backoff_until(key, last, again, 1.0, 5.0)
-    )
+    monkeypatch.setattr("airflow_spot.operators.training.Backoff", lambda key: Backoff(key, base=1.0, cap=5.0))
     monkeypatch.setattr(patience, "PAUSES", (0.2, 1.0))
 
 
@@ -44,8 +41,8 @@ def test_down_the_ladder_to_on_demand_with_one_checkpoint(task: Task, ti: TaskIn
     ]
     result = run_task(task.operator(ladder=ladder, steps=500), ti)
     assert places(result) == [
-        ("ml.c5.xlarge", True, "no capacity"),
-        ("ml.c5.xlarge", True, "no capacity"),
+        ("ml.c5.xlarge", True, "no_capacity"),
+        ("ml.c5.xlarge", True, "no_capacity"),
         ("ml.c5.2xlarge", True, "rung_timeout"),
         ("ml.m5.large", False, "completed"),
     ]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.config import deployment_namespace
+from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.marks import TAG_DELIVERED, TAG_OWNER, TAG_STOP, tag_map
 from airflow_spot.errors import (
@@ -118,14 +119,14 @@ def test_a_stock_task_runs_with_its_import_changed(local: LocalSageMaker, task: 
     assert "HyperParameters" not in training
     assert "Environment" not in training
     assert training["StoppingCondition"] == {"MaxRuntimeInSeconds": 120, "MaxWaitTimeInSeconds": 120 + 86_400}
-    assert spot["checkpoint_s3_uri"].startswith(f"s3://{task.bucket}/output/checkpoints/a_dag/train/")
+    assert spot["checkpoint_s3_uri"].startswith(f"s3://{task.bucket}/output/checkpoints/tests-")
     assert spot["model_artifacts"] == training["ModelArtifacts"]["S3ModelArtifacts"]
     (attempt,) = spot["attempts"]
     assert attempt["outcome"] == "completed"
     assert attempt["spot"] is True
     assert attempt["savings_percent"] > 0
     assert spot["savings_percent"] == attempt["savings_percent"]
-    assert tags(local, training["TrainingJobArn"])[TAG_DELIVERED] == "1 0"
+    assert tags(local, training["TrainingJobArn"])[TAG_DELIVERED] == "1 0 0 -"
 
 
 def test_an_interruption_is_counted_and_the_script_goes_on(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
@@ -153,7 +154,7 @@ def test_no_capacity_in_time_is_a_new_attempt_from_the_same_checkpoint(
     first, *rest = result["Spot"]["attempts"]
     assert first["outcome"] == "capacity_timeout"
     assert rest[-1]["outcome"] == "completed"
-    assert [JobName.parse(a["job_name"]).attempt for a in (first, *rest)] == list(range(1, len(rest) + 2))  # type: ignore[union-attr]
+    assert [JobName.parse(a["job_name"]).number for a in (first, *rest)] == list(range(1, len(rest) + 2))  # type: ignore[union-attr]
     starts = [
         int(line.split()[-1])
         for attempt in (first, *rest)
@@ -167,11 +168,11 @@ def test_no_capacity_in_time_is_a_new_attempt_from_the_same_checkpoint(
 def test_a_capacity_error_is_a_new_attempt_after_a_pause(
     local: LocalSageMaker, sync_task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_spot.core.decide.Limits.pause_base", 2.0)
+    monkeypatch.setattr("airflow_spot.operators.training.Backoff", lambda key: Backoff(key, base=2.0))
     operator = sync_task.operator(instance_type="ml.c5.4xlarge")
     result = run_task(operator, ti)
     outcomes = [attempt["outcome"] for attempt in result["Spot"]["attempts"]]
-    assert outcomes[0] == "no capacity"
+    assert outcomes[0] == "no_capacity"
     assert outcomes[-1] == "completed"
 
 

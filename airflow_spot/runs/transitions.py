@@ -1,0 +1,70 @@
+"""What has been told of each job's transitions and output, so that nothing is told twice and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.events import Event, Transitioned
+from airflow_spot.core.log_messages import label_of
+from airflow_spot.core.outcomes import Outcome
+from airflow_spot.observers import Log
+from airflow_spot.watch.observe import Look, look
+
+if TYPE_CHECKING:
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+#: Lines of a job's log that are shown at each resume of a deferred task.
+RESUME_LINES = 200
+
+
+class TransitionLog:
+    """
+    Tells the transitions of a run's jobs, each once.
+
+    :param tell: hears each transition.
+    :param print_log: whether the jobs' output is shown too.
+    """
+
+    def __init__(
+        self, hook: SageMakerSpotTrainingHook, tell: Callable[[Event], None], log: Log, *, print_log: bool
+    ) -> None:
+        self._hook = hook
+        self._tell = tell
+        self._log = log
+        self._print_log = print_log
+        self._seen: dict[str, int] = {}
+
+    def seen(self, job_name: str) -> int:
+        """Return how many transitions of a job were told."""
+        return self._seen.get(job_name, 0)
+
+    def look(self, job_name: str) -> Look | None:
+        """Look at a job and tell what is new; None where it is gone."""
+        found = look(self._hook.find, job_name, self.seen(job_name))
+        if found is not None:
+            self._tell_all(job_name, found.new)
+            self._seen[job_name] = found.seen
+        return found
+
+    def repeat(self, attempt: Attempt) -> None:
+        """Tell what the trigger saw once more: its own lines are lost on MWAA."""
+        name = attempt.job_name
+        self._seen[name] = 0
+        self.look(name)
+        if not self._print_log or attempt.outcome is Outcome.SCRIPT_ERROR:
+            return
+        lines = self._hook.job_log(name).tail(RESUME_LINES)
+        self.show(name, lines)
+        if len(lines) == RESUME_LINES:
+            self._log.info("Showing the last %d log lines; full log: link 'SageMaker Training Logs'", RESUME_LINES)
+
+    def show(self, job_name: str, lines: Iterable[str]) -> None:
+        """Show lines of a job's output."""
+        for line in lines:
+            self._log.info("[%s] %s", label_of(job_name), line)
+
+    def _tell_all(self, job_name: str, transitions: Iterable[Mapping[str, Any]]) -> None:
+        for transition in transitions:
+            self._tell(Transitioned.of(job_name, label_of(job_name), transition))

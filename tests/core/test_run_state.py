@@ -1,0 +1,47 @@
+"""What is carried through a deferral reads back, in this version and in others."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_spot.core.run_state import STATE_VERSION, RunState, WatchedJob
+from airflow_spot.core.try_marks import TryMark
+from tests.core.cases import refusal
+
+states = st.builds(
+    RunState,
+    generation=st.integers(1, 9),
+    first_of_try=st.integers(1, 99),
+    this_try=st.none() | st.builds(TryMark, st.integers(1, 9), st.integers(0, 9), st.none() | st.integers(0, 9)),
+    namespace=st.text(max_size=20),
+    jobs=st.lists(st.text(min_size=1, max_size=9), max_size=3).map(tuple),
+    give_up_at=st.none() | st.floats(0, 4e9),
+    refusals=st.just((refusal(1), refusal(2))) | st.just(()),
+    restart_requested=st.booleans(),
+)
+
+
+@given(states, st.dictionaries(st.text(min_size=1).map(lambda name: f"new_{name}"), st.integers(), max_size=3))
+def test_it_reads_back_and_what_a_newer_version_adds_is_ignored(state: RunState, more: dict[str, int]) -> None:
+    assert RunState.from_json({**json.loads(json.dumps(state.to_json())), **more}) == state
+
+
+def test_a_newer_layout_is_read_as_far_as_it_is_known() -> None:
+    read = RunState.from_json({"version": STATE_VERSION + 1, "generation": 2, "probes": [1]})
+    assert (read.generation, read.first_of_try, read.jobs, read.version) == (2, 1, (), STATE_VERSION + 1)
+
+
+@pytest.mark.parametrize("value", [{}, {"seen": 3}])
+def test_what_is_no_runs_state_is_refused(value: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="no state of a run"):
+        RunState.from_json(value)
+
+
+def test_a_watched_job_reads_back() -> None:
+    job = WatchedJob("name", 3, 60.0)
+    assert WatchedJob.from_json({**job.to_json(), "priority": 1}) == job
+    assert WatchedJob.from_json({"name": "name"}) == WatchedJob("name")
