@@ -79,7 +79,7 @@ def pick_best(results: Any) -> dict[str, Any]:
         "model_artifacts": best["Spot"]["model_artifacts"],
         "trainings": len(trained),
         "interruptions": sum(each["interruptions"] for each in spent),
-        "savings_percent": round(100 * (1 - billable_seconds / training_seconds), 1),
+        "spot_discount_percent": round(100 * (1 - billable_seconds / training_seconds), 1),
     }
 
 

@@ -55,7 +55,7 @@ def show_best(name: str, aws_conn_id: str, region: str) -> dict[str, Any]:
         "training_job": best["TrainingJobName"],
         "model_artifacts": jobs[best["TrainingJobName"]]["ModelArtifacts"]["S3ModelArtifacts"],
         "trainings": len(jobs),
-        "savings_percent": round(100 * (1 - billable_seconds / training_seconds), 1),
+        "spot_discount_percent": round(100 * (1 - billable_seconds / training_seconds), 1),
     }
 
 

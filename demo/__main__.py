@@ -23,7 +23,7 @@ from airflow_spot.local import LocalSageMaker
 from demo.market import SCRIPT, ScriptedMarket
 from demo.report import Report, read_report
 from demo.standalone import FINAL_STATES, PASSWORD, USER, StandaloneAirflow, StandaloneError
-from demo.story import Story
+from demo.story import EventsFile, Story
 
 DAG_ID = "spot_training_pipeline"
 DAGS = Path(__file__).resolve().parents[1] / "dags"
@@ -80,7 +80,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace, scratch: Path) -> None:
-    story = Story()
+    story, events_file = Story(), scratch / "events.jsonl"
     story.tell("demo", f"Local SageMaker, whose spot market {SCRIPT}; instances go without a warning")
     with contextlib.ExitStack() as stack:
         # From here to the end of the clearing up, a second Ctrl-C must not leave something running.
@@ -94,6 +94,7 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
                 **sagemaker.environ,
                 "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
                 "AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL": "5",
+                "AIRFLOW__AIRFLOW_SPOT__EVENTS_FILE": str(events_file),
             },
             port=args.port or (_port_for_people() if args.ui else 0),
         )
@@ -103,7 +104,7 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
         airflow.unpause(DAG_ID)
         story.tell("demo", f"Airflow is ready; running {DAG_ID}")
         run_id = airflow.trigger(DAG_ID, PARAMS)
-        state = _watch(airflow, sagemaker, run_id, story)
+        state = _watch(airflow, sagemaker, run_id, story, EventsFile(events_file))
         if state != "success":
             raise DemoError(_what_failed(airflow, run_id, state))
         report = read_report(airflow, sagemaker, DAG_ID, run_id)
@@ -116,19 +117,20 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
                 signal.pause()
 
 
-def _watch(airflow: StandaloneAirflow, sagemaker: LocalSageMaker, run_id: str, story: Story) -> str:
+def _watch(
+    airflow: StandaloneAirflow, sagemaker: LocalSageMaker, run_id: str, story: Story, run_events: EventsFile
+) -> str:
     """Tell what happens until the DAG run ends; returns its state."""
     deadline = time.monotonic() + RUN_SECONDS
     market = ScriptedMarket(sagemaker)
     while True:
         state = airflow.run_state(DAG_ID, run_id)
         tasks = airflow.task_states(DAG_ID, run_id)
-        events = sagemaker.audit
-        market.follow(events)
-        story.audit(events)
+        # The audit log first: what the run decided of what it shows is then in the events file.
+        audit = sagemaker.audit
+        market.follow(audit)
+        story.happened(audit, run_events.new())
         story.tasks(tasks)
-        if tasks.get("train") is not None:
-            story.decisions(airflow.task_log(DAG_ID, run_id, "train"))
         if state in FINAL_STATES:
             return state
         if time.monotonic() > deadline:

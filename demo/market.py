@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,7 +19,13 @@ SCRIPT = (
     f"takes the instance after the checkpoints of rounds {', '.join(map(str, TAKEN_AT))} and {FAILS_AT}, "
     "and has no other the third time"
 )
-_CHECKPOINT = re.compile(r"round-(\d+)-")
+
+
+def round_of(key: str) -> int:
+    """Return the round of a checkpoint by its file's name, ``round-000010-<hash>.ubj``; 0 of any other file."""
+    kind, _, rest = key.partition("-")
+    number = rest.partition("-")[0]
+    return int(number) if kind == "round" and number.isdecimal() else 0
 
 
 class ScriptedMarket:
@@ -38,8 +43,7 @@ class ScriptedMarket:
         job, newest = "", 0
         for event in events:
             if event["event"] == "checkpoint" and event["action"] == "upload":
-                match = _CHECKPOINT.match(event["key"])
-                job, newest = event["job"], max(newest, int(match[1]) if match else 0)
+                job, newest = event["job"], max(newest, round_of(event["key"]))
         if self._done < len(TAKEN_AT) and newest >= TAKEN_AT[self._done]:
             # Between two instances there is none to take: then the next call does it.
             with contextlib.suppress(RuntimeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,6 @@ from airflow_spot.local import LocalSageMaker
 from demo.standalone import StandaloneAirflow
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-_RESUME = re.compile(r"resume_from_round=(\d+)")
-_ROUND = re.compile(r"round=(\d+)\b")
 
 
 @dataclass(frozen=True)
@@ -57,17 +54,26 @@ class Report:
         return len(trained) - len(set(trained))
 
     def __str__(self) -> str:
-        head = ("attempt", "training job", "instance", "outcome", "interruptions", "training", "billable", "savings")
+        head = (
+            "attempt",
+            "training job",
+            "instance",
+            "outcome",
+            "interruptions",
+            "training",
+            "billable",
+            "spot discount",
+        )
         rows = [
             (
                 str(number),
                 attempt["job_name"],
                 attempt["instance_type"] + (" spot" if attempt["spot"] else ""),
-                str(attempt["outcome"]),
+                str(attempt["outcome"]).replace("_", " "),
                 str(attempt["interruptions"]),
                 _seconds(attempt["training_seconds"]),
                 _seconds(attempt["billable_seconds"]),
-                _percent(attempt["savings_percent"]),
+                _percent(attempt["spot_discount_percent"]),
             )
             for number, attempt in enumerate(self.attempts, 1)
         ]
@@ -77,9 +83,10 @@ class Report:
             ("rounds at each resume", ", ".join(str(start.resumed_from) for start in self.starts[1:])),
             ("rounds of the model", str(max(number for start in self.starts for number in start.rounds))),
             ("rounds trained twice", str(self.trained_twice)),
+            ("waiting for instances", _seconds(self.spot["waited_seconds"])),
             ("training", _seconds(self.spot["training_seconds"])),
             ("billable", _seconds(self.spot["billable_seconds"])),
-            ("savings", _percent(self.spot["savings_percent"])),
+            ("spot discount", _percent(self.spot["spot_discount_percent"])),
             ("accuracy", f"{100 * self.accuracy:.1f} % of the test digits, predicted by the endpoint"),
         ]
         return "\n" + "\n".join([*_table([head, *rows]), "", *_table(totals)])
@@ -101,12 +108,24 @@ def read_starts(logs: Any, job_name: str) -> Iterable[Start]:
     )
     # A stream's name ends with the time of the start.
     for name in sorted(stream["logStreamName"] for page in pages for stream in page["logStreams"]):
-        lines = _lines(logs, name)
-        resumed = [int(match[1]) for line in lines if (match := _RESUME.match(line))]
-        rounds = [int(match[1]) for line in lines if (match := _ROUND.match(line))]
-        # An instance may be gone before the script has said anything.
-        if resumed:
-            yield Start(resumed[0], tuple(rounds))
+        start = read_start(_lines(logs, name))
+        if start is not None:
+            yield start
+
+
+def read_start(lines: Iterable[str]) -> Start | None:
+    """
+    Read one start from what the script printed; None where its instance was gone before it said anything.
+
+    Its lines begin with ``name=number``: ``resume_from_round=10``, ``round=11 validation-mlogloss:0.1``.
+    """
+    said: dict[str, list[int]] = {}
+    for line in lines:
+        name, _, number = line.partition(" ")[0].partition("=")
+        if number.isdecimal():
+            said.setdefault(name, []).append(int(number))
+    resumed = said.get("resume_from_round")
+    return Start(resumed[0], tuple(said.get("round", ()))) if resumed else None
 
 
 def _lines(logs: Any, stream: str) -> list[str]:

@@ -11,15 +11,27 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from airflow.sdk import DAG
 
 from airflow_spot import errors
+from airflow_spot.core import events
+from airflow_spot.core.decide import Pause, decide
+from airflow_spot.core.history import History
+from airflow_spot.core.ledger import ledger
+from airflow_spot.core.log_messages import lines
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.result import build_result
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.totals import total
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from airflow_spot.provider_info import get_provider_info
+from tests.core.cases import NOW, attempt, description, later, limits, refusal
 from tests.support.requests import SCRIPTS
 from tests.support.task import TaskInstance, run_task
 
@@ -195,7 +207,109 @@ def test_the_operators_page_names_every_parameter() -> None:
 def test_the_operators_page_names_every_outcome_and_error() -> None:
     page = (ROOT / "docs" / "operator.md").read_text()
     for outcome in set(Outcome) - {Outcome.UNKNOWN}:
-        assert f"| {outcome} |" in page
+        assert f"| `{outcome}` |" in page
     outcomes = page.split("## How an attempt can end")[1]
     for error in re.findall(r"`(\w+)` \|$", outcomes, re.MULTILINE):
         assert issubclass(getattr(errors, error), errors.SpotTrainingError)
+
+
+def block(page: str, language: str, after: str) -> str:
+    text = (ROOT / "docs" / page).read_text().split(after)[1]
+    return next(match[2] for match in SNIPPET.finditer(text) if match[1] == language)
+
+
+def keys(value: Any) -> Any:
+    """The names in a JSON value, however deep."""
+    if isinstance(value, dict):
+        return {name: keys(inner) for name, inner in value.items()}
+    return [keys(inner) for inner in value] if isinstance(value, list) else None
+
+
+def test_the_operators_page_shows_every_key_of_a_result() -> None:
+    shown = json.loads(block("operator.md", "json", "## What it returns"))["Spot"]
+    job = attempt(1, Outcome.COMPLETED)
+    made = build_result(description(), History(1, (job,)), "key", NOW)["Spot"]
+    money = ("cost", "on_demand_cost", "saved")
+    for facts in (shown, *shown["attempts"]):
+        facts.update(dict.fromkeys(money))
+    assert keys(shown) == keys(made)
+    page = (ROOT / "docs" / "operator.md").read_text()
+    assert all(f"`{name}`" in page for name in total([job], NOW).to_json())
+
+
+def test_the_commands_page_names_every_key_of_the_ledger() -> None:
+    table = (ROOT / "docs" / "commands.md").read_text().split("prints the ledger")[1].split("## ")[0]
+    made = ledger("key", {"dag_id": 1, "run_id": 1, "task_id": 1, "map_index": 1}, [attempt(1, None)], NOW)
+    (generation,) = made["generations"]
+    figures = set(total([], NOW).to_json()) | {"job_name", "instance_type", "instance_count", "spot", "outcome", "why"}
+    for name in [*made, *generation, *(set(generation["attempts"][0]) - figures)]:
+        assert f"`{name}`" in table, name
+
+
+def test_the_operators_page_quotes_the_log() -> None:
+    first = attempt(1, Outcome.NO_CAPACITY, prefix="digits", interruptions=1, **SECONDS)
+    second = attempt(2, Outcome.COMPLETED, prefix="digits", **SECONDS)
+    folder = "s3://bucket/checkpoints"
+    pause = "attempt 1: no capacity for ml.g5.xlarge spot; same checkpoint"
+    story: list[events.Event] = [
+        events.GenerationBegan(first.name.key, 1, folder),
+        events.AttemptDecided(1, first.rung, first.job_name, "first attempt"),
+        events.AttemptCreated(replace(first, checkpoint_s3_uri=folder)),
+        events.Transitioned(first.job_name, "attempt 1", "Training", NOW),
+        events.Transitioned(first.job_name, "attempt 1", "Interrupted", NOW),
+        events.Paused(NOW, f"{pause}; again in 12 s"),
+        events.AttemptDecided(2, first.rung, second.job_name, pause),
+        events.RunSucceeded((first, second), total([first, second], NOW)),
+    ]
+    said = "".join(f"{line}\n" for event in story for line in lines(event))
+    assert block("operator.md", "text", "## What the log says") == said.replace(first.name.key, "abcdefghij")
+    other = (
+        (ROOT / "docs" / "operator.md").read_text().split("Other lines begin")[1].split("\n\n")[0].replace("\n", " ")
+    )
+    more = [
+        events.AttemptFound(first),
+        events.AttemptAttached(first),
+        events.JobStopped("j", StopReason.KILLED, "why"),
+        events.JobStopped("j", StopReason.KILLED, "why", "it is Completed already"),
+        events.RunFailed(None, "why", total([], NOW)),
+    ]
+    for quoted, event in zip(re.findall(r"`([^`]*)`", other), more, strict=True):
+        line = next(iter(lines(event)))
+        assert re.match(".*".join(map(re.escape, quoted.split(" ..."))), line), (quoted, line)
+
+
+SECONDS = {"training_seconds": 3600, "billable_seconds": 1080, "active_seconds": 3600.0}
+
+
+def test_the_pause_that_the_page_quotes_is_the_ladders() -> None:
+    case = limits()
+    action = decide(case.limits, History(1, (attempt(1, Outcome.NO_CAPACITY),)), later(seconds=1), case.policy)
+    assert isinstance(action, Pause)
+    assert action.why.rpartition(" in ")[0] in block("operator.md", "text", "## What the log says")
+
+
+def test_the_checkpoints_page_quotes_the_warning() -> None:
+    quoted = block("checkpoints.md", "text", "A generation stays in")
+    source = re.sub(r'"\s+"', "", (ROOT / "airflow_spot" / "runs" / "controller.py").read_text())
+    assert quoted.strip().replace("s3://bucket/b", "%s").replace("s3://bucket/a", "%s") in source
+
+
+def test_the_configuration_page_names_every_option_and_every_event() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    options, _, rest = page.partition("`airflow config list")
+    named = set(re.findall(r"^\| `(\w+)`", options, re.MULTILINE))
+    assert named == set(get_provider_info()["config"]["airflow_spot"]["options"])
+    rows = [row for row in rest.split("## The events of a run")[1].splitlines() if row.startswith("| `")]
+    told = {name: row for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert set(told) == {kind.name for kind in get_args(events.Event)}
+    samples = [
+        events.GenerationBegan("key", 1, "s3://bucket"),
+        events.AttemptFound(attempt(1, None)),
+        events.AttemptDecided(1, "rung", "job", "why"),
+        events.CreateRefused(refusal(1)),
+        events.Transitioned("job", "attempt 1", "Training"),
+        events.Paused(NOW, "why"),
+        events.JobStopped("job", StopReason.KILLED, "why"),
+    ]
+    for sample in samples:
+        assert all(f"`{key}`" in told[sample.name] for key in sample.to_json()), sample.name

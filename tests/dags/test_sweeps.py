@@ -115,7 +115,7 @@ def test_mapped_trainings_take_turns_at_a_quota_and_the_best_is_picked(
     assert best["training_job"] == min(reached, key=lambda name: reached[name])
     assert best["validation:mlogloss"] == pytest.approx(min(reached.values()))
     assert best["trainings"] == TRAININGS
-    assert 0 < best["savings_percent"] < 100
+    assert 0 < best["spot_discount_percent"] < 100
     described = sm.client("sagemaker").describe_training_job(TrainingJobName=best["training_job"])
     given = {name: json.loads(described["HyperParameters"][name]) for name in ("max_depth", "eta")}
     assert best["hyperparameters"] == given

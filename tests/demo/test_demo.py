@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_spot.core.decide import Pause, decide
-from airflow_spot.core.outcomes import Outcome
-from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from airflow_spot.core.events import (
+    AttemptAttached,
+    AttemptCreated,
+    AttemptDecided,
+    AttemptFound,
+    CreateRefused,
+    Event,
+    GenerationBegan,
+    JobStopped,
+    Paused,
+    RunFailed,
+    RunSucceeded,
+    Transitioned,
+    as_line,
+)
+from airflow_spot.core.identity import JobName
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.totals import RunTotals
 from demo.__main__ import main
-from demo.report import Report, Start
-from demo.story import DECISIONS, Story
-from tests.core.cases import NOW, history, limits
+from demo.market import round_of
+from demo.report import Report, Start, read_start
+from demo.story import EventsFile, Story
+from tests.core.cases import NOW, RUN, attempt, refusal
 from tests.operators.test_endings import operator, ti
 from tests.support.sagemaker import DictionarySageMaker
 
@@ -31,115 +50,203 @@ BOOT = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_hand
 DEMO = [sys.executable, "-c", BOOT]
 
 
+JOB = str(JobName("digits", RUN.key, 1, 2))
+
+
 def state(job: str, secondary: str | None, status: str = "InProgress", message: str | None = None) -> dict[str, Any]:
-    return {"event": "state", "job": job, "status": status, "secondary": secondary, "message": message}
+    return at(0, event="state", job=job, status=status, secondary=secondary, message=message)
+
+
+def at(seconds: float, **fields: Any) -> dict[str, Any]:
+    """A line of the audit log, so many seconds after NOW."""
+    return {"time": NOW.timestamp() + seconds, **fields}
+
+
+def line(event: Event, seconds: float = 0) -> dict[str, Any]:
+    """A line of the events file, as an observer writes it."""
+    written: dict[str, Any] = json.loads(json.dumps(as_line(event, RUN.key, NOW + timedelta(seconds=seconds))))
+    return written
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """Who told what."""
+    return [text.split(" s  ", 1)[1].split(maxsplit=1) for text in capsys.readouterr().out.splitlines()]
 
 
 def test_the_story_tells_each_thing_once(capsys: pytest.CaptureFixture[str]) -> None:
     story = Story()
     events = [
-        {"event": "call", "operation": "CreateTrainingJob"},
-        state("job", "Training"),
-        {"event": "checkpoint", "action": "upload", "job": "job", "key": "round-000005-0123456789abcdef.ubj"},
-        {"event": "checkpoint", "action": "delete", "job": "job", "key": "round-000005-0123456789abcdef.ubj"},
-        {"event": "capacity", "action": "reclaimed", "job": "job"},
-        state("job", "Failed", "Failed", "CapacityError: none\nmore of it"),
+        at(0, event="call", operation="CreateTrainingJob"),
+        state(JOB, "Training"),
+        at(0, event="checkpoint", action="upload", job=JOB, key="round-000005-0123456789abcdef.ubj"),
+        at(0, event="checkpoint", action="upload", job=JOB, key="another-file"),
+        at(0, event="checkpoint", action="delete", job=JOB, key="round-000005-0123456789abcdef.ubj"),
+        at(0, event="capacity", action="reclaimed", job=JOB),
+        state(JOB, "Failed", "Failed", "CapacityError: none\nmore of it"),
         state("served", None, "InService"),
     ]
-    for known in (3, 7, 7):
-        story.audit(events[:known])
+    for known in (4, 8, 8):
+        story.happened(events[:known], [])
     for tasks in ({"train": None}, {"train": "running"}, {"train": "running"}):
         story.tasks(tasks)
-    decision = "Attempt 2 on ml.m5.large spot (why): creating training job job-2"
-    for lines in (["::group::", decision], [decision, "something else"]):
-        story.decisions(lines)
-    told = [line.split(" s  ", 1)[1].split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-    assert told == [
-        ["sagemaker", "job: Training"],
-        ["sagemaker", "job: checkpoint of round 5 is in S3"],
-        ["sagemaker", "job: the spot instance is taken back"],
-        ["sagemaker", "job: Failed (CapacityError: none)"],
+    assert told(capsys) == [
+        ["sagemaker", "attempt 2: Training"],
+        ["sagemaker", "attempt 2: checkpoint of round 5 is in S3"],
+        ["sagemaker", "attempt 2: the spot instance is taken back"],
+        ["sagemaker", "attempt 2: Failed (CapacityError: none)"],
         ["sagemaker", "served: InService"],
         ["airflow", "train: running"],
-        ["operator", decision],
     ]
 
 
-def told_of(lines: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Which decisions the story tells of a task's log, by name."""
-    capsys.readouterr()
-    Story().decisions(lines)
-    told = [line.split("operator  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
-    return [name for line in told for name, pattern in DECISIONS.items() if pattern.match(line)]
+def test_what_the_run_decided_stands_where_it_happened(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both files are read at once, so what is new in both is sorted by time; the job is named once."""
+    decided = AttemptDecided(2, "ml.m5.large spot", JOB, "attempt 1: no capacity")
+    Story().happened(
+        [at(3, event="state", job=JOB, status="InProgress", secondary="Starting", message=None)],
+        [line(Paused(NOW, "attempt 1: no capacity; again in 3 s"), 1), line(decided, 2)],
+    )
+    assert told(capsys) == [
+        ["operator", "attempt 1: no capacity; again in 3 s"],
+        ["operator", f"attempt 2 on ml.m5.large spot (attempt 1: no capacity): training job {JOB}"],
+        ["sagemaker", "attempt 2: Starting"],
+    ]
 
 
-def test_the_operators_decisions_are_told_and_nothing_else_that_it_logs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (AttemptAttached(attempt(2, None)), "attempt 2: attached to its training job, which is there"),
+        (CreateRefused(replace(refusal(2), message="the quota is 0")), "attempt 2: refused (the quota is 0)"),
+        (JobStopped(JOB, StopReason.KILLED, "killed by Airflow"), "attempt 2: stopped (killed by Airflow)"),
+        (
+            JobStopped(JOB, StopReason.KILLED, "killed by Airflow", "it is Completed already"),
+            "attempt 2: not stopped, it is Completed already (killed by Airflow)",
+        ),
+        (RunSucceeded((), RunTotals(2, 1)), "the run succeeded: 0 attempts, 1 interruption"),
+        (RunFailed(None, "the task's time is up", RunTotals()), "the run failed: the task's time is up"),
+    ],
+)
+def test_an_event_is_told(event: Event, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Story().happened([], [line(event)])
+    assert told(capsys) == [["operator", text]]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        GenerationBegan(RUN.key, 1, "s3://bucket/checkpoints"),
+        AttemptFound(attempt(2, None)),
+        AttemptCreated(attempt(2, None)),
+        Transitioned(JOB, "attempt 2", "Training"),
+    ],
+)
+def test_what_another_line_tells_is_not_told_again(event: Event, capsys: pytest.CaptureFixture[str]) -> None:
+    Story().happened([], [line(event)])
+    assert told(capsys) == []
+
+
+def test_every_event_is_told_or_left_out_by_a_test() -> None:
+    here = Path(__file__).read_text()
+    assert [kind.__name__ for kind in get_args(Event) if f"{kind.__name__}(" not in here] == []
+
+
+def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    file = EventsFile(path)
+    assert file.new() == []
+    path.write_text('{"event": "one"}\n{"event": "t')
+    assert file.new() == [{"event": "one"}]
+    assert file.new() == []
+    with path.open("a") as more:
+        more.write('wo"}\n')
+    assert file.new() == [{"event": "two"}]
+
+
+def test_the_operator_writes_what_the_story_reads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the lines that the operator itself logs: a try creates a job, the next one attaches to it and is killed."""
-    lines: list[str] = []
-
-    class Log:
-        def info(self, message: str, *args: Any) -> None:
-            lines.append(message % args)
-
-        warning = error = info
-
-    monkeypatch.setattr(SageMakerSpotTrainingOperator, "log", Log())
-    service, told = DictionarySageMaker(), []
+    """A try creates a job, the next one attaches to it and is killed."""
+    path = tmp_path / "events.jsonl"
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__EVENTS_FILE", str(path))
+    service, story, file = DictionarySageMaker(), Story(), EventsFile(path)
     for number in (1, 2):
         context: Any = {"ti": ti(number, retries=3)}
         task = operator(service)
         with pytest.raises(TaskDeferred):
             task.execute(context)
-        told.append(told_of(lines, capsys))
-        assert len(lines) > len(told[-1])
-        lines.clear()
     task.on_kill()
-    told.append(told_of(lines, capsys))
-    assert told == [["attempt"], ["attach"], ["stop"]]
+    capsys.readouterr()
+    story.happened([], file.new())
+    (job,) = service.jobs
+    assert told(capsys) == [
+        ["operator", f"attempt 1 on ml.m5.xlarge spot (first attempt): training job {job}"],
+        ["operator", "attempt 1: attached to its training job, which is there"],
+        ["operator", "attempt 1: stopped (killed by Airflow)"],
+    ]
 
 
-@pytest.mark.parametrize("outcome", [Outcome.NO_CAPACITY, Outcome.QUOTA])
-def test_a_pause_is_told(outcome: Outcome, capsys: pytest.CaptureFixture[str]) -> None:
-    """The operator logs why it pauses, word for word."""
-    action = decide(limits(), history(outcome), NOW, key="aaaaaaaaaa")
-    assert isinstance(action, Pause)
-    assert told_of([action.why], capsys) == ["pause"]
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [("round-000010-0123456789abcdef.ubj", 10), ("round-x-0.ubj", 0), ("model.tar.gz", 0), ("round-", 0)],
+)
+def test_a_checkpoint_tells_its_round(key: str, number: int) -> None:
+    assert round_of(key) == number
+
+
+def test_a_start_is_read_from_what_the_script_printed() -> None:
+    lines = [
+        "[0] WARNING: round=9",
+        "resume_from_round=10",
+        "round=11 validation-mlogloss:0.1",
+        "round=12 validation-mlogloss:0.1",
+        "checkpoint_round=12 file=round-000012-0.ubj",
+        "round=thirteen",
+        "",
+    ]
+    assert read_start(lines) == Start(10, (11, 12))
+    assert read_start(["round=11"]) is None
 
 
 def test_the_table_counts_what_was_trained_twice() -> None:
-    attempt = {
+    sums = {
+        "interruptions": 2,
+        "waited_seconds": 7,
+        "training_seconds": 30,
+        "billable_seconds": 12,
+        "spot_discount_percent": 60.0,
+        "savings_percent": None,
+    }
+    one = {
         "job_name": "digits-1",
         "instance_type": "ml.m5.large",
         "instance_count": 1,
         "spot": True,
-        "outcome": "completed",
-        "interruptions": 2,
-        "training_seconds": 30,
-        "billable_seconds": 12,
-        "savings_percent": 60.0,
+        "outcome": "no_capacity",
+        **sums,
     }
-    spot = {**attempt, "attempts": [attempt]}
+    spot = {**sums, "attempts": [one]}
     starts = (Start(0, (1, 2, 3, 4)), Start(2, (3, 4, 5)), Start(5, (6,)))
     report = Report(spot, starts, 0.959)
     assert report.trained_twice == 2
     text = str(report)
-    for line in (
+    assert "  no capacity  " in text
+    for row in (
         "rounds at each resume  2, 5",
         "rounds of the model    6",
         "rounds trained twice   2",
-        "savings                60.0 %",
+        "waiting for instances  7 s",
+        "spot discount          60.0 %",
         "accuracy               95.9 % of the test digits, predicted by the endpoint",
     ):
-        assert line in text.splitlines()
+        assert row in text.splitlines()
 
 
 def test_it_runs_as_a_module_of_the_checkout() -> None:
-    told = subprocess.run(
+    said = subprocess.run(
         [sys.executable, "-m", "demo", "--help"], check=True, cwd=ROOT, capture_output=True, text=True, timeout=60
     )
-    assert told.stdout.startswith("usage: python -m demo")
+    assert said.stdout.startswith("usage: python -m demo")
 
 
 def test_a_folder_without_the_dag_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,15 +281,30 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
         check=False,
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    figures = {line[:21].strip(): line[23:].strip() for line in result.stdout.splitlines()[-10:]}
+    story, _, table = result.stdout.rpartition("\n\n")
+    figures = {row[:21].strip(): row[23:].strip() for row in table.splitlines()}
     assert int(figures["interruptions"]) >= 2
     assert int(figures["attempts"]) >= 2
     assert len(figures["rounds at each resume"].split(",")) >= 2
     assert figures["rounds of the model"] == "60"
-    assert float(figures["savings"].rstrip(" %")) > 30
-    told = [line.split(" s  operator  ", 1)[1] for line in result.stdout.splitlines() if " s  operator  " in line]
-    kinds = [name for line in told for name, pattern in DECISIONS.items() if pattern.match(line)]
-    assert kinds == ["attempt", "pause", "attempt"], told
+    assert float(figures["spot discount"].rstrip(" %")) > 30
+    # The run's own lines, in order, each of them after what it follows from.
+    order = [
+        "operator  attempt 1 on ml.m5.large spot (first attempt): training job digits-afspot-",
+        "sagemaker attempt 1: Training",
+        "sagemaker attempt 1: the spot instance is taken back",
+        "sagemaker attempt 1: Failed (CapacityError",
+        "operator  attempt 1: no capacity for ml.m5.large spot; same checkpoint; again in ",
+        "operator  attempt 2 on ml.m5.large spot (attempt 1: no capacity",
+        "sagemaker attempt 2: Training",
+        "sagemaker attempt 2: Completed",
+        "operator  the run succeeded: 2 attempts, 3 interruptions",
+    ]
+    places = [story.find(f" s  {words}") for words in order]
+    assert -1 not in places and places == sorted(places), story
+    assert sum(1 for row in story.splitlines() if " s  operator  " in row) == 4, story
+    for number in (1, 2):
+        assert story.partition("\n\n")[0].count(f"-1-{number}") == 1, "a training job is named once"
     assert list(tmp_path.iterdir()) == []
     assert leftovers(tmp_path) == []
 
