@@ -52,7 +52,8 @@ def _from_url(url: str) -> str | None:
     host = (parts.hostname or "").rstrip(".")
     if is_loopback(host) or "." not in host or host == "0.0.0.0":  # noqa: S104 - nothing listens there
         return None
-    return f"{host}{parts.path.rstrip('/')}"
+    port = "" if parts.port in (None, 80, 443) else f":{parts.port}"
+    return f"{host}{port}{parts.path.rstrip('/')}"
 
 
 def check_interval() -> float:

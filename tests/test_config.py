@@ -31,8 +31,9 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({CHOSEN: "ours", MWAA: "an-mwaa", API: "https://airflow.example.com"}, "ours"),
         ({MWAA: "an-mwaa", API: "https://airflow.example.com"}, "an-mwaa"),
         ({API: "https://Airflow.example.com/prod/"}, "airflow.example.com/prod"),
-        ({API: "http://airflow.example.com:8080"}, "airflow.example.com"),
-        ({API: "http://10.1.2.3:8080/x"}, "10.1.2.3/x"),
+        ({API: "http://airflow.example.com:8080"}, "airflow.example.com:8080"),
+        ({API: "https://airflow.example.com:443"}, "airflow.example.com"),
+        ({API: "http://10.1.2.3:8080/x"}, "10.1.2.3:8080/x"),
         ({CHOSEN: "", MWAA: "an-mwaa"}, "an-mwaa"),
     ],
 )

@@ -134,8 +134,11 @@ def decide(limits: Limits, history: History, now: datetime, policy: Policy) -> A
     :param now: the time, with a zone.
     :param policy: says which rung is next, and whether to move while a job is live.
     """
-    if history.restart_requested and (first := _not_stopping(history.live_jobs)) is not None:
-        return Stop(first, StopReason.RESTART, "the task was cleared to train from scratch")
+    if history.restart_requested and history.live_jobs:
+        first = _not_stopping(history.live_jobs)
+        if first is not None:
+            return Stop(first, StopReason.RESTART, "the task was cleared to train from scratch")
+        return Wait(history.live_jobs[0], None)
     if history.live is not None:
         return _watch(limits, history.live, history.past, now, policy)
     action = _between_attempts(limits, history, now, policy)

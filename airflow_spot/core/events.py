@@ -105,6 +105,7 @@ class Transitioned:
     :param label: how people know the job: "attempt 2", or its name.
     :param at: when; None where SageMaker does not say.
     :param message: SageMaker's.
+    :param repeated: it was told before, by the trigger, whose lines of the log are lost on MWAA.
     """
 
     name: ClassVar[str] = "transition"
@@ -113,9 +114,10 @@ class Transitioned:
     status: str
     at: datetime | None = None
     message: str = ""
+    repeated: bool = False
 
     @classmethod
-    def of(cls, job_name: str, label: str, transition: Mapping[str, Any]) -> Transitioned:
+    def of(cls, job_name: str, label: str, transition: Mapping[str, Any], *, repeated: bool = False) -> Transitioned:
         """Make it of one entry of ``SecondaryStatusTransitions``."""
         at = transition.get("StartTime")
         return cls(
@@ -124,6 +126,7 @@ class Transitioned:
             str(transition.get("Status")),
             at if isinstance(at, datetime) else None,
             str(transition.get("StatusMessage") or "").strip(),
+            repeated,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -47,7 +47,10 @@ class Refusal:
     def from_json(cls, value: Mapping[str, Any]) -> Refusal:
         """Read what :meth:`to_json` wrote."""
         at = datetime.fromtimestamp(value["at"], timezone.utc)
-        return cls(value["number"], value["rung"], Outcome(value["outcome"]), at, value["message"])
+        known = {outcome.value: outcome for outcome in Outcome}
+        # One of a newer version, after a rollback: there was nothing to train on then either.
+        outcome = known.get(value["outcome"], Outcome.NO_CAPACITY)
+        return cls(value["number"], value["rung"], outcome, at, value["message"])
 
 
 #: What counts for a try: a job that was created, or a create that was refused.
@@ -174,5 +177,7 @@ def _is_abandoned(last: Attempt, this_try: TryMark) -> bool:
         return False
     if this_try.is_restart_since(last.created_by, last.ended):
         return True
-    killed = not last.live and last.stop is not None and last.stop.reason == StopReason.KILLED
+    # A job that was told to stop is still Stopping for minutes when the next try begins.
+    ends = not last.live or last.status == "Stopping"
+    killed = ends and last.stop is not None and last.stop.reason == StopReason.KILLED
     return killed and this_try.is_after_a_clear_of_the_run(last.created_by)

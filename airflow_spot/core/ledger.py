@@ -10,6 +10,7 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.history import History
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.result import attempt_facts
+from airflow_spot.core.roles import Role
 from airflow_spot.core.starts import Start
 from airflow_spot.core.totals import total
 
@@ -35,17 +36,18 @@ def ledger(
         "v": LEDGER_VERSION,
         "run_key": key,
         **task,
-        "generations": [_generation(history, now, prices) for history in histories],
+        "generations": [_generation(history, jobs, now, prices) for history in histories],
         "totals": {"attempts": len(attempts), **total(attempts, now, prices).to_json()},
     }
 
 
-def _generation(history: History, now: datetime, prices: Prices | None) -> dict[str, Any]:
+def _generation(history: History, jobs: Sequence[Attempt], now: datetime, prices: Prices | None) -> dict[str, Any]:
+    others = [job for job in jobs if job.name.generation == history.generation and job.role is not Role.ATTEMPT]
     return {
         "generation": history.generation,
         "checkpoint_s3_uri": history.checkpoint_s3_uri or None,
         "attempts": [_job(attempt, now, prices) for attempt in history.attempts],
-        "other_jobs": [_job(job, now, prices) for job in history.others],
+        "other_jobs": [_job(job, now, prices) for job in others],
         "totals": total(history.attempts, now, prices).to_json(),
     }
 

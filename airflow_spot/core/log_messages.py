@@ -145,7 +145,7 @@ def totals_line(totals: RunTotals) -> str:
     parts = [
         f"{times(totals.attempts, 'attempt')}, {times(totals.interruptions, 'interruption')}",
         f"waited {human(totals.waited_seconds)}, trained {human(totals.training_seconds)}, "
-        f"billed {human(totals.billable_seconds)}",
+        + (f"billed {human(totals.billable_seconds)}" if totals.billed else "not billed yet"),
     ]
     if totals.cost is not None:
         parts.append(f"cost {totals.cost}")

@@ -30,7 +30,7 @@ class Start:
 
     def waited(self, until: datetime | None) -> float:
         """Return the seconds that it waited for instances; one that still waits, until ``until``."""
-        return _between(self.asked, self.granted or until)
+        return _between(self.asked, self.granted or self.ended or until)
 
     def launched(self, until: datetime | None) -> float:
         """Return the seconds from having instances to the script's begin: images, data and checkpoints come down."""

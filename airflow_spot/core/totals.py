@@ -26,6 +26,7 @@ class RunTotals:
         known: it is never guessed. Where nothing was ever started again it is 0.
     :param cost: of the billable time at on-demand rates, as SageMaker bills it; None where a price is not known.
     :param on_demand_cost: what the useful training time would have cost on-demand; None where it is not known.
+    :param billed: whether SageMaker has said what it bills: of a job that trains, it says so only at its end.
     """
 
     attempts: int = 0
@@ -37,6 +38,7 @@ class RunTotals:
     trained_twice_seconds: float | None = 0.0
     cost: Money | None = None
     on_demand_cost: Money | None = None
+    billed: bool = True
 
     @property
     def spot_discount_percent(self) -> float | None:
@@ -46,7 +48,7 @@ class RunTotals:
         It counts seconds that were trained twice as saved too. Source: the managed spot training guide of SageMaker's
         documentation. None where nothing was trained.
         """
-        return _percent(self.billable_seconds, self.training_seconds)
+        return _percent(self.billable_seconds, self.training_seconds) if self.billed else None
 
     @property
     def savings_percent(self) -> float | None:
@@ -57,7 +59,7 @@ class RunTotals:
         """
         if self.cost is not None and self.on_demand_cost is not None:
             return _percent(float(self.cost.amount), float(self.on_demand_cost.amount))
-        if self.trained_twice_seconds is None:
+        if self.trained_twice_seconds is None or not self.billed:
             return None
         return _percent(self.billable_seconds, self.training_seconds - self.trained_twice_seconds)
 
@@ -73,7 +75,7 @@ class RunTotals:
             "waited_seconds": round(self.waited_seconds),
             "launch_seconds": round(self.launch_seconds),
             "training_seconds": self.training_seconds,
-            "billable_seconds": self.billable_seconds,
+            "billable_seconds": self.billable_seconds if self.billed else None,
             "trained_twice_seconds": None if self.trained_twice_seconds is None else round(self.trained_twice_seconds),
             "spot_discount_percent": self.spot_discount_percent,
             "savings_percent": self.savings_percent,
@@ -93,9 +95,12 @@ def total(attempts: Sequence[Attempt], now: datetime, prices: Prices | None = No
     """
     starts = [(start, attempt.ended if not attempt.live else now) for attempt in attempts for start in attempt.starts]
     interruptions = sum(attempt.interruptions for attempt in attempts)
-    once = interruptions == 0 and sum(1 for attempt in attempts if attempt.trained) <= 1
+    began = sum(1 for start, _ in starts if start.training is not None)
+    once = interruptions == 0 and began <= 1 and sum(1 for attempt in attempts if attempt.trained) <= 1
     twice = 0.0 if once else None
-    costs, useful = _costs(attempts, prices), _costs(attempts, prices, useful=True) if twice == 0 else None
+    billed = not any(attempt.live and attempt.training_seconds for attempt in attempts)
+    costs = _costs(attempts, prices) if billed else None
+    useful = _costs(attempts, prices, useful=True) if twice == 0 and billed else None
     return RunTotals(
         attempts=len(attempts),
         interruptions=interruptions,
@@ -106,6 +111,7 @@ def total(attempts: Sequence[Attempt], now: datetime, prices: Prices | None = No
         trained_twice_seconds=twice,
         cost=costs,
         on_demand_cost=useful,
+        billed=billed,
     )
 
 

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from airflow_spot.aws import jobs
 from airflow_spot.aws.logs import JobLog
 from airflow_spot.aws.marks import Marks, is_denied
+from airflow_spot.aws.quiet import say_once
 from airflow_spot.aws.retrying import RetryingClient
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.aws.source_archive import SourceArchive
@@ -64,6 +65,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        say_once()
         # The stock hook builds these two without region, verify and config.
         same: dict[str, Any] = {
             "aws_conn_id": self.aws_conn_id,

@@ -20,8 +20,10 @@ from airflow_spot.core.decide import Limits
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_parameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
+from airflow_spot.core.prices import Prices
 from airflow_spot.core.result import build_result
 from airflow_spot.core.run_state import RunState
 from airflow_spot.core.stop_reasons import StopReason
@@ -303,7 +305,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         parameters = read_parameters(self)
         script = self._script(parameters)
         plan = self._plan(parameters, identity, script, member_of(self, context))
-        prices = settings.prices()
+        prices = self._prices()
         if counts_differ(plan.ladder):
             self.log.warning(
                 "Ladder rungs differ in instance_count: rank-sharded checkpoints cannot be restored with another count"
@@ -351,6 +353,14 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             location = f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
         base = Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
         return ScriptMode(str(parameters.entry_point), parameters.source_dir, location, base)
+
+    def _prices(self) -> Prices | None:
+        """Return what money is reckoned with; a table that cannot be read costs no training."""
+        try:
+            return settings.prices()
+        except InvalidParameterError as error:
+            self.log.warning("%s. Costs are not shown", error)
+            return None
 
     def _give_up_at(self, context: Context, parameters: TrainingParameters) -> datetime | None:
         dag_run = context.get("dag_run")

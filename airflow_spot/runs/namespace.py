@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ LOCAL = "local"
 #: write may take seconds on a busy API server. It happens once in the life of a deployment.
 SETTLING_SECONDS = 5.0
 _ROUNDS = 12
+#: A value that was made since then may still be overwritten by another first task; clocks may differ by half of it.
+YOUNG_SECONDS = 120.0
 
 _settled: dict[str, str] = {}
 
@@ -28,6 +31,7 @@ def namespace_for(
     read: Callable[[str], str | None] | None = None,
     create: Callable[[str, str, str], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.time,
 ) -> str:
     """
     Return what keeps this deployment's runs apart from another's in the same AWS account.
@@ -49,23 +53,26 @@ def namespace_for(
             from airflow_spot.compat import variables
 
             read, create = read or variables.read_variable, create or variables.create_variable
-        _settled[VARIABLE] = _agreed(read, create, sleep)
+        _settled[VARIABLE] = _agreed(read, create, sleep, clock)
     return _settled[VARIABLE]
 
 
 def _agreed(
-    read: Callable[[str], str | None], create: Callable[[str, str, str], None], sleep: Callable[[float], None]
+    read: Callable[[str], str | None],
+    create: Callable[[str, str, str], None],
+    sleep: Callable[[float], None],
+    clock: Callable[[], float],
 ) -> str:
     try:
-        value = read(VARIABLE)
-        if value:
-            return value
-        create(VARIABLE, secrets.token_hex(8), "Names this deployment in the names of its SageMaker jobs. Keep it.")
+        if read(VARIABLE) is None:
+            # The moment is in it, so that whoever reads it knows whether another first task may still overwrite it.
+            name = f"{secrets.token_hex(6)}-{clock():.0f}"
+            create(VARIABLE, name, "Names this deployment in the names of its SageMaker jobs. Keep it.")
         stood: list[str | None] = []
         for _ in range(_ROUNDS):
-            # Ten first tasks may have written at once: all of them take what stays.
             stood.append(read(VARIABLE))
-            if (value := stood[-1]) and stood[-3:] == [value] * 3:
+            value = stood[-1]
+            if value and (_has_settled(value, clock()) or stood[-3:] == [value] * 3):
                 return value
             sleep(SETTLING_SECONDS)
     except Exception as error:
@@ -78,3 +85,9 @@ def _agreed(
         f"This deployment has no name, and the Variable {VARIABLE} keeps changing. Nothing was sent to SageMaker. Set "
         "[airflow_spot] namespace (AIRFLOW__AIRFLOW_SPOT__NAMESPACE)"
     )
+
+
+def _has_settled(value: str, now: float) -> bool:
+    """Return whether a value is a person's, or was made long enough ago."""
+    made = re.fullmatch(r"[0-9a-f]{12}-(\d{1,11})", value)
+    return made is None or now - int(made[1]) > YOUNG_SECONDS

@@ -13,6 +13,7 @@ from airflow_spot import config as settings
 from airflow_spot.aws.retrying import ENDING_SECONDS, summarize_error
 from airflow_spot.compat.sdk import AirflowFailException, AirflowTaskTimeout
 from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.events import Event
 from airflow_spot.core.identity import RunIdentity, default_name, legal_prefix
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
@@ -20,7 +21,7 @@ from airflow_spot.core.run_state import RunState
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, RunKilledError
-from airflow_spot.observers import Log, log_observer
+from airflow_spot.observers import Log, observers
 from airflow_spot.runs.namespace import namespace_for
 from airflow_spot.runs.non_retryable import non_retryable_reason
 from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
@@ -73,7 +74,7 @@ class StartupGuard:
                 this_try,
                 stop_on_kill=_stop_on_kill(stop_on_kill),
                 checkpoints=self._checkpoints,
-                observe=log_observer(log),
+                observe=self._tell,
                 log=log,
             )
         except Exception as error:  # without a connection there is nothing else to be done
@@ -189,6 +190,10 @@ class StartupGuard:
 
     def _checkpoints(self) -> str:
         return self._found.checkpoint_s3_uri if self._found is not None else "its checkpoint folder"
+
+    def _tell(self, event: Event) -> None:
+        for observe in observers(self._log, self.run.key, settings.events_file()):
+            observe(event)
 
     def _sleep(self, amount: float) -> None:
         interruptible_sleep(amount, self._check_alive)

@@ -51,8 +51,10 @@ class TransitionLog:
     def repeat(self, attempt: Attempt) -> None:
         """Tell what the trigger saw once more: its own lines are lost on MWAA."""
         name = attempt.job_name
-        self._seen[name] = 0
-        self.look(name)
+        found = look(self._hook.find, name, 0)
+        if found is not None:
+            self._tell_all(name, found.new, repeated=True)
+            self._seen[name] = found.seen
         if not self._print_log or attempt.outcome is Outcome.SCRIPT_ERROR:
             return
         lines = self._hook.job_log(name).tail(RESUME_LINES)
@@ -65,6 +67,6 @@ class TransitionLog:
         for line in lines:
             self._log.info("[%s] %s", label_of(job_name), line)
 
-    def _tell_all(self, job_name: str, transitions: Iterable[Mapping[str, Any]]) -> None:
+    def _tell_all(self, job_name: str, transitions: Iterable[Mapping[str, Any]], *, repeated: bool = False) -> None:
         for transition in transitions:
-            self._tell(Transitioned.of(job_name, label_of(job_name), transition))
+            self._tell(Transitioned.of(job_name, label_of(job_name), transition, repeated=repeated))

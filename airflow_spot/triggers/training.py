@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_spot import config as settings
 from airflow_spot.compat.triggers import TRIGGER_HAS_ON_KILL, task_state
-from airflow_spot.core.events import Event
+from airflow_spot.core.events import Event, JobStopped, Observer
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.run_state import WatchedJob
 from airflow_spot.core.stop_reasons import StopReason
@@ -145,18 +145,12 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
             return await self._pause_over()
         key = key_of({**self._settings, "events": self.events_queue_url})
         watcher = WATCHERS.get(key, self._service, self._event_queue)
-        heard = observers(self.log, self.run_key, settings.events_file())
-
-        def observe(event: Event) -> None:
-            for observer in heard:
-                observer(event)
-
         with ExitStack() as stack:
             waits = []
             for job in map(WatchedJob.from_json, self.jobs):
                 subscription = watcher.subscribe(job.name, seen=job.transitions_seen, interval=self.poll_interval)
                 stack.enter_context(subscription)
-                waits.append(JobWait(job, self.until, observe, self.log).event(subscription))
+                waits.append(JobWait(job, self.until, self._observer(), self.log).event(subscription))
             found = await _first(waits)
         if found["status"] in ("terminal", "not_found") and found["job_name"] == self.jobs[0]["name"]:
             self._release_quota()
@@ -188,7 +182,17 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         hook = self._connect()
         for job in self.jobs:
             skipped = hook.stop(job["name"], StopMark(StopReason.KILLED, self.try_number), owner=self.try_number)
-            self.log.info("Task was marked or cleared by a user: training job %s %s", job["name"], skipped or "stopped")
+            why = "the task was marked or cleared by a user"
+            self._observer()(JobStopped(job["name"], StopReason.KILLED, why, skipped))
+
+    def _observer(self) -> Observer:
+        heard = observers(self.log, self.run_key, settings.events_file())
+
+        def observe(event: Event) -> None:
+            for observer in heard:
+                observer(event)
+
+        return observe
 
     @property
     def _settings(self) -> dict[str, Any]:

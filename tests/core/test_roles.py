@@ -14,7 +14,8 @@ from airflow_spot.core.identity import JobName
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.roles import Role
 from airflow_spot.core.stop_reasons import StopReason
-from tests.core.cases import NOW, RUN, attempt, limits, tried
+from airflow_spot.core.try_marks import TryMark
+from tests.core.cases import NOW, RUN, attempt, killed, limits, tried
 
 
 def probe(outcome: Outcome | None = None, number: int = 1, **more: Any) -> Attempt:
@@ -94,3 +95,22 @@ def test_the_folder_of_a_generation_is_its_newest_attempts(generation: int) -> N
     ]
     assert History.of(generation, jobs).checkpoint_s3_uri == "s3://bucket/b"
     assert History(generation).checkpoint_s3_uri == ""
+
+
+def test_a_restart_waits_for_what_is_still_stopping() -> None:
+    done = attempt(1, Outcome.COMPLETED, created_by=tried(1, 0), delivered_by=tried(1, 0))
+    past = begin_try([done, probe(status="Stopping")], tried(2, 1))
+    action = act(past)
+    assert isinstance(action, Wait) and action.attempt == past.others[0]
+
+
+@pytest.mark.parametrize("status", ["Stopping", "Stopped"])
+def test_a_clear_of_a_running_task_restarts_where_its_job_was_stopped_for_it(status: str) -> None:
+    """With resume=False: max_tries is unchanged, and the kill's mark is on the job, which still stops for minutes."""
+    outcome = None if status == "Stopping" else Outcome.STOPPED_BY_OPERATOR
+    job = attempt(1, outcome, status=status, stop=killed(1), created_by=TryMark(1, 2, 2, 0))
+    now = TryMark(2, 2, 2, 1)
+    past = begin_try([job], now, resume=False)
+    assert past.restart_requested if outcome is None else past == History(2)
+    assert begin_try([job], now, resume=True).generation == 1
+    assert begin_try([job], TryMark(2, 2, 2, 0), resume=False).generation == 1  # nothing was cleared: a drained worker

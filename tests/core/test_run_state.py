@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.run_state import STATE_VERSION, RunState, WatchedJob
 from airflow_spot.core.try_marks import TryMark
 from tests.core.cases import refusal
@@ -45,3 +46,10 @@ def test_a_watched_job_reads_back() -> None:
     job = WatchedJob("name", 3, 60.0)
     assert WatchedJob.from_json({**job.to_json(), "priority": 1}) == job
     assert WatchedJob.from_json({"name": "name"}) == WatchedJob("name")
+
+
+def test_a_refusal_of_a_newer_version_is_one_for_want_of_capacity() -> None:
+    """After a rollback: an error here would leave the job with nobody."""
+    written = {**refusal(1).to_json(), "outcome": "rung_unavailable"}
+    read = RunState.from_json({"generation": 1, "refusals": [written]})
+    assert [each.outcome for each in read.refusals] == [Outcome.NO_CAPACITY]

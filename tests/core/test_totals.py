@@ -114,3 +114,22 @@ def test_a_price_table_keeps_decimals() -> None:
     assert read_prices('{"currency": "EUR", "hourly": {"ml.a": 0.1, "ml.b": "0.2", "ml.c": 3}}', "p") == Prices(
         "EUR", {"ml.a": Decimal("0.1"), "ml.b": Decimal("0.2"), "ml.c": Decimal(3)}
     )
+
+
+def test_a_job_that_trains_is_not_free() -> None:
+    """SageMaker says how long it trained, and only at its end what it bills."""
+    sums = total([attempt(1, None, training_seconds=100)], NOW, PRICES)
+    assert (sums.spot_discount_percent, sums.savings_percent, sums.cost, sums.saved) == (None,) * 4
+    assert sums.to_json()["billable_seconds"] is None
+
+
+def test_a_start_without_an_interruption_before_it_may_train_twice_too() -> None:
+    """The RetryStrategy's restarts show no Interrupted."""
+    starts = (Start(NOW, NOW, NOW, None, later(seconds=5)), Start(later(seconds=5), later(seconds=6), later(seconds=6)))
+    done = attempt(1, Outcome.COMPLETED, training_seconds=100, billable_seconds=40, starts=starts)
+    assert total([done], NOW).trained_twice_seconds is None
+
+
+def test_a_start_that_was_lost_before_it_had_its_instances_waited_until_then() -> None:
+    starts = (Start(NOW, None, None, later(seconds=100), later(seconds=100)), Start(later(seconds=100)))
+    assert total([attempt(1, None, starts=starts)], later(seconds=200)).waited_seconds == 200

@@ -106,7 +106,7 @@ def test_ten_first_tasks_at_once_agree() -> None:
             if variables.writes == tasks:
                 all_written.set()
 
-        found.append(module._agreed(read, create, lambda seconds: all_written.wait(60) and None))
+        found.append(module._agreed(read, create, lambda seconds: all_written.wait(60) and None, time.time))
 
     threads = [threading.Thread(target=task) for _ in range(tasks)]
     for thread in threads:
@@ -117,10 +117,34 @@ def test_ten_first_tasks_at_once_agree() -> None:
     assert set(found) == {variables.values[VARIABLE]}
 
 
+def test_one_that_comes_between_two_first_writers_takes_what_stays() -> None:
+    """It reads the first one's value at once, and must not take it: a second one is about to overwrite it."""
+    variables = Variables()
+    variables.create(VARIABLE, f"{'a' * 12}-{time.time():.0f}", "")
+
+    def sleep(seconds: float) -> None:
+        variables.values[VARIABLE] = f"{'b' * 12}-{time.time():.0f}"
+
+    found = module._agreed(variables.read, variables.create, sleep, time.time)
+    assert found == variables.values[VARIABLE] != f"{'a' * 12}"
+    assert variables.writes == 1
+
+
+@pytest.mark.parametrize("value", ["prod", f"{'a' * 12}-1700000000"])
+def test_an_old_value_and_a_persons_are_taken_at_once(value: str) -> None:
+    variables = Variables()
+    variables.values[VARIABLE] = value
+
+    def never(seconds: float) -> None:
+        raise AssertionError("it waited")
+
+    assert module._agreed(variables.read, variables.create, never, lambda: 1_800_000_000.0) == value
+
+
 def test_one_that_comes_later_takes_what_stands() -> None:
     variables = Variables()
-    early = module._agreed(variables.read, variables.create, lambda seconds: None)
-    assert module._agreed(variables.read, variables.create, lambda seconds: None) == early
+    early = module._agreed(variables.read, variables.create, lambda seconds: None, time.time)
+    assert module._agreed(variables.read, variables.create, lambda seconds: None, time.time) == early
     assert variables.writes == 1
 
 
