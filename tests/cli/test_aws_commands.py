@@ -11,10 +11,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from airflow_spot.aws.checkpoint_store import write_marker
 from airflow_spot.cli.main import main
 from airflow_spot.core.identity import RunIdentity, checkpoint_prefix
 from airflow_spot.core.marks import TAG_STOP
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.run_marker import MARKER_NAME
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import BUCKET, COUNTER, Jobs
@@ -39,17 +41,19 @@ def test_a_runs_history_of_all_generations(jobs: Jobs, run: RunIdentity, capsys:
     for choice in (["--job", first], ["--run-key", run.key], [*named, "--namespace", "ns"]):
         assert main(["history", *choice, "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
-        assert [(one["job_name"], one["outcome"]) for one in told["attempts"]] == [
-            (first, "completed"),
-            (second, "in progress"),
-        ]
+        assert [
+            (each["generation"], one["job_name"], one["outcome"], len(one["starts"]))
+            for each in told["generations"]
+            for one in each["attempts"]
+        ] == [(1, first, "completed", 1), (2, second, "in_progress", 1)]
         assert (told["dag_id"], told["run_id"], told["map_index"]) == (run.dag_id, run.run_id, 3)
         truth = jobs.describe(first)
-        assert told["totals"]["billable_seconds"] == truth["BillableTimeInSeconds"]
+        assert told["generations"][0]["totals"]["billable_seconds"] == truth["BillableTimeInSeconds"]
     assert main(["history", "--job", second, "--verbose"]) == 0
     text = capsys.readouterr().out
     assert f"a dag é / {run.run_id} / train [3]" in text
-    assert "g1 #1" in text and "g2 #1" in text and f"{first}: Completed" in text
+    assert "g1 attempt 1" in text and "g2 attempt 1" in text and "attempt 1: Completed" in text
+    assert "start 1: asked for instances" in text
     assert "swordfish" not in text
     assert main(["history", "--since", "1h"]) == 0
     assert any(run.key in line and second in line for line in capsys.readouterr().out.splitlines())
@@ -112,6 +116,8 @@ def test_gc_lists_first_and_deletes_when_told(jobs: Jobs, capsys: pytest.Capture
     folders = [checkpoint_prefix(base, one, 1) for one in (dead, live)]
     for uri in folders:
         jobs.put(f"{uri.removeprefix(f's3://{BUCKET}/')}/x", "12345")
+    for uri, one in zip(folders, (dead, live), strict=True):
+        write_marker(jobs.sm.client("s3"), uri.rpartition("/")[0], one)
     start_ours(jobs, live, CheckpointConfig={"S3Uri": folders[1]})
     time.sleep(2.1)
     command = ["gc", "--base", base, "--older-than", "2s"]
@@ -120,12 +126,16 @@ def test_gc_lists_first_and_deletes_when_told(jobs: Jobs, capsys: pytest.Capture
     assert folders[0] in told and folders[1] not in told
     assert "1 of 2 folders would be deleted, 5 B" in told
     assert main([*command, "--keep-newest", "2", "--delete"]) == 0
-    assert len(jobs.keys(base.removeprefix(f"s3://{BUCKET}/"))) == 2
+    assert len(jobs.keys(base.removeprefix(f"s3://{BUCKET}/"))) == 4
     capsys.readouterr()
     assert main([*command, "--delete", "--json"]) == 0
     (old,) = json.loads(capsys.readouterr().out)["old"]
     assert (old["uri"], old["deleted"]) == (folders[0], True)
-    assert jobs.keys(base.removeprefix(f"s3://{BUCKET}/")) == [f"{folders[1].removeprefix(f's3://{BUCKET}/')}/x"]
+    kept = folders[1].removeprefix(f"s3://{BUCKET}/")
+    assert set(jobs.keys(base.removeprefix(f"s3://{BUCKET}/"))) == {
+        f"{kept}/x",
+        f"{kept.rpartition('/')[0]}/{MARKER_NAME}",
+    }
 
 
 def test_the_lifecycle_rule_is_one_that_s3_takes(

@@ -225,7 +225,7 @@ def test_out_of_run_time(local: LocalSageMaker, task: Task, ti: TaskInstance) ->
 
 def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
     with pytest.raises(RunTimeoutError):
-        run_task(task.operator(steps=1000, seconds=0.1, max_ingestion_time=8), ti)
+        run_task(task.operator(steps=1000, seconds=0.1, max_ingestion_time=20), ti)
     (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "Stopped"
     assert tags(local, job["TrainingJobArn"])[TAG_STOP] == "timeout 1"
@@ -233,7 +233,7 @@ def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskIns
 
 def test_time_is_up_and_the_job_may_run_on(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
     with pytest.raises(RunTimeoutError, match="keeps running \\(stop_on_kill=False\\)"):
-        run_task(sync_task.operator(steps=1000, seconds=0.1, max_ingestion_time=8, stop_on_kill=False), ti)
+        run_task(sync_task.operator(steps=1000, seconds=0.1, max_ingestion_time=20, stop_on_kill=False), ti)
     (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "InProgress"
 
@@ -361,7 +361,7 @@ def test_s3_operations_survive_a_retry(local: LocalSageMaker, sync_task: Task, t
 
 def test_two_tasks_may_not_write_to_one_exact_folder(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
     place = {"checkpoint_s3_uri": f"s3://{sync_task.bucket}/mine", "checkpoint_scope": "exact"}
-    run_task(sync_task.operator(steps=50, seconds=0.1, wait_for_completion=False, **place), ti)
+    run_task(sync_task.operator(steps=3000, seconds=0.1, wait_for_completion=False, **place), ti)
     other = TaskInstance("train", run_id="another")
     with pytest.raises(RequestError, match="of another run writes there"):
         run_task(sync_task.operator(**place), other)

@@ -162,6 +162,6 @@ def test_without_a_name_and_without_a_variable_nothing_is_created() -> None:
 def test_a_variable_that_never_settles_is_given_up() -> None:
     variables = Variables()
     numbers = iter(range(10_000))
-    variables.read = lambda key: None if not variables.writes else str(next(numbers))  # type: ignore[method-assign]
+    variables.read = lambda key: None if not variables.writes else f"{next(numbers):012d}-9999999999"  # type: ignore[method-assign]
     with pytest.raises(RequestError, match="keeps changing"):
         named(variables)

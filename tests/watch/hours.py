@@ -142,8 +142,8 @@ class Cloud:
         self._called("ListTrainingJobs")
         then = self._now() - self.lag
         known = [job for job in self._newest_first() if job.moments[0] <= then]
-        late = after is not None and self.modified_after == "late"
-        if after is not None and self.modified_after == "kept":
+        late = after is not None and self.hint == "late"
+        if after is not None and self.hint == "kept":
             known = [job for job in known if self._modified(job, then) > after]
         begin = int(token or 0)
         lines = [self._line(job, then) for job in known[begin : begin + 100]]

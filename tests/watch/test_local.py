@@ -1,4 +1,4 @@
-"""The watcher on Local SageMaker, in real time: its lists lag, its modified_after is not kept, its calls fail."""
+"""The watcher on Local SageMaker, in real time: its lists lag, its hint is not kept, its calls fail."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_ends_are_told(
     hinted: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # All jobs are new here, and a modified_after reaches back behind most of what happens in a test.
+    # All jobs are new here, and a hint reaches back behind most of what happens in a test.
     monkeypatch.setattr(lists, "HINT_MARGIN", timedelta(seconds=4 + slack))
     if "frozen" in plan:
         time.sleep(4)

@@ -1,4 +1,4 @@
-"""When a sweep stops, what it finds, and how a modified_after that is not kept is found out."""
+"""When a sweep stops, what it finds, and how a hint that is not kept is found out."""
 
 from __future__ import annotations
 
