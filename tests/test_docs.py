@@ -290,7 +290,7 @@ def test_the_pause_that_the_page_quotes_is_the_ladders() -> None:
 
 def test_the_checkpoints_page_quotes_the_warning() -> None:
     quoted = block("checkpoints.md", "text", "A generation stays in")
-    source = re.sub(r'"\s+"', "", (ROOT / "airflow_spot" / "runs" / "controller.py").read_text())
+    source = re.sub(r'"\s+"', "", (ROOT / "airflow_spot" / "runs" / "checkpoint_folder.py").read_text())
     assert quoted.strip().replace("s3://bucket/b", "%s").replace("s3://bucket/a", "%s") in source
 
 

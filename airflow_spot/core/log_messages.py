@@ -59,12 +59,12 @@ def _(event: AttemptFound) -> Iterable[str]:
 
 @lines.register
 def _(event: AttemptDecided) -> Iterable[str]:
-    yield f"Attempt {event.number} on {event.rung} ({event.why}): creating training job {event.job_name}"
+    yield f"attempt {event.number} on {event.rung} ({event.why}): creating training job {event.job_name}"
 
 
 @lines.register
 def _(event: AttemptCreated) -> Iterable[str]:
-    yield f"Attempt {event.attempt.number}: created; checkpoints in {event.attempt.checkpoint_s3_uri}"
+    yield f"attempt {event.attempt.number}: created; checkpoints in {event.attempt.checkpoint_s3_uri}"
 
 
 @lines.register

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow_spot.core.history import Refusal
+from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.try_marks import TryMark
 
 STATE_VERSION = 1
+
+REFUSALS_KEPT = 50
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,25 @@ class RunState:
     refusals: tuple[Refusal, ...] = ()
     restart_requested: bool = False
     version: int = STATE_VERSION
+
+    @classmethod
+    def of(
+        cls, history: History, this_try: TryMark, namespace: str, jobs: tuple[str, ...], give_up_at: datetime | None
+    ) -> RunState:
+        """Make it of a run's history."""
+        refusals = history.refusals
+        # The first says since when the run waits, the newest where it stands: a task carries no more of them.
+        kept = refusals if len(refusals) <= REFUSALS_KEPT else (refusals[0], *refusals[-REFUSALS_KEPT + 1 :])
+        return cls(
+            generation=history.generation,
+            first_of_try=history.first_of_try,
+            this_try=this_try,
+            namespace=namespace,
+            jobs=jobs,
+            give_up_at=give_up_at.timestamp() if give_up_at else None,
+            refusals=kept,
+            restart_requested=history.restart_requested,
+        )
 
     @property
     def deadline(self) -> datetime | None:

@@ -33,6 +33,7 @@ from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, RunKilledError, SpotTrainingError, error_for
 from airflow_spot.hooks.training import CreateRefusedError, JobNotVisibleError
 from airflow_spot.observers import Log
+from airflow_spot.runs.checkpoint_folder import CheckpointFolder
 from airflow_spot.runs.config_change import changed, should_resume
 from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.failures import failure_of
@@ -42,8 +43,6 @@ from airflow_spot.runs.transitions import TransitionLog
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
-
-REFUSALS_KEPT = 50
 
 STOP_LAG_SECONDS = 5.0
 
@@ -92,7 +91,7 @@ class TrainingRun:
         self._prepare = prepare
         self._observers = tuple(observers)
         self._killed = False
-        self._folder_checked = False
+        self._folder = CheckpointFolder(plan, log)
         self._transitions = TransitionLog(hook, self._tell, log, print_log=options.print_log)
         self.history = History(1)
         self.stopping = JobStopper(
@@ -227,11 +226,9 @@ class TrainingRun:
         self._check_alive()
         generation = self.history.generation
         self._conflicts.check_generation(generation)
-        self._check_folder()
-        self._prepare(self._checkpoints, action.number == 1)
-        request = self.plan.request_for(
-            generation, action.number, action.rung, self.this_try, self._checkpoints, action.why
-        )
+        folder = self._folder.check(self.history)
+        self._prepare(folder, action.number == 1)
+        request = self.plan.request_for(generation, action.number, action.rung, self.this_try, folder, action.why)
         name = request["TrainingJobName"]
         self._tell(AttemptDecided(action.number, str(action.rung), name, action.why))
         self.stopping.watch(name)  # before the call: a kill in the middle of it must know what to stop
@@ -394,19 +391,8 @@ class TrainingRun:
         self.history = replace(self.history, attempts=again.attempts, others=again.others)
 
     def _deferral(self, jobs: tuple[WatchedJob, ...], until: datetime | None, *, quota_key: str = "") -> Deferral:
-        give_up, refusals = self.limits.give_up_at, self.history.refusals
-        # The first says since when the run waits, the newest where it stands: a task carries no more of them.
-        kept = refusals if len(refusals) <= REFUSALS_KEPT else (refusals[0], *refusals[-REFUSALS_KEPT + 1 :])
-        state = RunState(
-            generation=self.history.generation,
-            first_of_try=self.history.first_of_try,
-            this_try=self.this_try,
-            namespace=self.plan.run.namespace,
-            jobs=tuple(job.name for job in jobs),
-            give_up_at=give_up.timestamp() if give_up else None,
-            refusals=kept,
-            restart_requested=self.history.restart_requested,
-        )
+        names = tuple(job.name for job in jobs)
+        state = RunState.of(self.history, self.this_try, self.plan.run.namespace, names, self.limits.give_up_at)
         return Deferral(jobs, until, state, quota_key=quota_key)
 
     def _should_resume(self, jobs: Sequence[Attempt]) -> bool:
@@ -428,20 +414,7 @@ class TrainingRun:
 
     @property
     def _checkpoints(self) -> str:
-        return self.history.checkpoint_s3_uri or self.plan.checkpoint_s3_uri(self.history.generation)
-
-    def _check_folder(self) -> None:
-        """Warn, once, where the configuration names another folder than the generation's own, which stays."""
-        configured = self.plan.checkpoint_s3_uri(self.history.generation)
-        if self._folder_checked or self._checkpoints == configured:
-            return
-        self._folder_checked = True
-        self.log.warning(
-            "checkpoint_s3_uri (or S3OutputPath) now renders to %s; this run keeps its checkpoints in %s, where its "
-            "earlier training jobs wrote them",
-            configured,
-            self._checkpoints,
-        )
+        return self._folder.of(self.history)
 
     def _check_alive(self) -> None:
         if self._killed:

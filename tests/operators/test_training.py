@@ -378,7 +378,7 @@ def test_the_log_tells_the_story_and_no_secret(
         assert text not in told
         assert text not in json.dumps(result)
         assert text not in json.dumps(ti.xcoms)
-    for text in ("Attempt 1 on ml.m5.xlarge spot", "Training", "Completed", "% saved against on-demand", "trained"):
+    for text in ("attempt 1 on ml.m5.xlarge spot", "Training", "Completed", "% saved against on-demand", "trained"):
         assert text in told
 
 
