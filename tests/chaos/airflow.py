@@ -75,23 +75,17 @@ class TaskRun(Tries):
 
     def _strike(self, blow: Blow) -> None:
         self._tell(f"blow: {blow.kind}")
+        others = {"interrupt": self._strike_job, "stop": self._strike_job, "clear": self._clear_what_runs}
+        others |= {"restore": self._restore, "restore-alive": self._restore, "probe": self._put_probe}
+        if others.get(blow.kind, self._strike_process)(blow):
+            self.struck.append(blow.kind)
+
+    def _strike_process(self, blow: Blow) -> bool:
+        """Strike whoever works for the task; return whether there was anybody."""
         current = self._current
-        if blow.kind in ("interrupt", "stop"):
-            if not self._strike_job(blow):
-                return
-        elif blow.kind in ("restore", "restore-alive"):
-            if self.clears:
-                return  # an hour ago, its run was over: to begin it again is to train anew
-            self._restore(None if blow.kind == "restore" else blow.seconds)
-        elif blow.kind == "clear":
-            self._clear_what_runs()
-            return
-        elif blow.kind == "probe":
-            if not self._put_probe():
-                return
-        elif current is None:
-            return  # between two tries
-        elif blow.kind == "kill":
+        if current is None:
+            return False  # between two tries
+        if blow.kind == "kill":
             current.child.signal(signal.SIGKILL)
         elif blow.kind == "drain":
             current.term_at = time.monotonic()
@@ -102,8 +96,8 @@ class TaskRun(Tries):
         elif self._may_supersede:
             self._supersede(blow.seconds)
         else:
-            return
-        self.struck.append(blow.kind)
+            return False
+        return True
 
     def _strike_job(self, blow: Blow) -> bool:
         """Strike the newest job, and not the task; return whether there was one to strike."""
@@ -128,18 +122,21 @@ class TaskRun(Tries):
         worker = self._current is not None and self._current.role == "worker"
         return worker and not self._state and self._try <= self._max_tries
 
-    def _restore(self, seconds: float | None) -> None:
+    def _restore(self, blow: Blow) -> bool:
         """The metadata database is of an hour ago: no try has begun. Who lives on is refused by the API."""
+        if self.clears:
+            return False  # an hour ago, its run was over: to begin it again is to train anew
         for process in self._processes:
             if process.zombie:
                 continue
-            if seconds is None or process.role == "triggerer":
+            if blow.kind == "restore" or process.role == "triggerer":
                 process.zombie = True
                 process.child.signal(signal.SIGKILL)
             else:
-                self._leave(process, seconds)
+                self._leave(process, blow.seconds)
         self._try = 1
         self._start_try()
+        return True
 
     def _leave(self, process: Process, seconds: float) -> None:
         process.zombie = True
@@ -155,7 +152,7 @@ class TaskRun(Tries):
             self._current.child.signal(signal.SIGUSR1)
         self._state = state
 
-    def _clear_what_runs(self) -> None:
+    def _clear_what_runs(self, blow: Blow) -> bool:
         """
         A person clears the task, whatever its state.
 
@@ -168,8 +165,7 @@ class TaskRun(Tries):
             self._clear_number += 1
             self.cleared_at_call = len(self.wire.answered)
             current.term_at = time.monotonic()
-            self.struck.append("clear")
-            return
+            return True
         if current is not None:
             current.zombie = True
             current.kill_at = time.monotonic() + KILL_SECONDS
@@ -177,8 +173,9 @@ class TaskRun(Tries):
         self._clear()
         if self.spec["arguments"].get("resume") is False:
             self.restarts.append(self.clears[-1])
+        return True
 
-    def _put_probe(self) -> bool:
+    def _put_probe(self, blow: Blow) -> bool:
         """
         Put a live probe of the run beside its job, of a worker that died as it made it; whoever comes next sees it.
 

@@ -82,7 +82,9 @@ def judge(events: Iterable[Mapping[str, Any]], ending: Ending) -> Verdict:
     for event in lines:
         if event["event"] == "state":
             jobs.enter(event)
-    verdict = Verdict(duplicate_jobs=jobs.duplicates, lost_checkpoints=[*_lost(lines, ending), *_strangers(ending)])
+    verdict = Verdict(
+        duplicate_jobs=jobs.duplicates, lost_checkpoints=[*_Folders(lines, ending).found, *_strangers(ending)]
+    )
     completed = jobs.results
     wanted = 1 + len(ending.clears) if ending.wanted is None else ending.wanted
     if ending.state == "stuck":
@@ -192,50 +194,58 @@ def _strangers(ending: Ending) -> list[str]:
     return found
 
 
-def _lost(lines: Sequence[Mapping[str, Any]], ending: Ending) -> list[str]:
+class _Folders:
     """
-    Follow each checkpoint folder: what it holds may only grow, and each start begins with all of it.
+    What each checkpoint folder holds, line by line. It may only grow.
 
-    Nor may a start begin with more: that is another's.
+    :ivar found: sentences.
     """
-    seeded = ending.seed[1] if ending.seed is not None else 0.0
-    saved: dict[str, float] = {}
-    found = []
-    restored: dict[tuple[str, int], tuple[str, float]] = {}
-    for event in lines:
-        kind, action = event["event"], event.get("action")
-        if kind == "process" and action == "started":
-            if role_of(event["job"]) is not Role.ATTEMPT:
-                continue
+
+    def __init__(self, lines: Sequence[Mapping[str, Any]], ending: Ending) -> None:
+        self._lines = lines
+        self._ending = ending
+        self._seeded = ending.seed[1] if ending.seed is not None else 0.0
+        self._saved: dict[str, float] = {}
+        self._restored: dict[tuple[str, int], tuple[str, float]] = {}
+        self.found: list[str] = []
+        for event in lines:
+            if event["event"] == "process" and event["action"] == "started":
+                self._start(event)
+            elif (progress := _progress(event)) is not None:
+                self._change(event, *progress)
+        if ending.kept:
+            self._end()
+
+    def _start(self, event: Mapping[str, Any]) -> None:
+        """A start begins with all that its folder holds, and with nothing else: more is another's."""
+        job, start = event["job"], event["start"]
+        if role_of(job) is not Role.ATTEMPT:
+            return
+        uri = next((uri for (other, _), (uri, _) in self._restored.items() if other == job), None)
+        uri, begun = self._restored.get((job, start), (uri, 0.0))
+        if uri is None:
+            uri = self._ending.folders.get(job) or _uri_of(job, self._lines)
+        held = self._saved.get(uri or "", self._seeded)
+        if begun < held - TOLERANCE:
+            self.found.append(f"{job} start {start} began at {begun:g}, where {held:g} was saved")
+        elif begun > held + TOLERANCE:
+            self.found.append(f"{job} start {start} began at {begun:g}, where its own is {held:g}")
+
+    def _change(self, event: Mapping[str, Any], uri: str, amount: float) -> None:
+        if event["action"] in ("restore", "resumed"):
             place = (event["job"], event["start"])
-            uri = next((uri for (job, _), (uri, _) in restored.items() if job == event["job"]), None)
-            uri, begun = restored.get(place, (uri, 0.0))
-            if uri is None:
-                uri = ending.folders.get(event["job"]) or _uri_of(event["job"], lines)
-            held = saved.get(uri or "", seeded)
-            if begun < held - TOLERANCE:
-                found.append(f"{event['job']} start {event['start']} began at {begun:g}, where {held:g} was saved")
-            elif begun > held + TOLERANCE:
-                found.append(f"{event['job']} start {event['start']} began at {begun:g}, where its own is {held:g}")
-            continue
-        progress = _progress(event)
-        if progress is None:
-            continue
-        uri, amount = progress
-        if action in ("restore", "resumed"):
-            place = (event["job"], event["start"])
-            restored[place] = (uri, max(amount, restored.get(place, (uri, 0.0))[1]))
-        elif amount < saved.get(uri, 0.0) - TOLERANCE:
-            found.append(f"{event['job']} wrote a checkpoint of {amount:g} over one of {saved[uri]:g}")
+            self._restored[place] = (uri, max(amount, self._restored.get(place, (uri, 0.0))[1]))
+        elif amount < self._saved.get(uri, 0.0) - TOLERANCE:
+            self.found.append(f"{event['job']} wrote a checkpoint of {amount:g} over one of {self._saved[uri]:g}")
         else:
-            saved[uri] = amount
-    if ending.kept:
-        if ending.seed is not None:
-            saved[ending.seed[0]] = seeded
-        for uri, amount in saved.items():
-            if (kept := ending.kept.get(uri, 0.0)) < amount - TOLERANCE:
-                found.append(f"{uri} holds {kept:g} in the end, where {amount:g} was saved")
-    return found
+            self._saved[uri] = amount
+
+    def _end(self) -> None:
+        """Nobody but the jobs wrote there, and nobody deleted."""
+        seed = dict([self._ending.seed]) if self._ending.seed is not None else {}
+        for uri, amount in {**self._saved, **seed}.items():
+            if (kept := self._ending.kept.get(uri, 0.0)) < amount - TOLERANCE:
+                self.found.append(f"{uri} holds {kept:g} in the end, where {amount:g} was saved")
 
 
 def _uri_of(job: str, lines: Sequence[Mapping[str, Any]]) -> str | None:

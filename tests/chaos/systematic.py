@@ -2,9 +2,9 @@
 Every call of a run, and what can befall the one who makes it: the form of chaos without dice.
 
 A run of each variant is played in both modes without a fault, and its calls are counted. Then for each call n, before
-the service has it and after the service has acted on it: its process is killed; frozen, and awake again at a milestone;
-its answer never comes; it is sent SIGTERM, once or twice. A call that only repeats its process's last one is not counted
-anew: how often a job is looked at depends on the machine, and to be struck at the second look is no other thing.
+the service has it and after the service has acted on it: its process is killed; frozen, and awake again at a
+milestone; its answer never comes; it is sent SIGTERM, once or twice. A call that only repeats its process's last one is
+not counted anew: how often a job is looked at depends on the machine, and the second look is no other place.
 """
 
 from __future__ import annotations

@@ -120,6 +120,7 @@ class Tries:
             if self._state == "success" and clears > 0:
                 clears -= 1
                 self._clear()
+                self.struck.append("clear")
             if self._state:
                 break
             if time.monotonic() > end:
@@ -247,7 +248,6 @@ class Tries:
         self._max_tries = self._try + self.retries
         self._try += 1
         self._tell("cleared by a person")
-        self.struck.append("clear")
         self._start_try()
 
     # ---- what a subclass adds
