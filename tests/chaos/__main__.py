@@ -35,7 +35,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mode", choices=MODES, help="systematic; default: both")
     parser.add_argument("--limit", type=int, help="systematic: so many points, drawn by --seed; default: all")
     parser.add_argument("--engine", choices=ENGINES, action="append", help="again for both; default: simulated")
-    parser.add_argument("--jobs", type=int, default=0, help="how many at once; default: 16 simulated, 8 process")
+    parser.add_argument(
+        "--jobs", type=int, default=0, help="how many at once; default: 16 simulated, 8 process or systematic"
+    )
     parser.add_argument("--only", help="play this seed, or this point, alone")
     parser.add_argument("--resume", type=Path, help="a file that keeps the runs that are done, and is gone on from")
     parser.add_argument("--logs", type=Path, help="where failing runs leave theirs; default: a new temporary folder")
@@ -73,7 +75,7 @@ def _random(args: argparse.Namespace, logs: Path) -> dict[str, list[Done]]:
 
 def _systematic(args: argparse.Namespace, logs: Path) -> dict[str, list[Done]]:
     """Count the calls of the runs without a fault, then strike at each."""
-    with Campaign("simulated", jobs=args.jobs or 16, logs=logs, resume=args.resume) as campaign:
+    with Campaign("simulated", jobs=args.jobs or 8, logs=logs, resume=args.resume) as campaign:
         if args.only is not None:
             return {"simulated": campaign.run([systematic.scenario(Point.parse(args.only))])}
         bases = systematic.bases(args.variant or VARIANTS, [args.mode] if args.mode else MODES)

@@ -91,9 +91,9 @@ def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: 
     begun = time.monotonic()
     state = task.run()
     left = cloud.settle(token, SETTLE_SECONDS)
-    cloud.stop(left)
     events = cloud.events(token)
-    verdict = judge(events[: _until(events, left)], _ending(state, scenario, task, cloud, events))
+    verdict = judge(events, _ending(state, scenario, task, cloud, events))
+    cloud.stop(left)
     done = Done(
         seed=scenario.seed,
         engine=scenario.engine,
@@ -124,13 +124,15 @@ def _ending(state: str, scenario: Scenario, task: TaskRun, cloud: Cloud, events:
     trained = {job: amount for job in completed if (amount := cloud.trained(job)) is not None}
     folders = cloud.folders({e["job"] for e in events if e["event"] == "state"})
     seed = (str(scenario.operator["resume_from"]), scenario.seeded) if scenario.seeded else None
+    # Without waiting, a success says that there is a job: a clear while it trains finds the same one.
+    waits = scenario.operator.get("wait_for_completion", True)
     looked_at = {*folders.values(), *([seed[0]] if seed else [])} if scenario.engine == "simulated" else set()
     return Ending(
         state,
         scenario.work,
         tuple(task.clears),
         trained,
-        wanted=max(1, task.successes),
+        wanted=max(1, task.successes if waits else 1),
         restarts=tuple(task.restarts),
         folders=folders,
         shared=scenario.operator.get("checkpoint_scope") == "exact",
@@ -144,15 +146,6 @@ def _market(events: list[dict[str, Any]]) -> list[str]:
     taken = [f"capacity {e['action']}" for e in events if e["event"] == "capacity" and e["action"] != "granted"]
     refused = [e["error"] for e in events if e["event"] == "call" and e["error"] == "ResourceLimitExceeded"]
     return [*taken, *refused]
-
-
-def _until(events: list[dict[str, Any]], left: dict[str, str]) -> int:
-    """How many events there were before we stopped what the run had left."""
-    if not left:
-        return len(events)
-    calls = [i for i, event in enumerate(events) if event["event"] == "call" and event.get("resource") in left]
-    stops = [i for i in calls if events[i]["operation"] == "StopTrainingJob"]
-    return stops[-1] if stops else len(events)
 
 
 def _keep(folder: Path, scenario: Scenario, task: TaskRun, events: list[dict[str, Any]], verdict: Verdict) -> None:
