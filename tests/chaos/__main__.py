@@ -92,7 +92,8 @@ def _as_json(
 ) -> dict[str, Any]:
     if args.systematic:
         failing = [{"point": each.point, **each.problems} for each in found["simulated"] if not each.survived]
-        return {**counts["simulated"], "failing": failing}
+        missed = [each.point for each in found["simulated"] if systematic.is_missed(each.point, each.struck)]
+        return {**counts["simulated"], "failing": failing, "missed": missed}
     return next(iter(counts.values())) if len(counts) == 1 else {**_total(counts), "engines": counts}
 
 

@@ -125,6 +125,12 @@ def scenario(point: Point) -> Scenario:
     return replace(made, strikes=(strike,), clears=clears)
 
 
+def is_missed(point: str, struck: Iterable[str]) -> bool:
+    """Return whether a run never made the call at which it was to be struck."""
+    at = Point.parse(point)
+    return at.n > 0 and not any(line.split()[0] == WHAT[at.what].kind for line in struck)
+
+
 def bases(variants: Iterable[str], modes: Iterable[str]) -> list[Point]:
     """Return the runs whose calls are to be counted."""
     wanted = list(modes)

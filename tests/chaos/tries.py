@@ -94,7 +94,7 @@ class Tries:
     error: str = ""
 
     def __post_init__(self) -> None:
-        self.wire = Wire(self.scenario.strikes, self.scenario.lag, self._note)
+        self.wire = Wire(self.scenario.strikes, self.scenario.lag, f"run-{self.scenario.token}-", self._note)
         self._notes: list[Hit] = []
         self.cleared_at_call = 0
         self._begun = time.monotonic()

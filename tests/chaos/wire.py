@@ -37,6 +37,8 @@ SIGNAL_SECONDS = 0.15
 #: A caller has no more patience than this.
 _HANG_SECONDS = 60.0
 _KEY = re.compile(r"Credential=([^/]+)/")
+#: All runs' jobs begin with it.
+_NAMES = b"run-"
 #: Calls that are not SageMaker's.
 _OTHER = re.compile(r"S3\.|Logs_")
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "server", "date", "content-length"})
@@ -61,17 +63,18 @@ class Wire:
 
     :param strikes: what befalls them.
     :param lag: seconds by which a list is late.
+    :param own: what the names of the run's jobs begin with.
     :param note: told when a call is held, frozen, or has its process sent SIGTERM.
     :ivar calls: ``(seconds since the epoch, process, operation, what struck it)`` of each call, in order.
     :ivar points: the operation of each call, in order, without those that only repeat what their process called last:
-        how often a job is looked at depends on the machine.
+        how often a job is looked at depends on the machine. Nor those that are about other runs' jobs.
     :ivar answered: ``(process, what)`` of each SageMaker call that was carried out: ``create``, ``own`` (it was noted
         whose the job is), or another operation's name.
     :ivar struck: what really befell calls.
     :ivar created_at: when the service first had a job of this run, by the monotonic clock.
     """
 
-    def __init__(self, strikes: tuple[Strike, ...], lag: float, note: Callable[[Hit], None]) -> None:
+    def __init__(self, strikes: tuple[Strike, ...], lag: float, own: str, note: Callable[[Hit], None]) -> None:
         self.lag = lag
         self.calls: list[tuple[float, int, str, str]] = []
         self.jobs: list[str] = []
@@ -80,6 +83,7 @@ class Wire:
         self.answered: list[tuple[int, str]] = []
         self._last: dict[int, tuple[str, str, bytes]] = {}
         self.note = note
+        self._own = own.encode()
         self._lock = threading.Lock()
         self.struck: list[str] = []
         self._strikes = [_Progress(strike) for strike in strikes]
@@ -91,7 +95,8 @@ class Wire:
             names.add("Deliver")
         hit = None
         with self._lock:
-            if self._last.get(pid) != (operation, path, body):
+            foreign = _NAMES in body and self._own not in body
+            if not foreign and self._last.get(pid) != (operation, path, body):
                 self._last[pid] = (operation, path, body)
                 self.points.append(operation)
                 names.add(ANY)
