@@ -1,248 +1,66 @@
-"""
-As much of Airflow as gives a task its tries: what a scheduler, an executor and a triggerer do around ``execute``.
-
-Each try is a process of its own (see :mod:`tests.chaos.zygote`), each deferral another, and so is each resumption.
-``try_number`` and ``max_tries`` go as in Airflow: a try that fails or whose worker vanishes is followed by the next
-one as long as ``try_number <= max_tries``, unless it failed with AirflowFailException; a deferral and its resumption
-are one try; clearing raises ``max_tries``.
-"""
+"""What befalls a task instance besides its tries: signals, zombies, backups, people."""
 
 from __future__ import annotations
 
-import select
 import signal
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-from tests.chaos.scenario import Blow, Scenario
-from tests.chaos.wire import Wire
-from tests.chaos.zygote import Child, Zygote
+from tests.chaos.scenario import Blow
+from tests.chaos.tries import KILL_SECONDS, RETRIES, Process, Tries
+from tests.chaos.wire import CREATE, OWN, Hit
 
-RETRIES = 12
-RETRY_DELAY = 0.3
-#: Airflow ends a process that SIGTERM does not end.
-KILL_SECONDS = 5.0
-_TICK = 0.05
+__all__ = ["RETRIES", "TaskRun"]
+
+#: Airflow ends a process that comes back to a task which is no longer its own, at its next heartbeat.
+WOKEN_SECONDS = 1.5
 
 
 @dataclass
-class Process:
-    """A worker or a triggerer of the run."""
-
-    child: Child
-    role: str
-    number: int
-    zombie: bool = False
-    #: When it is sent SIGTERM, and SIGKILL after that; None for not.
-    term_at: float | None = None
-    kill_at: float | None = None
-    answered: bool = False
-
-
-@dataclass
-class TaskRun:
+class Frozen:
     """
-    One task instance, from its first try to its end.
+    A process in the middle of a call, stopped until a milestone.
 
-    :param spec: the operator's, see :func:`tests.chaos.operators.build`.
-    :param environ: sends its processes' calls along the wire.
-    :param interrupt: takes the instances of a job back: job name, seconds without capacity.
-    :param stop: stops a job as a person does in the console.
-    :ivar story: what happened, line by line.
-    :ivar struck: the blows that it really suffered.
+    :param until: ``attached`` (a successor works for the task), ``completed`` (the task has succeeded),
+        ``generation`` (it was cleared since, and the new generation has a job).
+    :param thaw: lets the call go on.
+    :param call: how many calls had been answered when it was stopped.
+    :param successes: how often the task had succeeded by then.
+    :param clears: how often it had been cleared.
     """
 
-    scenario: Scenario
-    zygote: Zygote
-    spec: dict[str, Any]
-    environ: dict[str, str]
-    folder: Path
-    interrupt: Callable[[str, float], None]
-    bound: float
-    retries: int = RETRIES
-    retry_delay: float = RETRY_DELAY
-    execution_timeout: float | None = None
-    stop: Callable[[str], None] = lambda job: None
-    wire: Wire = field(init=False)
-    story: list[str] = field(default_factory=list)
-    struck: list[str] = field(default_factory=list)
-    clears: list[float] = field(default_factory=list)
-    result: Any = None
-    error: str = ""
+    process: Process
+    until: str
+    thaw: threading.Event
+    call: int
+    successes: int
+    clears: int
+
+
+class TaskRun(Tries):
+    """See :class:`tests.chaos.tries.Tries`."""
 
     def __post_init__(self) -> None:
-        self.wire = Wire(self.scenario.strikes, self.scenario.lag, self._hold)
-        self._held = False
-        self._begun = time.monotonic()
-        self._started = time.time()
-        self._processes: list[Process] = []
-        self._current: Process | None = None
-        self._deferred: dict[str, Any] | None = None
-        self._try = 1
-        self._max_tries = self.retries
-        self._again_at: float | None = None
-        self._state = ""
-        self._count = 0
-        self._blows = list(self.scenario.blows)
+        super().__post_init__()
+        self._frozen: list[Frozen] = []
 
-    def run(self) -> str:
-        """Give it its tries; return ``success``, ``failed`` or ``stuck``."""
-        self._start_try()
-        end = self._begun + self.bound
-        clears = self.scenario.clears
-        while True:
-            self._wait()
-            if self._state == "success" and clears > 0:
-                clears -= 1
-                self._clear()
-            if self._state:
-                break
-            if time.monotonic() > end:
-                self._tell("it does not end")
-                self._state = "stuck"
-                break
-            self._now_due()
-        self._bury(at_once=self._state == "stuck")
-        return self._state
-
-    # ---- Airflow's side
-
-    def _start_try(self) -> None:
-        self._deferred = None
-        self._again_at = None
-        self._current = self._worker({})
-        self._tell(f"try {self._try} of at most {self._max_tries + 1} begins")
-
-    def _worker(self, more: dict[str, Any]) -> Process:
-        ti = {
-            "dag_id": "chaos",
-            "run_id": f"manual__{self.scenario.engine}_{self.scenario.seed}",
-            "try_number": self._try,
-            "max_tries": self._max_tries,
-        }
-        # A backup of the database holds the DAG run as well: it began when it began.
-        task = {"role": "worker", "ti": ti, "run_started": self._started, "operator": self.spec, **more}
-        return self._fork({**task, "execution_timeout": self.execution_timeout})
-
-    def _triggerer(self) -> Process:
-        assert self._deferred is not None
-        return self._fork(
-            {"role": "triggerer", "path": self._deferred["path"], "kwargs": self._deferred["kwargs"]},
-        )
-
-    def _fork(self, task: dict[str, Any]) -> Process:
-        self._count += 1
-        log = self.folder / f"{self._count:02d}-{task['role']}-try{self._try}.log"
-        child = self.zygote.fork({**task, "environ": self.environ, "log": str(log)})
-        process = Process(child, task["role"], self._count)
-        self._processes.append(process)
-        self._tell(f"{process.role} {process.number} starts")
-        return process
-
-    def _wait(self) -> None:
-        """Hear what the processes say, for a moment."""
-        if not self._processes:
-            time.sleep(_TICK)
-            return
-        ready, _, _ = select.select([process.child for process in self._processes], [], [], _TICK)
-        for process in list(self._processes):
-            if process.child in ready:
-                for message in process.child.read():
-                    process.answered = process.answered or "cancelled" not in message
-                    self._hear(process, message)
-                if process.child.ended:
-                    self._processes.remove(process)
-                    self._gone(process)
-
-    def _hear(self, process: Process, message: dict[str, Any]) -> None:
-        kind = next(iter(message))
-        about = {"failed": message.get("failed"), "event": str(message.get("event"))[:100]}.get(kind, "")
-        self._tell(f"{process.role} {process.number}{' (superseded)' if process.zombie else ''}: {kind} {about}")
-        if process.zombie or self._state:
-            return  # Airflow's API refuses what a process says that is no longer its task's
-        if process.role == "triggerer":
-            if "event" in message and self._deferred is not None:
-                self._resume(message["event"])
-            elif "failed" in message:
-                self._failed(f"the trigger failed: {message['failed']}", retry=True)
-            return
-        if process is not self._current:
-            return
-        if "success" in message:
-            self.result = message["success"]
-            self._state = "success"
-        elif "deferred" in message:
-            self._deferred = {**message["deferred"], "since": time.monotonic()}
-            self._current = self._triggerer()
-        elif "failed" in message:
-            self._failed(str(message["failed"]), retry=bool(message["retry"]))
-
-    def _resume(self, event: dict[str, Any]) -> None:
-        assert self._deferred is not None
-        method, self._deferred = self._deferred["method"], None
-        for other in self._processes:
-            if other.role == "triggerer":
-                # Another triggerer with the same trigger: what it fires finds no deferred task any more.
-                other.zombie = True
-                other.kill_at = other.kill_at or time.monotonic() + 2
-        self._current = self._worker({"event": event, "method": method})
-
-    def _failed(self, why: str, *, retry: bool) -> None:
-        self.error = why
-        self._current = None
-        self._deferred = None
-        if retry and self._try <= self._max_tries:
-            self._again_at = time.monotonic() + self.retry_delay
-        else:
-            self._state = "failed"
-
-    def _gone(self, process: Process) -> None:
-        """A process has ended; one that said nothing was killed."""
-        if process.answered:
-            return
-        self._tell(f"{process.role} {process.number}{' (superseded)' if process.zombie else ''} died")
-        if process.zombie or process is not self._current or self._state:
-            return
-        if process.role == "triggerer":
-            others = [other for other in self._processes if other.role == "triggerer" and not other.zombie]
-            self._current = others[0] if others else self._triggerer()
-        else:
-            self._failed("the worker vanished", retry=True)
-
-    def _clear(self) -> None:
-        self.clears.append(time.time())
-        self._state = ""
-        self._max_tries = self._try + self.retries
-        self._try += 1
-        self._tell("cleared by a person")
-        self.struck.append("clear")
-        self._start_try()
-
-    # ---- what befalls it
+    # ---- at a moment
 
     def _now_due(self) -> None:
         now = time.monotonic()
         if self._again_at is not None and now >= self._again_at:
             self._try += 1
             self._start_try()
-        if self._held:
-            self._held = False
-            self._supersede(self._dice_seconds())
+        self._heed_notes()
         created = self.wire.created_at
         while created is not None and self._blows and now >= created + self._blows[0].at:
             self._strike(self._blows.pop(0))
+        for frozen in [each for each in self._frozen if self._is_reached(each)]:
+            self._wake(frozen)
         for process in self._processes:
-            if process.term_at is not None and now >= process.term_at:
-                process.term_at, process.kill_at = None, now + KILL_SECONDS
+            if process.end(now):
                 self._tell(f"SIGTERM to {process.role} {process.number}")
-                process.child.signal(signal.SIGTERM)
-            if process.kill_at is not None and now >= process.kill_at:
-                process.kill_at = None
-                self._tell(f"SIGKILL to {process.role} {process.number}")
-                process.child.signal(signal.SIGKILL)
         timeout = (self._deferred or {}).get("timeout")
         if timeout and self._deferred is not None and now >= self._deferred["since"] + timeout:
             # Airflow resumes the task only to fail it, and cancels the trigger: no method of the operator runs.
@@ -257,17 +75,17 @@ class TaskRun:
 
     def _strike(self, blow: Blow) -> None:
         self._tell(f"blow: {blow.kind}")
+        others = {"interrupt": self._strike_job, "stop": self._strike_job, "clear": self._clear_what_runs}
+        others |= {"restore": self._restore, "restore-alive": self._restore, "probe": self._put_probe}
+        if others.get(blow.kind, self._strike_process)(blow):
+            self.struck.append(blow.kind)
+
+    def _strike_process(self, blow: Blow) -> bool:
+        """Strike whoever works for the task; return whether there was anybody."""
         current = self._current
-        if blow.kind in ("interrupt", "stop"):
-            if not self._strike_job(blow):
-                return
-        elif blow.kind in ("restore", "restore-alive"):
-            if self.clears:
-                return  # an hour ago, its run was over: to begin it again is to train anew
-            self._restore(None if blow.kind == "restore" else blow.seconds)
-        elif current is None:
-            return  # between two tries
-        elif blow.kind == "kill":
+        if current is None:
+            return False  # between two tries
+        if blow.kind == "kill":
             current.child.signal(signal.SIGKILL)
         elif blow.kind == "drain":
             current.term_at = time.monotonic()
@@ -278,8 +96,8 @@ class TaskRun:
         elif self._may_supersede:
             self._supersede(blow.seconds)
         else:
-            return
-        self.struck.append(blow.kind)
+            return False
+        return True
 
     def _strike_job(self, blow: Blow) -> bool:
         """Strike the newest job, and not the task; return whether there was one to strike."""
@@ -304,18 +122,21 @@ class TaskRun:
         worker = self._current is not None and self._current.role == "worker"
         return worker and not self._state and self._try <= self._max_tries
 
-    def _restore(self, seconds: float | None) -> None:
+    def _restore(self, blow: Blow) -> bool:
         """The metadata database is of an hour ago: no try has begun. Who lives on is refused by the API."""
+        if self.clears:
+            return False  # an hour ago, its run was over: to begin it again is to train anew
         for process in self._processes:
             if process.zombie:
                 continue
-            if seconds is None or process.role == "triggerer":
+            if blow.kind == "restore" or process.role == "triggerer":
                 process.zombie = True
                 process.child.signal(signal.SIGKILL)
             else:
-                self._leave(process, seconds)
+                self._leave(process, blow.seconds)
         self._try = 1
         self._start_try()
+        return True
 
     def _leave(self, process: Process, seconds: float) -> None:
         process.zombie = True
@@ -331,8 +152,54 @@ class TaskRun:
             self._current.child.signal(signal.SIGUSR1)
         self._state = state
 
+    def _clear_what_runs(self, blow: Blow) -> bool:
+        """
+        A person clears the task, whatever its state.
+
+        Of one whose worker runs, Airflow changes the DAG run's ``clear_number`` alone: the worker is ended, and the
+        next try looks like a retry.
+        """
+        current = self._current
+        if current is not None and current.role == "worker":
+            self.clears.append(time.time())
+            self._clear_number += 1
+            self.cleared_at_call = len(self.wire.answered)
+            current.term_at = time.monotonic()
+            return True
+        if current is not None:
+            current.zombie = True
+            current.kill_at = time.monotonic() + KILL_SECONDS
+            current.child.signal(signal.SIGUSR1)
+        self._clear()
+        if self.spec["arguments"].get("resume") is False:
+            self.restarts.append(self.clears[-1])
+        return True
+
+    def _put_probe(self, blow: Blow) -> bool:
+        """
+        Put a live probe of the run beside its job, of a worker that died as it made it; whoever comes next sees it.
+
+        :return: False where the task was over by then, and nobody comes.
+        """
+        current, said = self._current, []
+        if current is not None:
+            current.child.signal(signal.SIGKILL)
+            while not current.child.ended:
+                said += current.child.read()
+            current.answered = any("cancelled" not in message for message in said) or current.answered
+            self._processes.remove(current)
+        over = any("success" in message for message in said) or self._try > self._max_tries
+        if not over:
+            self.probe(self.wire.jobs[-1])
+        for message in said:
+            self._hear(current, message)
+        if current is not None:
+            self._gone(current)
+        return not over
+
     def _bury(self, *, at_once: bool) -> None:
-        """End what is left of the processes, as Airflow does with those whose task is over."""
+        for frozen in list(self._frozen):
+            self._wake(frozen)
         now = time.monotonic()
         for process in self._processes:
             if at_once:
@@ -341,19 +208,65 @@ class TaskRun:
                 process.term_at = now + (0 if process.zombie else KILL_SECONDS)
         while self._processes:
             self._wait()
+            self._heed_notes()
             for process in self._processes:
-                now = time.monotonic()
-                if process.term_at is not None and now >= process.term_at:
-                    process.term_at, process.kill_at = None, now + KILL_SECONDS
-                    process.child.signal(signal.SIGTERM)
-                if process.kill_at is not None and now >= process.kill_at:
-                    process.child.signal(signal.SIGKILL)
+                process.end(time.monotonic())
 
-    def _hold(self) -> None:
-        self._held = True
+    # ---- at a call
+
+    def _heed_notes(self) -> None:
+        """Follow what the wire did to a process in the middle of a call."""
+        while self._notes:
+            hit = self._notes.pop(0)
+            if hit.strike.kind == "hold":
+                self._supersede(self._dice_seconds())
+                continue
+            process = next((each for each in self._processes if each.child.pid == hit.pid), None)
+            if process is None:
+                hit.thaw.set()
+            elif hit.strike.kind == "freeze":
+                self._freeze(process, hit)
+            else:
+                self._tell(f"SIGTERM to {process.role} {process.number}, in the middle of a call")
+                process.kill_at = process.kill_at or time.monotonic() + KILL_SECONDS
+
+    def _freeze(self, process: Process, hit: Hit) -> None:
+        """A machine stands still: its process is thought dead, and another takes its place."""
+        self._tell(f"{process.role} {process.number} is frozen")
+        process.frozen = True
+        calls, cleared = len(self.wire.answered), len(self.clears)
+        frozen = Frozen(process, hit.strike.until, hit.thaw, calls, self.successes, cleared)
+        self._frozen.append(frozen)
+        if self._state or process is not self._current or self._try > self._max_tries:
+            self._wake(frozen)
+        elif process.role == "triggerer":
+            # It still has the same trigger when it comes back: either may fire.
+            self._current = self._triggerer()
+        else:
+            process.zombie = True
+            self._try += 1
+            self._start_try()
+
+    def _is_reached(self, frozen: Frozen) -> bool:
+        own = frozen.process.child.pid
+        if frozen.until == "completed":
+            return self.successes > frozen.successes
+        if frozen.until == "generation":
+            since = self.wire.answered[self.cleared_at_call :]
+            return len(self.clears) > frozen.clears and CREATE in {what for pid, what in since if pid != own}
+        others = {what for pid, what in self.wire.answered[frozen.call :] if pid != own}
+        return bool(others if frozen.process.role == "triggerer" else others & {OWN, CREATE})
+
+    def _wake(self, frozen: Frozen) -> None:
+        self._frozen.remove(frozen)
+        process = frozen.process
+        self._tell(f"{process.role} {process.number} is awake again")
+        process.frozen = False
+        if process.zombie or self._state:
+            process.zombie = True
+            process.kill_at, process.term_at = None, time.monotonic() + WOKEN_SECONDS
+        process.child.signal(signal.SIGCONT)
+        frozen.thaw.set()
 
     def _dice_seconds(self) -> float:
         return 0.5 + (self.scenario.seed % 7) / 2
-
-    def _tell(self, line: str) -> None:
-        self.story.append(f"{time.monotonic() - self._begun:7.2f} {line}")

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tests.chaos import operators
 from tests.chaos.airflow import TaskRun
 from tests.chaos.cloud import BUCKET, Cloud
 from tests.chaos.judge import COLUMNS, Ending, Verdict, judge
-from tests.chaos.scenario import Scenario, draw
+from tests.chaos.scenario import Scenario
 from tests.chaos.zygote import Zygote
 
 #: A run that takes longer is stuck. The slowest one that is not waits for MaxWait, and pauses after refusals.
@@ -32,6 +33,8 @@ class Done:
 
     :param struck: what really befell it.
     :param problems: sentences by column; empty where it survived.
+    :param point: the scenario's.
+    :param points: the calls of a run on which nothing strikes.
     """
 
     seed: int
@@ -45,6 +48,13 @@ class Done:
     struck: list[str] = field(default_factory=list)
     problems: dict[str, list[str]] = field(default_factory=dict)
     logs: str = ""
+    point: str = ""
+    points: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Return what it is repeated by: ``--only``."""
+        return self.point or str(self.seed)
 
     @property
     def survived(self) -> bool:
@@ -58,13 +68,12 @@ def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: 
 
     :param folder: its logs; removed where nothing is wrong.
     """
-    token = f"{scenario.engine[0]}{scenario.seed}"
-    arguments = dict(scenario.operator)
+    token = scenario.token
     spec = {
         "kind": "ours",
         "engine": scenario.engine,
         "config": operators.config(f"run-{token}-job", BUCKET, scenario.engine, scenario.work),
-        "arguments": {"deferrable": scenario.deferrable, "print_log": scenario.seed % 5 == 0, **arguments},
+        "arguments": {"deferrable": scenario.deferrable, "print_log": scenario.seed % 5 == 0, **scenario.operator},
     }
     task = TaskRun(
         scenario,
@@ -74,16 +83,17 @@ def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: 
         folder,
         lambda job, gap: cloud.local.interrupt(job, capacity_gap=gap),
         bound,
+        probe=cloud.probe,
     )
+    if scenario.seeded:
+        cloud.seed(scenario.operator["resume_from"], scenario.seeded)
     cloud.proxy.wires[token] = task.wire
     begun = time.monotonic()
     state = task.run()
     left = cloud.settle(token, SETTLE_SECONDS)
-    cloud.stop(left)
     events = cloud.events(token)
-    completed = [e["job"] for e in events if e["event"] == "state" and e["status"] == "Completed"]
-    trained = {job: amount for job in completed if (amount := cloud.trained(job)) is not None}
-    verdict = judge(events[: _until(events, left)], Ending(state, scenario.work, tuple(task.clears), trained))
+    verdict = judge(events, _ending(state, scenario, task, cloud, events))
+    cloud.stop(left)
     done = Done(
         seed=scenario.seed,
         engine=scenario.engine,
@@ -92,6 +102,8 @@ def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: 
         state=state,
         seconds=round(time.monotonic() - begun, 1),
         jobs=len({e["job"] for e in events if e["event"] == "state"}),
+        point=scenario.point,
+        points=list(task.wire.points) if not scenario.strikes else [],
         tries=sum(1 for line in task.story if " begins" in line),
         struck=[*task.wire.struck, *task.struck, *_market(events)],
         problems={column: found for column, found in vars(verdict).items() if found},
@@ -106,20 +118,34 @@ def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: 
     return done
 
 
+def _ending(state: str, scenario: Scenario, task: TaskRun, cloud: Cloud, events: list[dict[str, Any]]) -> Ending:
+    """Look at what a run left behind."""
+    completed = [e["job"] for e in events if e["event"] == "state" and e["status"] == "Completed"]
+    trained = {job: amount for job in completed if (amount := cloud.trained(job)) is not None}
+    folders = cloud.folders({e["job"] for e in events if e["event"] == "state"})
+    seed = (str(scenario.operator["resume_from"]), scenario.seeded) if scenario.seeded else None
+    # Without waiting, a success says that there is a job: a clear while it trains finds the same one.
+    waits = scenario.operator.get("wait_for_completion", True)
+    looked_at = {*folders.values(), *([seed[0]] if seed else [])} if scenario.engine == "simulated" else set()
+    return Ending(
+        state,
+        scenario.work,
+        tuple(task.clears),
+        trained,
+        wanted=max(1, task.successes if waits else 1),
+        restarts=tuple(task.restarts),
+        folders=folders,
+        shared=scenario.operator.get("checkpoint_scope") == "exact",
+        seed=seed,
+        kept={uri: cloud.kept(uri) for uri in looked_at},
+    )
+
+
 def _market(events: list[dict[str, Any]]) -> list[str]:
     """What the market and the quotas did to the run's jobs."""
     taken = [f"capacity {e['action']}" for e in events if e["event"] == "capacity" and e["action"] != "granted"]
     refused = [e["error"] for e in events if e["event"] == "call" and e["error"] == "ResourceLimitExceeded"]
     return [*taken, *refused]
-
-
-def _until(events: list[dict[str, Any]], left: dict[str, str]) -> int:
-    """How many events there were before we stopped what the run had left."""
-    if not left:
-        return len(events)
-    calls = [i for i, event in enumerate(events) if event["event"] == "call" and event.get("resource") in left]
-    stops = [i for i in calls if events[i]["operation"] == "StopTrainingJob"]
-    return stops[-1] if stops else len(events)
 
 
 def _keep(folder: Path, scenario: Scenario, task: TaskRun, events: list[dict[str, Any]], verdict: Verdict) -> None:
@@ -133,7 +159,7 @@ def _keep(folder: Path, scenario: Scenario, task: TaskRun, events: list[dict[str
 
 class Campaign:
     """
-    The runs of one engine.
+    Scenarios of one engine.
 
     :param logs: below it, a folder for each run that fails.
     :param resume: a JSON-lines file; runs that are in it are not played again.
@@ -143,7 +169,6 @@ class Campaign:
     def __init__(
         self,
         engine: str,
-        seeds: Iterable[int],
         *,
         jobs: int,
         logs: Path,
@@ -151,40 +176,53 @@ class Campaign:
         tell: Callable[[Done, int, int], None] = lambda done, over, all: None,
     ) -> None:
         self.engine = engine
-        self.seeds = list(seeds)
         self.jobs = jobs
         self.logs = logs
         self.resume = resume
         self.tell = tell
 
-    def run(self) -> list[Done]:
+    def __enter__(self) -> Campaign:
+        self._stack = ExitStack()
+        self._cloud = self._stack.enter_context(Cloud(self.engine))
+        self._zygote = self._stack.enter_context(Zygote({}))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def run(self, scenarios: Iterable[Scenario]) -> list[Done]:
         """Play what is not done yet; return everything."""
-        wanted = set(self.seeds)
-        done = [each for each in self._read() if each.engine == self.engine and each.seed in wanted]
-        rest = [seed for seed in self.seeds if seed not in {each.seed for each in done}]
-        if not rest:
-            return done
-        with Cloud(self.engine) as cloud, Zygote({}) as zygote, ThreadPoolExecutor(self.jobs) as pool:
-
-            def one(seed: int) -> Done:
-                scenario = draw(seed, self.engine)
-                folder = self.logs / f"{self.engine}-{seed}"
-                shutil.rmtree(folder, ignore_errors=True)
-                try:
-                    return play(scenario, cloud, zygote, folder)
-                except Exception:
-                    # The harness's own fault is no run that survived.
-                    problem = {"not_survived": [traceback.format_exc()]}
-                    return Done(
-                        seed, self.engine, scenario.deferrable, list(scenario.faults), "?", 0, 0, 0, [], problem
-                    )
-
-            for future in as_completed([pool.submit(one, seed) for seed in rest]):
+        wanted = {scenario.name: scenario for scenario in scenarios}
+        done = [each for each in self._read() if each.engine == self.engine and each.name in wanted]
+        over = {each.name for each in done}
+        rest = [scenario for name, scenario in wanted.items() if name not in over]
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for future in as_completed([pool.submit(self._play, scenario) for scenario in rest]):
                 finished = future.result()
                 done.append(finished)
                 self._write(finished)
-                self.tell(finished, len(done), len(self.seeds))
+                self.tell(finished, len(done), len(wanted))
         return done
+
+    def _play(self, scenario: Scenario) -> Done:
+        folder = self.logs / f"{self.engine}-{scenario.name.replace('/', '-')}"
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            return play(scenario, self._cloud, self._zygote, folder)
+        except Exception:
+            # The harness's own fault is no run that survived.
+            return Done(
+                scenario.seed,
+                self.engine,
+                scenario.deferrable,
+                list(scenario.faults),
+                state="?",
+                seconds=0,
+                jobs=0,
+                tries=0,
+                problems={"not_survived": [traceback.format_exc()]},
+                point=scenario.point,
+            )
 
     def _read(self) -> list[Done]:
         if self.resume is None or not self.resume.exists():

@@ -9,16 +9,22 @@ import tarfile
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from airflow_spot.core.identity import JobName
+from airflow_spot.core.marks import ENV_ATTEMPT, ENV_ROLE, ENV_WHY, TAG_ROLE
+from airflow_spot.core.roles import Role
 from airflow_spot.local import LocalSageMaker
-from tests.chaos.operators import FORBIDDEN, RARE, SCARCE, SHARED
+from airflow_spot.local.training.simulated_instances import PROGRESS
+from tests.chaos.operators import DRY, FORBIDDEN, RARE, SCARCE, SHARED
 from tests.chaos.wire import Proxy
 
 BUCKET = "chaos"
-#: A type that fails a job that asks at the wrong moment, and takes the instances of one that trains.
-MARKET = f"{SCARCE}=script:fail=2,up=2.5;{RARE}=script:down=6,up=3;*=always"
+#: A type without any, one that fails a job that asks at the wrong moment, and one that takes its instances back.
+MARKET = f"{DRY}=never;{SCARCE}=script:fail=2,up=2.5;{RARE}=script:down=6,up=3;*=always"
 #: A quota that is 0, as AWS's spot quotas often are, and one that the runs have to share.
 QUOTAS = f"{FORBIDDEN}:spot=0;{SHARED}=1"
 GRACE_SECONDS = 1.0
@@ -102,6 +108,41 @@ class Cloud:
             except self.sagemaker.exceptions.ClientError:
                 continue
 
+    def folders(self, jobs: Iterable[str]) -> dict[str, str]:
+        """Say where each of some jobs keeps its checkpoints; without those that keep none."""
+        described = {job: self.sagemaker.describe_training_job(TrainingJobName=job) for job in jobs}
+        return {
+            job: found["CheckpointConfig"]["S3Uri"] for job, found in described.items() if "CheckpointConfig" in found
+        }
+
+    def kept(self, folder: str) -> float:
+        """Say how many seconds of training a simulated checkpoint folder holds."""
+        try:
+            content = self.s3.get_object(Bucket=BUCKET, Key=f"{_key(folder)}/{PROGRESS}")["Body"].read()
+        except self.s3.exceptions.NoSuchKey:
+            return 0.0
+        return float(json.loads(content)["seconds"])
+
+    def seed(self, folder: str, seconds: float) -> None:
+        """Put a simulated checkpoint into a folder."""
+        self.s3.put_object(Bucket=BUCKET, Key=f"{_key(folder)}/{PROGRESS}", Body=json.dumps({"seconds": seconds}))
+
+    def probe(self, beside: str) -> None:
+        """Create a probe of the run whose job is given: no checkpoint, no data; it runs until somebody stops it."""
+        job = self.sagemaker.describe_training_job(TrainingJobName=beside)
+        name = replace(JobName.parse(beside) or _no_job(beside), number=1, role=Role.PROBE)
+        tags = {tag["Key"]: tag["Value"] for tag in self.sagemaker.list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]}
+        wanted = ("AlgorithmSpecification", "RoleArn", "OutputDataConfig", "ResourceConfig", "StoppingCondition")
+        environment = {key: value for key, value in job["Environment"].items() if key not in (ENV_ATTEMPT, ENV_WHY)}
+        self.sagemaker.create_training_job(
+            TrainingJobName=str(name),
+            **{field: job[field] for field in wanted},
+            EnableManagedSpotTraining=job["EnableManagedSpotTraining"],
+            HyperParameters={"simulated_seconds": "600", "steps": "4000"},
+            Environment={**environment, ENV_ROLE: str(Role.PROBE)},
+            Tags=[{"Key": key, "Value": value} for key, value in {**tags, TAG_ROLE: str(Role.PROBE)}.items()],
+        )
+
     def trained(self, job: str) -> float | None:
         """What a completed job's model holds: seconds, or a whole chain of steps; None for anything else."""
         description = self.sagemaker.describe_training_job(TrainingJobName=job)
@@ -119,3 +160,11 @@ class Cloud:
             chain = model["chain"]
             return float(len(chain)) if chain == list(range(1, len(chain) + 1)) else None
         return float(model["seconds"])
+
+
+def _key(uri: str) -> str:
+    return uri.removeprefix(f"s3://{BUCKET}/").rstrip("/")
+
+
+def _no_job(name: str) -> JobName:
+    raise ValueError(f"{name} is no job of a run")

@@ -11,6 +11,7 @@ ROLE = "arn:aws:iam::123456789012:role/airflow-spot"
 TYPE = "ml.m5.large"
 #: Spot types whose capacity comes and goes, and types with a quota: see ``cloud``.
 SCARCE, RARE = "ml.c5.4xlarge", "ml.c5.9xlarge"
+DRY = "ml.c5.2xlarge"
 FORBIDDEN, SHARED = "ml.g4dn.xlarge", "ml.g5.xlarge"
 
 
@@ -40,9 +41,12 @@ def build(spec: dict[str, Any]) -> Any:
     Make an operator.
 
     :param spec: ``kind`` (``ours`` or ``stock``), ``config``, ``engine``, and ``arguments`` for the operator, whose
-        ``ladder`` may be the name of one of ours.
+        ``ladder`` may be the name of one of ours; ``timeout``: seconds after which a call that is not answered raises.
     """
     arguments = {"task_id": "train", "check_interval": 0.3, "aws_conn_id": "aws_default", **spec["arguments"]}
+    if seconds := arguments.pop("timeout", None):
+        # One call to the service is one of the operator's.
+        arguments["botocore_config"] = {"read_timeout": seconds, "retries": {"total_max_attempts": 1}}
     if limit := arguments.pop("execution_timeout", None):
         arguments["execution_timeout"] = timedelta(seconds=limit)
     if spec["kind"] == "stock":
@@ -64,4 +68,6 @@ def _ladder(name: str) -> list[Any]:
 
     if name == "scarce":
         return [Rung(SCARCE), Rung(RARE, wait=2), Rung.on_demand([TYPE])]
+    if name == "short":
+        return [Rung(FORBIDDEN), Rung(DRY, wait=1), Rung(TYPE)]
     return [Rung(FORBIDDEN), Rung(SHARED, attempts=2), Rung(TYPE)]

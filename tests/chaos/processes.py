@@ -88,6 +88,7 @@ def run(task: dict[str, Any], connection: socket.socket) -> None:
 def _work(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
     ti = TaskInstance("train", **task["ti"])
     operator = operators.build(task["operator"])
+    operator.retries = task["retries"]
 
     def on_term(number: int, frame: Any) -> None:
         operator.on_kill()  # and nothing more: Airflow's handler does not end the task
@@ -100,7 +101,9 @@ def _work(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
 
         signal.signal(signal.SIGALRM, on_alarm)
         signal.setitimer(signal.ITIMER_REAL, limit)
-    dag_run = SimpleNamespace(start_date=datetime.fromtimestamp(task["run_started"], timezone.utc))
+    run = task["dag_run"]
+    started = datetime.fromtimestamp(run["start_date"], timezone.utc)
+    dag_run = SimpleNamespace(start_date=started, clear_number=run["clear_number"])
     context: Any = {"ti": ti, "task_instance": ti, "dag_run": dag_run}
     try:
         if "event" in task:

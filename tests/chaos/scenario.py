@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -34,7 +35,11 @@ KINDS = (
     "triggerer killed",
     "trigger run twice",
     "cleared after success",
+    "probe beside the attempt",
 )
+
+#: Stands for any call that does not repeat its process's last one: S3's and the logs' too.
+ANY = "#"
 
 #: Operations that a worker or a triggerer calls.
 CALLS = ("DescribeTrainingJob", "ListTrainingJobs", "ListTags", "AddTags", "CreateTrainingJob")
@@ -45,15 +50,19 @@ class Strike:
     """
     What befalls a call on its way, see :mod:`tests.chaos.wire`.
 
-    :param operation: a SageMaker operation, ``*``, or ``Deliver``: the AddTags that marks a result as delivered.
-    :param kind: ``kill`` (SIGKILL whoever calls), ``cut`` the connection, ``hold`` it while a second worker starts,
-        or an error: ``throttle``, ``error``, ``unavailable``, ``expired``, ``quota``.
+    :param operation: a SageMaker operation, ``*``, ``Deliver``: the AddTags that marks a result as delivered; or
+        :data:`ANY`.
+    :param kind: ``kill`` (SIGKILL whoever calls), ``cut`` the connection, ``timeout`` (there is no answer until the
+        caller hangs up), ``hold`` it while a second worker starts, ``freeze`` (SIGSTOP whoever calls, SIGCONT at
+        ``until``), ``term`` and ``term-twice`` (SIGTERM), or an error: ``throttle``, ``error``, ``unavailable``,
+        ``expired``, ``quota``.
     :param when: ``before`` the service has it, ``during`` (the service has acted, the caller does not know),
         ``after`` (the caller may know).
     :param nth: the first call that it strikes, among those that match.
     :param count: how many it strikes.
     :param seconds: how long it strikes from then on, where it is a span.
     :param at: seconds since the run's first job was created before which it strikes nothing, and counts nothing.
+    :param until: of a freeze: ``attached``, ``completed`` or ``generation``, see :class:`tests.chaos.airflow.Frozen`.
     """
 
     operation: str
@@ -63,6 +72,7 @@ class Strike:
     count: int = 1
     seconds: float = 0.0
     at: float = 0.0
+    until: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,8 @@ class Blow:
     What befalls a run at a moment.
 
     :param kind: ``kill``, ``supersede``, ``drain``, ``restore``, ``restore-alive``, ``interrupt``, ``twice``,
-        ``mark-failed``; ``stop``: a person stops the job.
+        ``mark-failed``; ``stop``: a person stops the job; ``clear``: a person clears the task, whatever its state;
+        ``probe``: the worker dies and leaves a probe of the run.
     :param at: seconds since the run's first job was created.
     :param seconds: how long the zombie lives on, or for how long there is no capacity.
     """
@@ -89,6 +100,8 @@ class Scenario:
     :param work: seconds of training (simulated), or steps (process).
     :param lag: seconds by which ListTrainingJobs is late.
     :param clears: how often a person clears the task after it succeeded.
+    :param point: the name of a systematic scenario, see :mod:`tests.chaos.systematic`; empty for a drawn one.
+    :param seeded: seconds of training that lie in the folder of ``resume_from``, where the operator has one.
     """
 
     seed: int
@@ -101,6 +114,20 @@ class Scenario:
     lag: float = 0.0
     clears: int = 0
     operator: dict[str, Any] = field(default_factory=dict)
+    point: str = ""
+    seeded: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Return what it is repeated by: ``--only``."""
+        return self.point or str(self.seed)
+
+    @property
+    def token(self) -> str:
+        """Return what its jobs' names hold: letters and digits."""
+        if not self.point:
+            return f"{self.engine[0]}{self.seed}"
+        return f"x{hashlib.sha256(self.point.encode()).hexdigest()[:12]}"
 
     def to_json(self) -> dict[str, Any]:
         """Give it as JSON values, for people."""
@@ -185,6 +212,9 @@ class _Drawn:
         self.operator |= {"max_run": 8, "max_wait": 8}
         self.blows.append(Blow("interrupt", self.dice.uniform(0.2, self.length), 600))
 
+    def probe_beside(self) -> None:
+        self.blows.append(Blow("probe", self.dice.uniform(0.2, self.length)))
+
     def no_capacity(self) -> None:
         self.operator |= {"ladder": "scarce"}
 
@@ -203,6 +233,7 @@ _OTHERS = {
     "no capacity in time": _Drawn.no_capacity_in_time,
     "no capacity": _Drawn.no_capacity,
     "over quota": _Drawn.over_quota,
+    "probe beside the attempt": _Drawn.probe_beside,
 }
 _STRIKES = {
     "killed before create": Strike("CreateTrainingJob", "kill", "before"),

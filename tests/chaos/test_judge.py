@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,6 +70,111 @@ def test_each_defect_is_seen(events: list[dict[str, Any]], ending: Ending, colum
     verdict = judge(events, ending)
     assert getattr(verdict, column)
     assert not verdict.survived
+
+
+# ---- roles
+
+ONE, TWO, STANDBY = (f"a-afspot-{'a' * 10}-1-{number}" for number in ("1", "2", "s1"))
+PROBE, SECOND_PROBE = (f"a-afspot-{'a' * 10}-1-p{number}" for number in (1, 2))
+NEXT, OTHERS = f"a-afspot-{'a' * 10}-2-1", f"b-afspot-{'b' * 10}-1-1"
+
+
+def life(job: str, begun: float, ended: float, end: str = "Completed") -> list[dict[str, Any]]:
+    """A job from its create to its end."""
+    return [state(job, "InProgress", begun), state(job, end, ended)]
+
+
+def in_order(*lives: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Several lives, as the audit log has them."""
+    return sorted((event for each in lives for event in each), key=lambda event: event["time"])
+
+
+def test_one_probe_beside_the_attempt_is_no_second_attempt() -> None:
+    events = in_order(life(ONE, 1, 9), life(PROBE, 2, 3), life(SECOND_PROBE, 4, 5))
+    assert judge(events, Ending("success", 10.0, trained={ONE: 10.0})).clean
+
+
+def test_two_live_attempts_are_seen() -> None:
+    events = in_order(life(ONE, 1, 9, "Stopped"), life(TWO, 2, 10))
+    (found,) = judge(events, Ending("success", 10.0, trained={TWO: 10.0})).duplicate_jobs
+    assert "two live attempts" in found
+
+
+def test_two_live_probes_are_seen() -> None:
+    events = in_order(life(ONE, 1, 9), life(PROBE, 2, 5, "Stopped"), life(SECOND_PROBE, 3, 4, "Stopped"))
+    (found,) = judge(events, Ending("success", 10.0, trained={ONE: 10.0})).duplicate_jobs
+    assert "two live probes" in found
+
+
+@pytest.mark.parametrize("other", [PROBE, STANDBY])
+def test_two_live_jobs_of_one_checkpoint_folder_are_seen_whatever_their_roles(other: str) -> None:
+    events = in_order(life(ONE, 1, 9), life(other, 2, 5, "Stopped"))
+    apart = Ending("success", 10.0, trained={ONE: 10.0}, folders={ONE: URI, other: f"{URI}s"})
+    assert judge(events, apart).clean
+    (found,) = judge(events, replace(apart, folders={ONE: URI, other: URI})).duplicate_jobs
+    assert "both write to" in found
+
+
+def test_one_job_after_the_other_may_write_to_a_folder() -> None:
+    events = in_order(life(ONE, 1, 3, "Stopped"), life(TWO, 4, 9))
+    assert judge(events, Ending("success", 10.0, trained={TWO: 10.0}, folders={ONE: URI, TWO: URI})).clean
+
+
+def test_a_probe_that_completed_is_no_result() -> None:
+    events = in_order(life(ONE, 1, 9, "Failed"), life(PROBE, 2, 5))
+    verdict = judge(events, Ending("success", 10.0))
+    assert verdict.false_success
+    assert not verdict.duplicate_jobs
+
+
+def test_a_probe_after_the_result_is_none_too_many_and_one_that_is_left_is_abandoned() -> None:
+    events = [*life(ONE, 1, 9), state(PROBE, "InProgress", 10)]
+    verdict = judge(events, Ending("success", 10.0, trained={ONE: 10.0}))
+    assert verdict.abandoned
+    assert not verdict.duplicate_jobs
+
+
+# ---- clears, and whose a checkpoint is
+
+
+def test_a_clear_that_trains_anew_needs_a_job_of_its_own() -> None:
+    events = in_order(life(ONE, 1, 9), life(NEXT, 20, 30))
+    ending = Ending("success", 10.0, (15.0,), {ONE: 10.0, NEXT: 10.0}, restarts=(15.0,))
+    assert judge(events, ending).clean
+    assert judge(events[:2], replace(ending, wanted=1)).false_success
+
+
+def test_a_run_that_was_cleared_before_its_result_has_one_result() -> None:
+    events = in_order(life(ONE, 1, 5, "Stopped"), life(NEXT, 20, 30))
+    assert judge(events, Ending("success", 10.0, (4.0,), {NEXT: 10.0}, wanted=1, restarts=(4.0,))).clean
+
+
+@pytest.mark.parametrize("other", [NEXT, OTHERS])
+def test_a_folder_of_two_generations_or_runs_is_seen(other: str) -> None:
+    events = in_order(life(ONE, 1, 9), life(other, 20, 30))
+    ending = Ending("success", 10.0, (15.0,), {ONE: 10.0, other: 10.0}, folders={ONE: URI, other: URI})
+    assert judge(events, ending).lost_checkpoints
+    assert judge(events, replace(ending, shared=True)).clean
+
+
+def test_a_start_from_more_than_its_own_folder_held_is_seen() -> None:
+    events = [FINE[0], progress("a-1", "resumed", 3), started("a-1", 1), FINE[3]]
+    assert judge(events, GOOD).lost_checkpoints
+    assert judge(events, replace(GOOD, seed=("s3://bucket/seed", 3.0))).clean
+
+
+def test_a_start_without_its_seed_is_seen() -> None:
+    assert judge(FINE, replace(GOOD, seed=("s3://bucket/seed", 3.0))).lost_checkpoints
+
+
+def test_a_job_that_writes_into_its_seed_is_seen() -> None:
+    events = [FINE[0], progress("a-1", "resumed", 3), started("a-1", 1), FINE[3]]
+    assert judge(events, replace(GOOD, seed=(URI, 3.0), folders={"a-1": URI})).lost_checkpoints
+
+
+@pytest.mark.parametrize(("kept", "lost"), [({URI: 10.0}, False), ({URI: 4.0}, True), ({"s3://bucket/b": 1.0}, True)])
+def test_a_folder_that_holds_less_in_the_end_is_seen(kept: dict[str, float], lost: bool) -> None:
+    assert bool(judge(FINE, replace(GOOD, kept=kept)).lost_checkpoints) == lost
 
 
 @pytest.mark.parametrize("engine", ["simulated", "process"])
