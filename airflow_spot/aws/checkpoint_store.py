@@ -17,6 +17,7 @@ from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, t
 from airflow_spot.core.run_marker import MARKER_NAME, marker_text, owner_of
 
 _BATCH = 1000  # what DeleteObjects takes
+_PART_BYTES = 1024**3  # UploadPartCopy takes 5 GB, and an upload 10,000 parts
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class Copied:
 
 def copy(client: Any, source: str, target: str) -> Copied:
     """
-    Copy all that lies in a folder. Doing it again copies only what is missing or differs.
+    Copy all that lies in a folder. Doing it again copies only what is missing.
+
+    An object that is there is never overwritten, whoever wrote it and however late this is: a job that resumed from
+    the copy may have written a newer one in its place.
 
     :param client: boto3's for S3.
     :param source: an S3 URI, as is the target.
@@ -43,9 +47,8 @@ def copy(client: Any, source: str, target: str) -> Copied:
     objects = size = 0
     for item in _objects(client, source):
         key = prefix + item["Key"][len(source_prefix) :]
-        if not _same(item, there.get(key)):
-            # Managed: above 5 GB one call cannot copy an object.
-            client.copy({"Bucket": source_bucket, "Key": item["Key"]}, bucket, key)
+        if key not in there:
+            _copy_unless_there(client, {"Bucket": source_bucket, "Key": item["Key"]}, item["Size"], bucket, key)
         objects, size = objects + 1, size + item["Size"]
     return Copied(objects, size)
 
@@ -195,10 +198,32 @@ def _objects(client: Any, uri: str) -> Iterator[dict[str, Any]]:
         yield from (item for item in page.get("Contents", ()) if item["Key"] != prefix)
 
 
-def _same(source: dict[str, Any], target: dict[str, Any] | None) -> bool:
-    if target is None or target["Size"] != source["Size"]:
-        return False
-    if target["ETag"] == source["ETag"]:
-        return True
-    # The ETag of a multipart upload depends on its parts, so a true copy may have another.
-    return "-" in source["ETag"] + target["ETag"] and bool(target["LastModified"] >= source["LastModified"])
+def _copy_unless_there(client: Any, source: dict[str, str], size: int, bucket: str, key: str) -> None:
+    """
+    Copy one object, unless the target came to be meanwhile: S3 decides, in one step.
+
+    CopyObject cannot be told so, and takes 5 GB at most; the completion of an upload in parts can.
+    Source: conditional writes in the user guide of Amazon S3.
+    """
+    try:
+        if size == 0:  # an upload in parts has at least one
+            client.put_object(Bucket=bucket, Key=key, Body=b"", IfNoneMatch="*")
+            return
+        upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        try:
+            parts = []
+            for number, start in enumerate(range(0, size, _PART_BYTES), 1):
+                span = f"bytes={start}-{min(start + _PART_BYTES, size) - 1}"
+                part = client.upload_part_copy(
+                    Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, CopySource=source, CopySourceRange=span
+                )
+                parts.append({"PartNumber": number, "ETag": part["CopyPartResult"]["ETag"]})
+            client.complete_multipart_upload(
+                Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+            )
+        except BaseException:
+            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+            raise
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+            raise

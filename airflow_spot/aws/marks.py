@@ -104,12 +104,12 @@ class Marks:
             return f"it is {status} already"
         theirs = self.tags(arn, client).get(TAG_OWNER) if owner is not None else None
         if theirs not in (None, str(owner)):
-            return f"it is owned by newer try {theirs}"
+            return f"it is owned by try {theirs}"
         self.set_stop(arn, mark, client)
         if owner is not None and (theirs := self.tags(arn, client).get(TAG_OWNER)) not in (None, str(owner)):
             # It was taken over in between: the mark must not make a person's stop read as ours.
             self.withdraw_stop(arn, mark.try_number, client)
-            return f"it is owned by newer try {theirs}"
+            return f"it is owned by try {theirs}"
         try:
             client.stop_training_job(TrainingJobName=job_name)
         except (ClientError, BotoCoreError):

@@ -87,9 +87,9 @@ class Plan:
         """What makes the training the same."""
         return fingerprint(self.request)
 
-    def job_name(self, generation: int, attempt: int) -> str:
-        """Name an attempt before it exists."""
-        return str(JobName(self.prefix, self.run.key, generation, attempt))
+    def job_name(self, generation: int, number: int, role: Role = Role.ATTEMPT) -> str:
+        """Return the name of a job before it exists."""
+        return str(JobName(self.prefix, self.run.key, generation, number, role))
 
     def checkpoint_s3_uri(self, generation: int) -> str:
         """Return where a generation would keep its checkpoints if it began now; once it has, its attempts tell."""

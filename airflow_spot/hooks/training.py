@@ -161,8 +161,8 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             generation += 1
         found = [self.as_attempt(job) for job in self._attempts_of_generation(plan, attempts, generation)]
         found.sort(key=lambda attempt: attempt.number)
-        others = (self.find(name) for name in _newest_others(names, generation))
-        return (*found, *(self.as_attempt(job) for job in others if job is not None and is_live(job)))
+        others = self._others_of_generation(plan, names, generation)
+        return (*found, *(self.as_attempt(job) for job in others if is_live(job)))
 
     def live_of_generation(self, plan: Plan, generation: int) -> list[str]:
         """Name the attempts of a generation that may still train; no list that lags and no deleted job hides one."""
@@ -191,6 +191,19 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         while (job := self.find(plan.job_name(generation, number))) is not None:
             yield job
             number += 1
+
+    def _others_of_generation(
+        self, plan: Plan, names: Mapping[str, JobName], generation: int
+    ) -> Iterator[dict[str, Any]]:
+        """Describe the two newest listed jobs of each other role, and the probes that no list shows yet."""
+        for role in (Role.PROBE, Role.STANDBY):
+            ours = [name for name, job in names.items() if job.role is role and job.generation == generation]
+            ours.sort(key=lambda name: names[name].number)
+            yield from (job for name in ours[-2:] if (job := self.find(name)) is not None)
+            number = names[ours[-1]].number + 1 if ours else 1
+            while role is Role.PROBE and (job := self.find(plan.job_name(generation, number, role))) is not None:
+                yield job
+                number += 1
 
     def job_log(self, job_name: str) -> JobLog:
         """Follow a job's output."""
@@ -314,15 +327,6 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 def is_live(job: Mapping[str, Any]) -> bool:
     """Return whether a job may still train or write checkpoints."""
     return job["TrainingJobStatus"] not in ENDED_STATUSES
-
-
-def _newest_others(names: Mapping[str, JobName], generation: int) -> list[str]:
-    """Return the two newest jobs of each other role: one at most is live, and one may have been made at once."""
-    found: list[str] = []
-    for role in (Role.PROBE, Role.STANDBY):
-        ours = [name for name, job in names.items() if job.role is role and job.generation == generation]
-        found += sorted(ours, key=lambda name: names[name].number)[-2:]
-    return found
 
 
 def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:

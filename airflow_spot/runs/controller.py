@@ -23,6 +23,7 @@ from airflow_spot.core.events import (
     RunSucceeded,
 )
 from airflow_spot.core.history import History, Refusal, begin_try
+from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.policy import Policy
 from airflow_spot.core.prices import Prices
@@ -111,7 +112,7 @@ class TrainingRun:
         """Find out where the run stands, at the start of a try."""
         jobs = self.hook.jobs_of(self.plan)
         self.history = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
-        self.stopping.watch(*(job.job_name for job in self.history.others))
+        self._take_over_others()
         if self.history.last is None:
             self._tell_generation()
             return
@@ -147,6 +148,7 @@ class TrainingRun:
         self.stopping.watch(*(job.job_name for job in self.history.live_jobs))
         if live is not None and live.job_name not in state.jobs:
             self._attach(live)
+        self._take_over_others(*state.jobs)
         for attempt in self.history.attempts:
             if attempt.job_name in state.jobs:
                 self._transitions.repeat(attempt)
@@ -179,6 +181,7 @@ class TrainingRun:
             elif isinstance(action, Pause):
                 self._sleep((action.until - _now()).total_seconds())
             else:
+                self._check_alive()
                 name = action.attempt.job_name
                 self.log.info("Not waiting for completion: training job %s keeps running", name)
                 return self.hook.find(name) or {}
@@ -193,7 +196,13 @@ class TrainingRun:
         self.stopping.stop_and_wait(reason, None if self._killed else self._sleep)
 
     def mark_delivered(self, description: Mapping[str, Any]) -> None:
-        """Mark the result as handed over: the last act of a successful task."""
+        """
+        Mark the result as handed over: the last act of a successful task.
+
+        :raises RunKilledError: the task was killed meanwhile, and with it a job that was to be left running.
+        """
+        if description.get("TrainingJobStatus") not in ENDED_STATUSES:
+            self._check_alive()
         self.hook.marks.set_delivered(description["TrainingJobArn"], self.this_try)
 
     # ---- observing, deciding and acting
@@ -223,11 +232,11 @@ class TrainingRun:
             raise failure_of(self.hook, self.plan.run.key, self.history, action)
 
     def _submit(self, action: Submit) -> None:
-        self._check_alive()
         generation = self.history.generation
         self._conflicts.check_generation(generation)
         folder = self._folder.check(self.history)
         self._prepare(folder, action.number == 1)
+        self._check_alive()  # what is prepared may take minutes, in which the task may be killed
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try, folder, action.why)
         name = request["TrainingJobName"]
         self._tell(AttemptDecided(action.number, str(action.rung), name, action.why))
@@ -358,6 +367,13 @@ class TrainingRun:
         return description, self.history
 
     # ---- helpers
+
+    def _take_over_others(self, *known: str) -> None:
+        """Answer for the live jobs of other roles: the try that owns one may stop it."""
+        for job in self.history.others:
+            self.stopping.watch(job.job_name)
+            if job.job_name not in known:
+                self.hook.marks.set_owner(job.arn, self.this_try)
 
     def _is_restarting(self, action: Action) -> bool:
         return self.history.restart_requested and isinstance(action, (Stop, Wait))

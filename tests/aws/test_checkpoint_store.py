@@ -38,22 +38,32 @@ def test_a_copy_takes_the_folder_and_not_its_namesake(s3: Any, bucket: str) -> N
     assert s3.get_object(Bucket=bucket, Key="new/b/c")["Body"].read() == b"g1/b/c"
 
 
-def test_a_second_copy_copies_only_what_differs(
-    s3: Any, bucket: str, local: LocalSageMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(s3, bucket, "old/a", "old/b")
+def test_a_second_copy_copies_only_what_is_missing_and_overwrites_nothing(s3: Any, bucket: str) -> None:
+    """A worker that was frozen in its copy and wakes up must not put an old checkpoint over a newer one."""
+    put(s3, bucket, "old/a", "old/b", "old/empty")
+    s3.put_object(Bucket=bucket, Key="old/empty", Body=b"")
     checkpoints.copy(s3, f"s3://{bucket}/old", f"s3://{bucket}/new")
-    s3.put_object(Bucket=bucket, Key="new/b", Body=b"torn")
-    copied = []
-    real = s3.copy
-    monkeypatch.setattr(s3, "copy", lambda *args: (copied.append(args[2]), real(*args)))
-    assert checkpoints.copy(s3, f"s3://{bucket}/old", f"s3://{bucket}/new").objects == 2
-    assert copied == ["new/b"]
-    assert s3.get_object(Bucket=bucket, Key="new/b")["Body"].read() == b"old/b"
+    assert s3.get_object(Bucket=bucket, Key="new/empty")["Body"].read() == b""
+    s3.delete_object(Bucket=bucket, Key="new/a")
+    s3.put_object(Bucket=bucket, Key="new/b", Body=b"trained since")
+    assert checkpoints.copy(s3, f"s3://{bucket}/old", f"s3://{bucket}/new").objects == 3
+    assert s3.get_object(Bucket=bucket, Key="new/a")["Body"].read() == b"old/a"
+    assert s3.get_object(Bucket=bucket, Key="new/b")["Body"].read() == b"trained since"
 
 
-def test_a_large_one_is_copied_in_parts_once(s3: Any, bucket: str) -> None:
-    body = bytes(9 * 1024 * 1024)  # above boto3's threshold of 8 MiB
+@pytest.mark.parametrize("body", [b"old", b""])
+def test_what_comes_to_be_during_a_copy_is_not_overwritten(s3: Any, bucket: str, body: bytes) -> None:
+    """Between the listing and the copy: only S3 can tell."""
+    s3.put_object(Bucket=bucket, Key="old/a", Body=body)
+    s3.put_object(Bucket=bucket, Key="new/a", Body=b"trained since")
+    checkpoints._copy_unless_there(s3, {"Bucket": bucket, "Key": "old/a"}, len(body), bucket, "new/a")
+    assert s3.get_object(Bucket=bucket, Key="new/a")["Body"].read() == b"trained since"
+    assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+def test_a_large_one_is_copied_in_parts_once(s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_PART_BYTES", 5 * 1024 * 1024)  # as small as S3 takes
+    body = bytes(range(256)) * 4096 * 9
     s3.put_object(Bucket=bucket, Key="old/big", Body=body)
     for _ in range(2):
         assert checkpoints.copy(s3, f"s3://{bucket}/old", f"s3://{bucket}/new") == checkpoints.Copied(1, len(body))

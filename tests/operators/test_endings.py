@@ -169,7 +169,7 @@ def test_a_broken_config_leaves_a_later_trys_job_alone(service: DictionarySageMa
     with pytest.raises(TaskDeferred):
         context: Any = {"ti": ti(2, 3)}
         operator(service).execute(context)
-    with pytest.raises(RequestError, match="not stopped: it is owned by newer try 2"):
+    with pytest.raises(RequestError, match="not stopped: it is owned by try 2"):
         resume(edited(service), ti(1, 3), trigger)
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "InProgress"
 

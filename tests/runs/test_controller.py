@@ -145,15 +145,6 @@ class Life(RuleBasedStateMachine):
             self.service.calls_left = None
         assert len(set(self.training) | before) <= max(1, len(before))
 
-    def lag(self, unlisted: int) -> int:
-        """
-        How many of the newest jobs no list shows.
-
-        A probe is looked for in the list and in what a deferral carried, not by its next name, as attempts are: one
-        that a lost worker made, and that no list shows yet, is seen at the next look.
-        """
-        return 0 if self.probes else min(unlisted, len(self.service.jobs))
-
     def limits(self, capacity_timeout: int | None) -> Limits:
         return Limits(None if capacity_timeout is None else self.now + timedelta(seconds=capacity_timeout))
 
@@ -165,14 +156,14 @@ class Life(RuleBasedStateMachine):
             # Only a person has a task that succeeded run again.
             self.max_tries = self.number + 2 if self.number else self.max_tries
         self.number += 1
-        self.service.unlisted = self.lag(unlisted)
+        self.service.unlisted = min(unlisted, len(self.service.jobs))
         run = self.worker(TryMark(self.number, self.max_tries), self.limits(None))
         self.carry(run, run.begin, lost_at, after)
 
     @rule(**crashes)
     def the_dag_run_is_deleted_and_made_again(self, lost_at: int | None, after: bool, unlisted: int) -> None:
         self.number, self.max_tries = 1, 2
-        self.service.unlisted = self.lag(unlisted)
+        self.service.unlisted = min(unlisted, len(self.service.jobs))
         run = self.worker(TryMark(1, 2), self.limits(None))
         self.carry(run, run.begin, lost_at, after)
 
@@ -183,7 +174,7 @@ class Life(RuleBasedStateMachine):
         this_try, wait = self.deferred
         if wait.until is not None:
             self.now = max(self.now, wait.until)
-        self.service.unlisted = self.lag(unlisted)
+        self.service.unlisted = min(unlisted, len(self.service.jobs))
         run = self.worker(this_try, self.limits(None))
         self.carry(run, lambda: run.resume(wait.run_state), lost_at, after)
 
@@ -205,7 +196,6 @@ class Life(RuleBasedStateMachine):
         number = sum("-p" in name[-4:] for name in self.service.jobs) + 1
         name = str(JobName("train", RUN.key, attempt.generation, number, Role.PROBE))
         self.service.put(name, "InProgress", "Starting", Environment={"AIRFLOW_SPOT_RUN": RUN.key})
-        self.service.unlisted = self.lag(0)
 
     @precondition(lambda self: any(name not in self.training for name in self.service.live()))
     @rule()
