@@ -16,7 +16,7 @@ class JobLog:
     """
     Follows the log of one training job.
 
-    Every restart writes a stream of its own, so the streams are listed anew at each look.
+    Every restart writes a stream of its own, so the streams are listed again at each poll.
 
     :param client: a boto3 client for ``logs``.
     :param job_name: whose log.

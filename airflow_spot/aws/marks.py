@@ -25,7 +25,7 @@ class Marks:
     """
     Reads and sets the tags of jobs.
 
-    :param client: returns the SageMaker client to use, each time anew: credentials expire.
+    :param client: returns the SageMaker client to use, for each call: credentials expire.
     :param log: where it is said, once, that tags are not permitted.
     """
 

@@ -89,7 +89,7 @@ class RetryingClient:
 
     @property
     def plain(self) -> Any:
-        """The client that is not patient."""
+        """The client itself, which does not retry."""
         if self._connected is None:
             self._connected = self._connect(False)
         return self._connected
@@ -98,13 +98,13 @@ class RetryingClient:
         value = getattr(self.plain, name)
         if name in ("meta", "exceptions") or not callable(value):
             return value
-        return lambda *args, **kwargs: self.insist(name, lambda: getattr(self.plain, name)(*args, **kwargs))
+        return lambda *args, **kwargs: self.call(name, lambda: getattr(self.plain, name)(*args, **kwargs))
 
-    def get_paginator(self, operation: str) -> _PatientPages:
-        """Page through an operation; a page that fails begins the whole anew."""
-        return _PatientPages(self, operation)
+    def get_paginator(self, operation: str) -> _RetryingPages:
+        """Page through an operation; a page that fails restarts the whole."""
+        return _RetryingPages(self, operation)
 
-    def insist(self, name: str, call: Callable[[], T]) -> T:
+    def call(self, name: str, call: Callable[[], T]) -> T:
         """
         Repeat a call until it is answered.
 
@@ -139,18 +139,18 @@ class RetryingClient:
         return self._deadline is not None and now >= self._deadline
 
 
-class _PatientPages:
-    def __init__(self, patient: RetryingClient, operation: str) -> None:
-        self._patient = patient
+class _RetryingPages:
+    def __init__(self, client: RetryingClient, operation: str) -> None:
+        self._client = client
         self._operation = operation
 
     def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
         """Return all pages."""
 
         def pages() -> list[dict[str, Any]]:
-            return list(self._patient.plain.get_paginator(self._operation).paginate(**asked))
+            return list(self._client.plain.get_paginator(self._operation).paginate(**asked))
 
-        return iter(self._patient.insist(self._operation, pages))
+        return iter(self._client.call(self._operation, pages))
 
 
 def summarize_error(error: BaseException) -> str:

@@ -73,7 +73,7 @@ class SageMakerSpotTrainingHook(SageMakerHook):
             "verify": self._verify,
             "config": self._config,
         }
-        self._patient: RetryingClient | None = None
+        self._retrying: RetryingClient | None = None
         self._sleep: Callable[[float], None] = time.sleep
         self.s3_hook = S3Hook(**same)
         self.logs_hook = AwsLogsHook(**same)
@@ -82,14 +82,14 @@ class SageMakerSpotTrainingHook(SageMakerHook):
     @property
     def config(self) -> Config:
         """The botocore configuration of the clients."""
-        patient = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
-        merged: Config = patient.merge(super().config)
+        retries = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
+        merged: Config = retries.merge(super().config)
         return merged
 
     @property
     def client(self) -> Any:
         """The boto3 client for SageMaker; after :meth:`enable_retries`, one that bears what passes."""
-        return self._patient or self.conn
+        return self._retrying or self.conn
 
     def enable_retries(self, sleep: Callable[[float], None], deadline: float | None) -> None:
         """
@@ -99,17 +99,17 @@ class SageMakerSpotTrainingHook(SageMakerHook):
         :param deadline: in seconds since 1970; None for none.
         """
         self._sleep = sleep
-        self._patient = RetryingClient(self._connect, sleep, self.log, deadline=deadline)
+        self._retrying = RetryingClient(self._connect, sleep, self.log, deadline=deadline)
 
     def extend_deadline(self) -> None:
         """Bear what passes some minutes longer, from now on: the run's job is being stopped."""
-        if self._patient is not None:
-            self._patient.extend_deadline()
+        if self._retrying is not None:
+            self._retrying.extend_deadline()
 
     def expand_role(self, role: str, region_name: str | None = None) -> str:
-        """Get a role's ARN, as the stock hook does; after :meth:`enable_retries`, patiently."""
+        """Get a role's ARN, as the stock hook does; after :meth:`enable_retries`, with retries."""
         ask: Callable[[], str] = partial(super().expand_role, role, region_name)
-        return ask() if self._patient is None or "/" in role else self._patient.insist("GetRole", ask)
+        return ask() if self._retrying is None or "/" in role else self._retrying.call("GetRole", ask)
 
     def _connect(self, fresh: bool) -> Any:
         """Return a client; of a new session, the connection is read again, and its credentials with it."""

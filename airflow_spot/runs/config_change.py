@@ -1,4 +1,4 @@
-"""What a clear does where the training is no longer what it was: go on, train anew, or fail."""
+"""What a clear does where the training is no longer what it was: resume, train from scratch, or fail."""
 
 from __future__ import annotations
 

@@ -55,14 +55,14 @@ class ListScheduler:
         """Return whether the sweep of the last interval is still under way."""
         return self._hinted is not None or (self._whole is not None and not self._beside)
 
-    def begin(self, book: WatchedJobs, now: float) -> None:
+    def begin(self, watched: WatchedJobs, now: float) -> None:
         """Begin the sweep of an interval."""
-        jobs, _ = book.counts
+        jobs, _ = watched.counts
         if self._uses_hint(now) and self._moment is not None:
             # What a list showed then was so at that moment or later: no clock but the service's own is asked.
             known, at = self._moment
             after = known + timedelta(seconds=self._complete_at - at) - HINT_MARGIN
-            wanted = {job.name: None for job in book.listable}
+            wanted = {job.name: None for job in watched.listable}
             self._hinted_at, self._beside = now, True
             self._hinted = Sweep(wanted, after=after, most_pages=max(2, self.pages))
             if now < self._whole_at:
@@ -72,7 +72,7 @@ class ListScheduler:
             self._complete_at = now
         if self._whole is None:
             self._whole_at = now + WHOLE_SECONDS
-            created = {job.name: job.created for job in book.listable}
+            created = {job.name: job.created for job in watched.listable}
             self._whole = Sweep(created, after=None, most_pages=most_pages(jobs))
 
     def next_page(self) -> tuple[float, Sweep] | None:

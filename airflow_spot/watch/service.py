@@ -41,7 +41,7 @@ class Service(Protocol):
         """
 
     def renew(self) -> None:
-        """Make the next call with a client of a new session, with credentials read anew."""
+        """Make the next call with a client of a new session, with credentials read again."""
 
     def classify_error(self, error: Exception) -> ErrorKind:
         """Return what an error of a call means."""

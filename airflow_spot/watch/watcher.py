@@ -35,7 +35,7 @@ BLIND_LOOKS = 30
 BLIND_SECONDS = 7200.0
 #: Seconds in which no call is answered before everybody who waits is told.
 TOLD_SECONDS = 60.0
-#: A watcher that breaks begins anew after so many seconds.
+#: A watcher that crashes restarts after so many seconds.
 RESTART_SECONDS = 5.0
 #: ListScheduler are done without for so long after one that nobody foresaw.
 UNREADABLE_SECONDS = 600.0
@@ -76,7 +76,7 @@ class Watcher:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
-        self.book = WatchedJobs()
+        self.watched = WatchedJobs()
         self._service = service
         self._log = log
         self._on_end = on_end
@@ -104,7 +104,7 @@ class Watcher:
         self._answered = now
         self._trouble_logged = False
         self._reminded = -_REMINDER_SECONDS
-        self.book.forget(now)
+        self.watched.forget(now)
 
     # ---- who waits
 
@@ -116,30 +116,30 @@ class Watcher:
         :param interval: seconds between two sweeps, at most, as long as calls are not throttled.
         """
         made = Subscription(job_name, seen, interval, ask=self._ask, close=self._close)
-        job = self.book.add(made, self._clock())
+        job = self.watched.add(made, self._clock())
         if job.listed is not None and job.listed[0] in ENDED_STATUSES:
-            self.book.prioritize(job, first=True)
+            self.watched.prioritize(job, first=True)
         if self._task is None or self._task.done():
             self._start()
         self._wake.set()
         return made
 
     def _ask(self, subscription: Subscription) -> None:
-        self.book.prioritize(self.book.jobs[subscription.job_name], first=True)
+        self.watched.prioritize(self.watched.jobs[subscription.job_name], first=True)
         self._wake.set()
 
     def _hear(self, job_name: str) -> bool:
         """Take in that a job changed; return whether it is watched here."""
-        job = self.book.jobs.get(job_name)
+        job = self.watched.jobs.get(job_name)
         if job is None:
             return False
-        self.book.prioritize(job, first=True)
+        self.watched.prioritize(job, first=True)
         self._wake.set()
         return True
 
     def _close(self, subscription: Subscription) -> None:
-        self.book.remove(subscription)
-        if not self.book.jobs:
+        self.watched.remove(subscription)
+        if not self.watched.jobs:
             self._on_end(self)
             tasks, self._task, self._listening = (self._task, self._listening), None, None
             for task in tasks:
@@ -156,13 +156,13 @@ class Watcher:
             self._listening = contextvars.Context().run(self._loop.create_task, self._listener.run())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Begin anew if somebody still waits: what cancelled the task was not the last of them."""
-        if self.book.jobs and task is self._task:
+        """Restart if somebody still waits: what cancelled the task was not the last of them."""
+        if self.watched.jobs and task is self._task:
             # Later, if the loop still runs then: it may be what ends.
             self._loop.call_later(RESTART_SECONDS, self._restart, task)
 
     def _restart(self, task: asyncio.Task[None]) -> None:
-        if self.book.jobs and task is self._task:
+        if self.watched.jobs and task is self._task:
             self._log.warning("Watcher for %s was cancelled with active subscribers; restarting", self.name)
             self._reset()
             self._start()
@@ -195,9 +195,9 @@ class Watcher:
         page = self._lists.next_page()
         if page is not None and now >= page[0]:
             await self._read(page[1])
-        elif urgent := self.book.take_urgent(TOGETHER):
+        elif urgent := self.watched.take_urgent(TOGETHER):
             await asyncio.gather(*(self._describe(job) for job in urgent))
-        elif (due := self.book.next_due) is not None and now >= max(due[0], self._next_quiet):
+        elif (due := self.watched.next_due) is not None and now >= max(due[0], self._next_quiet):
             self._next_quiet = now + QUIET_DESCRIBE_SECONDS * self._pace.factor
             await self._describe(due[1])
         else:
@@ -224,22 +224,22 @@ class Watcher:
     def _next_sweep(self) -> float:
         if self._begun is None:
             return 0.0
-        listable, others = self.book.counts
+        listable, others = self.watched.counts
         listed = self._lists.is_worth_it(listable, self._clock())
         pages, describes = (self._lists.cost(self._clock()), others) if listed else (0, others + listable)
-        wanted = max(self.book.interval, SWEEP_SECONDS) if self._hears else self.book.interval
+        wanted = max(self.watched.interval, SWEEP_SECONDS) if self._hears else self.watched.interval
         return self._begun + self._pace.interval(wanted, pages, describes)
 
     def _sweep(self, now: float) -> None:
         self._begun = now
-        for job in self.book.unlistable:
-            self.book.prioritize(job)
-        listable, _ = self.book.counts
+        for job in self.watched.unlistable:
+            self.watched.prioritize(job)
+        listable, _ = self.watched.counts
         if self._lists.is_worth_it(listable, now):
-            self._lists.begin(self.book, now)
+            self._lists.begin(self.watched, now)
         else:
-            for job in self.book.listable:
-                self.book.prioritize(job)
+            for job in self.watched.listable:
+                self.watched.prioritize(job)
 
     # ---- the list
 
@@ -263,20 +263,20 @@ class Watcher:
 
     def _take(self, sweep: Sweep, page: Mapping[str, Any], asked: float, now: float) -> None:
         for name, summary in self._lists.took(sweep, page, asked, now).items():
-            job = self.book.jobs.get(name)
+            job = self.watched.jobs.get(name)
             if job is not None:
                 self._compare(job, summary)
         if not self._lists.is_over(sweep):
             return
         if sweep.hint_failed:
             self._log.info("%s: ListTrainingJobs ignored LastModifiedTimeAfter; using full listings for 1 h", self.name)
-            self._lists.begin(self.book, now)
+            self._lists.begin(self.watched, now)
         elif sweep.after is None:
             for name in sweep.missing:
-                job = self.book.jobs.get(name)
+                job = self.watched.jobs.get(name)
                 # One that no describe has shown yet has its first look before it.
                 if job is not None and job.described is not None:
-                    self.book.prioritize(job)
+                    self.watched.prioritize(job)
 
     async def _not_read(self, sweep: Sweep, error: Exception) -> None:
         trouble, now = await self._failed(error), self._clock()
@@ -290,14 +290,14 @@ class Watcher:
         before, job.listed, job.created = job.listed, summary.status, summary.created
         if summary.status[0] in ENDED_STATUSES:
             if before != summary.status:
-                self.book.prioritize(job, first=True)
+                self.watched.prioritize(job, first=True)
                 self._loop.call_later(ENDED_SECONDS, self._tell_end, job)
         elif is_news(summary.status, before, job.described):
-            self.book.prioritize(job)
+            self.watched.prioritize(job)
 
     def _tell_end(self, job: Job) -> None:
         """Report an end that no describe could report in time: many jobs end at once, or its describe fails."""
-        if self.book.jobs.get(job.name) is not job or (job.described and job.described[0] in ENDED_STATUSES):
+        if self.watched.jobs.get(job.name) is not job or (job.described and job.described[0] in ENDED_STATUSES):
             return
         for subscriber in job.subscribers:
             subscriber.tell(JobUpdate(ended=True))
@@ -322,12 +322,12 @@ class Watcher:
             await self._not_described(job, error)
         else:
             job.failures = 0
-            self.book.schedule(job, now + safety_delay(self._chance()))
+            self.watched.schedule(job, now + safety_delay(self._chance()))
 
     async def _not_described(self, job: Job, error: Exception) -> None:
         trouble = await self._failed(error)
         if trouble in (ErrorKind.THROTTLED, ErrorKind.EXPIRED):
-            self.book.prioritize(job, first=True)
+            self.watched.prioritize(job, first=True)
             return
         job.failures += 1
         if trouble is ErrorKind.DENIED or job.failures > BLIND_LOOKS:
@@ -337,9 +337,9 @@ class Watcher:
             for subscriber in job.subscribers:
                 subscriber.tell(JobUpdate(trouble=str(error)))
         if trouble is ErrorKind.TRANSIENT and job.failures <= _AT_ONCE:
-            self.book.prioritize(job)
+            self.watched.prioritize(job)
         else:
-            self.book.schedule(job, self._clock() + retry_delay(job.failures, self._chance()))
+            self.watched.schedule(job, self._clock() + retry_delay(job.failures, self._chance()))
 
     # ---- calls that fail
 
@@ -370,7 +370,7 @@ class Watcher:
         return trouble
 
     async def _tell_all(self, news: JobUpdate) -> None:
-        for number, job in enumerate(list(self.book.jobs.values())):
+        for number, job in enumerate(list(self.watched.jobs.values())):
             for subscriber in job.subscribers:
                 subscriber.tell(news)
             if number % _SLICE == _SLICE - 1:

@@ -30,7 +30,7 @@ SHAPE = input_shape(CLIENT, "CreateTrainingJob")
 
 
 class Hook(DictionaryHook):
-    """The real hook, as an operator needs it, and as patient as with SageMaker."""
+    """The real hook, as an operator needs it, with retries as with SageMaker."""
 
     conn_region_name = "us-east-1"
     conn_partition = "aws"
@@ -38,10 +38,10 @@ class Hook(DictionaryHook):
 
     @property
     def client(self) -> Any:
-        return self._patient or self.service
+        return self._retrying or self.service
 
     def enable_retries(self, sleep: Any, deadline: float | None) -> None:
-        self._patient = RetryingClient(lambda fresh: self.service, sleep, self.log, deadline=deadline)
+        self._retrying = RetryingClient(lambda fresh: self.service, sleep, self.log, deadline=deadline)
 
     def check_training_config(self, training_config: dict[str, Any]) -> None:
         """There is no S3 beside the dictionary."""

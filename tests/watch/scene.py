@@ -81,5 +81,5 @@ async def wait_for(
             task.result()
     if left:
         await asyncio.wait(left)
-    assert not watching.book.jobs, "who is gone leaves nothing behind"
+    assert not watching.watched.jobs, "who is gone leaves nothing behind"
     return waiters
