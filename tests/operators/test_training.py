@@ -225,7 +225,7 @@ def test_out_of_run_time(local: LocalSageMaker, task: Task, ti: TaskInstance) ->
 
 def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
     with pytest.raises(RunTimeoutError):
-        run_task(task.operator(steps=1000, seconds=0.1, max_ingestion_time=20), ti)
+        run_task(task.operator(steps=1000, seconds=0.1, max_ingestion_time=12), ti)
     (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "Stopped"
     assert tags(local, job["TrainingJobArn"])[TAG_STOP] == "timeout 1"
@@ -233,7 +233,7 @@ def test_time_is_up_stops_the_job(local: LocalSageMaker, task: Task, ti: TaskIns
 
 def test_time_is_up_and_the_job_may_run_on(local: LocalSageMaker, sync_task: Task, ti: TaskInstance) -> None:
     with pytest.raises(RunTimeoutError, match="keeps running \\(stop_on_kill=False\\)"):
-        run_task(sync_task.operator(steps=1000, seconds=0.1, max_ingestion_time=20, stop_on_kill=False), ti)
+        run_task(sync_task.operator(steps=1000, seconds=0.1, max_ingestion_time=12, stop_on_kill=False), ti)
     (job,) = local.client("sagemaker").list_training_jobs(NameContains=run_key(ti))["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "InProgress"
 
