@@ -1,14 +1,15 @@
 """
-A trigger was cancelled below Airflow 3.3: by a user's hand on the task, or because the triggerer goes?
+A trigger was cancelled: by a user's hand on the task, or because the triggerer goes, or lost it to another one?
 
-Airflow cancels a trigger both ways and says nothing more (3.3 calls ``on_kill()`` for the first): what tells them
-apart is the state that the task has then. The whole module goes when Airflow 3.2 is no longer supported.
+Airflow cancels a trigger all ways and says nothing more. (3.3 calls ``on_kill()``, for a user's hand and for a trigger
+that another triggerer took over.) What tells them apart is the state that the task has then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from airflow_spot.core.orphans import OVER
 
 #: How long a cancelled trigger holds up the triggerer for it, at most. The stop itself takes a second.
 STATE_TIMEOUT_SECONDS = 20.0
+#: After which a task without a state is looked at once more.
+SECOND_LOOK_SECONDS = 5.0
 
 
 def ended_by_a_user(state: str | None) -> bool:
@@ -43,6 +46,10 @@ async def stop_if_ended(
 
     def act() -> None:
         found = state()
+        if found is None:
+            # Cleared: a scheduler that takes it up within seconds has a try coming that attaches to the job.
+            time.sleep(SECOND_LOOK_SECONDS)
+            found = state()
         if ended_by_a_user(found):
             stop()
         else:

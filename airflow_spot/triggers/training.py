@@ -24,7 +24,6 @@ from airflow_spot.watch.push import EventQueue
 from airflow_spot.watch.quota_queue import QUOTA_QUEUE
 from airflow_spot.watch.registry import WATCHERS, key_of
 from airflow_spot.watch.service import Service
-from airflow_spot.watch.threads import in_thread
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -130,14 +129,22 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
             await asyncio.sleep(max(0.0, settled - clock()))
             yield event
         except asyncio.CancelledError:
-            if self._is_to_stop and not TRIGGER_HAS_ON_KILL and self.task_instance is not None:
-                await stop_if_ended(partial(task_state, self.task_instance), self._stop, self.log)
+            if not TRIGGER_HAS_ON_KILL:
+                await self._stop_if_ended()
             raise
 
     async def on_kill(self) -> None:
-        """Stop the jobs when a user ends the deferred task: Airflow 3.3 calls this, :meth:`run` sees to it below."""
-        if self._is_to_stop:
-            await in_thread(self._stop)
+        """
+        Stop the jobs when a user ended the deferred task: Airflow 3.3 calls this, :meth:`run` sees to it below.
+
+        Airflow 3.3 calls it as well for triggers that another triggerer took over from one that was late: so the task's
+        state is asked for here too.
+        """
+        await self._stop_if_ended()
+
+    async def _stop_if_ended(self) -> None:
+        if self._is_to_stop and self.task_instance is not None:
+            await stop_if_ended(partial(task_state, self.task_instance), self._stop, self.log)
 
     async def _watch(self) -> TriggerEvent:
         """Wait until there is something to decide. What fails in passing is tried again, and never ends the task."""

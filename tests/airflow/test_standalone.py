@@ -85,7 +85,7 @@ def test_an_interruption(airflow: StandaloneAirflow, service: LocalSageMaker, da
     assert len(spot["attempts"]) == len(jobs(service, dag_id, run_id)) == 1
     log = told(airflow, dag_id, run_id)
     assert "Interrupted (SageMaker took the spot instance back" in log
-    assert "% saved against on-demand" in log
+    assert "spot discount" in log
 
 
 @pytest.mark.parametrize("dag_id", ["worker_killed", "result_lost"])

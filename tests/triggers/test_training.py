@@ -9,6 +9,7 @@ import threading
 import time
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from airflow.triggers.base import TriggerEvent
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.run_state import RunState, WatchedJob
 from airflow_spot.core.try_marks import TryMark
-from airflow_spot.triggers import training
+from airflow_spot.triggers import cancelled, training
 from airflow_spot.triggers.sources import SageMakerSource
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 from airflow_spot.watch import pace, watcher
@@ -349,9 +350,50 @@ def test_every_transition_is_told_once_and_in_order_even_between_two_looks(
 # ---- killed by a user (Airflow 3.3 and later)
 
 
-def kill(service: DictionarySageMaker, **more: Any) -> None:
+TASK: Any = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1)
+
+
+@pytest.fixture(autouse=True)
+def _marked_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "task_state", lambda task_instance: "failed")
+
+
+def kill(service: DictionarySageMaker, *jobs: dict[str, Any], task_instance: Any = TASK, **more: Any) -> None:
     """End the task as a user does."""
-    asyncio.run(trigger(DictionaryHook(service), **more).on_kill())
+    made = trigger(DictionaryHook(service), *jobs, **more)
+    made.task_instance = task_instance
+    asyncio.run(made.on_kill())
+
+
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "queued", "running", "up_for_retry", "restarting", "new"])
+def test_a_trigger_that_another_triggerer_took_over_stops_nothing(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Airflow 3.3 calls on_kill() for it too: its triggerer had been late, and came back."""
+    monkeypatch.setattr(training, "task_state", lambda task_instance: state)
+    kill(service)
+    assert not {"AddTags", "StopTrainingJob"} & set(service.calls)
+
+
+@pytest.mark.parametrize(("states", "stopped"), [([None, "queued"], False), ([None, None], True)])
+def test_a_task_that_was_cleared_is_looked_at_once_more(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, states: list[str | None], stopped: bool
+) -> None:
+    monkeypatch.setattr(cancelled, "SECOND_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(training, "task_state", lambda task_instance: states.pop(0))
+    kill(service)
+    assert ("StopTrainingJob" in service.calls) is stopped
+    assert states == []
+
+
+def test_where_nobody_can_say_nothing_is_stopped(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(task_instance: Any) -> str:
+        raise ConnectionError("the supervisor is gone")
+
+    monkeypatch.setattr(training, "task_state", gone)
+    kill(service)
+    kill(service, task_instance=None)
+    assert not {"AddTags", "StopTrainingJob"} & set(service.calls)
 
 
 def test_a_kill_stops_the_job_with_a_mark_that_comes_first(service: DictionarySageMaker) -> None:
@@ -441,6 +483,7 @@ def test_a_slow_answer_does_not_hold_up_the_event_loop(service: DictionarySageMa
 
     async def scene() -> None:
         made = trigger(DictionaryHook(slow))
+        made.task_instance = TASK
         await asyncio.gather(turn(), events(made) if doing == "looking" else made.on_kill())
 
     asyncio.run(asyncio.wait_for(scene(), 2 * FOREVER))
@@ -472,7 +515,7 @@ def test_of_several_jobs_the_first_that_ends_fires(service: DictionarySageMaker,
 
 def test_a_kill_stops_every_job(service: DictionarySageMaker) -> None:
     service.put(PROBE)
-    asyncio.run(trigger(DictionaryHook(service), watched(JOB), watched(PROBE), try_number=2).on_kill())
+    kill(service, watched(JOB), watched(PROBE), try_number=2)
     assert [service.jobs[name]["TrainingJobStatus"] for name in (JOB, PROBE)] == ["Stopping"] * 2
     assert {service.tags_of(name)["airflow-spot:stop"] for name in (JOB, PROBE)} == {"killed 2"}
 
