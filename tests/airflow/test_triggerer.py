@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -62,6 +61,7 @@ class Triggerers:
             "AIRFLOW_HOME": str(home),
             "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__AIRFLOW_SPOT__EVENTS_FILE": str(home / "events.jsonl"),
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
             "PYTHONPATH": str(ROOT),
@@ -115,9 +115,9 @@ class Triggerers:
         }
 
     def told(self, number: int) -> list[str]:
-        """The transitions in a task's log, of all triggerers."""
-        text = "".join(path.read_text() for path in sorted(self.home.glob(f"logs/**/task_id=task_{number}/*.log*")))
-        return re.findall(rf"{name(number)}: (\w+)", text)
+        """The transitions that a task's triggers told, of all triggerers."""
+        events = [json.loads(line) for line in (self.home / "events.jsonl").read_text().splitlines()]
+        return [each["status"] for each in events if each["event"] == "transition" and each["job"] == name(number)]
 
     @property
     def log(self) -> str:
