@@ -7,6 +7,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+from botocore.exceptions import ClientError
+
 from tests.chaos.scenario import Blow
 from tests.chaos.tries import KILL_SECONDS, RETRIES, Process, Tries
 from tests.chaos.wire import CREATE, OWN, Hit
@@ -190,12 +192,20 @@ class TaskRun(Tries):
             self._processes.remove(current)
         over = any("success" in message for message in said) or self._try > self._max_tries
         if not over:
-            self.probe(self.wire.jobs[-1])
+            self._put(self.wire.jobs[-1])
         for message in said:
             self._hear(current, message)
         if current is not None:
             self._gone(current)
         return not over
+
+    def _put(self, attempt: str) -> None:
+        """Put a probe beside an attempt; where the quota is used up, or one is there, this blow misses."""
+        try:
+            self.probe(attempt)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("ResourceLimitExceeded", "ResourceInUse"):
+                raise
 
     def _bury(self, *, at_once: bool) -> None:
         for frozen in list(self._frozen):
