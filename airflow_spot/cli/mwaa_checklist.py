@@ -27,7 +27,10 @@ STATEMENTS: dict[str, tuple[list[str], list[str]]] = {
         ["arn:aws:logs:*:ACCOUNT:log-group:/aws/sagemaker/*"],
         ["logs:DescribeLogStreams", "logs:GetLogEvents"],
     ),
-    "Data": (["arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"], ["s3:GetObject", "s3:ListBucket", "s3:PutObject"]),
+    "Data": (
+        ["arn:aws:s3:::BUCKET", "arn:aws:s3:::BUCKET/*"],
+        ["s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:AbortMultipartUpload"],
+    ),
     # Only where tasks set checkpoint_retention.
     "Retention": (["arn:aws:s3:::BUCKET/CHECKPOINTS/*"], ["s3:DeleteObject"]),
     # Only with events_queue_url.
