@@ -40,6 +40,10 @@ class TryMark:
         retries, clear_number = (None if value == "-" else int(value) for value in match.groups()[2:])
         return cls(int(match[1]), int(match[2]), retries, clear_number)
 
+    def is_same_try(self, other: TryMark | None) -> bool:
+        """Return whether both are one try: a clear of another task meanwhile changes ``clear_number`` alone."""
+        return other is not None and (self.number, self.max_tries) == (other.number, other.max_tries)
+
     def is_older_than(self, other: TryMark | None, created: datetime | None) -> bool:
         """
         Return whether a job is of a later try of the same DAG run: then this try continues though it was superseded.

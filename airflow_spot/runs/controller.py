@@ -254,7 +254,7 @@ class TrainingRun:
                 self.stopping.forget(name)  # there is none, or it is a stranger's and not ours to stop
             raise
         attempt = self.hook.as_attempt(description)
-        if attached and not attempt.live and attempt.created_by != self.this_try:
+        if attached and not attempt.live and not self.this_try.is_same_try(attempt.created_by):
             self.stopping.forget(name)
             self._reload_history(attempt)
             return
@@ -357,7 +357,7 @@ class TrainingRun:
     def _succeed(self, action: Succeed) -> tuple[Mapping[str, Any], History]:
         description = self.hook.find(action.attempt.job_name) or {}
         delivered = action.attempt.delivered_by
-        if delivered is not None and delivered != self.this_try:
+        if delivered is not None and not self.this_try.is_same_try(delivered):
             self.log.info(
                 "Returning the result of %s, which try %d delivered before: the task was not cleared since",
                 action.attempt.job_name,
@@ -372,7 +372,9 @@ class TrainingRun:
         """Answer for the live jobs of other roles: the try that owns one may stop it."""
         for job in self.history.others:
             self.stopping.watch(job.job_name)
-            if job.job_name not in known:
+            # A try that begins is the newest; one that goes on after a deferral may have been superseded meanwhile.
+            superseded = bool(known) and job.owner is not None and job.owner > self.this_try.number
+            if job.job_name not in known and not superseded:
                 self.hook.marks.set_owner(job.arn, self.this_try)
 
     def _is_restarting(self, action: Action) -> bool:

@@ -50,3 +50,10 @@ def test_what_is_a_restart(case: str, earlier: TryMark, now: TryMark, restart: b
 )
 def test_who_is_older(case: str, now: TryMark, other: TryMark | None, older: bool) -> None:
     assert now.is_older_than(other, NOW) is older, case
+
+
+def test_a_clear_of_another_task_makes_no_other_try() -> None:
+    """A deferred try that goes on after it must know the job that it made before."""
+    assert mark(1, 2, 2, 1).is_same_try(mark(1, 2, 2, 0))
+    assert not mark(2, 2, 2, 0).is_same_try(mark(1, 2, 2, 0))
+    assert not mark(1, 2, 2, 0).is_same_try(None)

@@ -9,6 +9,7 @@ import pytest
 from airflow_spot.core.events import Event, JobStopped
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.roles import Role
+from airflow_spot.core.run_state import RunState
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RunKilledError, ScriptError
 from airflow_spot.runs.controller import TrainingRun
@@ -79,6 +80,13 @@ def test_one_that_cannot_be_stopped_keeps_no_other_from_it(service: DictionarySa
     with pytest.raises(ConnectionError):
         run.kill()
     assert service.jobs[PROBE]["TrainingJobStatus"] == "Stopping"
+
+
+def test_a_superseded_try_takes_no_probe_from_its_successor(service: DictionarySageMaker) -> None:
+    old = worker(service, TryMark(1, 5))
+    started(service, number=2)
+    old.resume(RunState(generation=1, first_of_try=1, jobs=(FIRST,)))
+    assert service.tags_of(PROBE)["airflow-spot:owner"] == "2"
 
 
 # ---- a kill outside of the wait
