@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
 from botocore.config import Config
@@ -30,6 +29,7 @@ from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.retention import overlaps
 from airflow_spot.core.roles import Role
 from airflow_spot.errors import RequestError, SpotTrainingError
+from airflow_spot.hooks.sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
 
 #: Seconds between looks at a job that was created and does not show yet: half a minute in all.
 UNSEEN_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -51,7 +51,7 @@ class CreateRefusedError(Exception):
         self.outcome = outcome
 
 
-class SageMakerSpotTrainingHook(SageMakerHook):
+class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
     """
     Talk to SageMaker about the training jobs of a run.
 
@@ -66,17 +66,11 @@ class SageMakerSpotTrainingHook(SageMakerHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         say_once()
-        # The stock hook builds these two without region, verify and config.
-        same: dict[str, Any] = {
-            "aws_conn_id": self.aws_conn_id,
-            "region_name": self._region_name,
-            "verify": self._verify,
-            "config": self._config,
-        }
         self._retrying: RetryingClient | None = None
         self._sleep: Callable[[float], None] = time.sleep
-        self.s3_hook = S3Hook(**same)
-        self.logs_hook = AwsLogsHook(**same)
+        # The stock hook builds these two without region, verify and config.
+        self.s3_hook = SiblingS3Hook(self)
+        self.logs_hook = SiblingLogsHook(self)
         self.marks = Marks(lambda: self.client, self.log)
 
     @property
@@ -113,9 +107,18 @@ class SageMakerSpotTrainingHook(SageMakerHook):
 
     def _connect(self, fresh: bool) -> Any:
         """Return a client; of a new session, the connection is read again, and its credentials with it."""
-        for cached in ("conn", "conn_config") if fresh else ():
-            self.__dict__.pop(cached, None)
+        if fresh:
+            self.forget_session()
+            signals = self.__dict__.pop("signal_client", None) is not None
+            self.__dict__.pop("conn", None)
+            if signals:
+                self.signal_client  # noqa: B018  as in JobStopper: made before a signal needs it
         return self.conn
+
+    @cached_property
+    def signal_client(self) -> Any:
+        """A client for signal handlers alone: a signal may come in the middle of a call that holds the other one."""
+        return self.separate_client()
 
     @cached_property
     def request_shape(self) -> Shape:

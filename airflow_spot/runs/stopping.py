@@ -53,8 +53,7 @@ class JobStopper:
         self._checkpoints = checkpoints
         self._observe = observe
         self._log = log
-        # A signal may arrive in the middle of a call: the handler must not need what that call holds.
-        self._handler_client = hook.get_client_type(region_name=hook.region_name)
+        self.hook.signal_client  # noqa: B018  made now: a signal handler must not have to wait for it
 
     def watch(self, *jobs: str) -> None:
         """Answer for these jobs too: whoever ends the try stops or releases them."""
@@ -81,7 +80,7 @@ class JobStopper:
             number = self.this_try.number
             try:
                 mark = StopMark(StopReason.KILLED, number)
-                skip_reason = self.hook.stop(job, mark, owner=number, client=self._handler_client)
+                skip_reason = self.hook.stop(job, mark, owner=number, client=self.hook.signal_client)
                 self.report(job, StopReason.KILLED, "killed by Airflow", skip_reason)
             except Exception as error:
                 failure = error
