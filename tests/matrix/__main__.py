@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there are: {' '.join(map(str, TARGETS))}")
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="airflow-spot-matrix-"))).resolve()
     if not CONSTRAINTS.is_dir():
-        say(f"no constraints beside the checkout ({CONSTRAINTS.name}/): those that Airflow publishes are taken")
+        say(f"no constraints beside the checkout ({CONSTRAINTS.name}/): bounds of our own are taken")
     started = time.monotonic()
     rows = play_all(targets, folder, bounded=options.scenarios == "bounded", jobs=options.jobs, say=say)
     passed = all(row.passed for row in rows)

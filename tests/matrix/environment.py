@@ -8,15 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 NEWEST = "newest"
 CONSTRAINTS = ROOT.parent / "shared" / "constraints"
-#: Where Airflow publishes what each of its versions was tested with.
-PUBLISHED = "https://raw.githubusercontent.com/apache/airflow/constraints-{airflow}/constraints-{python}.txt"
+BOUNDS = Path(__file__).parent / "bounds"
 #: What a deployment has without us.
 BASELINE = ("apache-airflow-providers-amazon", "boto3")
 
@@ -40,28 +38,16 @@ class Target:
     def __str__(self) -> str:
         return f"{self.airflow}-py{self.python}"
 
-    def constraints(self, folder: Path, published: str = PUBLISHED) -> Path | None:
+    def constraints(self) -> Path | None:
         """
-        MWAA's pins, where they lie beside the checkout, else what Airflow publishes; None for the newest.
+        MWAA's pins, where they lie beside the checkout, else the bounds without which this version no longer starts.
 
-        :param folder: gets what is published.
-        :param published: its URL.
-        :return: None also where neither can be had: then what an index gives is what is installed.
+        :return: None for the newest, and where there are no bounds: then what an index gives is what is installed.
         """
         if self.airflow == NEWEST:
             return None
-        path = CONSTRAINTS / f"mwaa-{self.airflow}.txt"
-        if path.exists():
-            return path
-        path = folder / "constraints.txt"
-        try:
-            with urllib.request.urlopen(
-                published.format(airflow=self.airflow, python=self.python), timeout=30
-            ) as answer:
-                path.write_bytes(answer.read())
-        except OSError:
-            return None
-        return path
+        known = (CONSTRAINTS / f"mwaa-{self.airflow}.txt", BOUNDS / f"{self.airflow}.txt")
+        return next((path for path in known if path.exists()), None)
 
     @property
     def requirement(self) -> str:
@@ -161,7 +147,7 @@ class Environment:
 
     def install(self, interpreter: str, log: Path) -> None:
         """Make it: Airflow of this version and the wheel, under the constraints where there are any."""
-        self.constraints = self.target.constraints(self.folder)
+        self.constraints = self.target.constraints()
         uv("venv", "--quiet", "--python", interpreter, self.folder / "venv", log=log)
         started = time.monotonic()
         self._pip("install", self.target.requirement, self.wheel, log=log)

@@ -130,7 +130,7 @@ def _play_statics(target: Target, place: Path, wheel: Path, say: Callable[[str],
         environment.install(interpreter, log)
         player.row.constraints = environment.constraints and environment.constraints.name
         if environment.constraints is None and target.airflow != NEWEST:
-            say(f"{target} without constraints: neither beside the checkout nor from Airflow")
+            say(f"{target} without constraints: there are none beside the checkout, and none of our own")
         code = "from importlib.metadata import version; print(version('apache-airflow'))"
         player.row.airflow = run([environment.python, "-c", code], log, timeout=60).strip()
 

@@ -153,19 +153,15 @@ def test_the_readme_says_what_is_other_on_airflow_2() -> None:
     assert "pip install airflow-spot" in snippet("Use it", "bash")
 
 
-def test_constraints_are_mwaas_else_what_airflow_publishes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    published = tmp_path / "published-3.0.6-3.12.txt"
-    published.write_text("boto3==1\n")
-    url = (tmp_path / "published-{airflow}-{python}.txt").as_uri().replace("%7B", "{").replace("%7D", "}")
+def test_constraints_are_mwaas_else_bounds_of_our_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     target = Target("3.0.6", "3.12")
-    monkeypatch.setattr(environments, "CONSTRAINTS", tmp_path / "none")
-    found = target.constraints(tmp_path, url)
-    assert found is not None
-    assert found.read_text() == "boto3==1\n"
-    assert Target("3.0.7", "3.12").constraints(tmp_path, url) is None
-    assert Target("newest", "3.12").constraints(tmp_path, url) is None
     monkeypatch.setattr(environments, "CONSTRAINTS", tmp_path)
+    found = target.constraints()
+    assert found is not None
+    assert "starlette<" in found.read_text()
+    assert Target("3.0.7", "3.12").constraints() is None
+    assert Target("newest", "3.12").constraints() is None
     (tmp_path / "mwaa-3.0.6.txt").write_text("boto3==2\n")
-    found = target.constraints(tmp_path, url)
+    found = target.constraints()
     assert found is not None
     assert found.read_text() == "boto3==2\n"
