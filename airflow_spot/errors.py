@@ -54,6 +54,20 @@ class RequestError(NonRetryableSpotError):
     """The request cannot work: a field is wrong, or SageMaker refused it (``ClientError``, ``ValidationException``)."""
 
 
+class RenderError(SpotTrainingError):
+    """
+    A template could not be rendered, such as one of a Variable that is gone.
+
+    :param field: the operator's field that has the template.
+    :param error: what rendering raised.
+    """
+
+    def __init__(self, field: str, error: Exception) -> None:
+        super().__init__(f"The template of {field} cannot be rendered: {type(error).__name__}: {error}")
+        self.field = field
+        self.error = error
+
+
 class StoppedExternallyError(NonRetryableSpotError):
     """Somebody stopped the job outside Airflow. Clear the task to go on from the checkpoint."""
 

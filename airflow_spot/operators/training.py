@@ -35,6 +35,7 @@ from airflow_spot.links.training import (
     SageMakerTrainingLogsLink,
 )
 from airflow_spot.observers import observers
+from airflow_spot.operators._before_execute import BeforeExecute
 from airflow_spot.operators._lineage import lineage_of
 from airflow_spot.operators._links import make_link_updater
 from airflow_spot.policies.ladder import LadderPolicy
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
 
 
-class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
+class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpotTrainingHook]):
     """
     Train a model on managed spot instances; lose no work, pay once, and say what was saved.
 
@@ -200,7 +201,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         """Train, or resume training, and return what came of it."""
         self._explain_parameters()
         self._run = guard = StartupGuard.of(self, context)
-        with guard.protect():
+        with guard.protect(killed=self._killed, unrendered=self._render_error):
             run, parameters = self._begin(context, guard.run, None)
         return self._carry(run, parameters, run.begin, to_the_end=parameters.wait_for_completion)
 
@@ -217,7 +218,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             # Airflow 3.0 keeps where a deferred task was to continue, and hands it to the next try.
             return self.execute(context)
         self._run = guard = StartupGuard.of(self, context, state, state.deadline)
-        with guard.protect():
+        with guard.protect(killed=self._killed, unrendered=self._render_error):
             run, parameters = self._begin(context, guard.run, state)
         if event.get("status") == "access_denied":
             # To defer again would be answered at once, again and again, for as long as the job trains.
@@ -231,6 +232,7 @@ class SageMakerSpotTrainingOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     def on_kill(self) -> None:
         """Stop the jobs of a killed task. Never raises: Airflow calls it from a signal handler."""
+        self._killed = True  # the task's code may not have begun
         if self._run is None:
             return
         try:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+from jinja2 import TemplateError
 
 from airflow_spot.core.outcomes import DENIED_CODES
 from airflow_spot.core.parameter_errors import InvalidParameterError
@@ -61,6 +62,15 @@ def non_retryable_end(run: TrainingRun, error: Exception) -> str | None:
     refusal = non_retryable_reason(error)
     untouched = not run.history.attempts and not run.history.refusals and not run.stopping.jobs
     return f"{refusal}. Nothing was sent to SageMaker" if refusal and untouched else refusal
+
+
+def is_lasting(error: Exception) -> bool:
+    """Return whether a template will not be rendered at the next try either; else Airflow or a backend did not answer.
+
+    Airflow 3 tells of a Variable, a connection or an XCom that is not there by the beginning of a message.
+    """
+    kinds = (TemplateError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+    return isinstance(error, kinds) or re.match(r"[A-Z]+_NOT_FOUND\b", str(error)) is not None
 
 
 def action_of(error: ClientError) -> str:

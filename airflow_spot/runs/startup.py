@@ -20,10 +20,10 @@ from airflow_spot.core.plan import Plan
 from airflow_spot.core.run_state import RunState
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
-from airflow_spot.errors import RequestError, RunKilledError
+from airflow_spot.errors import RenderError, RequestError, RunKilledError
 from airflow_spot.observers import Log, observers
 from airflow_spot.runs.namespace import namespace_for
-from airflow_spot.runs.non_retryable import non_retryable_reason
+from airflow_spot.runs.non_retryable import is_lasting, non_retryable_reason
 from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
 from airflow_spot.runs.task_context import identity_of, try_of
 
@@ -116,14 +116,21 @@ class StartupGuard:
         self._stopping.kill()
 
     @contextmanager
-    def protect(self) -> Iterator[None]:
+    def protect(self, *, killed: bool = False, unrendered: RenderError | None = None) -> Iterator[None]:
         """
         See to what is live where the block fails; the error goes on, and says what became of it.
 
+        :param killed: whether the task was killed before.
+        :param unrendered: a template's error: the block is not entered.
         :raises RequestError: a field is wrong, or a call is not permitted.
+        :raises RenderError: a template could not be rendered.
         :raises RunKilledError: the task was killed.
         """
         try:
+            self._killed = self._killed or killed
+            self._check_alive()
+            if unrendered is not None:
+                raise unrendered from unrendered.error
             yield
             self._check_alive()
         except (AirflowTaskTimeout, KeyboardInterrupt):
@@ -137,6 +144,8 @@ class StartupGuard:
             raise RequestError(f"{refusal}. {disposition or 'Nothing was sent to SageMaker'}") from None
         except Exception as error:
             final = isinstance(error, (AirflowFailException, RunKilledError))
+            if isinstance(error, RenderError):
+                final = is_lasting(error.error)
             self._handle_live_jobs(lambda: self._stopping.release_or_stop(final=final))
             raise
 

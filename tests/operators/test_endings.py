@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
+from jinja2 import Environment, StrictUndefined, UndefinedError
 
 from airflow_spot.aws import retrying as patience
 from airflow_spot.aws.marks import Marks
@@ -18,7 +19,7 @@ from airflow_spot.aws.shapes import input_shape
 from airflow_spot.compat.sdk import AirflowTaskTimeout
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.request_schema import Shape
-from airflow_spot.errors import RequestError, RunKilledError, RunTimeoutError, SpotTrainingError
+from airflow_spot.errors import RenderError, RequestError, RunKilledError, RunTimeoutError, SpotTrainingError
 from airflow_spot.hooks import training as hooks
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from tests.support.requests import stock_config
@@ -378,3 +379,83 @@ def test_a_task_that_does_not_wait_leaves_no_job_where_it_fails(
         operator(service, wait_for_completion=False).execute(context)
     (name,) = service.live()
     assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
+
+
+# ---- what Airflow does before the task's code runs
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_kill_before_execute_creates_nothing(service: DictionarySageMaker, deferrable: bool) -> None:
+    made = operator(service, deferrable=deferrable)
+    made.on_kill()
+    context: Any = {"ti": ti()}
+    with pytest.raises(RunKilledError):
+        made.execute(context)
+    assert not service.jobs
+
+
+def test_a_kill_of_a_retry_before_execute_stops_what_the_try_before_left(service: DictionarySageMaker) -> None:
+    name = deferred(service, ti(1, 3)).job_name
+    made = operator(service)
+    made.on_kill()
+    context: Any = {"ti": ti(2, 3)}
+    with pytest.raises(RunKilledError):
+        made.execute(context)
+    assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
+
+
+def test_a_kill_before_a_resume_stops_the_job(service: DictionarySageMaker) -> None:
+    trigger = deferred(service, ti())
+    made = operator(service)
+    made.on_kill()
+    with pytest.raises(RunKilledError):
+        resume(made, ti(), trigger)
+    assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
+
+
+def render(made: SageMakerSpotTrainingOperator) -> None:
+    """Render a task as Airflow does before it runs it."""
+    made.render_template_fields({"params": {}}, jinja_env=Environment(undefined=StrictUndefined))
+
+
+TEMPLATE = "s3://bucket/{{ var.value.folder }}"
+
+
+def test_a_template_that_no_longer_renders_stops_the_job_and_is_told(service: DictionarySageMaker) -> None:
+    trigger = deferred(service, ti(retries=3))
+    made = operator(service, checkpoint_s3_uri=TEMPLATE)
+    render(made)
+    with pytest.raises(RenderError, match=r"checkpoint_s3_uri.*var") as raised:
+        resume(made, ti(retries=3), trigger)
+    assert isinstance(raised.value.__cause__, UndefinedError)
+    assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
+    assert str(mark(service, trigger.job_name)) == "failure 1"
+
+
+def test_a_template_that_may_render_at_the_next_try_leaves_the_job_to_it(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = deferred(service, ti(1, 3)).job_name
+
+    def unanswered(*_: Any, **__: Any) -> None:
+        raise ConnectionResetError("the API server is restarted")
+
+    for this, status in ((ti(2, 3), "InProgress"), (ti(4, 3), "Stopping")):
+        made = operator(service)
+        with monkeypatch.context() as patch:
+            patch.setattr(SageMakerSpotTrainingOperator, "render_template", unanswered)
+            render(made)
+        context: Any = {"ti": this}
+        with pytest.raises(RenderError, match="restarted"):
+            made.execute(context)
+        assert service.jobs[name]["TrainingJobStatus"] == status
+
+
+def test_the_other_fields_are_rendered_all_the_same(service: DictionarySageMaker) -> None:
+    made = operator(service, checkpoint_s3_uri=TEMPLATE, region_name="{{ 'eu' }}-west-1")
+    render(made)
+    assert made.region_name == "eu-west-1"
+    context: Any = {"ti": ti()}
+    with pytest.raises(RenderError):
+        made.execute(context)
+    assert not service.jobs
