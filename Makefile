@@ -26,10 +26,10 @@ demo-ui: env ## the same, and Airflow stays open in the browser
 	@$(BIN)/python -m demo --ui
 
 test: env ## the bounded suite: at most 10 minutes on 2 cores
-	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: env ## also the slow ones
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: env wheel ## ruff, mypy --strict, the import contract, the wheel
 	@$(BIN)/ruff check .

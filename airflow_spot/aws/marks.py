@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,6 +20,8 @@ from airflow_spot.core.try_marks import TryMark
 
 #: Why a job was left alone that may still be about to be created.
 NO_SUCH_JOB = "there is no such job"
+#: Seconds between looks at a job that was told to stop; at each that still shows it training, it is told again.
+STOP_PAUSES = (1.0, 2.0, 4.0)
 
 
 class Marks:
@@ -27,10 +30,12 @@ class Marks:
 
     :param client: returns the SageMaker client to use, for each call: credentials expire.
     :param log: where it is said, once, that tags are not permitted.
+    :param sleep: waits so many seconds.
     """
 
-    def __init__(self, client: Callable[[], Any], log: Any = None) -> None:
+    def __init__(self, client: Callable[[], Any], log: Any = None, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client = client
+        self._sleep = sleep
         self._log = log or logging.getLogger(__name__)
         self._denial_logged = False
 
@@ -83,7 +88,15 @@ class Marks:
             self.set_stop(arn, mark, client)
         return came
 
-    def stop(self, job_name: str, mark: StopMark, *, owner: int | None = None, client: Any = None) -> str | None:
+    def stop(
+        self,
+        job_name: str,
+        mark: StopMark,
+        *,
+        owner: int | None = None,
+        client: Any = None,
+        pauses: Sequence[float] = (),
+    ) -> str | None:
         """
         Stop a job, marked as ours. The mark comes first: after a crash in between, it must not read as a person's stop.
 
@@ -91,6 +104,7 @@ class Marks:
 
         :param owner: stop it only while it belongs to this try, if to any.
         :param client: the one to use; a signal handler has its own.
+        :param pauses: seconds between looks whether it stops; it is told again as long as it does not. None: no look.
         :return: None, or why it was left alone.
         :raises ClientError: the job could not be stopped.
         :raises BotoCoreError: likewise.
@@ -118,7 +132,19 @@ class Marks:
         if owner is not None:
             # Once more: a successor that took the job over in between has taken the mark back.
             self.set_stop(arn, mark, client)
+        self._repeat_stop(job_name, client, pauses)
         return None
+
+    def _repeat_stop(self, job_name: str, client: Any, pauses: Sequence[float]) -> None:
+        """Tell a job to stop again until it is seen to: an answer may come from what never reached it."""
+        for pause in pauses:
+            found = jobs.find(client, job_name)
+            if found is None or found["TrainingJobStatus"] != "InProgress":
+                return
+            self._sleep(pause)
+            jobs.stop(client, job_name)
+        if pauses and (jobs.find(client, job_name) or {}).get("TrainingJobStatus") == "InProgress":
+            self._log.warning("Training job %s was told to stop %d times and still trains", job_name, len(pauses) + 1)
 
     def log_denial(self, action: str) -> None:
         """Log once that an action on tags is not permitted, and what that costs."""

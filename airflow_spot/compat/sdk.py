@@ -13,6 +13,10 @@ from airflow import __version__ as airflow_version
 #: supported.
 EXECUTION_TIMEOUT_COUNTS_DEFERRED = airflow_version.startswith("2.")
 
+#: Seconds that a task's on_kill has before its process is killed for good: Airflow 3's supervisor waits for five;
+#: Airflow 2 for killed_task_cleanup_time, a minute by default. Goes when 2.11 is no longer supported.
+ON_KILL_SECONDS = 50.0 if airflow_version.startswith("2.") else 4.0
+
 if TYPE_CHECKING:
     from airflow.sdk import Context, PokeReturnValue
     from airflow.sdk.exceptions import (
@@ -51,6 +55,7 @@ else:
 
 __all__ = [
     "EXECUTION_TIMEOUT_COUNTS_DEFERRED",
+    "ON_KILL_SECONDS",
     "AirflowException",
     "AirflowFailException",
     "AirflowSensorTimeout",

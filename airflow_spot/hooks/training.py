@@ -29,10 +29,13 @@ from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.retention import overlaps
 from airflow_spot.core.roles import Role
 from airflow_spot.errors import RequestError, SpotTrainingError
-from airflow_spot.hooks.sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
+from airflow_spot.hooks._sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
 
 #: Seconds between looks at a job that was created and does not show yet: half a minute in all.
 UNSEEN_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+
+
+_HURRIED = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=3)
 
 
 class JobNotVisibleError(SpotTrainingError):
@@ -117,8 +120,12 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
 
     @cached_property
     def signal_client(self) -> Any:
-        """A client for signal handlers alone: a signal may come in the middle of a call that holds the other one."""
-        return self.separate_client()
+        """
+        A client for signal handlers alone: a signal may come in the middle of a call that holds the other one.
+
+        Nothing is repeated within a call: a handler has seconds, and repeats for itself.
+        """
+        return self.separate_client(_HURRIED)
 
     @cached_property
     def request_shape(self) -> Shape:
@@ -257,9 +264,17 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
             )
         return description, attached
 
-    def stop(self, job_name: str, mark: StopMark, *, owner: int | None = None, client: Any = None) -> str | None:
+    def stop(
+        self,
+        job_name: str,
+        mark: StopMark,
+        *,
+        owner: int | None = None,
+        client: Any = None,
+        pauses: Sequence[float] = (),
+    ) -> str | None:
         """Stop a job, marked as ours: see :meth:`airflow_spot.aws.marks.Marks.stop`."""
-        return self.marks.stop(job_name, mark, owner=owner, client=client or self.client)
+        return self.marks.stop(job_name, mark, owner=owner, client=client or self.client, pauses=pauses)
 
     def upload_source(self, archive: SourceArchive, location: str) -> str:
         """

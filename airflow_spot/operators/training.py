@@ -14,7 +14,7 @@ from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_spot import config as settings
-from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException, AirflowTaskTimeout
+from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException
 from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.identity import RunIdentity
@@ -238,7 +238,11 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         try:
             self._run.kill()
         except Exception as error:
-            self.log.error("The training job could not be stopped: %s", error)
+            self.log.error(
+                "The training job could not be stopped: %s. It may run on until this task ends, its next try attaches, "
+                "or until the reaper or `airflow-spot orphans --stop` stops it",
+                error,
+            )
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any]:
         """Return what the training read and made: OpenLineage asks once the task has succeeded."""
@@ -257,9 +261,6 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
             run.mark_delivered(description)
         except Deferral as wait:
             self._defer(run, wait)
-        except (AirflowTaskTimeout, KeyboardInterrupt):
-            run.stop_and_wait(StopReason.TIMEOUT)
-            raise
         except SpotTrainingError as error:
             # Decided, mostly with no job live: but one may be left alone, not to be seen, or not told to stop.
             run.stopping.release_or_stop(final=isinstance(error, (NonRetryableSpotError, RunKilledError)))
@@ -269,6 +270,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
             disposition = run.stopping.release_or_stop(final=refusal is not None)
             if refusal is not None:
                 raise RequestError(f"{refusal}. {disposition}" if disposition else refusal) from None
+            raise
+        except BaseException:  # Airflow's timeout, and on Airflow 2 its kill
+            run.stop_and_wait(StopReason.KILLED if self._killed else StopReason.TIMEOUT)
             raise
         if to_the_end and parameters.checkpoint_retention is not None:
             apply_retention(self.hook, run.plan, description, parameters.checkpoint_retention, self.log)

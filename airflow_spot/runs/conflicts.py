@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_spot.aws.marks import STOP_PAUSES
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.plan import Plan
@@ -65,7 +66,7 @@ class ConflictGuard:
         if generation > 1 and attempt.number == 1:
             for older in self._hook.live_of_generation(self._plan, generation - 1):
                 self._log.warning("Training job %s of the previous generation is still running; stopping it", older)
-                self._hook.stop(older, StopMark(StopReason.SUPERSEDED, self._this_try.number))
+                self._hook.stop(older, StopMark(StopReason.SUPERSEDED, self._this_try.number), pauses=STOP_PAUSES)
         if self._plan.is_shared(attempt.checkpoint_s3_uri):
             self._check_folder(attempt)
 

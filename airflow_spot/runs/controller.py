@@ -240,9 +240,10 @@ class TrainingRun:
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try, folder, action.why)
         name = request["TrainingJobName"]
         self._tell(AttemptDecided(action.number, str(action.rung), name, action.why))
-        self.stopping.watch(name)  # before the call: a kill in the middle of it must know what to stop
+        self.stopping.expect(name)  # before the call: a kill in the middle of it must know what to stop
         try:
             description, attached = self.hook.submit(request, self.plan.run.key)
+            self.stopping.created()
         except CreateRefusedError as refused:
             self.stopping.forget(name)
             refusal = Refusal(action.number, str(action.rung), refused.outcome, _now(), str(refused))

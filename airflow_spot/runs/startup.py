@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from airflow_spot import config as settings
 from airflow_spot.aws.retrying import ENDING_SECONDS, summarize_error
-from airflow_spot.compat.sdk import AirflowFailException, AirflowTaskTimeout
+from airflow_spot.compat.sdk import AirflowFailException
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import Event
 from airflow_spot.core.identity import RunIdentity, default_name, legal_prefix
@@ -133,9 +133,6 @@ class StartupGuard:
                 raise unrendered from unrendered.error
             yield
             self._check_alive()
-        except (AirflowTaskTimeout, KeyboardInterrupt):
-            self._handle_live_jobs(lambda: self._stopping.stop_and_wait(StopReason.TIMEOUT))
-            raise
         except (InvalidParameterError, ClientError) as error:
             refusal = non_retryable_reason(error)
             disposition = self._handle_live_jobs(lambda: self._stopping.release_or_stop(final=refusal is not None))
@@ -147,6 +144,10 @@ class StartupGuard:
             if isinstance(error, RenderError):
                 final = is_lasting(error.error)
             self._handle_live_jobs(lambda: self._stopping.release_or_stop(final=final))
+            raise
+        except BaseException:  # Airflow's timeout, and on Airflow 2 its kill
+            reason = StopReason.KILLED if self._killed else StopReason.TIMEOUT
+            self._handle_live_jobs(lambda: self._stopping.stop_and_wait(reason))
             raise
 
     def _handle_live_jobs(self, end: Callable[[], str]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from airflow_spot.aws.marks import NO_SUCH_JOB
-from airflow_spot.aws.retrying import summarize_error
+from airflow_spot.aws.marks import NO_SUCH_JOB, STOP_PAUSES
+from airflow_spot.aws.retrying import is_transient, summarize_error
+from airflow_spot.compat.sdk import ON_KILL_SECONDS
 from airflow_spot.core.events import JobStopped, Observer
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.outcomes import ENDED_STATUSES
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 #: A job that is told to stop has two minutes to end, and then uploads its model.
 STOP_SECONDS = 300.0
 _POLL_SECONDS = 5.0
+#: Seconds between looks for a job whose create was sent and not answered: half a minute in all.
+CREATE_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+_KILL_PAUSE = 0.5
 
 
 class JobStopper:
@@ -48,6 +52,7 @@ class JobStopper:
         self.this_try = this_try
         self.stop_on_kill = stop_on_kill
         self.jobs: tuple[str, ...] = ()
+        self._expected: str | None = None
         self._reported: set[str] = set()  # the jobs of which was said what becomes of them
         self._failed = False
         self._checkpoints = checkpoints
@@ -58,6 +63,15 @@ class JobStopper:
     def watch(self, *jobs: str) -> None:
         """Answer for these jobs too: whoever ends the try stops or releases them."""
         self.jobs = tuple(dict.fromkeys((*self.jobs, *jobs)))
+
+    def expect(self, job: str) -> None:
+        """Answer for a job whose create is about to be sent: without an answer to it, it may come to life later."""
+        self.watch(job)
+        self._expected = job
+
+    def created(self) -> None:
+        """Take in that the create was answered."""
+        self._expected = None
 
     def forget(self, *jobs: str) -> None:
         """Answer for these jobs no more: they have ended, or are not ours."""
@@ -72,20 +86,29 @@ class JobStopper:
 
         :raises Exception: what kept a job from being stopped, once all were tried.
         """
-        failure: Exception | None = None
-        for job in self.jobs:
-            if not self.stop_on_kill:
-                self._leave(job, StopReason.KILLED)
-                continue
-            number = self.this_try.number
-            try:
-                mark = StopMark(StopReason.KILLED, number)
-                skip_reason = self.hook.stop(job, mark, owner=number, client=self.hook.signal_client)
-                self.report(job, StopReason.KILLED, "killed by Airflow", skip_reason)
-            except Exception as error:
-                failure = error
-        if failure is not None:
+        until, left = time.monotonic() + ON_KILL_SECONDS, list(self.jobs)
+        while True:
+            failures: dict[str, Exception] = {}
+            for job in left:
+                try:
+                    self._kill(job)
+                except Exception as error:
+                    failures[job] = error
+            left = [job for job in left if job in failures and is_transient(failures[job])]
+            if not left or time.monotonic() + _KILL_PAUSE >= until:
+                break
+            time.sleep(_KILL_PAUSE)
+        for failure in failures.values():
             raise failure
+
+    def _kill(self, job: str) -> None:
+        if not self.stop_on_kill:
+            self._leave(job, StopReason.KILLED)
+            return
+        number, client = self.this_try.number, self.hook.signal_client
+        # Not waited for where it is about to be created: the signal came in the middle of that call, which goes on.
+        skip_reason = self.hook.stop(job, StopMark(StopReason.KILLED, number), owner=number, client=client)
+        self.report(job, StopReason.KILLED, "killed by Airflow", skip_reason)
 
     def stop_and_wait(self, reason: StopReason, sleep: Callable[[float], None] | None = None) -> str:
         """
@@ -115,17 +138,18 @@ class JobStopper:
             self._log.warning("%s", disposition)
         return ". ".join(dispositions)
 
-    def stop(self, job_name: str, reason: StopReason) -> str | None:
+    def stop(self, job_name: str, reason: StopReason, pauses: Sequence[float] = ()) -> str | None:
         """
         Stop a job while it belongs to this try; None, or why it was left alone.
 
+        :param pauses: seconds between looks whether it does stop, and further stops if not.
         :raises ClientError: the job could not be stopped.
         :raises BotoCoreError: likewise.
         """
         if not self._failed:  # a stop that has failed for so long is not tried as long again
             self.hook.extend_deadline()
         number, self._failed = self.this_try.number, True
-        skip_reason = self.hook.stop(job_name, StopMark(reason, number), owner=number)
+        skip_reason = self.hook.stop(job_name, StopMark(reason, number), owner=number, pauses=pauses)
         self._failed = False
         self.hook.extend_deadline()  # for what waits for its end
         return skip_reason
@@ -140,7 +164,7 @@ class JobStopper:
         if not self.stop_on_kill:
             return self._leave(job, reason)
         try:
-            skip_reason = self.stop(job, reason)
+            skip_reason = self._stop_once_seen(job, reason)
         except BaseException as error:
             self._reported.add(job)
             disposition = f"Training job {job} could not be stopped ({summarize_error(error)}) and may still be running"
@@ -152,6 +176,14 @@ class JobStopper:
         if skip_reason is None and sleep is not None:
             self._await_end(job, sleep)
         return f"Training job {job} was " + ("stopped" if skip_reason is None else f"not stopped: {skip_reason}")
+
+    def _stop_once_seen(self, job: str, reason: StopReason) -> str | None:
+        """Stop a job; one whose create was sent and not answered may not show yet."""
+        for pause in CREATE_PAUSES if job == self._expected else ():
+            if (skip_reason := self.stop(job, reason, STOP_PAUSES)) != NO_SUCH_JOB:
+                return skip_reason
+            time.sleep(pause)
+        return self.stop(job, reason, STOP_PAUSES)
 
     def _leave(self, job: str, reason: StopReason) -> str:
         self._reported.add(job)
@@ -168,7 +200,7 @@ class JobStopper:
                 sleep(_POLL_SECONDS)
         except Exception as error:
             self._log.warning("Stopped waiting for %s to terminate: %s", job_name, summarize_error(error))
-        self._log.warning("%s is still Stopping; SageMaker will finish it", job_name)
+        self._log.warning("%s is still stopping; SageMaker will finish it", job_name)
 
 
 def interruptible_sleep(amount: float, check_alive: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,8 @@ async def stop_if_ended(
     :param timeout: seconds after which this returns, whatever is still under way.
     """
 
+    begun = threading.Event()
+
     def act() -> None:
         found = state()
         if found is None:
@@ -51,6 +54,7 @@ async def stop_if_ended(
             time.sleep(SECOND_LOOK_SECONDS)
             found = state()
         if ended_by_a_user(found):
+            begun.set()
             stop()
         else:
             log.info("Trigger was cancelled while the task is %s; leaving the job running", found)
@@ -63,7 +67,11 @@ async def stop_if_ended(
     while not work.done() and (left := deadline - clock()) > 0:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([work], timeout=left)
-    if not work.done():
+    if not work.done() and begun.is_set():
+        # In its thread it goes on for as long as the triggerer lives: minutes, where AWS throttles.
+        log.warning("Stopping the job takes longer than %g s; it is tried on in the background", timeout)
+        work.add_done_callback(lambda done: _tell_late(done, log))
+    elif not work.done():
         log.warning(
             "Trigger was cancelled; the task's state was not known after %g s, leaving the job running", timeout
         )
@@ -71,3 +79,8 @@ async def stop_if_ended(
         log.info("Triggerer is shutting down; leaving the job running")
     elif error := work.exception():
         log.warning("Trigger was cancelled; leaving the job running: %s", error)
+
+
+def _tell_late(work: asyncio.Future[None], log: Any) -> None:
+    if not work.cancelled() and (error := work.exception()):
+        log.error("The job could not be stopped, and may still be running: %s", error)

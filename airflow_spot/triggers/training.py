@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_spot import config as settings
+from airflow_spot.aws.marks import STOP_PAUSES
+from airflow_spot.aws.retrying import ENDING_SECONDS
 from airflow_spot.compat.triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.events import Event, JobStopped, Observer
 from airflow_spot.core.marks import StopMark
@@ -186,9 +189,10 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         return self.stop_on_kill and bool(self.jobs)
 
     def _stop(self) -> None:
-        hook = self._connect()
+        hook, mark = self._connect(), StopMark(StopReason.KILLED, self.try_number)
+        hook.enable_retries(time.sleep, time.time() + ENDING_SECONDS)
         for job in self.jobs:
-            skipped = hook.stop(job["name"], StopMark(StopReason.KILLED, self.try_number), owner=self.try_number)
+            skipped = hook.stop(job["name"], mark, owner=self.try_number, pauses=STOP_PAUSES)
             why = "the task was marked or cleared by a user"
             self._observer()(JobStopped(job["name"], StopReason.KILLED, why, skipped))
 

@@ -22,6 +22,7 @@ from airflow_spot.core.request_schema import Shape
 from airflow_spot.errors import RenderError, RequestError, RunKilledError, RunTimeoutError, SpotTrainingError
 from airflow_spot.hooks import training as hooks
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from airflow_spot.runs import stopping
 from tests.support.requests import stock_config
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
 from tests.support.task import TaskInstance
@@ -57,6 +58,10 @@ def service() -> DictionarySageMaker:
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSES", (0.01, 0.02))
     monkeypatch.setattr(hooks, "UNSEEN_PAUSES", (0.01,) * 5)
+    monkeypatch.setattr(stopping, "CREATE_PAUSES", (0.01,) * 5)
+    monkeypatch.setattr(stopping, "_KILL_PAUSE", 0.01)
+    monkeypatch.setattr(stopping, "STOP_SECONDS", 0)
+    monkeypatch.setattr(stopping, "STOP_PAUSES", (0.01,) * 3)
 
 
 @pytest.fixture
@@ -459,3 +464,122 @@ def test_the_other_fields_are_rendered_all_the_same(service: DictionarySageMaker
     with pytest.raises(RenderError):
         made.execute(context)
     assert not service.jobs
+
+
+# ---- a create without an answer, and a stop without effect
+
+
+class LateBirth(DictionarySageMaker):
+    """Carries out a create only some looks after its answer should have come."""
+
+    looks, request = 3, dict[str, Any]()
+
+    def create_training_job(self, **request: Any) -> dict[str, str]:
+        self.request = request
+        raise self.end
+
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:
+        if self.request and TrainingJobName == self.request["TrainingJobName"]:
+            self.looks -= 1
+            if self.looks == 0:
+                super().create_training_job(**self.request)
+        return super().describe_training_job(TrainingJobName)
+
+    end: BaseException = AirflowTaskTimeout("Timeout")
+
+
+class Terminated(BaseException):
+    """What Airflow 2 raises from its signal handler, once on_kill has returned."""
+
+
+@pytest.mark.parametrize("end", [AirflowTaskTimeout("Timeout"), Terminated(), KeyboardInterrupt()])
+def test_a_job_that_comes_to_life_after_the_tasks_end_is_stopped(end: BaseException) -> None:
+    service = LateBirth()
+    service.end = end
+    context: Any = {"ti": ti()}
+    with pytest.raises(type(end)):
+        operator(service).execute(context)
+    (job,) = service.jobs.values()
+    assert job["TrainingJobStatus"] == "Stopping"
+
+
+def test_a_create_that_never_comes_to_life_is_not_waited_for_for_ever(service: DictionarySageMaker) -> None:
+    late = LateBirth()
+    late.looks = 1_000
+    context: Any = {"ti": ti()}
+    with pytest.raises(AirflowTaskTimeout):
+        operator(late).execute(context)
+    assert not late.jobs
+
+
+def test_a_kill_does_not_wait_for_the_create_that_it_interrupts(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal handler returns, and the call that it came in goes on."""
+    made = operator(service)
+    create = service.create_training_job
+    looks: list[int] = []
+
+    def interrupted(**request: Any) -> Any:
+        before = service.calls.count("DescribeTrainingJob")
+        made.on_kill()
+        looks.append(service.calls.count("DescribeTrainingJob") - before)
+        return create(**request)
+
+    monkeypatch.setattr(service, "create_training_job", interrupted)
+    context: Any = {"ti": ti()}
+    with pytest.raises(RunKilledError):
+        made.execute(context)
+    assert looks == [1]
+    (job,) = service.jobs.values()
+    assert job["TrainingJobStatus"] == "Stopping"
+
+
+class Throttled(DictionarySageMaker):
+    """Answers no call for the first so many."""
+
+    refuses = 0
+
+    def _called(self, operation: str) -> None:
+        super()._called(operation)
+        if self.refuses > 0:
+            self.refuses -= 1
+            raise error("ThrottlingException", "Rate exceeded", operation)
+
+
+def test_a_kill_is_repeated_within_the_seconds_that_it_has(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Throttled()
+    made = operator(service, deferrable=False)
+
+    def killed(*_: Any) -> None:
+        service.refuses = 20
+        made.on_kill()
+        raise Terminated
+
+    monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", killed)
+    context: Any = {"ti": ti()}
+    with pytest.raises(Terminated):
+        made.execute(context)
+    (job,) = service.jobs.values()
+    assert job["TrainingJobStatus"] == "Stopping"
+    assert not any("could not be stopped" in line for line in said)
+
+
+def test_a_kill_that_cannot_stop_in_its_seconds_says_who_will(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Throttled()
+    made = operator(service, deferrable=False)
+    monkeypatch.setattr(stopping, "ON_KILL_SECONDS", 0.05)
+
+    def killed(*_: Any) -> None:
+        service.refuses = 10_000
+        made.on_kill()
+        service.refuses = 0
+        raise Terminated
+
+    monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", killed)
+    context: Any = {"ti": ti()}
+    with pytest.raises(Terminated):
+        made.execute(context)
+    assert any("could not be stopped" in line and "airflow-spot orphans --stop" in line for line in said)
+    (job,) = service.jobs.values()
+    assert job["TrainingJobStatus"] == "Stopping"  # by the task itself, which was left to go on

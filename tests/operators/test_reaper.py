@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from airflow_spot import config
+from airflow_spot.aws.jobs import stop
 from airflow_spot.compat import task_states as compat_states
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.orphans import TaskState
@@ -80,7 +81,7 @@ def test_one_that_cannot_be_stopped_fails_the_task_after_the_others(
     statuses = [jobs.describe(name)["TrainingJobStatus"] for name in names]
     assert statuses.count("InProgress") == 1
     for name in names:
-        jobs.sagemaker.stop_training_job(TrainingJobName=name)
+        stop(jobs.sagemaker, name)
 
 
 @pytest.mark.parametrize(("argument", "value"), [("grace", "soon"), ("stop", "perhaps")])

@@ -13,11 +13,13 @@ import pytest
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from asgiref.sync import async_to_sync
 
+from airflow_spot.aws import retrying
+from airflow_spot.aws.retrying import RetryingClient
 from airflow_spot.compat import triggers as compat_triggers
 from airflow_spot.triggers import cancelled, training
 from airflow_spot.triggers.sources import SageMakerSource
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
-from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
+from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
 
 JOB = "train-afspot-abcdefghij-1-1"
 LIMIT = 30.0
@@ -157,9 +159,57 @@ def test_an_answer_that_takes_longer_than_airflows_next_cancel_still_counts(
 def test_a_later_trys_job_is_left_alone(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     service.add_tags(service.jobs[JOB]["TrainingJobArn"], [{"Key": "airflow-spot:owner", "Value": "3"}])
     service.calls.clear()
+    monkeypatch.setattr(cancelled, "SECOND_LOOK_SECONDS", 0.01)
     scene = Scene(service, monkeypatch, lambda _: None)
     scene.cancel()
     assert scene.acts == []
+
+
+class Patient(DictionaryHook):
+    """Repeats its calls, as the real one does."""
+
+    def enable_retries(self, sleep: Any, deadline: float | None) -> None:
+        self._retrying = RetryingClient(lambda fresh: self.service, sleep, self.log, deadline=deadline)
+
+    @property
+    def client(self) -> Any:
+        return self._retrying or self.service
+
+
+def test_a_stop_is_repeated_while_aws_throttles(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "PAUSES", (0.001, 0.002))
+    refused = iter(range(30))
+    called = service._called
+
+    def throttled(operation: str) -> None:
+        called(operation)
+        if next(refused, None) is not None:
+            raise error("ThrottlingException", "Rate exceeded", operation)
+
+    monkeypatch.setattr(service, "_called", throttled)
+    trigger = SageMakerSpotTrainingTrigger(jobs=[{"name": JOB}])
+    use(trigger, Patient(service))
+    trigger._stop()
+    assert service.jobs[JOB]["TrainingJobStatus"] == "Stopping"
+
+
+def test_a_stop_that_takes_long_goes_on_when_the_triggerer_is_no_longer_held_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    enough, stopped = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        assert enough.wait(LIMIT)
+        stopped.set()
+
+    async def run() -> None:
+        await cancelled.stop_if_ended(lambda: "failed", stop, logging.getLogger("trigger"), timeout=0.05)
+        assert not stopped.is_set()
+        enough.set()
+        assert await asyncio.to_thread(stopped.wait, LIMIT)
+
+    asyncio.run(run())
+    assert "tried on in the background" in caplog.text
 
 
 def test_when_nobody_can_say_nothing_is_stopped(

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.config import Config
 
 from airflow_spot.aws.models import share_models
 
@@ -27,11 +28,15 @@ class OneSessionHook(AwsBaseHook):
             self._sessions[region_name] = self._new_session(region_name)
         return self._sessions[region_name]
 
-    def separate_client(self) -> Any:
-        """Return a client that has nothing in common with the others that could be held: no credentials, no lock."""
+    def separate_client(self, config: Config) -> Any:
+        """
+        Return a client that has nothing in common with the others that could be held: no credentials, no lock.
+
+        :param config: what is other than in the hook's botocore configuration.
+        """
         kept, self._sessions = self._sessions, {}
         try:
-            return self.get_client_type(region_name=self.region_name)
+            return self.get_client_type(region_name=self.region_name, config=self._get_config().merge(config))
         finally:
             self._sessions = kept
 
@@ -42,11 +47,9 @@ class OneSessionHook(AwsBaseHook):
 
     def _get_config(self, config: Any = None) -> Any:
         # Airflow walks through the stack's source files for each client, to name the operator to AWS.
-        if config is not None:
-            return super()._get_config(config)
         if self._merged_config is None:
             self._merged_config = super()._get_config()
-        return self._merged_config
+        return self._merged_config if config is None else config
 
     def forget_session(self) -> None:
         """Have the connection read again, and a session made of it, for the next client."""
