@@ -14,6 +14,15 @@ def read_variable(key: str) -> str | None:
     return None if value is None else str(value)
 
 
+def write_variable(key: str, value: str, description: str) -> None:
+    """
+    Write a Variable, over what is there. It blocks.
+
+    :raises Exception: it could not be written.
+    """
+    _variable().set(key, value, description=description)
+
+
 def create_variable(key: str, value: str, description: str) -> None:
     """
     Write a Variable that is not there. It blocks.

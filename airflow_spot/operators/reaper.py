@@ -16,6 +16,7 @@ from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.templates import is_template
 from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+from airflow_spot.runs.reaper_notice import note_run
 
 if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
@@ -25,9 +26,11 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
     """
     Find live training jobs of this Airflow whose task instance is finished or gone, and stop them.
 
-    A task stops its own job when it ends; this is for what escapes, such as a worker and a triggerer that are lost
-    at once. Schedule it every half hour. Whose a job is, is proved by its tags and the key in its name: a job of
-    another namespace, and one of a DAG that this Airflow has no run of, is left alone. The checkpoints stay.
+    A task stops its own job when it ends; this is for what escapes, such as a task that is marked failed between two
+    tries. Schedule it every half hour: :mod:`airflow_spot.reaper_dag` is such a DAG. A run costs a list of the live
+    jobs and two calls for each; after it, the Variable ``airflow_spot_reaper_ran`` says when it was. Whose a job is, is
+    proved by its tags and the key in its name: a job of another namespace, and one of a DAG that this Airflow has no
+    run of, is left alone. The checkpoints stay.
 
     It needs sagemaker:ListTrainingJobs, DescribeTrainingJob, ListTags, AddTags and StopTrainingJob.
 
@@ -68,7 +71,7 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
                 "[airflow_spot] namespace is not set, and the base URL does not tell this Airflow from others: jobs of "
                 "another deployment could be taken for its own. Set AIRFLOW__AIRFLOW_SPOT__NAMESPACE"
             )
-        orphans = Orphans(self.hook.client, namespace, in_task, lambda: datetime.now(timezone.utc), grace)
+        orphans = Orphans(self.hook.client, namespace, in_task, _now, grace)
         found = list(orphans.find())
         for one in found:
             if one.orphan is None:
@@ -85,6 +88,12 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
             else:
                 self.log.info("%s: %s", one.job, "stopped" if again.stopped else f"left alone, {again.reason}")
         self.log.info("%d of %d live jobs are orphans", len(theirs), len(found))
+        if stop:
+            note_run(_now(), self.log)
         if failures:
             raise SpotTrainingError(f"{len(failures)} of {len(theirs)} orphans run on: " + "; ".join(failures))
         return {"live": len(found), "orphans": [one.to_json() for one in theirs]}
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 from airflow.configuration import conf
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
@@ -19,7 +20,7 @@ from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
-from airflow_spot.core.locations import check_s3_uri
+from airflow_spot.core.locations import check_s3_uri, is_loopback
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_parameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
@@ -41,6 +42,7 @@ from airflow_spot.operators._links import make_link_updater
 from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.non_retryable import non_retryable_end
+from airflow_spot.runs.reaper_notice import warn_without_reaper
 from airflow_spot.runs.retention import apply_retention
 from airflow_spot.runs.staging import InputStager, ScriptMode
 from airflow_spot.runs.startup import StartupGuard
@@ -203,6 +205,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         self._run = guard = StartupGuard.of(self, context)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
             run, parameters = self._begin(context, guard.run, None)
+        if not is_loopback(urlsplit(self.hook.endpoint_url).hostname or ""):
+            warn_without_reaper(datetime.now(timezone.utc), self.log)
         return self._carry(run, parameters, run.begin, to_the_end=parameters.wait_for_completion)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
