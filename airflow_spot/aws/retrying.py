@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 from botocore.exceptions import (
@@ -17,7 +17,7 @@ from botocore.exceptions import (
 )
 
 from airflow_spot.core.durations import human
-from airflow_spot.core.outcomes import EXPIRED_CODES, HTTP_SERVER_ERROR, TRANSIENT_CODES
+from airflow_spot.core.outcomes import DENIED_CODES, EXPIRED_CODES, HTTP_SERVER_ERROR, TRANSIENT_CODES
 
 T = TypeVar("T")
 
@@ -27,7 +27,14 @@ PAUSES = (2.0, 60.0)
 FIRST_ANSWER_SECONDS = 600.0
 #: Seconds beyond the deadline for the calls that end a run: throttling at that moment must not leave its job running.
 ENDING_SECONDS = 300.0
+#: Seconds for which a denial of what was permitted before is not believed: policies and roles are changed in steps.
+DENIED_SECONDS = 300.0
 _REMINDER_SECONDS = 600.0
+
+
+def is_denied(error: Exception) -> bool:
+    """Return whether a call was refused for want of permission."""
+    return isinstance(error, ClientError) and error.response["Error"].get("Code", "") in DENIED_CODES
 
 
 def is_expired(error: Exception) -> bool:
@@ -59,6 +66,9 @@ class RetryingClient:
     :param deadline: says after which of ``clock``'s seconds an error is raised after all; None for never. Where it is
         over already, the calls are those of an ending.
     :param log: gets one line when a call begins to fail, and one when it is answered again.
+    :param permitted: the calls that were permitted before this client was made, as what is there proves: a denial of
+        one of them, as of one that this client had an answer to, is believed after ``DENIED_SECONDS`` only.
+    :ivar permitted: these, and those that were answered.
     """
 
     def __init__(
@@ -68,6 +78,7 @@ class RetryingClient:
         log: Any,
         *,
         deadline: float | None = None,
+        permitted: Collection[str] = (),
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -79,6 +90,7 @@ class RetryingClient:
         self._clock = clock
         self._chance = chance
         self._answered = False
+        self.permitted = set(permitted)
         if deadline is not None and clock() >= deadline:
             self.extend_deadline()
 
@@ -117,7 +129,8 @@ class RetryingClient:
                 answer = call()
             except (ClientError, BotoCoreError) as error:
                 now = self._clock()
-                if not is_transient(error) or self._is_over(begun, now):
+                doubted = is_denied(error) and name in self.permitted and now - begun < DENIED_SECONDS
+                if not (doubted or is_transient(error)) or self._is_over(begun, now):
                     raise
                 if not failures or now - told >= _REMINDER_SECONDS:
                     told = now
@@ -129,6 +142,7 @@ class RetryingClient:
                 self._sleep(pause * (1 - self._chance() / 2))
             else:
                 self._answered = True
+                self.permitted.add(name)
                 if failures:
                     self._log.info("%s succeeded after retrying for %s", name, human(self._clock() - begun))
                 return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -88,15 +88,19 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         """The boto3 client for SageMaker; after :meth:`enable_retries`, one that bears what passes."""
         return self._retrying or self.conn
 
-    def enable_retries(self, sleep: Callable[[float], None], deadline: float | None) -> None:
+    def enable_retries(
+        self, sleep: Callable[[float], None], deadline: float | None, *, permitted: Collection[str] = ()
+    ) -> None:
         """
         Repeat calls that fail in passing, as long as the run may last.
 
         :param sleep: waits so many seconds, and raises if the task is killed meanwhile.
         :param deadline: in seconds since 1970; None for none.
+        :param permitted: the calls whose denial is believed only after minutes.
         """
         self._sleep = sleep
-        self._retrying = RetryingClient(self._connect, sleep, self.log, deadline=deadline)
+        known = {*permitted, *(self._retrying.permitted if self._retrying else ())}
+        self._retrying = RetryingClient(self._connect, sleep, self.log, deadline=deadline, permitted=known)
 
     def extend_deadline(self) -> None:
         """Bear what passes some minutes longer, from now on: the run's job is being stopped."""

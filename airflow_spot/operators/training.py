@@ -18,6 +18,7 @@ from airflow_spot import config as settings
 from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowException
 from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Limits
+from airflow_spot.core.durations import human
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri, is_loopback
@@ -40,6 +41,7 @@ from airflow_spot.operators._before_execute import BeforeExecute
 from airflow_spot.operators._lineage import lineage_of
 from airflow_spot.operators._links import make_link_updater
 from airflow_spot.policies.ladder import LadderPolicy
+from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.reaper_notice import warn_without_reaper
@@ -224,13 +226,11 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         self._run = guard = StartupGuard.of(self, context, state, state.deadline)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
             run, parameters = self._begin(context, guard.run, state)
-        if event.get("status") == "access_denied":
-            # To defer again would be answered at once, again and again, for as long as the job trains.
-            self.log.warning(
-                "Triggerer has no permission to describe the job (%s); polling in the worker instead",
-                event.get("message"),
-            )
-            run.options = replace(run.options, deferrable=False)
+        why = blind_triggerer(event, self.hook.find)
+        if why is not None:
+            self.log.warning("%s; polling in the worker for %s", why, human(POLL_SECONDS))
+            poll_until = datetime.now(timezone.utc) + timedelta(seconds=POLL_SECONDS)
+            run.options = replace(run.options, poll_until=poll_until)
         quota_available = event.get("status") == "quota_available"
         return self._carry(run, parameters, partial(run.resume, state, quota_available=quota_available))
 

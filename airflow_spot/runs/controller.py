@@ -306,7 +306,7 @@ class TrainingRun:
         name = action.attempt.job_name
         if name not in self.stopping.jobs:
             self._attach(action.attempt, entering=False)
-        if self.options.deferrable:
+        if self.options.defers(_now()):
             watched = self._watched(action.attempt, action.capacity_timeout)
             raise self._deferral((watched, *map(self._watched, self.history.others)), action.until)
         log = self.hook.job_log(name) if self.options.print_log else None
@@ -319,6 +319,8 @@ class TrainingRun:
             if found.ended or (action.until is not None and _now() >= action.until):
                 break
             if found.waits_longer_than(action.capacity_timeout, _now()) or self._another_ended():
+                break
+            if self.options.defers(_now()):  # the triggerer may be able to look again
                 break
             self._sleep(self.options.check_interval, action.until)
         self._refresh(name)
@@ -333,7 +335,7 @@ class TrainingRun:
     def _pause(self, action: Pause) -> None:
         self._tell(Paused(action.until, action.why))
         pause = (action.until - _now()).total_seconds()
-        if self.options.deferrable and pause > SHORT_PAUSE_SECONDS:
+        if self.options.defers(_now()) and pause > SHORT_PAUSE_SECONDS:
             others = tuple(map(self._watched, self.history.others))
             raise self._deferral(others, action.until, quota_key=action.quota_key)
         self._sleep(pause)

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 
+#: What a run was permitted that has a job, or has had a try before this one.
+PERMITTED = ("describe_training_job", "create_training_job")
+
+
 class StartupGuard:
     """
     Answers for a run's live job while a try reads its configuration.
@@ -84,7 +88,11 @@ class StartupGuard:
                 )
             raise
         self._stopping.watch(*jobs)
-        hook.enable_retries(self._sleep, give_up_at.timestamp() if give_up_at else None)
+        hook.enable_retries(
+            self._sleep,
+            give_up_at.timestamp() if give_up_at else None,
+            permitted=PERMITTED if resumes or this_try.number > 1 else (),
+        )
 
     @classmethod
     def of(

@@ -22,6 +22,7 @@ class RunOptions:
         ``"resume"`` from its checkpoint, ``"restart"`` from nothing, or ``"fail"``; None for ``"resume"``, and for
         ``"restart"`` where the task is mapped and what changed may be its member.
     :param stop_on_kill: whether a killed task stops its job.
+    :param poll_until: wait in the worker until then although ``deferrable``: the triggerer could not look.
     """
 
     deferrable: bool = False
@@ -31,6 +32,11 @@ class RunOptions:
     resume: bool = True
     on_config_change: str | None = None
     stop_on_kill: bool = True
+    poll_until: datetime | None = None
+
+    def defers(self, now: datetime) -> bool:
+        """Return whether the triggerer is to wait."""
+        return self.deferrable and (self.poll_until is None or now >= self.poll_until)
 
 
 class Deferral(Exception):

@@ -19,18 +19,22 @@ class Job:
     :ivar listed: what a list said of it last; ``described``: what a describe said. None: nothing yet.
     :ivar due: when it is described next, if nothing asks for it before.
     :ivar failures: describes of it that failed, one after the other.
+    :ivar denied: since when they are not permitted; None while they are.
+    :ivar missing: describes that found no such job, one after the other.
     :ivar urgent: it is in the queue of those to be described now.
     :ivar first: it is in the one that comes before.
     """
 
     __slots__ = (
         "created",
+        "denied",
         "described",
         "due",
         "failures",
         "first",
         "is_listable",
         "listed",
+        "missing",
         "name",
         "subscribers",
         "urgent",
@@ -45,6 +49,8 @@ class Job:
         self.described: Status | None = None
         self.due = 0.0
         self.failures = 0
+        self.denied: float | None = None
+        self.missing = 0
         self.urgent = False
         self.first = False
 

@@ -31,6 +31,10 @@ from airflow_spot.watch.watched_jobs import Job, WatchedJobs
 ENDED_SECONDS = 0.8
 #: Describes of one job that fail, one after the other, before a worker is asked to find out why: about two hours.
 BLIND_LOOKS = 30
+#: Seconds for which a denial is not believed: policies and roles are changed in steps.
+DENIED_SECONDS = 300.0
+#: Looks that find no such job before it is taken for gone, and the seconds between them.
+GONE_LOOKS, GONE_PAUSE = 3, 2.0
 #: And seconds in which no call at all is answered.
 BLIND_SECONDS = 7200.0
 #: Seconds in which no call is answered before everybody who waits is told.
@@ -310,9 +314,14 @@ class Watcher:
             now = self._clock()
             self._answer(now)
             if description is None:
+                job.missing += 1
+                if job.missing < GONE_LOOKS:
+                    self.watched.schedule(job, now + GONE_PAUSE)
+                    return
                 for subscriber in job.subscribers:
                     subscriber.tell(JobUpdate(gone=True))
             else:
+                job.missing = 0
                 job.described, job.created = status_of(description), description.get("CreationTime")
                 if contradicts_hint(description) and self._lists.disable_modified_filter(now):
                     self._log.info("%s: LastModifiedTime does not follow transitions; using full listings", self.name)
@@ -321,7 +330,7 @@ class Watcher:
         except Exception as error:
             await self._not_described(job, error)
         else:
-            job.failures = 0
+            job.failures, job.denied = 0, None
             self.watched.schedule(job, now + safety_delay(self._chance()))
 
     async def _not_described(self, job: Job, error: Exception) -> None:
@@ -330,7 +339,10 @@ class Watcher:
             self.watched.prioritize(job, first=True)
             return
         job.failures += 1
-        if trouble is ErrorKind.DENIED or job.failures > BLIND_LOOKS:
+        now = self._clock()
+        job.denied = None if trouble is not ErrorKind.DENIED else now if job.denied is None else job.denied
+        believed = job.denied is not None and now - job.denied >= DENIED_SECONDS
+        if believed or job.failures > BLIND_LOOKS:
             for subscriber in job.subscribers:
                 subscriber.tell(JobUpdate(refused=str(error)))
         elif job.failures > _AT_ONCE or trouble is ErrorKind.OTHER:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_spot.aws.retrying import ENDING_SECONDS, RetryingClient
+from airflow_spot.aws.retrying import DENIED_SECONDS, ENDING_SECONDS, RetryingClient
 from tests.support.sagemaker import error
 
 
@@ -64,3 +64,50 @@ def test_an_ending_shortens_no_patience() -> None:
         client = service.patient(deadline)
         client.extend_deadline()
         assert client.stop() == "stopped"
+
+
+class Denying(Throttled):
+    """Denies every call until a moment, and from another one on."""
+
+    allowed_at = 0.0
+    denied_at = float("inf")
+
+    def look(self, **_: Any) -> str:
+        if not self.allowed_at <= self.now < self.denied_at:
+            raise error("AccessDeniedException", "not authorized", "Look")
+        return "seen"
+
+
+def test_a_denial_of_what_was_permitted_is_believed_after_minutes_only() -> None:
+    service = Denying(0.0)
+    client = service.patient(None)
+    assert client.look() == "seen"
+    service.allowed_at = 100.0
+    assert client.look() == "seen"
+    assert service.now >= 100.0
+    service.allowed_at = service.now + 10_000.0
+    begun = service.now
+    with pytest.raises(ClientError):
+        client.look()
+    assert DENIED_SECONDS <= service.now - begun < DENIED_SECONDS + 60.0
+
+
+def test_what_was_never_permitted_is_denied_at_once_unless_it_is_known_to_have_been() -> None:
+    service = Denying(0.0)
+    service.allowed_at = 100.0
+    with pytest.raises(ClientError):
+        service.patient(None).look()
+    assert service.now == 0.0
+    log = logging.getLogger("test")
+    known = RetryingClient(lambda fresh: service, service.sleep, log, permitted=["look"], clock=lambda: service.now)
+    assert known.look() == "seen"
+
+
+def test_the_deadline_comes_before_patience_with_a_denial() -> None:
+    service = Denying(0.0)
+    client = service.patient(30.0)
+    client.look()
+    service.denied_at = 0.0
+    with pytest.raises(ClientError):
+        client.look()
+    assert service.now < 100.0

@@ -42,7 +42,7 @@ class Hook(DictionaryHook):
     def client(self) -> Any:
         return self._retrying or self.service
 
-    def enable_retries(self, sleep: Any, deadline: float | None) -> None:
+    def enable_retries(self, sleep: Any, deadline: float | None, **_: Any) -> None:
         self._retrying = RetryingClient(lambda fresh: self.service, sleep, self.log, deadline=deadline)
 
     def check_training_config(self, training_config: dict[str, Any]) -> None:

@@ -168,7 +168,7 @@ def test_a_later_trys_job_is_left_alone(service: DictionarySageMaker, monkeypatc
 class Patient(DictionaryHook):
     """Repeats its calls, as the real one does."""
 
-    def enable_retries(self, sleep: Any, deadline: float | None) -> None:
+    def enable_retries(self, sleep: Any, deadline: float | None, **_: Any) -> None:
         self._retrying = RetryingClient(lambda fresh: self.service, sleep, self.log, deadline=deadline)
 
     @property

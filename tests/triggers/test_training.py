@@ -248,12 +248,14 @@ def test_it_does_not_fire_before_the_scheduler_has_heard_of_the_deferral(
     assert time.monotonic() - begun >= 0.5
 
 
-def test_it_fires_when_the_job_is_gone(service: DictionarySageMaker) -> None:
+def test_it_fires_when_the_job_is_gone(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "GONE_PAUSE", 0.01)
     hook = ScriptedHook(service, None, service.jobs.clear)
     assert fired(trigger(hook)) == {"status": "not_found", "job_name": JOB, "run_state": RUN_STATE}
 
 
-def test_it_fires_when_looking_is_not_permitted(service: DictionarySageMaker) -> None:
+def test_it_fires_when_looking_is_not_permitted(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "DENIED_SECONDS", 0.0)
     service.denied.add("DescribeTrainingJob")
     event = fired(trigger(DictionaryHook(service)))
     assert (event["status"], event["run_state"]) == ("access_denied", RUN_STATE)

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from airflow_spot.watch.watcher import RESTART_SECONDS, Watcher
+from airflow_spot.watch.watcher import DENIED_SECONDS, GONE_LOOKS, GONE_PAUSE, RESTART_SECONDS, Watcher
 from tests.watch.hours import Cloud, run
 from tests.watch.scene import LIFE, Waiter, name, wait_for, watcher
 
@@ -321,10 +321,47 @@ def test_without_permission_to_list_each_job_is_described() -> None:
     assert lists(cloud) == 1
 
 
-def test_without_permission_to_describe_a_worker_is_asked() -> None:
+def test_without_permission_to_describe_a_worker_is_asked_once_that_is_believed() -> None:
     cloud = Cloud(denied={"DescribeTrainingJob"})
     waiters = run(wait_for(cloud, training(cloud, 5), interval=INTERVAL))
     assert all(waiter.last is not None and waiter.last.refused for waiter in waiters.values())
+    assert all((waiter.ended_at or 0) >= DENIED_SECONDS for waiter in waiters.values())
+
+
+@pytest.mark.parametrize("seconds", [3, 200])
+def test_a_denial_that_passes_sends_nobody_to_a_worker(seconds: float) -> None:
+    cloud = Cloud()
+    names = training(cloud, 40)
+
+    async def scene() -> dict[str, Waiter]:
+        loop = asyncio.get_running_loop()
+        loop.call_later(100, cloud.denied.add, "DescribeTrainingJob")
+        loop.call_later(100 + seconds, cloud.denied.clear)
+        for each in names:
+            cloud.jobs[each].moments += [101.0, 1000.0]
+            cloud.jobs[each].statuses += ["Uploading", "Completed"]
+        return await wait_for(cloud, names, seconds=1500, interval=INTERVAL)
+
+    waiters = run(scene())
+    assert all(waiter.last is not None and waiter.last.ended for waiter in waiters.values())
+
+
+def test_one_look_that_finds_no_job_is_not_its_end() -> None:
+    cloud = Cloud()
+    (name,) = training(cloud, 1)
+    job = cloud.jobs[name]
+
+    async def scene() -> dict[str, Waiter]:
+        loop = asyncio.get_running_loop()
+        del cloud.jobs[name]
+        loop.call_later(GONE_PAUSE * (GONE_LOOKS - 1) - 0.5, cloud.jobs.__setitem__, name, job)
+        job.moments.append(300.0)
+        job.statuses.append("Completed")
+        return await wait_for(cloud, [name], seconds=400, interval=INTERVAL)
+
+    (waiter,) = run(scene()).values()
+    assert waiter.last is not None
+    assert waiter.last.ended
 
 
 def test_a_watcher_that_breaks_begins_anew_and_says_why(
