@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.parameter_errors import InvalidParameterError, MissingFileError
 
 ARCHIVE_NAME = "sourcedir.tar.gz"
 _IGNORED = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
@@ -26,7 +26,8 @@ class SourceArchive:
 
     :param entry_point: the script, relative to the folder.
     :param folder: what is packed; None packs the script alone.
-    :raises InvalidParameterError: the script or the folder does not exist, or the script would not be in the archive.
+    :raises MissingFileError: the script or the folder does not exist.
+    :raises InvalidParameterError: the script would not be in the archive.
     """
 
     entry_point: str
@@ -35,11 +36,9 @@ class SourceArchive:
 
     def __post_init__(self) -> None:
         if self.folder is not None and not self._root.is_dir():
-            raise InvalidParameterError("source_dir", str(self.folder), f"there is no folder {self._root}")
+            raise MissingFileError("source_dir", str(self.folder), f"there is no folder {self._root}")
         if not (self._root / self.entry_point).is_file():
-            raise InvalidParameterError(
-                "entry_point", self.entry_point, f"there is no file {self._root / self.entry_point}"
-            )
+            raise MissingFileError("entry_point", self.entry_point, f"there is no file {self._root / self.entry_point}")
         if Path(self.program).as_posix() not in {name for _, name in self._files()}:
             raise InvalidParameterError("entry_point", self.entry_point, "name a file in source_dir, relative to it")
 

@@ -27,6 +27,10 @@ class InvalidParameterError(ValueError):
         self.fix = fix
 
 
+class MissingFileError(InvalidParameterError):
+    """A file or folder that a parameter names is not on this machine; on another worker it may be."""
+
+
 def _shorten(value: Any) -> str:
     """Show a value in at most 103 characters; of a path the end matters as much as the beginning."""
     text = repr(value)

@@ -71,6 +71,7 @@ class Plan:
     :param ladder: where attempts may run.
     :param preferences: whether the installed botocore knows ``InstancePreferences``.
     :param member: of a mapped task, a hash of what tells its member: what ``map_index_template`` renders to.
+    :param incomplete: its script is not on this worker: it is good for a job that is there, and makes none.
     """
 
     run: RunIdentity
@@ -81,6 +82,7 @@ class Plan:
     checkpoint_scope: str
     preferences: bool = False
     member: str = ""
+    incomplete: bool = False
 
     @property
     def fingerprint(self) -> str:

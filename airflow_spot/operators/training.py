@@ -262,6 +262,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
             description, history = run.run() if to_the_end else (run.submit_only(), run.history)
             result = build_result(description, history, run.plan.run.key, datetime.now(timezone.utc), run.prices)
             self._trained = result["Training"]
+            if to_the_end and parameters.checkpoint_retention is not None:
+                apply_retention(self.hook, run.plan, description, parameters.checkpoint_retention, self.log)
+            # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains anew.
             run.mark_delivered(description)
         except Deferral as wait:
             self._defer(run, wait)
@@ -278,8 +281,6 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         except BaseException:  # Airflow's timeout, and on Airflow 2 its kill
             run.stop_and_wait(StopReason.KILLED if self._killed else StopReason.TIMEOUT)
             raise
-        if to_the_end and parameters.checkpoint_retention is not None:
-            apply_retention(self.hook, run.plan, description, parameters.checkpoint_retention, self.log)
         return result
 
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:
@@ -352,7 +353,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
             config["HyperParameters"] = {**section(config, "HyperParameters"), **mode}
         if config.get("RoleArn"):
             config["RoleArn"] = self.hook.expand_role(config["RoleArn"])
-        return build_plan(config, parameters.spot_settings, run, self.hook.request_shape, member)
+        plan = build_plan(config, parameters.spot_settings, run, self.hook.request_shape, member)
+        return replace(plan, incomplete=script is not None and script.missing is not None)
 
     def _script(self, parameters: TrainingParameters) -> ScriptMode | None:
         if parameters.entry_point is None:

@@ -15,7 +15,9 @@ from airflow_spot.runs.state import RunOptions
 
 
 def changed(plan: Plan, attempt: Attempt) -> str:
-    """Name what is no longer as it was when an attempt was created."""
+    """Name what is no longer as it was when an attempt was created; nothing where this worker cannot know."""
+    if plan.incomplete:
+        return ""
     return ", ".join(changed_fields(plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else [])
 
 

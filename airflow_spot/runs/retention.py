@@ -19,7 +19,7 @@ def apply_retention(
     hook: SageMakerSpotTrainingHook, plan: Plan, description: Mapping[str, Any], retention: int, log: Log
 ) -> None:
     """
-    Delete old checkpoints. The result is delivered by then: what fails here is said, and fails nothing.
+    Delete old checkpoints, before the result is delivered. What fails here is said, and fails nothing.
 
     :param description: of the job that completed, whose folder stays.
     :param retention: seconds: a folder that has not changed for so long goes.

@@ -13,10 +13,11 @@ from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.aws.source_archive import SourceArchive, script_mode_hyperparameters
 from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, name_filter
 from airflow_spot.core.locations import check_s3_uri
+from airflow_spot.core.parameter_errors import MissingFileError
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.roles import Role
 from airflow_spot.core.run_marker import MARKER_NAME
-from airflow_spot.errors import RequestError
+from airflow_spot.errors import RequestError, SpotTrainingError
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -36,6 +37,7 @@ class ScriptMode:
         self.source_dir = source_dir
         self.location = location
         self._base = base
+        self.missing: MissingFileError | None = None
 
     @cached_property
     def source(self) -> SourceArchive | str:
@@ -46,7 +48,18 @@ class ScriptMode:
         return SourceArchive(self.entry_point, folder, self._base)
 
     def hyperparameters(self, region: str) -> dict[str, str]:
-        """What tells the container which script to run."""
+        """
+        What tells the container which script to run; nothing where its files are not on this worker.
+
+        Another worker had them, or will: a job that trains needs them no more. ``missing`` says what is not there.
+        """
+        try:
+            return self._hyperparameters(region)
+        except MissingFileError as error:
+            self.missing = error
+            return {}
+
+    def _hyperparameters(self, region: str) -> dict[str, str]:
         if isinstance(self.source, str):
             return script_mode_hyperparameters(self.entry_point, self.source, region)
         return script_mode_hyperparameters(self.source.program, self.source.uri(self.location), region)
@@ -84,7 +97,12 @@ class InputStager:
         :param checkpoints: the generation's folder, an S3 URI.
         :param first: whether the job is the first that writes there.
         :raises RequestError: a live job of another run writes to the same folder, or there is nothing to resume from.
+        :raises SpotTrainingError: the script is not on this worker.
         """
+        if self._script is not None and self._script.missing is not None:
+            raise SpotTrainingError(
+                f"{self._script.missing}, on this worker. Nothing was created; a try on a worker that has it goes on"
+            )
         if not self._done:
             self._done = True
             self._hook.configure_s3_resources(self._config)

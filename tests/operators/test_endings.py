@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -386,6 +387,45 @@ def test_a_task_that_does_not_wait_leaves_no_job_where_it_fails(
     assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
 
 
+# ---- a script that is not on this worker
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The parameters of script mode; nothing is sent to S3."""
+    monkeypatch.setattr(Hook, "upload_source", lambda *_: "")
+    (tmp_path / "train.py").write_text("print('trains')")
+    return {"entry_point": "train.py", "source_dir": str(tmp_path)}
+
+
+def test_a_worker_without_the_script_takes_over_the_job(
+    service: DictionarySageMaker, source: dict[str, Any], said: list[str]
+) -> None:
+    trigger = deferred(service, ti(1, 5), **source)
+    (Path(source["source_dir"]) / "train.py").unlink()
+    assert deferred(service, ti(2, 5), **source).job_name == trigger.job_name
+    with pytest.raises(TaskDeferred):
+        resume(operator(service, **source), ti(2, 5), trigger)
+    assert service.live() == [trigger.job_name]
+    assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "InProgress"
+    assert not any("changed since" in line for line in said)
+
+
+def test_a_worker_without_the_script_makes_no_job_and_another_try_may(
+    service: DictionarySageMaker, source: dict[str, Any]
+) -> None:
+    trigger = deferred(service, ti(1, 5), **source)
+    service.put(trigger.job_name, "Failed", "Failed", FailureReason="InternalServerError: sorry")
+    script = Path(source["source_dir"]) / "train.py"
+    script.rename(script.with_suffix(".away"))
+    with pytest.raises(SpotTrainingError, match=r"there is no file .* on this worker") as failed:
+        resume(operator(service, **source), ti(1, 5), trigger)
+    assert not isinstance(failed.value, RequestError)
+    assert len(service.jobs) == 1
+    script.with_suffix(".away").rename(script)
+    assert deferred(service, ti(2, 5), **source).job_name != trigger.job_name
+
+
 # ---- what Airflow does before the task's code runs
 
 
@@ -583,3 +623,21 @@ def test_a_kill_that_cannot_stop_in_its_seconds_says_who_will(said: list[str], m
     assert any("could not be stopped" in line and "airflow-spot orphans --stop" in line for line in said)
     (job,) = service.jobs.values()
     assert job["TrainingJobStatus"] == "Stopping"  # by the task itself, which was left to go on
+
+
+# ---- a success
+
+
+def test_retention_comes_before_delivery(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is lost while checkpoints are deleted leaves a result that the next try takes, and pays no more."""
+    trigger = deferred(service, ti())
+    service.put(trigger.job_name, "Completed", "Completed")
+    marked: list[bool] = []
+
+    def retention(*_: Any) -> None:
+        marked.append("airflow-spot:delivered" in service.tags_of(trigger.job_name))
+
+    monkeypatch.setattr("airflow_spot.operators.training.apply_retention", retention)
+    resume(operator(service, checkpoint_retention="30d"), ti(), trigger, "terminal")
+    assert marked == [False]
+    assert "airflow-spot:delivered" in service.tags_of(trigger.job_name)
