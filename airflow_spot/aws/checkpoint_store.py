@@ -58,6 +58,16 @@ def newest_change(client: Any, uri: str) -> datetime | None:
     return max((item["LastModified"] for item in _objects(client, uri)), default=None)
 
 
+def measure(client: Any, uri: str) -> CheckpointFolder | None:
+    """Return what is in a folder, of its first thousand objects; None where there is nothing."""
+    bucket, prefix = _place(uri)
+    items = client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents") or []
+    if not items:
+        return None
+    newest = max(item["LastModified"] for item in items)
+    return CheckpointFolder(uri, newest, sum(item["Size"] for item in items), len(items))
+
+
 def delete(client: Any, uri: str) -> int:
     """
     Delete all that lies in a folder.

@@ -173,9 +173,9 @@ _TOTAL_WAIT = "the run has waited for capacity for max_total_wait ({})"
 
 
 def _between_attempts(limits: Limits, history: History, now: datetime, policy: Policy) -> Action:
-    last = history.last
-    if last is not None and last.outcome is Outcome.COMPLETED:
-        return Succeed(last)
+    last, result = history.last, history.result
+    if result is not None:
+        return Succeed(result)
     if limits.give_up_at is not None and now >= limits.give_up_at:
         return Fail(last, None, "the task's time is up, and no job is live")
     past = history.past

@@ -69,6 +69,8 @@ class History:
     :param restart_requested: a person had the run start over while a job was live: it is stopped, and
         :meth:`next_generation_if_idle` then begins a new generation.
     :param others: the live jobs of other roles.
+    :param adopts: whether a job that completed before this try, undelivered, is its result. Not where the task was
+        changed and cleared since: then it is trained on from the checkpoint.
     """
 
     generation: int
@@ -77,6 +79,7 @@ class History:
     refusals: tuple[Refusal, ...] = ()
     restart_requested: bool = False
     others: tuple[Attempt, ...] = ()
+    adopts: bool = True
 
     @classmethod
     def of(cls, generation: int, jobs: Iterable[Attempt], **more: Any) -> History:
@@ -125,6 +128,16 @@ class History:
         return History(self.generation + 1) if self.restart_requested and not self.live_jobs else self
 
     @property
+    def result(self) -> Attempt | None:
+        """Return the attempt whose model is the run's: the newest, once it has completed."""
+        last = self.last
+        if last is None or last.outcome is not Outcome.COMPLETED:
+            return None
+        # A create after it, though refused, was meant to train on.
+        superseded = last.number < self.first_of_try and (not self.adopts or bool(self.refusals))
+        return None if superseded else last
+
+    @property
     def of_this_try(self) -> tuple[Attempt, ...]:
         """Return the attempts that count for this try."""
         return tuple(attempt for attempt in self.attempts if attempt.number >= self.first_of_try)
@@ -158,7 +171,9 @@ def begin_try(jobs: Iterable[Attempt], this_try: TryMark, *, resume: bool = True
     last = (live or found.attempts)[-1]
     abandoned = not resume and _is_abandoned(last, this_try)
     if live or found.others:
-        first = min((attempt.number for attempt in live), default=last.number + 1)
+        # One that stops already was stopped before this try: it ends first, and is not this try's end.
+        trains = (attempt.number for attempt in live if attempt.status != "Stopping")
+        first = min(trains, default=last.number + 1)
         if not live and _is_over(last, this_try):
             abandoned = True
         return History(newest, found.attempts, first, restart_requested=abandoned, others=found.others)

@@ -21,6 +21,23 @@ def changed(plan: Plan, attempt: Attempt) -> str:
     return ", ".join(changed_fields(plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else [])
 
 
+def adopts(jobs: Sequence[Attempt], plan: Plan, this_try: TryMark) -> bool:
+    """
+    Return whether a completed job whose result nobody got is the result of a try that begins.
+
+    A retry takes it whatever the configuration says by then: its templates may render anew in each try. After a clear
+    of a changed task it is a model of what the task no longer is, and the training goes on from its checkpoint.
+
+    :param jobs: the run's, of its newest generation.
+    """
+    attempts = [job for job in jobs if job.role is Role.ATTEMPT]
+    if not attempts:
+        return True
+    last = max(attempts, key=lambda attempt: (attempt.name.generation, attempt.number))
+    cleared = last.created_by is not None and this_try.is_restart_since(last.created_by, last.ended)
+    return not (cleared and changed(plan, last))
+
+
 def should_resume(jobs: Sequence[Attempt], plan: Plan, this_try: TryMark, options: RunOptions, log: Log) -> bool:
     """
     Return whether a try resumes what the run has.

@@ -23,19 +23,28 @@ from airflow_spot.core.events import (
     RunSucceeded,
 )
 from airflow_spot.core.history import History, Refusal, begin_try
+from airflow_spot.core.identity import JobName
 from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.policy import Policy
 from airflow_spot.core.prices import Prices
+from airflow_spot.core.roles import Role
 from airflow_spot.core.run_state import RunState, WatchedJob
 from airflow_spot.core.stop_reasons import CONTINUING, StopReason
 from airflow_spot.core.totals import RunTotals, total
 from airflow_spot.core.try_marks import TryMark
-from airflow_spot.errors import RequestError, RunKilledError, SpotTrainingError, error_for
+from airflow_spot.errors import (
+    NonRetryableSpotError,
+    RequestError,
+    RunKilledError,
+    SpotTrainingError,
+    StoppedExternallyError,
+    error_for,
+)
 from airflow_spot.hooks.training import CreateRefusedError, JobNotVisibleError
 from airflow_spot.observers import Log
 from airflow_spot.runs.checkpoint_folder import CheckpointFolder
-from airflow_spot.runs.config_change import changed, should_resume
+from airflow_spot.runs.config_change import adopts, changed, should_resume
 from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.failures import failure_of
 from airflow_spot.runs.state import Deferral, RunOptions
@@ -46,6 +55,9 @@ if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 STOP_LAG_SECONDS = 5.0
+
+#: Seconds between looks for a job that was there and is not.
+GONE_PAUSES = (1.0, 2.0, 4.0)
 
 #: A pause up to this is slept in the worker: to defer, settle and start a worker again takes about as long.
 SHORT_PAUSE_SECONDS = 30.0
@@ -111,7 +123,8 @@ class TrainingRun:
     def begin(self) -> None:
         """Find out where the run stands, at the start of a try."""
         jobs = self.hook.jobs_of(self.plan)
-        self.history = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
+        begun = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
+        self.history = replace(begun, adopts=adopts(jobs, self.plan, self.this_try))
         self._take_over_others()
         if self.history.last is None:
             self._tell_generation()
@@ -145,6 +158,9 @@ class TrainingRun:
         )
         live = self.history.live
         self.stopping.forget(*state.jobs)
+        for name in state.jobs:
+            if name not in {job.job_name for job in jobs}:
+                self._refresh(name)
         self.stopping.watch(*(job.job_name for job in self.history.live_jobs))
         if live is not None and live.job_name not in state.jobs:
             self._attach(live)
@@ -358,7 +374,12 @@ class TrainingRun:
         self._sleep(STOP_LAG_SECONDS)
 
     def _succeed(self, action: Succeed) -> tuple[Mapping[str, Any], History]:
-        description = self.hook.find(action.attempt.job_name) or {}
+        description = self.hook.find(action.attempt.job_name)
+        if description is None:
+            raise NonRetryableSpotError(
+                f"Training job {action.attempt.job_name} completed, and was deleted before its result was read. Its "
+                "model is in the config's S3OutputPath; clear the task to train again"
+            )
         delivered = action.attempt.delivered_by
         if delivered is not None and not self.this_try.is_same_try(delivered):
             self.log.info(
@@ -393,7 +414,14 @@ class TrainingRun:
         self._tell(GenerationBegan(self.plan.run.key, generation, self._checkpoints, keeps_folder=keeps))
 
     def _refresh(self, name: str) -> None:
+        """
+        Read a job again.
+
+        :raises StoppedExternallyError: this try has seen the attempt live, has not stopped it, and it is gone.
+        """
         fresh = self.hook.attempt(name)
+        if fresh is None:
+            fresh = self._look_again(name)
         if fresh is not None:
             self._put(fresh)
         else:
@@ -401,6 +429,24 @@ class TrainingRun:
             self._keep(lambda job: job.job_name != name)
         if fresh is None or not fresh.live:
             self.stopping.forget(name)
+        if fresh is None:
+            self._check_deleted(name)
+
+    def _look_again(self, name: str) -> Attempt | None:
+        """Look for a job that was there and is not: one answer without it is not believed."""
+        for pause in GONE_PAUSES:
+            self._sleep(pause)
+            if (found := self.hook.attempt(name)) is not None:
+                return found
+        return None
+
+    def _check_deleted(self, name: str) -> None:
+        job = JobName.parse(name)
+        if job is not None and job.role is Role.ATTEMPT and name not in self.stopping.stopped:
+            raise StoppedExternallyError(
+                f"Training job {name} was deleted outside Airflow while this task waited for it. That is taken for a "
+                f"person's stop: clear the task to train on from the checkpoints in {self._checkpoints}"
+            )
 
     def _put(self, job: Attempt) -> None:
         """Take a job into the history, in place of what was known of it."""

@@ -112,6 +112,7 @@ class InputStager:
         if self._plan.is_shared(checkpoints):
             self._check_alone(checkpoints)
         elif first:
+            self._tell_what_is_there(checkpoints)
             self._mark(checkpoints)
         if first and self._resume_from is not None:
             self._seed(checkpoints)
@@ -122,6 +123,26 @@ class InputStager:
             raise RequestError(
                 f"checkpoint_s3_uri is {folder!r}: training job {writers[0]} of another run "
                 'writes there. Wait for it, or use checkpoint_scope="run"'
+            )
+
+    def _tell_what_is_there(self, folder: str) -> None:
+        """Say that a generation's first job finds checkpoints: of jobs that were deleted since."""
+        if self._resume_from is not None:  # then they may be what was copied before a crash
+            return
+        from airflow_spot.aws.checkpoint_store import measure
+
+        try:
+            found = measure(self._hook.s3_hook.get_conn(), folder)
+        except (ClientError, BotoCoreError) as error:
+            self._hook.log.info("What is in %s is not known (%s)", folder, summarize_error(error))
+            return
+        if found is not None:
+            self._hook.log.warning(
+                "The run has no job, and its checkpoint folder %s has %d files, the newest of %s: its jobs were "
+                "deleted, and the training resumes from what they left. Empty the folder to train from scratch",
+                folder,
+                found.objects,
+                found.newest.isoformat(timespec="seconds"),
             )
 
     def _mark(self, folder: str) -> None:

@@ -32,6 +32,7 @@ class JobStopper:
     Stops the jobs of one try, so that nothing is abandoned.
 
     :ivar jobs: what is live, or may be: the attempt first.
+    :ivar stopped: what this process has told to stop.
     :param stop_on_kill: False leaves the jobs and says so.
     :param checkpoints: returns where the run keeps its checkpoints.
     :param observe: hears of each stop.
@@ -52,6 +53,7 @@ class JobStopper:
         self.this_try = this_try
         self.stop_on_kill = stop_on_kill
         self.jobs: tuple[str, ...] = ()
+        self.stopped: dict[str, StopMark] = {}
         self._expected: str | None = None
         self._reported: set[str] = set()  # the jobs of which was said what becomes of them
         self._failed = False
@@ -149,8 +151,11 @@ class JobStopper:
         if not self._failed:  # a stop that has failed for so long is not tried as long again
             self.hook.extend_deadline()
         number, self._failed = self.this_try.number, True
-        skip_reason = self.hook.stop(job_name, StopMark(reason, number), owner=number, pauses=pauses)
+        mark = StopMark(reason, number)
+        skip_reason = self.hook.stop(job_name, mark, owner=number, pauses=pauses)
         self._failed = False
+        if skip_reason is None:
+            self.stopped[job_name] = mark
         self.hook.extend_deadline()  # for what waits for its end
         return skip_reason
 

@@ -20,10 +20,18 @@ from airflow_spot.aws.shapes import input_shape
 from airflow_spot.compat.sdk import AirflowTaskTimeout
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.request_schema import Shape
-from airflow_spot.errors import RenderError, RequestError, RunKilledError, RunTimeoutError, SpotTrainingError
+from airflow_spot.errors import (
+    NonRetryableSpotError,
+    RenderError,
+    RequestError,
+    RunKilledError,
+    RunTimeoutError,
+    SpotTrainingError,
+    StoppedExternallyError,
+)
 from airflow_spot.hooks import training as hooks
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
-from airflow_spot.runs import stopping
+from airflow_spot.runs import controller, stopping
 from tests.support.requests import stock_config
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
 from tests.support.task import TaskInstance
@@ -60,6 +68,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSES", (0.01, 0.02))
     monkeypatch.setattr(hooks, "UNSEEN_PAUSES", (0.01,) * 5)
     monkeypatch.setattr(stopping, "CREATE_PAUSES", (0.01,) * 5)
+    monkeypatch.setattr(controller, "GONE_PAUSES", (0.01,) * 3)
     monkeypatch.setattr(stopping, "_KILL_PAUSE", 0.01)
     monkeypatch.setattr(stopping, "STOP_SECONDS", 0)
     monkeypatch.setattr(stopping, "STOP_PAUSES", (0.01,) * 3)
@@ -641,3 +650,129 @@ def test_retention_comes_before_delivery(service: DictionarySageMaker, monkeypat
     resume(operator(service, checkpoint_retention="30d"), ti(), trigger, "terminal")
     assert marked == [False]
     assert "airflow-spot:delivered" in service.tags_of(trigger.job_name)
+
+
+def cleared(number: int = 2) -> TaskInstance:
+    """The task after a person's clear."""
+    return ti(number, number)
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"), [(None, "-1-2"), ("resume", "-1-2"), ("restart", "-2-1"), ("fail", RequestError)]
+)
+def test_a_result_that_nobody_got_is_not_that_of_a_task_changed_and_cleared(
+    service: DictionarySageMaker, choice: str | None, name: Any
+) -> None:
+    trigger = deferred(service, ti())
+    service.put(trigger.job_name, "Completed", "Completed")
+    changed = {"config": {"HyperParameters": {"steps": "99"}}, "on_config_change": choice}
+    if isinstance(name, str):
+        again = deferred(service, cleared(), **changed)
+        assert again.job_name.endswith(name)
+        service.put(again.job_name, "Failed", "Failed", FailureReason="InternalServerError: sorry")
+        assert deferred(service, cleared(), **changed).job_name != trigger.job_name
+    else:
+        context: Any = {"ti": cleared()}
+        with pytest.raises(name):
+            operator(service, **changed).execute(context)
+        assert len(service.jobs) == 1
+
+
+@pytest.mark.parametrize(("this", "config"), [(ti(2, 1), {"HyperParameters": {"steps": "99"}}), (cleared(), {})])
+def test_a_result_that_nobody_got_is_a_retrys_and_an_unchanged_tasks(
+    service: DictionarySageMaker, this: TaskInstance, config: dict[str, Any]
+) -> None:
+    trigger = deferred(service, ti(1, 1))
+    service.put(trigger.job_name, "Completed", "Completed")
+    context: Any = {"ti": this}
+    assert operator(service, config=config).execute(context)["Training"]["TrainingJobName"] == trigger.job_name
+    assert len(service.jobs) == 1
+
+
+def test_a_refused_create_after_a_result_that_is_not_wanted_does_not_bring_it_back(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = deferred(service, ti())
+    service.put(trigger.job_name, "Completed", "Completed")
+    changed: dict[str, Any] = {"config": {"HyperParameters": {"steps": "99"}}}
+    create = service.create_training_job
+
+    def refused(**_: Any) -> Any:
+        raise error("ResourceLimitExceeded", "The account-level service limit is 0 Instances", "CreateTrainingJob")
+
+    monkeypatch.setattr(service, "create_training_job", refused)
+    monkeypatch.setattr(controller, "SHORT_PAUSE_SECONDS", 0.0)
+    pause = deferred(service, cleared(), **changed)
+    assert pause.job_name is None
+    monkeypatch.setattr(service, "create_training_job", create)
+    with pytest.raises(TaskDeferred) as again:
+        resume(operator(service, **changed), cleared(), pause, "quota_available")
+    made: Any = again.value.trigger
+    assert made.job_name.endswith("-1-2")
+
+
+# ---- what people do to jobs
+
+
+@pytest.mark.parametrize("how", ["resume", "sync"])
+def test_a_job_that_a_person_deletes_is_not_trained_again(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def delete() -> None:
+        service.jobs.clear()
+
+    with pytest.raises(StoppedExternallyError, match="was deleted outside Airflow"):
+        if how == "resume":
+            trigger = deferred(service, ti(1, 3))
+            delete()
+            resume(operator(service), ti(1, 3), trigger, "not_found")
+        else:
+            monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", lambda *_: delete())
+            context: Any = {"ti": ti(1, 3)}
+            operator(service, deferrable=False).execute(context)
+    assert service.calls.count("CreateTrainingJob") == 1
+    assert deferred(service, cleared(4)).job_name.endswith("-1-1")
+
+
+def test_one_answer_without_the_job_is_not_its_deletion(service: DictionarySageMaker) -> None:
+    shy = Shy()
+    trigger = deferred(shy, ti(1, 3))
+    shy.looks = 2
+    with pytest.raises(TaskDeferred):
+        resume(operator(shy), ti(1, 3), trigger, "not_found")
+    assert shy.calls.count("CreateTrainingJob") == 1
+
+
+def test_a_job_that_completed_and_is_deleted_is_told_of(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trigger = deferred(service, ti(1, 3))
+    service.put(trigger.job_name, "Completed", "Completed")
+    monkeypatch.setattr(controller.TrainingRun, "_act", lambda *_: None)
+    decide = controller.decide
+
+    def and_delete(*args: Any) -> Any:
+        service.jobs.clear()
+        return decide(*args)
+
+    monkeypatch.setattr(controller, "decide", and_delete)
+    with pytest.raises(NonRetryableSpotError, match="completed, and was deleted"):
+        resume(operator(service), ti(1, 3), trigger, "terminal")
+
+
+def test_a_clear_while_the_job_stops_waits_for_its_end_and_goes_on(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = deferred(service, ti()).job_name
+    service.stop_training_job(name)  # by a person, who then clears the task
+    trigger = deferred(service, cleared())
+    assert trigger.job_name == name
+    service.put(name, "Stopped", "Stopped")
+    with pytest.raises(TaskDeferred) as again:
+        resume(operator(service), cleared(), trigger, "terminal")
+    made: Any = again.value.trigger
+    assert made.job_name.endswith("-1-2")
+    service.stop_training_job(made.job_name)  # and once more: that one is this try's
+    service.put(made.job_name, "Stopped", "Stopped")
+    with pytest.raises(StoppedExternallyError):
+        resume(operator(service), cleared(), made, "terminal")
