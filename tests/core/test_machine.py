@@ -127,7 +127,7 @@ class Run(RuleBasedStateMachine):
                 self.delivered.append(name)
             self.workers.remove(worker)
         elif isinstance(action, Fail):
-            # A zombie may fail while its successor's job trains, even if the successor has crashed: its next try finds it.
+            # A superseded one may fail while a job trains, even if its successor has crashed: the next try finds it.
             assert not self.live or worker is not self.newest
             self.workers.remove(worker)
         else:
