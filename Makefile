@@ -28,8 +28,8 @@ demo-ui: env ## the same, and Airflow stays open in the browser
 test: env ## the bounded suite: at most 10 minutes on 2 cores
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-all: env ## also the slow ones
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test-all: env ## also the slow ones, and new examples for the property tests
+	@AIRFLOW_SPOT_NEW_EXAMPLES=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: env wheel ## ruff, mypy --strict, the import contract, the wheel
 	@$(BIN)/ruff check .

@@ -1,11 +1,13 @@
-"""A training job's output in CloudWatch, over all its restarts."""
+"""A training job's output in CloudWatch, over all its restarts, without the values that may be secrets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from airflow_spot.core.masking import Mask, MaskedLines
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 #: CloudWatch may answer with pages without a line in them before those that have some.
@@ -16,15 +18,21 @@ class JobLog:
     """
     Follows the log of one training job.
 
-    Every restart writes a stream of its own, so the streams are listed again at each poll.
+    Every restart writes a stream of its own, so the streams are listed again at each poll. AWS's containers print all
+    hyperparameters and the command line there, so nothing is told of it before the job's description has said what to
+    hide.
 
     :param client: a boto3 client for ``logs``.
     :param job_name: whose log.
+    :param describe: returns the job's description; None where it is gone. Called once, when there is something to tell.
     """
 
-    def __init__(self, client: Any, job_name: str) -> None:
+    def __init__(self, client: Any, job_name: str, describe: Callable[[], Mapping[str, Any] | None]) -> None:
         self._client = client
         self._job_name = job_name
+        self._describe = describe
+        self._mask: Mask | None = None
+        self._masked: dict[str, MaskedLines] = {}
         self._tokens: dict[str, str] = {}
 
     def new_lines(self) -> Iterator[str]:
@@ -32,6 +40,8 @@ class JobLog:
         try:
             for stream in self._streams():
                 yield from self._read_on(stream)
+        except _NotDescribedError as error:
+            yield f"(the job's log is not shown: {error})"
         except (ClientError, BotoCoreError) as error:
             if not _absent(error):
                 yield f"(the job's log cannot be read now: {error})"
@@ -44,11 +54,24 @@ class JobLog:
                 page = self._client.get_log_events(
                     logGroupName=LOG_GROUP, logStreamName=stream, limit=limit, startFromHead=False
                 )
-                lines += [(event["timestamp"], event["message"]) for event in page["events"]]
+                events = page["events"]
+                if events:
+                    masked = self._mask_of_job().lines(_messages(events), begun=len(events) < limit)
+                    lines += zip((event["timestamp"] for event in events), masked, strict=True)
+        except _NotDescribedError as error:
+            return [f"(the job's log is not shown: {error})"]
         except (ClientError, BotoCoreError) as error:
             if not _absent(error):
                 return [f"(the job's log cannot be read: {error})"]
-        return [message.rstrip("\n") for _, message in sorted(lines, key=lambda line: line[0])][-limit:]
+        return [message for _, message in sorted(lines, key=lambda line: line[0])][-limit:]
+
+    def _mask_of_job(self) -> Mask:
+        if self._mask is None:
+            description = self._describe()
+            if description is None:
+                raise _NotDescribedError(f"{self._job_name} no longer exists, so that nobody knows what to hide in it")
+            self._mask = Mask.of(description)
+        return self._mask
 
     def _streams(self) -> list[str]:
         pages = self._client.get_paginator("describe_log_streams").paginate(
@@ -69,13 +92,23 @@ class JobLog:
                 startFromHead=True,
                 **({"nextToken": token} if token else {}),
             )
-            for event in page["events"]:
-                yield event["message"].rstrip("\n")
+            if page["events"]:
+                if stream not in self._masked:
+                    self._masked[stream] = MaskedLines(self._mask_of_job())
+                yield from self._masked[stream].hide(_messages(page["events"]))
             empty = 0 if page["events"] else empty + 1
             self._tokens[stream] = page["nextForwardToken"]
             # The same token twice is how CloudWatch says that the stream's end is reached.
             if page["nextForwardToken"] == token:
                 return
+
+
+class _NotDescribedError(Exception):
+    """The job is gone, and with it what says which values are secrets."""
+
+
+def _messages(events: list[Any]) -> list[str]:
+    return [event["message"].rstrip("\n") for event in events]
 
 
 def _absent(error: Exception) -> bool:

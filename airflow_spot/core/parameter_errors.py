@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from airflow_spot.core.urls import without_credentials
+
 #: Fields whose values may be secrets: errors name the key, never the value.
 SECRET_FIELDS = frozenset({"HyperParameters", "Environment"})
+#: And those of AlgorithmSpecification: a command line is a place for passwords too.
+SECRET_ARGUMENTS = frozenset({"ContainerEntrypoint", "ContainerArguments"})
 
 
 class InvalidParameterError(ValueError):
@@ -19,8 +23,7 @@ class InvalidParameterError(ValueError):
     """
 
     def __init__(self, name: str, value: Any, fix: str) -> None:
-        secret = any(part in SECRET_FIELDS for part in re.split(r"\W+", name))
-        shown = "" if secret else f" is {_shorten(value)}"
+        shown = "" if _may_be_secret(name) else f" is {_shorten(value)}"
         super().__init__(f"{name}{shown}: {fix}")
         self.name = name
         self.value = value
@@ -31,7 +34,13 @@ class MissingFileError(InvalidParameterError):
     """A file or folder that a parameter names is not on this machine; on another worker it may be."""
 
 
+def _may_be_secret(name: str) -> bool:
+    parts = re.split(r"\W+", name)
+    # As a whole, AlgorithmSpecification holds the arguments.
+    return parts[-1] == "AlgorithmSpecification" or not (SECRET_FIELDS | SECRET_ARGUMENTS).isdisjoint(parts)
+
+
 def _shorten(value: Any) -> str:
     """Show a value in at most 103 characters; of a path the end matters as much as the beginning."""
-    text = repr(value)
+    text = without_credentials(repr(value))
     return text if len(text) <= 100 else f"{text[:60]}...{text[-40:]}"

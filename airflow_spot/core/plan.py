@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_spot.core import spot_rules
@@ -75,7 +75,8 @@ class Plan:
     """
 
     run: RunIdentity
-    request: Mapping[str, Any]
+    # Not shown, as it holds all values.
+    request: Mapping[str, Any] = field(repr=False)
     prefix: str
     ladder: tuple[Rung, ...]
     checkpoint_base: str

@@ -9,16 +9,19 @@ from typing import Any
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.history import History
-from airflow_spot.core.parameter_errors import SECRET_FIELDS
+from airflow_spot.core.parameter_errors import SECRET_ARGUMENTS, SECRET_FIELDS
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.redaction import redact_description
 from airflow_spot.core.totals import total
+from airflow_spot.core.urls import without_credentials
 
 _LEFT_OUT = SECRET_FIELDS | {"ResponseMetadata"}
 
 
 def json_clean(value: Any) -> Any:
-    """Turn a response of boto3 into plain JSON: times become ISO 8601 text."""
+    """Turn a response of boto3 into plain JSON: times become ISO 8601 text, and URLs lose their credentials."""
+    if isinstance(value, str):
+        return without_credentials(value)
     if isinstance(value, Mapping):
         return {str(key): json_clean(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -27,12 +30,15 @@ def json_clean(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         return None  # a metric that diverged: a database's JSON has neither NaN nor infinity
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+    return value if value is None or isinstance(value, (int, float, bool)) else str(value)
 
 
 def without_secrets(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what DescribeTrainingJob said, without hyperparameters and environment, and their values."""
-    return {key: json_clean(value) for key, value in redact_description(description).items() if key not in _LEFT_OUT}
+    """Return what DescribeTrainingJob said, without hyperparameters, environment and arguments, and their values."""
+    told = redact_description(description)
+    if isinstance(algorithm := told.get("AlgorithmSpecification"), Mapping):
+        told["AlgorithmSpecification"] = {key: algorithm[key] for key in algorithm if key not in SECRET_ARGUMENTS}
+    return {key: json_clean(value) for key, value in told.items() if key not in _LEFT_OUT}
 
 
 def attempt_facts(attempt: Attempt, now: datetime, prices: Prices | None = None) -> dict[str, Any]:

@@ -220,8 +220,8 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
                 number += 1
 
     def job_log(self, job_name: str) -> JobLog:
-        """Follow a job's output."""
-        return JobLog(self.logs_hook.get_conn(), job_name)
+        """Follow a job's output, without its secrets."""
+        return JobLog(self.logs_hook.get_conn(), job_name, partial(self.find, job_name))
 
     # ---- writing
 
@@ -369,5 +369,5 @@ def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:
     if outcome is Outcome.INVALID_REQUEST:
         return RequestError(f"SageMaker refuses training job {name}: {message}")
     if outcome is None:
-        return error
+        return ClientError({**error.response, "Error": {"Code": code, "Message": message}}, error.operation_name)
     return SpotTrainingError(f"SageMaker refuses training job {name} ({code}): {message}")

@@ -96,6 +96,10 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         self.botocore_config = botocore_config
         self.unknown = unknown
 
+    def __repr__(self) -> str:
+        """Name it for Airflow's log, without its arguments: among them are proxies and their passwords."""
+        return f"<{type(self).__qualname__} {', '.join(str(job['name']) for job in self.jobs) or 'without a job'}>"
+
     @property
     def job_name(self) -> str | None:
         """Return the first job's name; None where it waits for a moment alone."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from airflow_spot.core.urls import without_credentials
 from airflow_spot.watch.push import EventQueue
 from airflow_spot.watch.service import Service
 from airflow_spot.watch.watcher import Watcher
@@ -49,16 +52,24 @@ class Watchers:
 
 def key_of(settings: Mapping[str, Any]) -> str:
     """
-    Return the key for what calls are made with.
+    Return the key for what calls are made with. The watcher is called so in the log, so no secret is in it.
 
-    :param settings: connection, region and configuration: JSON values. Endpoint and role are the connection's.
+    :param settings: connection, region and configuration: JSON values. Endpoint and role are the connection's. Of the
+        configuration, which may hold proxies and their passwords, there is a hash that is of this process alone.
     """
-    return " ".join(
-        f"{name}={value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)}"
-        for name, value in settings.items()
-        if value is not None
-    )
+    return " ".join(f"{name}={_shown(value)}" for name, value in settings.items() if value is not None)
 
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    public = without_credentials(value) if isinstance(value, str) else "" if isinstance(value, Mapping) else text
+    if public == text:
+        return text
+    return f"{public}#{hashlib.blake2b(text.encode(), key=_SALT, digest_size=6).hexdigest()}"
+
+
+#: So that nobody can try passwords until they give the hash in a log.
+_SALT = secrets.token_bytes(16)
 
 #: The triggerer's.
 WATCHERS = Watchers()

@@ -73,12 +73,30 @@ def test_a_command_line_is_told_without_its_values() -> None:
         ({"lr": "0.1"}, "--lr-decay 5 --lr", "--lr-decay 5 --lr"),
         ({"lr": "-5"}, "--lr -5 --x 1", "--lr *** --x 1"),
         ({"lr": ""}, "--lr  --x 1", "--lr  --x 1"),
+        # As JSON, as Python and as the variables of AWS's containers have it.
+        ({"lr": "1"}, """{"lr": 1, "n": 1} {'lr': 1}""", """{"lr": ***, "n": 1} {'lr': ***}"""),
+        ({"lr": "1"}, 'SM_HP_LR=1 SM_USER_ARGS=["--lr","1"]', 'SM_HP_LR=*** SM_USER_ARGS=["--lr","***"]'),
+        ({"batch-size": "32"}, "Namespace(batch_size=32)", "Namespace(batch_size=***)"),
+        ({"map": '{"pin": 12}'}, '"pin": 12, "pins": 12', '"pin": ***, "pins": 12'),
+        # JSON's constants are no secrets but where they are a value.
+        ({"fast": "true"}, "it is true: --fast true", "it is true: --fast ***"),
+        # However it is written: see test_masking.
+        ({"key": "a/b+c d"}, "?key=a%2Fb%2Bc+d", "?key=***"),
         # A longer value goes before one that is a part of it.
         ({"a": "secret", "b": "secret-more"}, "secret-more", "***"),
     ],
 )
 def test_what_is_hidden_and_what_stays(hyperparameters: dict[str, str], text: str, told: str) -> None:
     assert said(text, hyperparameters) == told
+
+
+def test_a_command_line_of_the_image_is_told_without_its_values() -> None:
+    algorithm = {
+        "ContainerEntrypoint": ["python3", "t.py", "--pw", "abc1"],
+        "ContainerArguments": ["--n=7", "tok-1234"],
+    }
+    told = redact("python3 t.py --pw abc1 --n=7 tok-1234", {"AlgorithmSpecification": algorithm})
+    assert told == "python3 t.py --pw *** --n=*** ***"
 
 
 @pytest.mark.parametrize("end", ["", '", exit code: 1', ", exit code: 1"])

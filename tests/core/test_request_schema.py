@@ -112,9 +112,23 @@ def test_an_error_tells_no_secret(given_: dict[str, Any]) -> None:
     assert next(iter(given_)) in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["ladder[0]: HyperParameters.password", "ladder[1]: Environment[TOKEN]"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ladder[0]: HyperParameters.password",
+        "ladder[1]: Environment[TOKEN]",
+        "AlgorithmSpecification.ContainerArguments[1]",
+        "AlgorithmSpecification.ContainerEntrypoint",
+        "AlgorithmSpecification",
+    ],
+)
 def test_where_the_field_stands_makes_no_difference(name: str) -> None:
     assert str(InvalidParameterError(name, "hunter2", "the fix")) == f"{name}: the fix"
+
+
+def test_what_holds_no_secret_is_shown() -> None:
+    error = InvalidParameterError("AlgorithmSpecification.TrainingImage", "x", "the fix")
+    assert str(error) == "AlgorithmSpecification.TrainingImage is 'x': the fix"
 
 
 def test_a_long_value_is_shortened() -> None:

@@ -127,3 +127,19 @@ def test_what_the_result_says_of_an_attempt() -> None:
         "saved": None,
     }
     assert attempt_facts(attempt(1, None), NOW)["outcome"] == "in_progress"
+
+
+def test_neither_the_command_line_nor_a_token_in_a_url_is_in_the_result() -> None:
+    algorithm = {
+        "TrainingImage": "image",
+        "ContainerEntrypoint": ["python3", "train.py"],
+        "ContainerArguments": ["--password", "hunter2"],
+    }
+    channel = {"DataSource": {"S3DataSource": {"S3Uri": "https://s3.amazonaws.com/bucket/x?X-Amz-Signature=s3cr3t"}}}
+    rules = [{"RuleConfigurationName": "rule", "StatusDetails": "failed: train.py --password hunter2"}]
+    said = description(AlgorithmSpecification=algorithm, InputDataConfig=[channel], DebugRuleEvaluationStatuses=rules)
+    told = without_secrets(said)
+    assert told["AlgorithmSpecification"] == {"TrainingImage": "image"}
+    assert told["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"].endswith("?X-Amz-Signature=***")
+    assert told["DebugRuleEvaluationStatuses"][0]["StatusDetails"] == "failed: train.py --password ***"
+    assert said["AlgorithmSpecification"] == algorithm

@@ -562,3 +562,11 @@ def test_what_a_newer_version_adds_is_kept_and_ignored(service: DictionarySageMa
     _, kwargs = made.serialize()
     assert {name: kwargs[name] for name in newer} == newer
     assert fired(made) == {"status": "terminal", "job_name": JOB, "run_state": newer["run_state"]}
+
+
+def test_its_name_in_airflows_log_tells_no_secret() -> None:
+    proxies = {"proxies": {"https": "http://me:hunter2@proxy:8080"}}
+    assert repr(SageMakerSpotTrainingTrigger(jobs=[watched()], botocore_config=proxies)) == (
+        f"<SageMakerSpotTrainingTrigger {JOB}>"
+    )
+    assert repr(SageMakerSpotTrainingTrigger()) == "<SageMakerSpotTrainingTrigger without a job>"
