@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from airflow_spot.aws import jobs
+from airflow_spot.aws.clock import AwsClock
 from airflow_spot.aws.logs import JobLog
 from airflow_spot.aws.marks import Marks, is_denied
 from airflow_spot.aws.quiet import say_once
@@ -69,12 +70,19 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         say_once()
+        self.clock = AwsClock()
         self._retrying: RetryingClient | None = None
         self._sleep: Callable[[float], None] = time.sleep
         # The stock hook builds these two without region, verify and config.
         self.s3_hook = SiblingS3Hook(self)
         self.logs_hook = SiblingLogsHook(self)
         self.marks = Marks(lambda: self.client, self.log)
+
+    def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a client, as Airflow's hook does, by whose answers ``clock`` is set."""
+        client = super().get_client_type(*args, **kwargs)
+        self.clock.listen(client)
+        return client
 
     @property
     def config(self) -> Config:

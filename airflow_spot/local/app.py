@@ -42,6 +42,11 @@ log = logging.getLogger(__name__)
 class _Handler(WSGIRequestHandler):
     # The server writes head and body apart; with Nagle's algorithm each answer would wait 40 ms for an ACK.
     disable_nagle_algorithm = True
+    clock: Clock
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the service's time for an answer's Date, as clients compare it with the times in the answer."""
+        return super().date_time_string(self.clock.now() if timestamp is None else timestamp)
 
     def log_request(self, *args: Any) -> None:
         """Log nothing: calls are in the audit log."""
@@ -122,7 +127,7 @@ def answer(backend: Backend, server: BaseWSGIServer) -> None:
     if not backend.settings.temporary:
         mirror = S3Mirror(backend.settings.root / "s3", moto)
         mirror.restore()
-    server.RequestHandlerClass = type("Handler", (_Handler, handler), {})
+    server.RequestHandlerClass = type("Handler", (_Handler, handler), {"clock": backend.clock})
     server.app = Application(backend, moto, mirror)
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     # Most callers begin with a bucket; moto loads each of AWS's services at its first call.

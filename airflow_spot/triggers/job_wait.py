@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,15 +21,24 @@ class JobWait:
     :param until: the moment at which it ends in any case, in seconds since 1970; None for none.
     :param observe: hears of the job's transitions.
     :param log: the trigger's.
+    :param clock: AWS's time, in seconds since 1970: what the job's own times are of.
     """
 
-    def __init__(self, job: WatchedJob, until: float | None, observe: Observer, log: Any) -> None:
+    def __init__(
+        self,
+        job: WatchedJob,
+        until: float | None,
+        observe: Observer,
+        log: Any,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._now = clock or now
         self._job = job
         self._until = until
         self._observe = observe
         self._log = log
         # Since when the job waits for capacity, or may: until the first look, since this wait began.
-        self._waits = now()
+        self._waits = self._now()
         self._asked = False
 
     async def event(self, subscription: Subscription) -> dict[str, Any]:
@@ -44,7 +54,7 @@ class JobWait:
         update = None if left == 0 else await subscription.next(left)
         if update is not None:
             return self._read(update)
-        if self._until is not None and now() >= self._until:
+        if self._until is not None and self._now() >= self._until:
             return {"status": "timeout"}
         if not self._asked and self._capacity_time_left() == 0:
             # What is known of the job may be as old as the last sweep, or nothing yet.
@@ -65,12 +75,13 @@ class JobWait:
         if update.gone or update.ended:
             return {"status": "not_found" if update.gone else "terminal"}
         self._waits = update.waiting_since.timestamp() if update.waiting_since else math.inf
-        over = waits_longer_than(update.waiting_since, self._job.capacity_timeout, datetime.now(timezone.utc))
+        moment = datetime.fromtimestamp(self._now(), timezone.utc)
+        over = waits_longer_than(update.waiting_since, self._job.capacity_timeout, moment)
         return {"status": "timeout"} if over else None
 
     def _left(self) -> float | None:
         """Return the seconds until there is something to do without any update; None for ever."""
-        ends = [] if self._until is None else [max(0.0, self._until - now())]
+        ends = [] if self._until is None else [max(0.0, self._until - self._now())]
         if not self._asked and (left := self._capacity_time_left()) is not None:
             ends.append(left)
         return min(ends, default=None)
@@ -79,7 +90,7 @@ class JobWait:
         """Return the seconds until the job has waited for as long as it may, if it waits; None where it does not."""
         if self._job.capacity_timeout is None or self._waits == math.inf:
             return None
-        return max(0.0, self._waits + self._job.capacity_timeout - now())
+        return max(0.0, self._waits + self._job.capacity_timeout - self._now())
 
 
 def now() -> float:

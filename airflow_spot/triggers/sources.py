@@ -42,6 +42,11 @@ class SageMakerSource:
         self._lock = threading.Lock()
         self._hook: SageMakerSpotTrainingHook | None = None
 
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which AWS's clock is ahead of this machine's."""
+        return 0.0 if self._hook is None else self._hook.clock.offset
+
     def describe(self, job_name: str) -> Mapping[str, Any] | None:
         """Describe a training job; None where there is none of that name."""
         return self._connect().find(job_name)

@@ -164,7 +164,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
             for job in map(WatchedJob.from_json, self.jobs):
                 subscription = watcher.subscribe(job.name, seen=job.transitions_seen, interval=self.poll_interval)
                 stack.enter_context(subscription)
-                waits.append(JobWait(job, self.until, self._observer(), self.log).event(subscription))
+                wait = JobWait(job, self.until, self._observer(), self.log, lambda: now() + watcher.clock_offset)
+                waits.append(wait.event(subscription))
             found = await _first(waits)
         if found["status"] in ("terminal", "not_found") and found["job_name"] == self.jobs[0]["name"]:
             self._release_quota()

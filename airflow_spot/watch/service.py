@@ -29,6 +29,10 @@ class ErrorKind(enum.Enum):
 class Service(Protocol):
     """SageMaker in one account and region. The calls block; they come from several threads."""
 
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which the service's clock is ahead of this machine's."""
+
     def describe(self, job_name: str) -> Mapping[str, Any] | None:
         """Describe a training job; None where there is none of that name."""
 

@@ -110,6 +110,11 @@ class Watcher:
         self._reminded = -_REMINDER_SECONDS
         self.watched.forget(now)
 
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which the service's clock is ahead of this machine's."""
+        return self._service.clock_offset
+
     # ---- who waits
 
     def subscribe(self, job_name: str, *, seen: int = 0, interval: float = 30.0) -> Subscription:

@@ -117,6 +117,8 @@ class Cloud:
         self._sorted: list[CloudJob] = []
         self.before: Callable[[str], None] = lambda _: None
 
+    clock_offset = 0.0
+
     # ---- what a test does
 
     def put(self, name: str, *life: tuple[float, str]) -> str:
