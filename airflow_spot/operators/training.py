@@ -229,7 +229,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         why = blind_triggerer(event, self.hook.find)
         if why is not None:
             self.log.warning("%s; polling in the worker for %s", why, human(POLL_SECONDS))
-            poll_until = datetime.now(timezone.utc) + timedelta(seconds=POLL_SECONDS)
+            poll_until = run.now() + timedelta(seconds=POLL_SECONDS)
             run.options = replace(run.options, poll_until=poll_until)
         quota_available = event.get("status") == "quota_available"
         return self._carry(run, parameters, partial(run.resume, state, quota_available=quota_available))
@@ -260,7 +260,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         try:
             enter()
             description, history = run.run() if to_the_end else (run.submit_only(), run.history)
-            result = build_result(description, history, run.plan.run.key, datetime.now(timezone.utc), run.prices)
+            result = build_result(description, history, run.plan.run.key, run.now(), run.prices)
             self._trained = result["Training"]
             if to_the_end and parameters.checkpoint_retention is not None:
                 apply_retention(self.hook, run.plan, description, parameters.checkpoint_retention, self.log)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.decide import Action, Fail, Limits, Pause, Stop, Submit, Succeed, Wait, decide
+from airflow_spot.core.durations import human
 from airflow_spot.core.events import (
     AttemptAttached,
     AttemptCreated,
@@ -123,6 +124,7 @@ class TrainingRun:
     def begin(self) -> None:
         """Find out where the run stands, at the start of a try."""
         jobs = self.hook.jobs_of(self.plan)
+        self._set_clock()
         begun = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
         self.history = replace(begun, adopts=adopts(jobs, self.plan, self.this_try))
         self._take_over_others()
@@ -169,6 +171,23 @@ class TrainingRun:
             if attempt.job_name in state.jobs:
                 self._transitions.repeat(attempt)
 
+    def now(self) -> datetime:
+        """Return AWS's time, which its jobs' times are of."""
+        return _now() + timedelta(seconds=self.hook.clock.offset)
+
+    def _set_clock(self) -> None:
+        """Put what Airflow's and this machine's clock said into AWS's time, once that is known."""
+        offset = timedelta(seconds=self.hook.clock.offset)
+        if not offset:
+            return
+        self.log.warning(
+            "This machine's clock and AWS's differ by %s: AWS's counts", human(abs(offset.total_seconds()))
+        )
+        if self.limits.give_up_at is not None:
+            self.limits = replace(self.limits, give_up_at=self.limits.give_up_at + offset)
+        if self.this_try.run_started is not None:
+            self.this_try = replace(self.this_try, run_started=self.this_try.run_started + offset)
+
     # ---- the loop
 
     def run(self) -> tuple[Mapping[str, Any], History]:
@@ -195,7 +214,7 @@ class TrainingRun:
             if isinstance(action, (Submit, Fail)) or self._is_restarting(action):
                 self._act(action)
             elif isinstance(action, Pause):
-                self._sleep((action.until - _now()).total_seconds())
+                self._sleep((action.until - self.now()).total_seconds())
             else:
                 self._check_alive()
                 name = action.attempt.job_name
@@ -232,7 +251,7 @@ class TrainingRun:
             self._tell_generation()
 
     def _decide(self) -> Action:
-        return decide(self.limits, self.history, _now(), self.policy)
+        return decide(self.limits, self.history, self.now(), self.policy)
 
     def _act(self, action: Action) -> None:
         if isinstance(action, Submit):
@@ -262,7 +281,7 @@ class TrainingRun:
             self.stopping.created()
         except CreateRefusedError as refused:
             self.stopping.forget(name)
-            refusal = Refusal(action.number, str(action.rung), refused.outcome, _now(), str(refused))
+            refusal = Refusal(action.number, str(action.rung), refused.outcome, self.now(), str(refused))
             self.history = replace(self.history, refusals=(*self.history.refusals, refusal))
             self._tell(CreateRefused(refusal))
             return
@@ -322,7 +341,7 @@ class TrainingRun:
         name = action.attempt.job_name
         if name not in self.stopping.jobs:
             self._attach(action.attempt, entering=False)
-        if self.options.defers(_now()):
+        if self.options.defers(self.now()):
             watched = self._watched(action.attempt, action.capacity_timeout)
             raise self._deferral((watched, *map(self._watched, self.history.others)), action.until)
         log = self.hook.job_log(name) if self.options.print_log else None
@@ -332,11 +351,11 @@ class TrainingRun:
                 break
             if log is not None:
                 self._transitions.show(name, log.new_lines())
-            if found.ended or (action.until is not None and _now() >= action.until):
+            if found.ended or (action.until is not None and self.now() >= action.until):
                 break
-            if found.waits_longer_than(action.capacity_timeout, _now()) or self._another_ended():
+            if found.waits_longer_than(action.capacity_timeout, self.now()) or self._another_ended():
                 break
-            if self.options.defers(_now()):  # the triggerer may be able to look again
+            if self.options.defers(self.now()):  # the triggerer may be able to look again
                 break
             self._sleep(self.options.check_interval, action.until)
         self._refresh(name)
@@ -350,8 +369,8 @@ class TrainingRun:
 
     def _pause(self, action: Pause) -> None:
         self._tell(Paused(action.until, action.why))
-        pause = (action.until - _now()).total_seconds()
-        if self.options.defers(_now()) and pause > SHORT_PAUSE_SECONDS:
+        pause = (action.until - self.now()).total_seconds()
+        if self.options.defers(self.now()) and pause > SHORT_PAUSE_SECONDS:
             others = tuple(map(self._watched, self.history.others))
             raise self._deferral(others, action.until, quota_key=action.quota_key)
         self._sleep(pause)
@@ -477,7 +496,7 @@ class TrainingRun:
         return WatchedJob(job.job_name, self._transitions.seen(job.job_name), capacity_timeout)
 
     def _totals(self) -> RunTotals:
-        return total(self.history.attempts, _now(), self.prices)
+        return total(self.history.attempts, self.now(), self.prices)
 
     @property
     def _checkpoints(self) -> str:
@@ -488,7 +507,7 @@ class TrainingRun:
             raise RunKilledError(f"Airflow killed this try of run {self.plan.run.key}; its job was stopped")
 
     def _sleep(self, amount: float, until: datetime | None = None) -> None:
-        bounded = amount if until is None else min(amount, (until - _now()).total_seconds())
+        bounded = amount if until is None else min(amount, (until - self.now()).total_seconds())
         interruptible_sleep(bounded, self._check_alive)
 
 

@@ -776,3 +776,58 @@ def test_a_clear_while_the_job_stops_waits_for_its_end_and_goes_on(
     service.put(made.job_name, "Stopped", "Stopped")
     with pytest.raises(StoppedExternallyError):
         resume(operator(service), cleared(), made, "terminal")
+
+
+# ---- clocks
+
+
+@pytest.mark.parametrize("ahead", [-600.0, 0.0, 600.0])
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_worker_whose_clock_is_wrong_makes_one_job_and_keeps_its_limits(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, ahead: float, deferrable: bool
+) -> None:
+    """Its rung waits for a minute: a clock that is ahead by ten would take each job for one that waits too long."""
+    real = controller._now
+    monkeypatch.setattr(controller, "_now", lambda: real() + timedelta(seconds=ahead))
+    create = service.create_training_job
+
+    def created(**request: Any) -> dict[str, str]:
+        answer = create(**request)
+        service.passes(request["TrainingJobName"], "Starting")
+        return answer
+
+    monkeypatch.setattr(service, "create_training_job", created)
+    ladder = [{"instance_type": "ml.m5.large", "wait": "60s"}, {"instance_type": "ml.m5.xlarge"}]
+    made = operator(service, deferrable=deferrable, check_interval=1, ladder=ladder)
+    made.hook.clock.offset = -ahead
+    context: Any = {"ti": ti(1, 3)}
+    if deferrable:
+        with pytest.raises(TaskDeferred):
+            made.execute(context)
+    else:
+        looks = iter(range(3))
+
+        def sleep(*_: Any) -> None:
+            if next(looks, None) is None:
+                raise WorkerLost
+
+        monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", sleep)
+        with pytest.raises(WorkerLost):
+            made.execute(context)
+    assert service.calls.count("CreateTrainingJob") == 1
+    assert service.calls.count("StopTrainingJob") == 0
+
+
+class WorkerLost(Exception):
+    """The worker is gone, and the task's own code does not hear of it."""
+
+
+def test_the_limits_of_a_try_are_of_awss_time(service: DictionarySageMaker) -> None:
+    made = operator(service, max_ingestion_time="1h")
+    made.hook.clock.offset = 600.0
+    context: Any = {"ti": ti()}
+    before = time.time()
+    with pytest.raises(TaskDeferred) as wait:
+        made.execute(context)
+    trigger: Any = wait.value.trigger
+    assert before + 4200 <= trigger.until <= time.time() + 4200
