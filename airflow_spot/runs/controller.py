@@ -24,6 +24,7 @@ from airflow_spot.core.events import (
 )
 from airflow_spot.core.history import History, Refusal, begin_try
 from airflow_spot.core.identity import JobName
+from airflow_spot.core.log_messages import times
 from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.policy import Policy
@@ -133,7 +134,7 @@ class TrainingRun:
             if attempt.whole:
                 self._tell(AttemptFound(attempt))
         if earlier := sum(not attempt.whole for attempt in self.history.attempts):
-            self.log.info("The run had %d earlier attempts besides; they are summed up at its end", earlier)
+            self.log.info("The run had %s besides, summed up at its end", times(earlier, "earlier attempt"))
         last = self.history.last
         if last.created_by is not None and self.this_try.follows_a_clear_of_another_task(last.created_by, last.ended):
             self.log.info("The DAG run was cleared meanwhile, but not this task: it resumes what it has")
