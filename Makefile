@@ -42,10 +42,11 @@ lint: env wheel ## ruff, mypy --strict, the import contract, the wheel
 matrix: env ## the wheel on every supported Airflow: half an hour; SCENARIOS=bounded for at most ten minutes
 	@$(BIN)/python -m tests.matrix --scenarios $(or $(SCENARIOS),all)
 
-bench: env ## the benchmarks against the stock operator: ten minutes
+bench: env ## the benchmarks, against the stock operator and an older version: a quarter of an hour
 	@$(BIN)/python bench/import_cost.py
 	@$(BIN)/python bench/faults.py
 	@$(BIN)/python bench/watch.py
+	@$(BIN)/python bench/calls.py
 
 wheel: ## build the wheel into dist/, which docker-compose.yaml mounts
 	@rm -f $(DIST)/airflow_spot-*.whl

@@ -9,8 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_spot.aws import jobs
-from airflow_spot.core.identity import MARKER, RunIdentity, name_filter
+from airflow_spot.aws.live_folders import LiveFolders
+from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
@@ -111,33 +111,20 @@ def prefixes(client: Any, base: str, below: str = "") -> list[CheckpointFolder]:
     return list(found.values())
 
 
-def in_use(sagemaker: Any, name_contains: str = f"{MARKER}-") -> list[str]:
-    """
-    Name the checkpoint folders that live jobs of ours write to.
-
-    :param sagemaker: boto3's client.
-    :param name_contains: only of jobs with this in their names, such as one run's.
-    :raises ClientError: jobs may not be listed; then nothing is known to be unused.
-    """
-    found = (sagemaker.describe_training_job(TrainingJobName=name) for name in jobs.live(sagemaker, name_contains))
-    return [uri for job in found if (uri := jobs.checkpoint_folder(job))]
-
-
 def remove(
-    sagemaker: Any, client: Any, folders: list[CheckpointFolder]
+    live: LiveFolders, client: Any, folders: list[CheckpointFolder]
 ) -> Iterator[tuple[CheckpointFolder, str | None]]:
     """
     Delete folders that were chosen, unless they have come to life since.
 
-    Only the run that a folder is of can have begun to write there: its jobs are looked at again, not everybody's.
-
+    :param live: what tells the folders of live jobs, which is asked again for each that is deleted much later.
     :return: each folder as soon as it is dealt with, with None, or why it was kept.
     """
     for folder in folders:
         # Between the choice and now somebody may have cleared a task.
         if newest_change(client, folder.uri) != folder.newest:
             yield folder, "it has changed since it was listed"
-        elif any(overlaps(folder.uri, uri) for uri in in_use(sagemaker, name_filter(folder.key))):
+        elif any(overlaps(folder.uri, uri) for uri in live.look_again().values()):
             yield folder, "a job came to use it"
         elif read_marker(client, folder.run_folder) is None:
             yield folder, f"no {MARKER_NAME} in {folder.run_folder} proves which run it is of"
@@ -151,7 +138,7 @@ def sweep(
     sagemaker: Any, client: Any, base: str, run_folder: str, older_than: timedelta, now: datetime
 ) -> list[CheckpointFolder]:
     """
-    Delete the old checkpoints of a task, after one of its runs succeeded.
+    Delete the old checkpoints of a task, after one of its runs succeeded. Where none is old, no job is asked about.
 
     :param base: the checkpoint base, an S3 URI.
     :param run_folder: the S3 URI of the run's own generation: it stays, and only its task's folders are looked at.
@@ -164,8 +151,13 @@ def sweep(
             "run_folder", run_folder, f"must be <namespace>/<dag>/<task>/<run key>/g<generation> in {base}"
         )
     folders = prefixes(client, base, below=path.rsplit("/", 2)[0])
-    chosen = to_delete(folders, [run_folder, *in_use(sagemaker)], now, older_than=older_than)
-    return [folder for folder, kept in remove(sagemaker, client, chosen) if kept is None]
+    old = to_delete(folders, [run_folder], now, older_than=older_than)
+    if not old:
+        return []
+    live = LiveFolders(lambda: sagemaker)
+    # Jobs after folders: one that was created in between is seen.
+    chosen = to_delete(old, live.look().values(), now, older_than=older_than)
+    return [folder for folder, kept in remove(live, client, chosen) if kept is None]
 
 
 def write_marker(client: Any, folder: str, run: RunIdentity) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 from airflow_spot.aws import jobs, marks
 from airflow_spot.aws.marks import Marks
 from airflow_spot.core.identity import RunIdentity
+from airflow_spot.core.job_window import live_since
 from airflow_spot.core.marks import StopMark, task_of
 from airflow_spot.core.orphans import GRACE, LiveJob, TaskState, judge, run_of
+from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.stop_reasons import StopReason
 
 #: In the stop mark.
@@ -76,8 +78,10 @@ class Orphans:
 
     def find(self) -> Iterator[Finding]:
         """Judge every live job of ours; one that stops already is seen to."""
-        for name in jobs.listed(self._sagemaker, StatusEquals="InProgress"):
-            yield self._judged(name)
+        lines = list(jobs.summaries(self._sagemaker, since=live_since(self._now())))
+        for line in reversed(lines):
+            if line["TrainingJobStatus"] not in (*ENDED_STATUSES, "Stopping"):
+                yield self._judged(str(line["TrainingJobName"]))
 
     def stop(self, found: Finding) -> Finding:
         """Stop an orphan, unless it has become none: its task may have been cleared since it was found."""

@@ -54,20 +54,22 @@ def _lifecycle(args: argparse.Namespace) -> int:
 
 
 def _collect(args: argparse.Namespace) -> int:
-    from airflow_spot.aws.checkpoint_store import in_use, prefixes, remove
+    from airflow_spot.aws.checkpoint_store import prefixes, remove
+    from airflow_spot.aws.live_folders import LiveFolders
 
     older_than = timedelta(seconds=seconds("--older-than", args.older_than))
     if args.keep_newest < 0:
         raise ValueError(f"--keep-newest {args.keep_newest}: give 0 or more")
     s3, sagemaker, now = client(args, "s3"), client(args, "sagemaker"), datetime.now(timezone.utc)
+    live = LiveFolders(lambda: sagemaker)
     print(f"Listing {args.base} ...", file=sys.stderr)
     folders = prefixes(s3, args.base)
     # Jobs after folders: one that was created in between is seen.
-    used = in_use(sagemaker)
+    used = list(live.look().values())
     chosen = to_delete(folders, used, now, older_than=older_than, keep_newest=args.keep_newest)
     gone, kept = [], {}
     if args.delete:
-        for number, (folder, why) in enumerate(remove(sagemaker, s3, chosen), 1):
+        for number, (folder, why) in enumerate(remove(live, s3, chosen), 1):
             if why is None:
                 gone.append(folder)
             else:

@@ -172,7 +172,7 @@ def _recent(args: argparse.Namespace) -> int:
     since = datetime.now(timezone.utc) - timedelta(seconds=seconds("--since", args.since))
     sagemaker = client(args, "sagemaker")
     runs: dict[str, list[str]] = {}
-    for name in jobs.listed(sagemaker, CreationTimeAfter=since):
+    for name in jobs.listed(sagemaker, since=since):
         parsed = JobName.parse(name)
         if parsed:
             runs.setdefault(parsed.key, []).append(name)

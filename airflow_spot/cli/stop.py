@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from datetime import datetime, timezone
 from typing import Any
 
 from airflow_spot.aws import jobs, marks
@@ -60,9 +61,8 @@ def _stop(args: argparse.Namespace) -> int:
     if key is None:
         raise CommandError("specify a run with --job, with --run-key, or with --dag, --run-id and --task")
     sagemaker = client(args, "sagemaker")
-    live = [
-        attempt for name in jobs.live(sagemaker, name_filter(key)) if (attempt := marks.read(sagemaker, name)[0]).live
-    ]
+    names = jobs.live(sagemaker, datetime.now(timezone.utc), name_filter(key))
+    live = [attempt for name in names if (attempt := marks.read(sagemaker, name)[0]).live]
     if not live:
         print(f"The run {key} has no live training job in {sagemaker.meta.region_name}: nothing to stop")
         return 1

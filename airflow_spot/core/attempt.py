@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -56,6 +56,8 @@ class Attempt:
     :param member: of a mapped task, what tells its member; empty where nothing does.
     :param request: what a person asks of the run, if anything.
     :param starts: oldest first.
+    :param whole: False for one that has ended, and of which only name, times, status and an outcome are known, or what
+        a deferral carried.
     """
 
     name: JobName
@@ -86,6 +88,7 @@ class Attempt:
     member: str = ""
     request: RequestMark | None = None
     starts: tuple[Start, ...] = ()
+    whole: bool = True
 
     @property
     def role(self) -> Role:
@@ -166,6 +169,15 @@ class Attempt:
             starts=read_starts(description),
             owner=int(owner) if (owner := tags.get(TAG_OWNER, "")).isdecimal() else None,
         )
+
+    @classmethod
+    def from_summary(cls, summary: Mapping[str, Any]) -> Attempt:
+        """
+        Read an attempt that has ended from its line in a list, which tells neither reason, rung, times nor tags.
+
+        :raises ValueError: the job's name is not one of ours.
+        """
+        return replace(cls.from_description(summary, {}), rung="", whole=False)
 
     def precedes(self, other: Attempt) -> bool:
         """Return which of two jobs that were created at once stays."""

@@ -7,7 +7,8 @@ import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.roles import Role
@@ -35,6 +36,7 @@ class RunIdentity:
     :param namespace: tells apart two deployments that share an AWS account.
     :param dag_id: and the next three: the task instance.
     :param map_index: -1 where the task is not mapped.
+    :param since: no job of it was created before; None where that is not known. It is no part of who the run is.
     """
 
     namespace: str
@@ -42,6 +44,7 @@ class RunIdentity:
     run_id: str
     task_id: str
     map_index: int = -1
+    since: datetime | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:

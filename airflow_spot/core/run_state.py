@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.ended_attempts import pack, unpack
 from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.try_marks import TryMark
 
@@ -28,6 +30,8 @@ class RunState:
     :param first_of_try: the number of the try's first attempt.
     :param this_try: the try that wrote it. A retry that is handed another try's state begins anew: Airflow 3.0 does so.
     :param jobs: the names of the live jobs that were waited for; the attempt first.
+    :param since: when the generation's first job was created, by SageMaker's clock; None before it, or not known.
+    :param ended: the try's attempts that have ended, as far as decisions are made by them: they are not read again.
     :param give_up_at: seconds since 1970; None for never.
     :param version: of the layout.
     """
@@ -40,6 +44,8 @@ class RunState:
     give_up_at: float | None = None
     refusals: tuple[Refusal, ...] = ()
     restart_requested: bool = False
+    since: datetime | None = None
+    ended: tuple[Attempt, ...] = ()
     version: int = STATE_VERSION
 
     @classmethod
@@ -59,6 +65,8 @@ class RunState:
             give_up_at=give_up_at.timestamp() if give_up_at else None,
             refusals=kept,
             restart_requested=history.restart_requested,
+            since=min((made for attempt in history.attempts if (made := attempt.created) is not None), default=None),
+            ended=tuple(attempt for attempt in history.of_this_try if not attempt.live),
         )
 
     @property
@@ -78,6 +86,8 @@ class RunState:
             "give_up_at": self.give_up_at,
             "refusals": [refusal.to_json() for refusal in self.refusals],
             "restart_requested": self.restart_requested,
+            "since": self.since.timestamp() if self.since else None,
+            "ended": pack(self.ended),
         }
 
     @classmethod
@@ -98,6 +108,8 @@ class RunState:
             give_up_at=value.get("give_up_at"),
             refusals=tuple(Refusal.from_json(each) for each in value.get("refusals") or ()),
             restart_requested=bool(value.get("restart_requested")),
+            since=datetime.fromtimestamp(since, timezone.utc) if (since := value.get("since")) else None,
+            ended=unpack(value.get("ended")),
             version=int(value.get("version", STATE_VERSION)),
         )
 

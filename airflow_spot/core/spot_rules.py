@@ -15,6 +15,8 @@ from airflow_spot.core.templates import is_template
 DAY = 86_400
 #: MaxRuntimeInSeconds is at most 28 days. Source: StoppingCondition in SageMaker's API reference.
 MAX_RUNTIME_LIMIT = 28 * DAY
+#: SageMaker documents no limit of MaxWaitTimeInSeconds. Ours: no job lives longer than we look back for live ones.
+MAX_WAIT_LIMIT = 3 * MAX_RUNTIME_LIMIT
 DEFAULT_MAX_RUN = DAY
 HYPERPARAMETER_LIMIT = 100
 ENVIRONMENT_LIMIT = 100
@@ -59,6 +61,13 @@ def _times(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
         )
     if max_wait is None:
         return
+    if max_wait > MAX_WAIT_LIMIT:
+        yield InvalidParameterError(
+            "StoppingCondition.MaxWaitTimeInSeconds",
+            max_wait,
+            f"max_wait is at most {MAX_WAIT_LIMIT // DAY} days ({MAX_WAIT_LIMIT} s): when it is over, a new attempt "
+            "begins",
+        )
     if spot is False:
         yield InvalidParameterError(
             "StoppingCondition.MaxWaitTimeInSeconds",

@@ -89,7 +89,7 @@ def total(attempts: Sequence[Attempt], now: datetime, prices: Prices | None = No
     """
     Sum up attempts.
 
-    :param attempts: of one generation, or of several.
+    :param attempts: of one generation, or of several. Where one is not read in whole, what was billed is not known.
     :param now: until when a start that still waits or launches counts.
     :param prices: on-demand prices; without them no money.
     """
@@ -98,7 +98,7 @@ def total(attempts: Sequence[Attempt], now: datetime, prices: Prices | None = No
     began = sum(1 for start, _ in starts if start.training is not None)
     once = interruptions == 0 and began <= 1 and sum(1 for attempt in attempts if attempt.trained) <= 1
     twice = 0.0 if once else None
-    billed = not any(attempt.live and attempt.training_seconds for attempt in attempts)
+    billed = all(attempt.whole and not (attempt.live and attempt.training_seconds) for attempt in attempts)
     costs = _costs(attempts, prices) if billed else None
     useful = _costs(attempts, prices, useful=True) if twice == 0 and billed else None
     return RunTotals(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,26 +15,30 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.aws import jobs
 from airflow_spot.aws.clock import AwsClock
+from airflow_spot.aws.live_folders import LiveFolders
 from airflow_spot.aws.logs import JobLog
 from airflow_spot.aws.marks import Marks, is_denied
 from airflow_spot.aws.quiet import say_once
 from airflow_spot.aws.retrying import RetryingClient
+from airflow_spot.aws.run_jobs import RunJobs, is_live
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.core.attempt import Attempt
-from airflow_spot.core.identity import JobName, name_filter
 from airflow_spot.core.marks import ENV_RUN, TAG_PREFIX, StopMark
-from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome, classify_refusal
+from airflow_spot.core.outcomes import Outcome, classify_refusal
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.retention import overlaps
-from airflow_spot.core.roles import Role
+from airflow_spot.core.run_state import RunState
 from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks._sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
 
 #: Seconds between looks at a job that was created and does not show yet: half a minute in all.
 UNSEEN_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+#: How many of the newest ended attempts a try that begins reads in whole. It decides on the last one alone; the others
+#: are for its log.
+NEWEST_READ = 10
 
 
 _HURRIED = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=2, read_timeout=3)
@@ -77,6 +82,7 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         self.s3_hook = SiblingS3Hook(self)
         self.logs_hook = SiblingLogsHook(self)
         self.marks = Marks(lambda: self.client, self.log)
+        self._live_folders: dict[str, LiveFolders] = {}
 
     def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
         """Return a client, as Airflow's hook does, by whose answers ``clock`` is set."""
@@ -165,67 +171,44 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         """Add a job's marks, which DescribeTrainingJob does not return, to its description."""
         return Attempt.from_description(description, self.marks.tags(description["TrainingJobArn"]))
 
-    def jobs_of(self, plan: Plan, *, known: Sequence[str] = ()) -> tuple[Attempt, ...]:
+    def jobs_of(self, plan: Plan, *, known: Sequence[str] = (), state: RunState | None = None) -> tuple[Attempt, ...]:
         """
         Find the jobs of a run's newest generation: every attempt, and what is live of other roles.
 
         The list may lag behind what was just created, or may not be permitted: so the next names are always tried
-        too, of this generation and of the one after it, as are the names that are known from elsewhere.
+        too, of this generation and of the one after it, as are the names that are known from elsewhere. What has ended
+        is read once: see :class:`~airflow_spot.aws.run_jobs.RunJobs`.
 
         :param plan: the run's.
         :param known: job names that the run has had, even if no list shows them yet.
+        :param state: what a deferral carried; None where a try begins.
         :return: empty where the run has none yet.
         """
-        names = self._listed_of(plan, known)
-        attempts = {name: parsed for name, parsed in names.items() if parsed.role is Role.ATTEMPT}
-        generation = max((parsed.generation for parsed in attempts.values()), default=1)
-        while self.find(plan.job_name(generation + 1, 1)) is not None:
-            generation += 1
-        found = [self.as_attempt(job) for job in self._attempts_of_generation(plan, attempts, generation)]
-        found.sort(key=lambda attempt: attempt.number)
-        others = self._others_of_generation(plan, names, generation)
-        return (*found, *(self.as_attempt(job) for job in others if is_live(job)))
+        if state is None:
+            jobs_ = RunJobs(self, plan, known=known)
+            generation = jobs_.newest_generation()
+            attempts = jobs_.attempts(generation, newest=NEWEST_READ)
+        else:
+            jobs_ = RunJobs(self, plan, known=(*state.jobs, *known), since=state.since, ended=state.ended)
+            generation = jobs_.newest_generation(at_least=state.generation)
+            attempts = jobs_.attempts(generation, newest=1, first_needed=state.first_of_try)
+        return (*attempts, *jobs_.others(generation))
 
     def live_of_generation(self, plan: Plan, generation: int) -> list[str]:
         """Name the attempts of a generation that may still train; no list that lags and no deleted job hides one."""
-        jobs_ = self._attempts_of_generation(plan, self._listed_of(plan), generation)
-        return [job["TrainingJobName"] for job in jobs_ if is_live(job)]
+        return RunJobs(self, plan).live(generation)
 
-    def _listed_of(self, plan: Plan, known: Sequence[str] = ()) -> dict[str, JobName]:
-        names = (*self.listed(name_filter(plan.run.key)), *known)
-        return {name: parsed for name in names if (parsed := JobName.parse(name))}
+    def read_ended(self, attempt: Attempt) -> Attempt | None:
+        """
+        Read the whole of an attempt that has ended; None where it was deleted.
 
-    def _attempts_of_generation(
-        self, plan: Plan, names: Mapping[str, JobName], generation: int
-    ) -> Iterator[dict[str, Any]]:
-        """Describe what is listed, what is missing in between, and what comes next."""
-        # By name, not by number: two jobs have one number where a name changed and the list lagged.
-        ours = {
-            name: parsed.number
-            for name, parsed in names.items()
-            if parsed.generation == generation and parsed.role is Role.ATTEMPT
-        }
-        number = max(ours.values(), default=0) + 1
-        missing = [plan.job_name(generation, n) for n in range(1, number) if n not in ours.values()]
-        for name in (*ours, *missing):
-            if (job := self.find(name)) is not None:
-                yield job
-        while (job := self.find(plan.job_name(generation, number))) is not None:
-            yield job
-            number += 1
-
-    def _others_of_generation(
-        self, plan: Plan, names: Mapping[str, JobName], generation: int
-    ) -> Iterator[dict[str, Any]]:
-        """Describe the two newest listed jobs of each other role, and the probes that no list shows yet."""
-        for role in (Role.PROBE, Role.STANDBY):
-            ours = [name for name, job in names.items() if job.role is role and job.generation == generation]
-            ours.sort(key=lambda name: names[name].number)
-            yield from (job for name in ours[-2:] if (job := self.find(name)) is not None)
-            number = names[ours[-1]].number + 1 if ours else 1
-            while role is Role.PROBE and (job := self.find(plan.job_name(generation, number, role))) is not None:
-                yield job
-                number += 1
+        Its tags are read only where they may say how it ended: nobody asks for the others of an old attempt.
+        """
+        description = self.find(attempt.job_name)
+        if description is None:
+            return None
+        found = Attempt.from_description(description, {})
+        return self.as_attempt(description) if found.outcome is Outcome.STOPPED_EXTERNALLY else found
 
     def job_log(self, job_name: str) -> JobLog:
         """Follow a job's output, without its secrets."""
@@ -324,13 +307,15 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
             self._sleep(pause)
         return self.find(job_name)
 
-    def listed(self, name_contains: str) -> list[str]:
-        """List jobs by a part of their names; empty, said, where that is not permitted."""
+    def summaries(self, name_contains: str, since: datetime | None = None) -> list[Mapping[str, Any]] | None:
+        """
+        List jobs of ours, newest first, as ListTrainingJobs sums them up; None, said, where that is not permitted.
+
+        :param name_contains: a part of their names.
+        :param since: only those that were created since; None for all.
+        """
         try:
-            pages = self.client.get_paginator("list_training_jobs").paginate(
-                NameContains=name_contains, SortBy="CreationTime", SortOrder="Descending"
-            )
-            return [job["TrainingJobName"] for page in pages for job in page["TrainingJobSummaries"]]
+            return list(jobs.summaries(self.client, name_contains, since))
         except ClientError as error:
             if not is_denied(error):
                 raise
@@ -338,25 +323,23 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
                 "Without sagemaker:ListTrainingJobs, attempts are found by their derived names only; after a change of "
                 "TrainingJobName earlier attempts would not be found"
             )
-            return []
+            return None
+
+    def listed(self, name_contains: str) -> list[str]:
+        """List jobs by a part of their names; empty, said, where that is not permitted."""
+        return [str(line["TrainingJobName"]) for line in self.summaries(name_contains) or ()]
 
     def live_writers(self, checkpoint_s3_uri: str, but_run: str) -> list[str]:
-        """Find live jobs of other runs of ours that write to a checkpoint folder, to one in it, or to one around it."""
-        writers = []
-        for name in jobs.live(self.client):
-            parsed = JobName.parse(name)
-            if parsed is None or parsed.key == but_run or (job := self.find(name)) is None:
-                continue
-            theirs = jobs.checkpoint_folder(job)
-            # A job restores all that lies below its folder, and deletes there what its script deletes.
-            if theirs and overlaps(checkpoint_s3_uri, theirs):
-                writers.append(name)
-        return writers
+        """
+        Find live jobs of other runs of ours that write to a checkpoint folder, to one in it, or to one around it.
 
-
-def is_live(job: Mapping[str, Any]) -> bool:
-    """Return whether a job may still train or write checkpoints."""
-    return job["TrainingJobStatus"] not in ENDED_STATUSES
+        Asked again, only what was created since is listed.
+        """
+        folders = self._live_folders.setdefault(but_run, LiveFolders(lambda: self.client, but_run))
+        # A job restores all that lies below its folder, and deletes there what its script deletes.
+        writers = [name for name, uri in folders.look().items() if overlaps(checkpoint_s3_uri, uri)]
+        # One that was found by an earlier look may have ended since.
+        return [name for name in writers if (job := self.find(name)) is not None and is_live(job)]
 
 
 def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:

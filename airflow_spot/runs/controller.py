@@ -25,6 +25,7 @@ from airflow_spot.core.events import (
 )
 from airflow_spot.core.history import History, Refusal, begin_try
 from airflow_spot.core.identity import JobName
+from airflow_spot.core.log_messages import times
 from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.policy import Policy
@@ -47,6 +48,7 @@ from airflow_spot.observers import Log
 from airflow_spot.runs.checkpoint_folder import CheckpointFolder
 from airflow_spot.runs.config_change import adopts, changed, should_resume
 from airflow_spot.runs.conflicts import ConflictGuard
+from airflow_spot.runs.earlier_attempts import read_whole
 from airflow_spot.runs.failures import failure_of
 from airflow_spot.runs.state import Deferral, RunOptions
 from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
@@ -125,14 +127,16 @@ class TrainingRun:
         """Find out where the run stands, at the start of a try."""
         jobs = self.hook.jobs_of(self.plan)
         self._set_clock()
-        begun = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
-        self.history = replace(begun, adopts=adopts(jobs, self.plan, self.this_try))
+        self.history = replace(self._begun(jobs), adopts=adopts(jobs, self.plan, self.this_try))
         self._take_over_others()
         if self.history.last is None:
             self._tell_generation()
             return
         for attempt in self.history.attempts:
-            self._tell(AttemptFound(attempt))
+            if attempt.whole:
+                self._tell(AttemptFound(attempt))
+        if earlier := sum(not attempt.whole for attempt in self.history.attempts):
+            self.log.info("The run had %s besides, summed up at its end", times(earlier, "earlier attempt"))
         last = self.history.last
         if last.created_by is not None and self.this_try.follows_a_clear_of_another_task(last.created_by, last.ended):
             self.log.info("The DAG run was cleared meanwhile, but not this task: it resumes what it has")
@@ -147,7 +151,7 @@ class TrainingRun:
         :param quota_available: a share of the quota was released, and it is this run's turn to ask for it.
         """
         self.stopping.watch(*state.jobs)
-        jobs = self.hook.jobs_of(self.plan, known=state.jobs)
+        jobs = self.hook.jobs_of(self.plan, state=state)
         refusals = state.refusals
         if quota_available and refusals:
             refusals = (*refusals[:-1], replace(refusals[-1], backoff_skipped=True))
@@ -219,6 +223,7 @@ class TrainingRun:
                 self._check_alive()
                 name = action.attempt.job_name
                 self.log.info("Not waiting for completion: training job %s keeps running", name)
+                self._read_earlier()
                 return self.hook.find(name) or {}
 
     def kill(self) -> None:
@@ -263,6 +268,7 @@ class TrainingRun:
         elif isinstance(action, Wait):
             self._wait(action)
         elif isinstance(action, Fail):
+            self._read_earlier()
             self._tell(RunFailed(action.kind, action.why, self._totals()))
             raise failure_of(self.hook, self.plan.run.key, self.history, action)
 
@@ -316,8 +322,7 @@ class TrainingRun:
     def _reload_history(self, ended: Attempt) -> None:
         """Read the history again: the number is taken by a job of another try, ended, that nothing had shown."""
         self._conflicts.check_try(ended)
-        known = self.hook.jobs_of(self.plan, known=[ended.job_name])
-        again = begin_try(known, self.this_try, resume=self._should_resume(known))
+        again = self._begun(self.hook.jobs_of(self.plan, known=[ended.job_name]))
         self.history = replace(again, refusals=self.history.refusals)
 
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
@@ -406,10 +411,22 @@ class TrainingRun:
                 action.attempt.job_name,
                 delivered.number,
             )
+        self._read_earlier()
         self._tell(RunSucceeded(self.history.attempts, self._totals()))
         return description, self.history
 
     # ---- helpers
+
+    def _begun(self, jobs: Sequence[Attempt]) -> History:
+        """Return where a try that begins stands, with all that it decides by read in whole."""
+        found = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
+        first = found.first_of_try
+        counting = read_whole(self.hook, found.attempts, self.log, lambda attempt: attempt.number >= first)
+        return replace(found, attempts=counting)
+
+    def _read_earlier(self) -> None:
+        """Read what of the run's attempts is not known yet: its totals are of all of them."""
+        self.history = replace(self.history, attempts=read_whole(self.hook, self.history.attempts, self.log))
 
     def _take_over_others(self, *known: str) -> None:
         """Answer for the live jobs of other roles: the try that owns one may stop it."""

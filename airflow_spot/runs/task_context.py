@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_spot.compat.dag_runs import not_before
 from airflow_spot.core.identity import RunIdentity, short_hash
+from airflow_spot.core.job_window import run_since
 from airflow_spot.core.templates import is_template
 from airflow_spot.core.try_marks import TryMark
 
@@ -16,7 +19,8 @@ def identity_of(context: Context, namespace: str) -> RunIdentity:
     """Return which run a task instance is."""
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
-    return RunIdentity(namespace, ti.dag_id, ti.run_id, ti.task_id, map_index)
+    since = run_since(ti.run_id, not_before(context.get("dag_run")), datetime.now(timezone.utc))
+    return RunIdentity(namespace, ti.dag_id, ti.run_id, ti.task_id, map_index, since)
 
 
 def try_of(context: Context, retries: int | None = None) -> TryMark:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from airflow_spot.aws import checkpoint_store as checkpoints
-from airflow_spot.core.identity import RunIdentity, checkpoint_prefix
+from airflow_spot.aws.live_folders import LiveFolders
+from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import Jobs
 from tests.support.ours import start_ours
+from tests.support.sagemaker import DictionarySageMaker
 
 RUN = RunIdentity("ns", "dag", "run", "task")
 
@@ -110,3 +112,51 @@ def test_a_sweep_leaves_its_own_the_live_and_other_tasks(s3: Any, bucket: str, l
     assert checkpoints.read_marker(s3, folders["mine"].rpartition("/")[0]) == runs["mine"]
     with pytest.raises(InvalidParameterError, match="run_folder"):
         checkpoints.sweep(sagemaker, s3, base, "s3://elsewhere/x", timedelta(days=30), later)
+
+
+def test_a_sweep_with_nothing_to_delete_asks_about_no_job(s3: Any, bucket: str) -> None:
+    base = f"s3://{bucket}/c"
+    folders = [checkpoint_prefix(base, RunIdentity("ns", "dag", name, "task"), 1) for name in ("mine", "new")]
+    put(s3, bucket, *(f"{uri.removeprefix(f's3://{bucket}/')}/x" for uri in folders))
+    sagemaker = DictionarySageMaker()
+    now = datetime.now(timezone.utc)
+    assert checkpoints.sweep(sagemaker, s3, base, folders[0], timedelta(days=30), now) == []
+    assert sagemaker.calls == []
+
+
+def test_a_sweep_is_one_list_however_many_folders_go(s3: Any, bucket: str) -> None:
+    base, now = f"s3://{bucket}/c", datetime.now(timezone.utc)
+    runs = [RunIdentity("ns", "dag", f"run {number}", "task") for number in range(6)]
+    folders = [checkpoint_prefix(base, run, 1) for run in runs]
+    for run, uri in zip(runs, folders, strict=True):
+        put(s3, bucket, f"{uri.removeprefix(f's3://{bucket}/')}/x")
+        checkpoints.write_marker(s3, uri.rpartition("/")[0], run)
+    sagemaker = DictionarySageMaker()
+    for number in range(1, 1_001):
+        name = str(JobName("train", "zzzzzzzzzz", 1, number))
+        sagemaker.put(name, "Completed", "Completed", CreationTime=now - timedelta(days=100))
+    sagemaker.put(str(JobName("train", runs[1].key, 1, 1)), CheckpointConfig={"S3Uri": folders[1]})
+    gone = checkpoints.sweep(sagemaker, s3, base, folders[0], timedelta(days=30), now + timedelta(days=40))
+    assert [one.uri for one in gone] == sorted(folders[2:], key=[one.uri for one in gone].index)
+    assert len(gone) == 4
+    assert sagemaker.calls == ["ListTrainingJobs", "DescribeTrainingJob"]
+
+
+def test_a_folder_that_comes_to_life_while_others_are_deleted_stays(s3: Any, bucket: str) -> None:
+    """A sweep of many folders takes minutes, in which somebody may clear a task."""
+    base, now = f"s3://{bucket}/c", [datetime.now(timezone.utc)]
+    runs = [RunIdentity("ns", "dag", f"run {number}", "task") for number in range(2)]
+    folders = [checkpoint_prefix(base, run, 1) for run in runs]
+    for run, uri in zip(runs, folders, strict=True):
+        put(s3, bucket, f"{uri.removeprefix(f's3://{bucket}/')}/x")
+        checkpoints.write_marker(s3, uri.rpartition("/")[0], run)
+    sagemaker = DictionarySageMaker()
+    live = LiveFolders(lambda: sagemaker, clock=lambda: now[0])
+    live.look()
+    chosen = sorted(checkpoints.prefixes(s3, base), key=lambda one: folders.index(one.uri))
+    removed = checkpoints.remove(live, s3, chosen)
+    assert next(removed) == (chosen[0], None)
+    sagemaker.put(str(JobName("train", runs[1].key, 1, 1)), CheckpointConfig={"S3Uri": folders[1]})
+    now[0] += timedelta(minutes=1)
+    assert next(removed) == (chosen[1], "a job came to use it")
+    assert len(keys(s3, bucket)) == 2

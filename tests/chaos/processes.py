@@ -102,8 +102,8 @@ def _work(task: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> None:
         signal.signal(signal.SIGALRM, on_alarm)
         signal.setitimer(signal.ITIMER_REAL, limit)
     run = task["dag_run"]
-    started = datetime.fromtimestamp(run["start_date"], timezone.utc)
-    dag_run = SimpleNamespace(start_date=started, clear_number=run["clear_number"])
+    started, made = (datetime.fromtimestamp(run[name], timezone.utc) for name in ("start_date", "run_after"))
+    dag_run = SimpleNamespace(start_date=started, run_after=made, clear_number=run["clear_number"])
     context: Any = {"ti": ti, "task_instance": ti, "dag_run": dag_run}
     try:
         if "event" in task:

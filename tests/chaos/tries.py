@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class Tries:
         self._notes: list[Hit] = []
         self.cleared_at_call = 0
         self._begun = time.monotonic()
-        self._started = time.time()
+        self._made = self._started = time.time()
         self._processes: list[Process] = []
         self._current: Process | None = None
         self._deferred: dict[str, Any] | None = None
@@ -142,12 +143,12 @@ class Tries:
     def _worker(self, more: dict[str, Any]) -> Process:
         ti = {
             "dag_id": "chaos",
-            "run_id": f"manual__{self.scenario.token}",
+            "run_id": f"manual__{datetime.fromtimestamp(self._made, timezone.utc).isoformat()}_{self.scenario.token}",
             "try_number": self._try,
             "max_tries": self._max_tries,
         }
         # A backup of the database holds the DAG run as well: it began when it began.
-        dag_run = {"start_date": self._started, "clear_number": self._clear_number}
+        dag_run = {"start_date": self._started, "run_after": self._made, "clear_number": self._clear_number}
         task = {"role": "worker", "ti": ti, "dag_run": dag_run, "operator": self.spec, "retries": self.retries, **more}
         return self._fork({**task, "execution_timeout": self.execution_timeout})
 

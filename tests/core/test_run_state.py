@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_spot.core.ended_attempts import pack, unpack
+from airflow_spot.core.history import History
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.run_state import STATE_VERSION, RunState, WatchedJob
 from airflow_spot.core.try_marks import TryMark
-from tests.core.cases import refusal
+from tests.core.cases import NOW, attempt, later, refusal
 
 states = st.builds(
     RunState,
@@ -23,6 +25,8 @@ states = st.builds(
     give_up_at=st.none() | st.floats(0, 4e9),
     refusals=st.just((refusal(1), refusal(2))) | st.just(()),
     restart_requested=st.booleans(),
+    since=st.none() | st.just(NOW),
+    ended=st.just(unpack(pack([attempt(2, Outcome.NO_CAPACITY, created=NOW, ended=later(hours=1))]))) | st.just(()),
 )
 
 
@@ -34,6 +38,23 @@ def test_it_reads_back_and_what_a_newer_version_adds_is_ignored(state: RunState,
 def test_a_newer_layout_is_read_as_far_as_it_is_known() -> None:
     read = RunState.from_json({"version": STATE_VERSION + 1, "generation": 2, "probes": [1]})
     assert (read.generation, read.first_of_try, read.jobs, read.version) == (2, 1, (), STATE_VERSION + 1)
+
+
+def test_the_ended_attempts_of_the_try_are_carried_and_the_first_ones_begin() -> None:
+    made = [
+        attempt(number, Outcome.NO_CAPACITY, created=later(hours=number), ended=later(hours=9)) for number in (1, 2)
+    ]
+    live = attempt(3, None, created=later(hours=3))
+    state = RunState.of(History(1, (*made, live), first_of_try=2), TryMark(1, 0), "ns", (live.job_name,), None)
+    read = RunState.from_json(json.loads(json.dumps(state.to_json())))
+    assert read.since == later(hours=1)
+    assert [one.job_name for one in read.ended] == [made[1].job_name]
+    assert RunState.of(History(1), TryMark(1, 0), "ns", (), None).since is None
+
+
+def test_what_is_missing_or_broken_in_what_is_carried_is_read_again() -> None:
+    read = RunState.from_json({"generation": 2, "ended": {"name": 5}})
+    assert (read.since, read.ended) == (None, ())
 
 
 @pytest.mark.parametrize("value", [{}, {"seen": 3}])

@@ -32,6 +32,8 @@ WAIT, RUN = "StoppingCondition.MaxWaitTimeInSeconds", "StoppingCondition.MaxRunt
         (True, "60.0", 59.0, [WAIT]),
         (True, None, 59, []),
         (True, 28 * DAY, None, []),
+        (True, 60, 84 * DAY, []),
+        (True, 60, 84 * DAY + 1, [WAIT]),
         (True, 28 * DAY + 1, None, [RUN]),
         (False, 28 * DAY + 1, None, [RUN]),
         (False, 60, 90, [WAIT]),

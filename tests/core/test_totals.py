@@ -133,3 +133,10 @@ def test_a_start_without_an_interruption_before_it_may_train_twice_too() -> None
 def test_a_start_that_was_lost_before_it_had_its_instances_waited_until_then() -> None:
     starts = (Start(NOW, None, None, later(seconds=100), later(seconds=100)), Start(later(seconds=100)))
     assert total([attempt(1, None, starts=starts)], later(seconds=200)).waited_seconds == 200
+
+
+def test_what_was_billed_is_not_guessed_where_an_attempt_could_not_be_read() -> None:
+    read = attempt(2, Outcome.COMPLETED, training_seconds=100, billable_seconds=30)
+    sums = total([attempt(1, Outcome.NO_CAPACITY, whole=False), read], NOW, PRICES)
+    assert (sums.attempts, sums.training_seconds) == (2, 100)
+    assert (sums.to_json()["billable_seconds"], sums.cost, sums.spot_discount_percent) == (None, None, None)

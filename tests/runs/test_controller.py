@@ -7,6 +7,7 @@ real jobs and a real Airflow, is in the tests beside this one.
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -15,14 +16,16 @@ from unittest.mock import patch
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.roles import Role
+from airflow_spot.core.run_state import RunState
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import SpotTrainingError
+from airflow_spot.hooks import training as hook_module
 from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs import controller as run_module
 from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
@@ -122,7 +125,8 @@ class Life(RuleBasedStateMachine):
         self.deferred = None
         before = set(self.training)
         try:
-            with patch.object(run_module, "_now", lambda: self.now):
+            # What has ended is read only where it has to be: of a long past, most is not.
+            with patch.object(run_module, "_now", lambda: self.now), patch.object(hook_module, "NEWEST_READ", 1):
                 enter()
                 description, history = run.run()
                 run.mark_delivered(description)
@@ -147,6 +151,10 @@ class Life(RuleBasedStateMachine):
 
     def limits(self, capacity_timeout: int | None) -> Limits:
         return Limits(None if capacity_timeout is None else self.now + timedelta(seconds=capacity_timeout))
+
+    @initialize(page_size=st.sampled_from([1, 2, 100]), late=st.booleans())
+    def the_service_cuts_its_pages(self, page_size: int, late: bool) -> None:
+        self.service.page_size, self.service.filters_late = page_size, late
 
     crashes = {"lost_at": st.none() | st.integers(0, 12), "after": st.booleans(), "unlisted": st.integers(0, 2)}
 
@@ -176,7 +184,8 @@ class Life(RuleBasedStateMachine):
             self.now = max(self.now, wait.until)
         self.service.unlisted = min(unlisted, len(self.service.jobs))
         run = self.worker(this_try, self.limits(None))
-        self.carry(run, lambda: run.resume(wait.run_state), lost_at, after)
+        state = RunState.from_json(json.loads(json.dumps(wait.run_state.to_json())))
+        self.carry(run, lambda: run.resume(state), lost_at, after)
 
     @precondition(lambda self: self.deferred is not None)
     @rule()
@@ -193,7 +202,7 @@ class Life(RuleBasedStateMachine):
     def a_probe_is_made(self) -> None:
         attempt = JobName.parse(self.training[0])
         assert attempt is not None
-        number = sum("-p" in name[-4:] for name in self.service.jobs) + 1
+        number = sum(f"-{attempt.generation}-p" in name for name in self.service.jobs) + 1
         name = str(JobName("train", RUN.key, attempt.generation, number, Role.PROBE))
         self.service.put(name, "InProgress", "Starting", Environment={"AIRFLOW_SPOT_RUN": RUN.key})
 

@@ -15,6 +15,16 @@ from botocore.exceptions import ClientError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:training-job/"
+#: What a line of the list tells of a job.
+SUMMARY = (
+    "TrainingJobName",
+    "TrainingJobArn",
+    "CreationTime",
+    "TrainingEndTime",
+    "LastModifiedTime",
+    "TrainingJobStatus",
+    "SecondaryStatus",
+)
 
 
 def error(code: str, message: str = "", operation: str = "Operation") -> ClientError:
@@ -28,6 +38,8 @@ class DictionarySageMaker:
 
     :ivar unlisted: how many of the newest jobs no list shows yet.
     :ivar denied: the operations that are not permitted.
+    :ivar page_size: jobs that a page of the list has at most, whatever is asked for.
+    :ivar filters_late: names and times are looked at after a page of the list is cut, as public threads report.
     """
 
     def __init__(self) -> None:
@@ -36,6 +48,8 @@ class DictionarySageMaker:
         self.calls: list[str] = []
         self.unlisted = 0
         self.denied: set[str] = set()
+        self.page_size = 100
+        self.filters_late = False
         self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
     # ---- what a test does
@@ -90,12 +104,27 @@ class DictionarySageMaker:
         self.marks[f"{ARN}{name}"] = {tag["Key"]: tag["Value"] for tag in tags}
         return {"TrainingJobArn": f"{ARN}{name}"}
 
-    def list_training_jobs(self, NameContains: str = "", MaxResults: int = 100, **asked: Any) -> dict[str, Any]:
+    def list_training_jobs(
+        self, NameContains: str = "", CreationTimeAfter: datetime | None = None, MaxResults: int = 10, **asked: Any
+    ) -> dict[str, Any]:
         self._called("ListTrainingJobs")
-        names = [name for name in reversed(list(self.jobs)[: len(self.jobs) - self.unlisted]) if NameContains in name]
+        listed = list(self.jobs.values())[: len(self.jobs) - self.unlisted]
+        listed.sort(key=lambda job: job["CreationTime"], reverse=asked.get("SortOrder") == "Descending")
+
+        def wanted(job: dict[str, Any]) -> bool:
+            old = CreationTimeAfter is not None and job["CreationTime"] <= CreationTimeAfter
+            return NameContains in job["TrainingJobName"] and not old
+
+        lines = listed if self.filters_late else [job for job in listed if wanted(job)]
         begin = int(asked.get("NextToken") or 0)
-        page = {"TrainingJobSummaries": [self.jobs[name] for name in names[begin : begin + MaxResults]]}
-        return page if begin + MaxResults >= len(names) else {**page, "NextToken": str(begin + MaxResults)}
+        end = begin + min(MaxResults, self.page_size)
+        status = asked.get("StatusEquals")  # left out after the page is cut, in any case
+        page = [
+            {field: job[field] for field in SUMMARY if job.get(field) is not None}
+            for job in lines[begin:end]
+            if wanted(job) and status in (None, job["TrainingJobStatus"])
+        ]
+        return {"TrainingJobSummaries": page, **({"NextToken": str(end)} if end < len(lines) else {})}
 
     def stop_training_job(self, TrainingJobName: str) -> None:
         self._called("StopTrainingJob")
@@ -111,19 +140,12 @@ class DictionarySageMaker:
         return _Pages(self, operation)
 
     def pages(self, operation: str, **asked: Any) -> Iterator[dict[str, Any]]:
-        """One job or tag a page: whoever reads the first page only is found out."""
-        if operation == "list_tags":
-            self._called("ListTags")
-            for key, value in self.marks.get(asked["ResourceArn"], {}).items():
-                yield {"Tags": [{"Key": key, "Value": value}]}
-            yield {"Tags": []}
-            return
-        self._called("ListTrainingJobs")
-        names = list(self.jobs)
-        for name in names[: len(names) - self.unlisted]:
-            wanted = asked.get("StatusEquals") in (None, self.jobs[name]["TrainingJobStatus"])
-            found = asked["NameContains"] in name and wanted  # applied after the page is cut
-            yield {"TrainingJobSummaries": [self.jobs[name]] if found else []}
+        """One tag a page: whoever reads the first page only is found out."""
+        assert operation == "list_tags"
+        self._called("ListTags")
+        for key, value in self.marks.get(asked["ResourceArn"], {}).items():
+            yield {"Tags": [{"Key": key, "Value": value}]}
+        yield {"Tags": []}
 
     def _called(self, operation: str) -> None:
         self.calls.append(operation)

@@ -13,8 +13,8 @@ operation, or ``s3:`` and an S3 operation such as ``s3:PutObject``, with shell w
 ``cut-after``             is carried out, and then the connection ends: the lost response
 ``cut-half``              the connection ends in the middle of the request's body; nothing was carried out
 ``lag``                   of ListTrainingJobs and Search: shows what was ``seconds`` ago (default 5)
-``filter-after-paging``   of ListTrainingJobs: LastModifiedTimeAfter is applied to each page, so that pages can be
-                          empty and yet have a NextToken, as public threads report
+``filter-after-paging``   of ListTrainingJobs: NameContains, CreationTimeAfter and LastModifiedTimeAfter are applied to
+                          each page, so that pages can be empty and yet have a NextToken, as public threads report
 ``frozen-last-modified``  LastModifiedTime stays at the creation time while a job is InProgress
 ========================  ==================================================================================
 

@@ -85,9 +85,9 @@ def list_training_jobs(backend: Backend, call: Call) -> dict[str, Any]:
     StatusEquals is applied after the page is cut, as the API reference has it: a page may hold fewer than MaxResults,
     or none, and yet have a NextToken.
     """
-    late = ["StatusEquals"]
+    late = {"StatusEquals"}
     if backend.faults.state("filter-after-paging", call.operation) is not None:
-        late.append("LastModifiedTimeAfter")
+        late |= {"NameContains", "CreationTimeAfter", "LastModifiedTimeAfter"}
     jobs = snapshots(backend, call.region, call.operation, full=False)
     summaries = [summary for job, summary in jobs if _has_reserved(job, call.params)]
     early = {name: value for name, value in call.params.items() if name not in late}

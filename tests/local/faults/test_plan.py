@@ -145,13 +145,14 @@ def test_a_description_as_of_a_moment() -> None:
     assert "TrainingStartTime" not in early
 
 
-def test_filters_after_paging_make_empty_pages(faulty: Jobs) -> None:
+@pytest.mark.parametrize("member", ["LastModifiedTimeAfter", "CreationTimeAfter", "NameContains"])
+def test_filters_after_paging_make_empty_pages(faulty: Jobs, member: str) -> None:
     from datetime import datetime, timedelta, timezone
 
     for _ in range(3):
         faulty.run("pass")
     future = datetime.now(timezone.utc) + timedelta(hours=1)
-    query = {"LastModifiedTimeAfter": future, "MaxResults": 1}
+    query: dict[str, Any] = {member: "no-job-of-this-name" if member == "NameContains" else future, "MaxResults": 1}
     assert "NextToken" not in faulty.sagemaker.list_training_jobs(**query)
     faulty.sm.set_faults("ListTrainingJobs=filter-after-paging")
     answer = faulty.sagemaker.list_training_jobs(**query)
