@@ -16,6 +16,7 @@ from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
 from airflow_spot.core.run_marker import MARKER_NAME, marker_text, owner_of
 
+_IS_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
 _BATCH = 1000  # what DeleteObjects takes
 _PART_BYTES = 1024**3  # UploadPartCopy takes 5 GB, and an upload 10,000 parts
 
@@ -160,12 +161,19 @@ def sweep(
     return [folder for folder, kept in remove(live, client, chosen) if kept is None]
 
 
-def write_marker(client: Any, folder: str, run: RunIdentity) -> None:
-    """Write the marker of a run into its folder."""
+def write_marker(client: Any, folder: str, run: RunIdentity) -> bool:
+    """Write the marker of a run into its folder; return whether there was none."""
     bucket, prefix = _place(folder)
-    client.put_object(
-        Bucket=bucket, Key=f"{prefix}{MARKER_NAME}", Body=marker_text(run).encode(), ContentType="application/json"
-    )
+    text = marker_text(run).encode()
+    try:
+        client.put_object(
+            Bucket=bucket, Key=f"{prefix}{MARKER_NAME}", Body=text, ContentType="application/json", IfNoneMatch="*"
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _IS_THERE:
+            raise
+        return False
+    return True
 
 
 def read_marker(client: Any, folder: str) -> RunIdentity | None:
@@ -227,5 +235,5 @@ def _copy_unless_there(client: Any, source: dict[str, str], size: int, bucket: s
             client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
             raise
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+        if error.response["Error"]["Code"] not in _IS_THERE:
             raise

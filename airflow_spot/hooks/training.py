@@ -82,6 +82,7 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         self.s3_hook = SiblingS3Hook(self)
         self.logs_hook = SiblingLogsHook(self)
         self.marks = Marks(lambda: self.client, self.log)
+        self._ended: dict[str, dict[str, Any]] = {}
         self._live_folders: dict[str, LiveFolders] = {}
 
     def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
@@ -159,17 +160,27 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
     # ---- reading
 
     def find(self, job_name: str) -> dict[str, Any] | None:
-        """Describe a training job; None where there is none of that name."""
-        return jobs.find(self.client, job_name)
+        """Describe a training job, once it has ended for good; None where there is none of that name."""
+        if job_name in self._ended:
+            return self._ended[job_name]
+        found = jobs.find(self.client, job_name)
+        if found is not None and not is_live(found):
+            self._ended[job_name] = found
+        return found
 
     def attempt(self, job_name: str) -> Attempt | None:
         """Read one attempt, with its marks."""
         description = self.find(job_name)
         return None if description is None else self.as_attempt(description)
 
-    def as_attempt(self, description: Mapping[str, Any]) -> Attempt:
-        """Add a job's marks, which DescribeTrainingJob does not return, to its description."""
-        return Attempt.from_description(description, self.marks.tags(description["TrainingJobArn"]))
+    def as_attempt(self, description: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> Attempt:
+        """
+        Add a job's marks, which DescribeTrainingJob does not return, to its description.
+
+        :param tags: of a job that was just created with them; None to ask.
+        """
+        marks = self.marks.tags(description["TrainingJobArn"]) if tags is None else tags
+        return Attempt.from_description(description, marks)
 
     def jobs_of(self, plan: Plan, *, known: Sequence[str] = (), state: RunState | None = None) -> tuple[Attempt, ...]:
         """

@@ -26,6 +26,7 @@ from airflow_spot.core.events import (
 from airflow_spot.core.history import History, Refusal, begin_try
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.log_messages import times
+from airflow_spot.core.marks import tag_map
 from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.policy import Policy
@@ -295,7 +296,7 @@ class TrainingRun:
             if not isinstance(error, (JobNotVisibleError, RunKilledError)):
                 self.stopping.forget(name)  # there is none, or it is a stranger's and not ours to stop
             raise
-        attempt = self.hook.as_attempt(description)
+        attempt = self.hook.as_attempt(description, None if attached else tag_map(request["Tags"]))
         if attached and not attempt.live and not self.this_try.is_same_try(attempt.created_by):
             self.stopping.forget(name)
             self._reload_history(attempt)

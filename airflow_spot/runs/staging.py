@@ -111,9 +111,8 @@ class InputStager:
                 self._hook.upload_source(self._script.source, self._script.location)
         if self._plan.is_shared(checkpoints):
             self._check_alone(checkpoints)
-        elif first:
+        elif first and not self._mark(checkpoints):
             self._tell_what_is_there(checkpoints)
-            self._mark(checkpoints)
         if first and self._resume_from is not None:
             self._seed(checkpoints)
 
@@ -145,18 +144,23 @@ class InputStager:
                 found.newest.isoformat(timespec="seconds"),
             )
 
-    def _mark(self, folder: str) -> None:
-        """Write the marker of the run into its folder, so that its checkpoints can be deleted one day."""
+    def _mark(self, folder: str) -> bool:
+        """
+        Write the marker of the run into its folder, so that its checkpoints can be deleted one day.
+
+        :return: False where it was there: the run has had a job before, or was about to.
+        """
         from airflow_spot.aws.checkpoint_store import write_marker
 
         try:
-            write_marker(self._hook.s3_hook.get_conn(), folder.rpartition("/")[0], self._plan.run)
+            return write_marker(self._hook.s3_hook.get_conn(), folder.rpartition("/")[0], self._plan.run)
         except (ClientError, BotoCoreError) as error:
             self._hook.log.warning(
                 "Could not write %s beside the checkpoints (%s): checkpoint_retention and airflow-spot gc keep them",
                 MARKER_NAME,
                 summarize_error(error),
             )
+            return True
 
     def _seed(self, target: str) -> None:
         """Copy another run's checkpoints: whole again after a crash in the middle, since no job has begun yet."""

@@ -39,6 +39,8 @@ def test_checkpoints_of_jobs_that_were_deleted_are_told_of(
         s3.put_object(Bucket=bucket, Key=f"ns/dag/task/{RUN.key}/g0001/{key}", Body=b"x")
     s3.put_object(Bucket=bucket, Key=f"ns/dag/task/{RUN.key}/g00012/namesake", Body=b"x")
     stage(s3, folder)
+    assert "its jobs were deleted" not in caplog.text  # a run that has had no job
+    stage(s3, folder)
     assert (f"has {len(keys)} files" in caplog.text) == bool(keys)
     assert ("its jobs were deleted" in caplog.text) == bool(keys)
 
