@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
@@ -52,6 +53,14 @@ def is_transient(error: Exception) -> bool:
         return False
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
     return error.response["Error"].get("Code", "") in TRANSIENT_CODES or status >= HTTP_SERVER_ERROR
+
+
+def _denies(error: Exception, call: str) -> bool:
+    """Return whether a call itself is denied, and not what it does beside, such as to tag what it creates."""
+    if not is_denied(error):
+        return False
+    said = re.search(r"not authorized to perform:?\s+[a-z0-9-]+:([A-Za-z]+)", str(error))
+    return said is None or said[1].lower() == call.replace("_", "")
 
 
 class RetryingClient:
@@ -129,7 +138,7 @@ class RetryingClient:
                 answer = call()
             except (ClientError, BotoCoreError) as error:
                 now = self._clock()
-                doubted = is_denied(error) and name in self.permitted and now - begun < DENIED_SECONDS
+                doubted = name in self.permitted and _denies(error, name) and now - begun < DENIED_SECONDS
                 if not (doubted or is_transient(error)) or self._is_over(begun, now):
                     raise
                 if not failures or now - told >= _REMINDER_SECONDS:

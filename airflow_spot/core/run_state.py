@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.ended_attempts import pack, unpack
 from airflow_spot.core.history import History, Refusal
+from airflow_spot.core.marks import StopMark
 from airflow_spot.core.try_marks import TryMark
 
 STATE_VERSION = 1
@@ -33,6 +34,7 @@ class RunState:
     :param since: when the generation's first job was created, by SageMaker's clock; None before it, or not known.
     :param ended: the try's attempts that have ended, as far as decisions are made by them: they are not read again.
     :param give_up_at: seconds since 1970; None for never.
+    :param stops: why the try told which of these jobs to stop: one that may not be tagged does not say it itself.
     :param version: of the layout.
     """
 
@@ -46,11 +48,18 @@ class RunState:
     restart_requested: bool = False
     since: datetime | None = None
     ended: tuple[Attempt, ...] = ()
+    stops: Mapping[str, StopMark] = field(default_factory=dict)
     version: int = STATE_VERSION
 
     @classmethod
     def of(
-        cls, history: History, this_try: TryMark, namespace: str, jobs: tuple[str, ...], give_up_at: datetime | None
+        cls,
+        history: History,
+        this_try: TryMark,
+        namespace: str,
+        jobs: tuple[str, ...],
+        give_up_at: datetime | None,
+        stops: Mapping[str, StopMark] | None = None,
     ) -> RunState:
         """Make it of a run's history."""
         refusals = history.refusals
@@ -67,6 +76,7 @@ class RunState:
             restart_requested=history.restart_requested,
             since=min((made for attempt in history.attempts if (made := attempt.created) is not None), default=None),
             ended=tuple(attempt for attempt in history.of_this_try if not attempt.live),
+            stops={name: mark for name, mark in (stops or {}).items() if name in jobs},
         )
 
     @property
@@ -88,6 +98,7 @@ class RunState:
             "restart_requested": self.restart_requested,
             "since": self.since.timestamp() if self.since else None,
             "ended": pack(self.ended),
+            "stops": {name: str(mark) for name, mark in self.stops.items()},
         }
 
     @classmethod
@@ -110,6 +121,11 @@ class RunState:
             restart_requested=bool(value.get("restart_requested")),
             since=datetime.fromtimestamp(since, timezone.utc) if (since := value.get("since")) else None,
             ended=unpack(value.get("ended")),
+            stops={
+                str(name): mark
+                for name, text in (value.get("stops") or {}).items()
+                if (mark := StopMark.parse(text)) is not None
+            },
             version=int(value.get("version", STATE_VERSION)),
         )
 

@@ -24,7 +24,7 @@ from airflow_spot.aws.run_jobs import RunJobs, is_live
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.core.attempt import Attempt
-from airflow_spot.core.marks import ENV_RUN, TAG_PREFIX, StopMark
+from airflow_spot.core.marks import ENV_RUN, TAG_PREFIX, TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify_refusal
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.redaction import redact
@@ -168,10 +168,16 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
             self._ended[job_name] = found
         return found
 
-    def attempt(self, job_name: str) -> Attempt | None:
-        """Read one attempt, with its marks."""
+    def attempt(self, job_name: str, stop: StopMark | None = None) -> Attempt | None:
+        """
+        Read one attempt, with its marks.
+
+        :param stop: why the caller has told it to stop, which its marks do not say where they are not permitted.
+        """
         description = self.find(job_name)
-        return None if description is None else self.as_attempt(description)
+        if description is None or stop is None:
+            return None if description is None else self.as_attempt(description)
+        return self.as_attempt(description, {TAG_STOP: str(stop), **self.marks.tags(description["TrainingJobArn"])})
 
     def as_attempt(self, description: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> Attempt:
         """

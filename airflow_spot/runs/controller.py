@@ -163,6 +163,10 @@ class TrainingRun:
             refusals=refusals,
             restart_requested=state.restart_requested,
         )
+        self.stopping.stopped.update(state.stops)
+        for job in self.history.attempts:
+            if job.stop is None and job.job_name in state.stops:
+                self._refresh(job.job_name)
         live = self.history.live
         self.stopping.forget(*state.jobs)
         for name in state.jobs:
@@ -456,7 +460,7 @@ class TrainingRun:
 
         :raises StoppedExternallyError: this try has seen the attempt live, has not stopped it, and it is gone.
         """
-        fresh = self.hook.attempt(name)
+        fresh = self.hook.attempt(name, self.stopping.stopped.get(name))
         if fresh is None:
             fresh = self._look_again(name)
         if fresh is not None:
@@ -496,7 +500,8 @@ class TrainingRun:
 
     def _deferral(self, jobs: tuple[WatchedJob, ...], until: datetime | None, *, quota_key: str = "") -> Deferral:
         names = tuple(job.name for job in jobs)
-        state = RunState.of(self.history, self.this_try, self.plan.run.namespace, names, self.limits.give_up_at)
+        space, stops = self.plan.run.namespace, self.stopping.stopped
+        state = RunState.of(self.history, self.this_try, space, names, self.limits.give_up_at, stops)
         return Deferral(jobs, until, state, quota_key=quota_key)
 
     def _should_resume(self, jobs: Sequence[Attempt]) -> bool:

@@ -111,3 +111,19 @@ def test_the_deadline_comes_before_patience_with_a_denial() -> None:
     with pytest.raises(ClientError):
         client.look()
     assert service.now < 100.0
+
+
+def test_what_a_call_does_beside_is_denied_at_once() -> None:
+    """A create with tags, where they may not be added: it is repeated without them."""
+
+    class Untagged(Throttled):
+        def create_training_job(self) -> None:
+            message = "User: u is not authorized to perform: sagemaker:AddTags on resource: r"
+            raise error("AccessDeniedException", message, "CreateTrainingJob")
+
+    service = Untagged(0.0)
+    client = service.patient(None)
+    client.permitted.add("create_training_job")
+    with pytest.raises(ClientError):
+        client.create_training_job()
+    assert service.now == 0.0

@@ -831,3 +831,52 @@ def test_the_limits_of_a_try_are_of_awss_time(service: DictionarySageMaker) -> N
         made.execute(context)
     trigger: Any = wait.value.trigger
     assert before + 4200 <= trigger.until <= time.time() + 4200
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize("denied", [{"AddTags"}, {"ListTags"}, {"AddTags", "ListTags"}])
+def test_without_tags_a_run_knows_which_job_it_has_stopped_itself(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, denied: set[str], deferrable: bool
+) -> None:
+    """A rung's wait is over: its job is stopped, and the next rung is tried; it is no person's stop."""
+    create = service.create_training_job
+
+    def created(**request: Any) -> dict[str, str]:
+        answer = create(**request)
+        service.passes(request["TrainingJobName"], "Starting")
+        return answer
+
+    def ends(name: str) -> None:
+        if service.jobs[name]["TrainingJobStatus"] == "Stopping":
+            service.put(name, "Stopped", "Stopped")
+
+    monkeypatch.setattr(service, "create_training_job", created)
+    service.denied = denied
+    ladder = [{"instance_type": "ml.m5.large", "wait": "60s"}, {"instance_type": "ml.m5.xlarge"}]
+    first = operator(service, deferrable=deferrable, check_interval=1, ladder=ladder)
+    context: Any = {"ti": ti(1, 3)}
+    if deferrable:
+        trigger = deferred(service, ti(1, 3), ladder=ladder)
+        service.jobs[trigger.job_name]["SecondaryStatusTransitions"][0]["StartTime"] -= timedelta(minutes=5)
+        with pytest.raises(TaskDeferred) as wait:
+            resume(first, ti(1, 3), trigger)
+        stopping_: Any = wait.value.trigger
+        ends(trigger.job_name)
+        with pytest.raises(TaskDeferred) as wait:
+            resume(operator(service, ladder=ladder), ti(1, 3), stopping_, "terminal")
+        again: Any = wait.value.trigger
+        assert again.job_name.endswith("-1-2")
+    else:
+
+        def sleep(*_: Any) -> None:
+            (name, *more) = service.jobs
+            if more:
+                raise WorkerLost
+            ends(name)
+            for transition in service.jobs[name]["SecondaryStatusTransitions"]:
+                transition["StartTime"] -= timedelta(minutes=5)
+
+        monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", sleep)
+        with pytest.raises(WorkerLost):
+            first.execute(context)
+    assert len(service.jobs) == 2
