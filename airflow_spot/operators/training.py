@@ -281,6 +281,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         except BaseException:  # Airflow's timeout, and on Airflow 2 its kill
             run.stop_and_wait(StopReason.KILLED if self._killed else StopReason.TIMEOUT)
             raise
+        # What is left running is to live, though Airflow ends the process while it keeps the result.
+        self._run = None
         return result
 
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:

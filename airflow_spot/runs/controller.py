@@ -246,9 +246,12 @@ class TrainingRun:
 
         :raises RunKilledError: the task was killed meanwhile, and with it a job that was to be left running.
         """
-        if description.get("TrainingJobStatus") not in ENDED_STATUSES:
+        lives = description.get("TrainingJobStatus") not in ENDED_STATUSES
+        if lives:
             self._check_alive()
         self.hook.marks.set_delivered(description["TrainingJobArn"], self.this_try)
+        if lives:
+            self._check_alive()  # a kill in the middle of that call has stopped the job
 
     # ---- observing, deciding and acting
 
