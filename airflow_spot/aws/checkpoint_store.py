@@ -17,8 +17,13 @@ from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, t
 from airflow_spot.core.run_marker import MARKER_NAME, marker_text, owner_of
 
 _IS_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
+_ROUNDS = 3  # of looks at a source that changes
 _BATCH = 1000  # what DeleteObjects takes
 _PART_BYTES = 1024**3  # UploadPartCopy takes 5 GB, and an upload 10,000 parts
+
+
+class SourceChangingError(RuntimeError):
+    """A folder that is copied is written to meanwhile: what would be copied is half of one state, half of another."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +45,38 @@ def copy(client: Any, source: str, target: str) -> Copied:
     :param source: an S3 URI, as is the target.
     :return: the objects that are now there, and their bytes.
     :raises InvalidParameterError: one folder lies in the other.
+    :raises SourceChangingError: the source changes again and again.
     """
     if overlaps(source, target):
         raise InvalidParameterError("resume_from", source, f"must be a folder apart from {target}")
+    before = _sizes(client, source)
+    for _ in range(_ROUNDS):
+        _copy_missing(client, source, target, before)
+        after = _sizes(client, source)
+        if after == before:
+            return Copied(len(after), sum(size for size, _ in after.values()))
+        before = after
+    raise SourceChangingError(f"{source} changes while it is copied: something writes there")
+
+
+def _sizes(client: Any, uri: str) -> dict[str, tuple[int, str]]:
+    """Return the size and the ETag of each object in a folder, by its key."""
+    return {item["Key"]: (item["Size"], str(item.get("ETag"))) for item in _objects(client, uri)}
+
+
+def _copy_missing(client: Any, source: str, target: str, items: dict[str, tuple[int, str]]) -> None:
     (source_bucket, source_prefix), (bucket, prefix) = _place(source), _place(target)
-    there = {item["Key"]: item for item in _objects(client, target)}
-    objects = size = 0
-    for item in _objects(client, source):
-        key = prefix + item["Key"][len(source_prefix) :]
-        if key not in there:
-            _copy_unless_there(client, {"Bucket": source_bucket, "Key": item["Key"]}, item["Size"], bucket, key)
-        objects, size = objects + 1, size + item["Size"]
-    return Copied(objects, size)
+    there = {item["Key"] for item in _objects(client, target)}
+    for key, (size, _) in items.items():
+        name = prefix + key[len(source_prefix) :]
+        if name in there:
+            continue
+        try:
+            _copy_unless_there(client, {"Bucket": source_bucket, "Key": key}, size, bucket, name)
+        except ClientError as error:
+            # Deleted since it was listed, as a script does with old checkpoints: the next look sees that.
+            if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
+                raise
 
 
 def newest_change(client: Any, uri: str) -> datetime | None:
@@ -137,9 +162,11 @@ def remove(
 
 def sweep(
     sagemaker: Any, client: Any, base: str, run_folder: str, older_than: timedelta, now: datetime
-) -> list[CheckpointFolder]:
+) -> Iterator[CheckpointFolder]:
     """
     Delete the old checkpoints of a task, after one of its runs succeeded. Where none is old, no job is asked about.
+
+    It goes on as far as what it returns is read: whoever has no more time stops reading.
 
     :param base: the checkpoint base, an S3 URI.
     :param run_folder: the S3 URI of the run's own generation: it stays, and only its task's folders are looked at.
@@ -154,11 +181,11 @@ def sweep(
     folders = prefixes(client, base, below=path.rsplit("/", 2)[0])
     old = to_delete(folders, [run_folder], now, older_than=older_than)
     if not old:
-        return []
+        return
     live = LiveFolders(lambda: sagemaker)
     # Jobs after folders: one that was created in between is seen.
     chosen = to_delete(old, live.look().values(), now, older_than=older_than)
-    return [folder for folder, kept in remove(live, client, chosen) if kept is None]
+    yield from (folder for folder, kept in remove(live, client, chosen) if kept is None)
 
 
 def write_marker(client: Any, folder: str, run: RunIdentity) -> bool:

@@ -28,6 +28,8 @@ PAUSES = (2.0, 60.0)
 FIRST_ANSWER_SECONDS = 600.0
 #: Seconds beyond the deadline for the calls that end a run: throttling at that moment must not leave its job running.
 ENDING_SECONDS = 300.0
+#: Seconds for which expired credentials are renewed in vain: by then nobody renews them any more.
+EXPIRED_SECONDS = 7200.0
 #: Seconds for which a denial of what was permitted before is not believed: policies and roles are changed in steps.
 DENIED_SECONDS = 300.0
 _REMINDER_SECONDS = 600.0
@@ -140,6 +142,8 @@ class RetryingClient:
                 now = self._clock()
                 doubted = name in self.permitted and _denies(error, name) and now - begun < DENIED_SECONDS
                 if not (doubted or is_transient(error)) or self._is_over(begun, now):
+                    raise
+                if is_expired(error) and now - begun >= EXPIRED_SECONDS:
                     raise
                 if not failures or now - told >= _REMINDER_SECONDS:
                     told = now

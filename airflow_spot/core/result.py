@@ -15,6 +15,8 @@ from airflow_spot.core.redaction import redact_description
 from airflow_spot.core.totals import total
 from airflow_spot.core.urls import without_credentials
 
+#: The newest transitions of a job that a result holds: after 87 interruptions they alone would be 70 kilobytes.
+TRANSITIONS_KEPT = 50
 _LEFT_OUT = SECRET_FIELDS | {"ResponseMetadata"}
 
 
@@ -38,6 +40,8 @@ def without_secrets(description: Mapping[str, Any]) -> dict[str, Any]:
     told = redact_description(description)
     if isinstance(algorithm := told.get("AlgorithmSpecification"), Mapping):
         told["AlgorithmSpecification"] = {key: algorithm[key] for key in algorithm if key not in SECRET_ARGUMENTS}
+    if len(transitions := told.get("SecondaryStatusTransitions") or ()) > TRANSITIONS_KEPT:
+        told["SecondaryStatusTransitions"] = transitions[-TRANSITIONS_KEPT:]
     return {key: json_clean(value) for key, value in told.items() if key not in _LEFT_OUT}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -65,6 +65,8 @@ class RunState:
         refusals = history.refusals
         # The first says since when the run waits, the newest where it stands: a task carries no more of them.
         kept = refusals if len(refusals) <= REFUSALS_KEPT else (refusals[0], *refusals[-REFUSALS_KEPT + 1 :])
+        # Nobody reads what SageMaker said before: fifty messages would be forty kilobytes in a database's row.
+        kept = (*(replace(refusal, message="") for refusal in kept[:-1]), *kept[-1:])
         return cls(
             generation=history.generation,
             first_of_try=history.first_of_try,

@@ -259,8 +259,11 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
                 untagged = {field: value for field, value in request.items() if field != "Tags"}
                 return self.submit({**untagged, **({"Tags": theirs} if theirs else {})}, run_key)
             if error.response["Error"]["Code"] != "ResourceInUse":
-                # Not "from": a traceback would tell what SageMaker repeats of the request.
-                raise _create_error(error, request) from None
+                refusal = _create_error(error, request)
+                # It may be the answer to a create that was repeated, by botocore too: then the first made the job.
+                if not isinstance(refusal, CreateRefusedError) or self.find(name) is None:
+                    # Not "from": a traceback would tell what SageMaker repeats of the request.
+                    raise refusal from None
             attached = True
         description = self._seen(name)
         if description is None and attached:

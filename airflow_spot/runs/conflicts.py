@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_spot.aws.marks import STOP_PAUSES
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
 
+#: Seconds between looks for another run's job in an exact folder: a list lags by some.
+LIST_LAG_PAUSES = (5.0, 10.0)
+
+
 class ConflictGuard:
     """
     Keeps one job training per run, and one per folder, where two workers act at once.
@@ -25,9 +31,18 @@ class ConflictGuard:
 
     :param this_try: the try that works for us.
     :param log: the task's.
+    :param sleep: waits so many seconds, and raises if the task is killed meanwhile.
     """
 
-    def __init__(self, hook: SageMakerSpotTrainingHook, plan: Plan, this_try: TryMark, log: Log) -> None:
+    def __init__(
+        self,
+        hook: SageMakerSpotTrainingHook,
+        plan: Plan,
+        this_try: TryMark,
+        log: Log,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._sleep = sleep
         self._hook = hook
         self._plan = plan
         self._this_try = this_try
@@ -71,6 +86,13 @@ class ConflictGuard:
             self._check_folder(attempt)
 
     def _check_folder(self, attempt: Attempt) -> None:
+        """Look around again: a list may show a job only seconds after it was created, and of two one has to go."""
+        self._look_around(attempt)
+        for pause in LIST_LAG_PAUSES:
+            self._sleep(pause)
+            self._look_around(attempt)
+
+    def _look_around(self, attempt: Attempt) -> None:
         for name in self._hook.live_writers(attempt.checkpoint_s3_uri, self._plan.run.key):
             other = self._hook.attempt(name)
             if other is not None and other.live and other.precedes(attempt):

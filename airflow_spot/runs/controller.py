@@ -119,7 +119,7 @@ class TrainingRun:
             observe=self._tell,
             log=log,
         )
-        self._conflicts = ConflictGuard(hook, plan, this_try, log)
+        self._conflicts = ConflictGuard(hook, plan, this_try, log, self._sleep)
         hook.enable_retries(self._sleep, limits.give_up_at.timestamp() if limits.give_up_at else None)
 
     # ---- entering

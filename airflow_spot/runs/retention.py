@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,10 @@ from airflow_spot.observers import Log
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+
+#: Seconds after which no further folder is begun with: the result waits meanwhile.
+LONGEST_SECONDS = 60.0
 
 
 def apply_retention(
@@ -33,7 +38,11 @@ def apply_retention(
             return
         age = timedelta(seconds=retention)
         now = datetime.now(timezone.utc)
+        until = time.monotonic() + LONGEST_SECONDS
         for folder in sweep(hook.conn, hook.s3_hook.get_conn(), base, own, age, now):
             log.info("Deleted the checkpoints in %s: unchanged for %s", folder.uri, human(age.total_seconds()))
+            if time.monotonic() >= until:
+                log.info("Old checkpoints that are left are deleted after the task's next success")
+                return
     except Exception as error:
         log.warning("Old checkpoints could not be deleted: %s", error)

@@ -13,6 +13,7 @@ from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.aws.source_archive import SourceArchive, script_mode_hyperparameters
 from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, name_filter
 from airflow_spot.core.locations import check_s3_uri
+from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.parameter_errors import MissingFileError
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.roles import Role
@@ -164,11 +165,16 @@ class InputStager:
 
     def _seed(self, target: str) -> None:
         """Copy another run's checkpoints: whole again after a crash in the middle, since no job has begun yet."""
-        from airflow_spot.aws.checkpoint_store import copy
+        from airflow_spot.aws.checkpoint_store import SourceChangingError, copy
 
         source = self._source_uri()
         self._hook.log.info("Copying the checkpoints in %s to %s", source, target)
-        copied = copy(self._hook.s3_hook.get_conn(), source, target)
+        try:
+            copied = copy(self._hook.s3_hook.get_conn(), source, target)
+        except SourceChangingError as error:
+            raise SpotTrainingError(
+                f"resume_from: {error}. Nothing was sent to SageMaker; wait for the job that writes there to end"
+            ) from None
         if not copied.objects:
             raise RequestError(f"resume_from: there is nothing in {source}. Nothing was sent to SageMaker")
         self._hook.log.info("Copied %d files, %d bytes", copied.objects, copied.bytes)
@@ -198,4 +204,6 @@ class InputStager:
         uri = ((description or {}).get("CheckpointConfig") or {}).get("S3Uri")
         if not uri:
             raise RequestError(f"resume_from is {name!r}: there is no such training job, or it keeps no checkpoints")
+        if (description or {}).get("TrainingJobStatus") not in ENDED_STATUSES:
+            self._hook.log.warning("resume_from: %s still trains; what it writes from now on is not copied", name)
         return str(uri).rstrip("/")

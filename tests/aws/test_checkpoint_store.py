@@ -40,6 +40,39 @@ def test_a_copy_takes_the_folder_and_not_its_namesake(s3: Any, bucket: str) -> N
     assert s3.get_object(Bucket=bucket, Key="new/b/c")["Body"].read() == b"g1/b/c"
 
 
+class Busy:
+    """S3 with a source that changes while it is listed: so many times."""
+
+    def __init__(self, s3: Any, bucket: str, changes: int) -> None:
+        self._s3, self._bucket, self.changes = s3, bucket, changes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def upload_part_copy(self, **asked: Any) -> Any:
+        if self.changes > 0:
+            self.changes -= 1
+            self._s3.delete_object(Bucket=self._bucket, Key=asked["CopySource"]["Key"])
+            self._s3.put_object(Bucket=self._bucket, Key=f"from/step-{100 - self.changes}", Body=b"newer")
+        return self._s3.upload_part_copy(**asked)
+
+
+@pytest.mark.parametrize(("changes", "copied"), [(0, 1), (1, 1), (99, None)])
+def test_a_source_that_is_written_to_is_copied_once_it_rests(
+    s3: Any, bucket: str, changes: int, copied: int | None
+) -> None:
+    """Its script deletes an old checkpoint and writes a new one while they are copied."""
+    s3.put_object(Bucket=bucket, Key="from/step-1", Body=b"old")
+    busy = Busy(s3, bucket, changes)
+    if copied is None:
+        with pytest.raises(checkpoints.SourceChangingError, match="something writes there"):
+            checkpoints.copy(busy, f"s3://{bucket}/from", f"s3://{bucket}/to")
+        return
+    assert checkpoints.copy(busy, f"s3://{bucket}/from", f"s3://{bucket}/to").objects == copied
+    names = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="to/")["Contents"]]
+    assert names == ["to/step-100" if changes else "to/step-1"]
+
+
 def test_a_second_copy_copies_only_what_is_missing_and_overwrites_nothing(s3: Any, bucket: str) -> None:
     """A worker that was frozen in its copy and wakes up must not put an old checkpoint over a newer one."""
     put(s3, bucket, "old/a", "old/b", "old/empty")
@@ -102,7 +135,7 @@ def test_a_sweep_leaves_its_own_the_live_and_other_tasks(s3: Any, bucket: str, l
     sagemaker = local.client("sagemaker")
     start_ours(Jobs(local), runs["live"], CheckpointConfig={"S3Uri": folders["live"] + "/"})
     later = datetime.now(timezone.utc) + timedelta(days=40)
-    gone = checkpoints.sweep(sagemaker, s3, base, folders["mine"], timedelta(days=30), later)
+    gone = list(checkpoints.sweep(sagemaker, s3, base, folders["mine"], timedelta(days=30), later))
     assert [one.uri for one in gone] == [folders["old"]]
     left = {key.rsplit("/", 1)[0] for key in keys(s3, bucket) if key.endswith("/x")}
     assert left == {
@@ -111,7 +144,7 @@ def test_a_sweep_leaves_its_own_the_live_and_other_tasks(s3: Any, bucket: str, l
     assert checkpoints.read_marker(s3, folders["old"].rpartition("/")[0]) is None  # it went with the last generation
     assert checkpoints.read_marker(s3, folders["mine"].rpartition("/")[0]) == runs["mine"]
     with pytest.raises(InvalidParameterError, match="run_folder"):
-        checkpoints.sweep(sagemaker, s3, base, "s3://elsewhere/x", timedelta(days=30), later)
+        list(checkpoints.sweep(sagemaker, s3, base, "s3://elsewhere/x", timedelta(days=30), later))
 
 
 def test_a_sweep_with_nothing_to_delete_asks_about_no_job(s3: Any, bucket: str) -> None:
@@ -120,7 +153,7 @@ def test_a_sweep_with_nothing_to_delete_asks_about_no_job(s3: Any, bucket: str) 
     put(s3, bucket, *(f"{uri.removeprefix(f's3://{bucket}/')}/x" for uri in folders))
     sagemaker = DictionarySageMaker()
     now = datetime.now(timezone.utc)
-    assert checkpoints.sweep(sagemaker, s3, base, folders[0], timedelta(days=30), now) == []
+    assert list(checkpoints.sweep(sagemaker, s3, base, folders[0], timedelta(days=30), now)) == []
     assert sagemaker.calls == []
 
 
@@ -136,7 +169,7 @@ def test_a_sweep_is_one_list_however_many_folders_go(s3: Any, bucket: str) -> No
         name = str(JobName("train", "zzzzzzzzzz", 1, number))
         sagemaker.put(name, "Completed", "Completed", CreationTime=now - timedelta(days=100))
     sagemaker.put(str(JobName("train", runs[1].key, 1, 1)), CheckpointConfig={"S3Uri": folders[1]})
-    gone = checkpoints.sweep(sagemaker, s3, base, folders[0], timedelta(days=30), now + timedelta(days=40))
+    gone = list(checkpoints.sweep(sagemaker, s3, base, folders[0], timedelta(days=30), now + timedelta(days=40)))
     assert [one.uri for one in gone] == sorted(folders[2:], key=[one.uri for one in gone].index)
     assert len(gone) == 4
     assert sagemaker.calls == ["ListTrainingJobs", "DescribeTrainingJob"]

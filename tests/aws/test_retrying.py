@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_spot.aws.retrying import DENIED_SECONDS, ENDING_SECONDS, RetryingClient
+from airflow_spot.aws.retrying import DENIED_SECONDS, ENDING_SECONDS, EXPIRED_SECONDS, RetryingClient
 from tests.support.sagemaker import error
 
 
@@ -127,3 +127,18 @@ def test_what_a_call_does_beside_is_denied_at_once() -> None:
     with pytest.raises(ClientError):
         client.create_training_job()
     assert service.now == 0.0
+
+
+def test_credentials_that_nobody_renews_end_a_task_without_a_limit() -> None:
+    class Expired(Throttled):
+        def look(self) -> None:
+            if self.now > 0:
+                raise error("ExpiredTokenException", "expired", "Look")
+
+    service = Expired(0.0)
+    client = service.patient(None)
+    client.look()
+    service.now = 1.0
+    with pytest.raises(ClientError, match="ExpiredToken"):
+        client.look()
+    assert EXPIRED_SECONDS <= service.now < EXPIRED_SECONDS + 120.0

@@ -143,3 +143,9 @@ def test_neither_the_command_line_nor_a_token_in_a_url_is_in_the_result() -> Non
     assert told["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"].endswith("?X-Amz-Signature=***")
     assert told["DebugRuleEvaluationStatuses"][0]["StatusDetails"] == "failed: train.py --password ***"
     assert said["AlgorithmSpecification"] == algorithm
+
+
+def test_of_a_job_with_many_interruptions_the_newest_transitions_are_kept() -> None:
+    transitions = [{"Status": "Interrupted", "StatusMessage": str(number)} for number in range(400)]
+    told = without_secrets({"TrainingJobName": "j", "SecondaryStatusTransitions": transitions})
+    assert [each["StatusMessage"] for each in told["SecondaryStatusTransitions"]] == [str(n) for n in range(350, 400)]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_spot.core.ended_attempts import pack, unpack
-from airflow_spot.core.history import History
+from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.run_state import STATE_VERSION, RunState, WatchedJob
 from airflow_spot.core.try_marks import TryMark
@@ -74,3 +74,10 @@ def test_a_refusal_of_a_newer_version_is_one_for_want_of_capacity() -> None:
     written = {**refusal(1).to_json(), "outcome": "rung_unavailable"}
     read = RunState.from_json({"generation": 1, "refusals": [written]})
     assert [each.outcome for each in read.refusals] == [Outcome.NO_CAPACITY]
+
+
+def test_of_many_refusals_the_newest_alone_keeps_its_message() -> None:
+    refusals = tuple(Refusal(1, "r", Outcome.NO_CAPACITY, NOW, "why " * 200) for _ in range(500))
+    state = RunState.of(History(1, refusals=refusals), TryMark(1, 0), "ns", (), None)
+    assert [bool(refusal.message) for refusal in state.refusals][-2:] == [False, True]
+    assert len(json.dumps(state.to_json())) < 8_000

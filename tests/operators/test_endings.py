@@ -778,6 +778,23 @@ def test_a_clear_while_the_job_stops_waits_for_its_end_and_goes_on(
         resume(operator(service), cleared(), made, "terminal")
 
 
+def test_a_create_whose_answer_was_lost_and_whose_repetition_is_refused_has_its_job(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first took the last of the quota, and the second is told that there is none."""
+    create = service.create_training_job
+
+    def lost(**request: Any) -> Any:
+        if request["TrainingJobName"] in service.jobs:
+            raise error("ResourceLimitExceeded", "The account-level service limit is reached", "CreateTrainingJob")
+        create(**request)
+        raise error("InternalFailure", "", "CreateTrainingJob")
+
+    monkeypatch.setattr(service, "create_training_job", lost)
+    trigger = deferred(service, ti())
+    assert service.live() == [trigger.job_name]
+
+
 # ---- clocks
 
 

@@ -240,3 +240,26 @@ def test_of_two_jobs_created_at_once_the_younger_goes(service: DictionarySageMak
             mine.run()
         assert service.jobs[FIRST]["TrainingJobStatus"] == "Stopping"
     assert service.jobs[theirs]["TrainingJobStatus"] == "InProgress"
+
+
+def test_two_runs_in_one_exact_folder_are_seen_though_lists_lag(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both create; each sees the other only once the list shows it, and the later one goes."""
+    monkeypatch.setattr(run_module, "GONE_PAUSES", ())
+    other = replace(plan(scope="exact"), run=RunIdentity("ns", "dag", "other", "task", -1))
+    service.unlisted = 2
+    first = worker(service, TryMark(1, 0), other)
+    monkeypatch.setattr(first._conflicts, "_sleep", lambda _: None)
+    waits(first, first.begin)
+    second = worker(service, TryMark(1, 0), plan(scope="exact"))
+
+    def later(_: float) -> None:
+        service.unlisted = 0
+
+    monkeypatch.setattr(second._conflicts, "_sleep", later)
+    second.begin()
+    with pytest.raises(RequestError, match="was created just before and writes there"):
+        second.run()
+    statuses = [job["TrainingJobStatus"] for job in service.jobs.values()]
+    assert statuses == ["InProgress", "Stopping"]
