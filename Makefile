@@ -44,6 +44,7 @@ matrix: env ## the wheel on every supported Airflow: half an hour; SCENARIOS=bou
 
 bench: env ## the benchmarks, against the stock operator and an older version: a quarter of an hour
 	@$(BIN)/python bench/import_cost.py
+	@$(BIN)/python bench/worker_cost.py
 	@$(BIN)/python bench/faults.py
 	@$(BIN)/python bench/watch.py
 	@$(BIN)/python bench/calls.py
