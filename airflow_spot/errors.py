@@ -78,6 +78,8 @@ _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
     Outcome.RUNG_TIMEOUT: SpotCapacityError,
     Outcome.INTERRUPTED: SpotCapacityError,
     Outcome.QUOTA_EXCEEDED: QuotaError,
+    Outcome.QUOTA_TOO_SMALL: QuotaError,
+    Outcome.MAX_WAIT_EXCEEDED: SpotCapacityError,
     Outcome.SCRIPT_ERROR: ScriptError,
     Outcome.MAX_RUNTIME_EXCEEDED: MaxRuntimeExceededError,
     Outcome.SERVICE_ERROR: SageMakerServiceError,

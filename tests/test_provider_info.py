@@ -49,7 +49,7 @@ def test_every_module_exists_and_is_named(kind: str) -> None:
     classes = {"operators": "Operator", "sensors": "Sensor", "hooks": "Hook", "triggers": "Trigger"}[kind]
     public = set()
     for path in folder.glob("*.py"):
-        module = import_module(f"airflow_spot.{kind}.{path.stem}") if path.stem != "__init__" else None
+        module = import_module(f"airflow_spot.{kind}.{path.stem}") if not path.stem.startswith("_") else None
         if module and any(
             name.endswith(classes) and getattr(thing, "__module__", "") == module.__name__
             for name, thing in vars(module).items()

@@ -27,6 +27,7 @@ from airflow_spot.core.outcomes import (
     classify,
     count_interruptions,
     exit_code,
+    instance_count,
     waiting_since,
     working_spans,
 )
@@ -139,7 +140,7 @@ class Attempt:
             placement=(
                 placement := Placement(
                     str(resources.get("InstanceType") or resources.get("SelectedInstanceType") or "unknown"),
-                    int(resources.get("InstanceCount") or 1),
+                    instance_count(resources),
                     bool(description.get("EnableManagedSpotTraining")),
                 )
             ),

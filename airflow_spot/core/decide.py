@@ -11,7 +11,7 @@ from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.durations import human
 from airflow_spot.core.history import History, PastEvent, Refusal
 from airflow_spot.core.ladder import Rung
-from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, Outcome
+from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, QUOTA_OUTCOMES, Outcome
 from airflow_spot.core.policy import Move, Policy
 from airflow_spot.core.stop_reasons import StopReason
 
@@ -169,6 +169,7 @@ def _watch(limits: Limits, live: Attempt, past: Sequence[PastEvent], now: dateti
     return Wait(live, limits.give_up_at, min(bounds) if bounds else None)
 
 
+_NO_QUOTA = "no rung has a quota that is large enough. With max_total_wait, the task waits for a larger one"
 _TOTAL_WAIT = "the run has waited for capacity for max_total_wait ({})"
 
 
@@ -181,7 +182,10 @@ def _between_attempts(limits: Limits, history: History, now: datetime, policy: P
     past = history.past
     if not past:
         why = f"attempt {last.number} ended before this try ({last.label})" if last else "first attempt"
-        return Submit(last.number + 1 if last else 1, policy.next_rung(()).rung, why)
+        first = policy.next_rung(())
+        if first is None:
+            return Fail(last, None, "there is no rung")
+        return Submit(last.number + 1 if last else 1, first.rung, why)
     return _after(limits, history, past, now, policy)
 
 
@@ -200,13 +204,17 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
     if limits.max_attempts is not None and len(history.of_this_try) >= limits.max_attempts:
         return Fail(attempt, kind, f"this try has created max_attempts ({limits.max_attempts}) training jobs")
     chosen = policy.next_rung(past)
+    if chosen is None:
+        return Fail(
+            attempt, kind, "no rung has a quota that is large enough. max_total_wait has it wait for a larger one"
+        )
     due = _script_backoff(limits, past) if kind is Outcome.SCRIPT_ERROR else chosen.not_before
     if due is not None and now < due:
         # Never beyond an end of the task's own: that is then what the next look decides on.
         ends = [due, *([limits.give_up_at] if limits.give_up_at else [])]
         ends += [now + timedelta(seconds=left)] if left is not None else []
         until = min(ends)
-        quota_key = newest.rung if kind is Outcome.QUOTA_EXCEEDED else ""
+        quota_key = newest.rung if kind in QUOTA_OUTCOMES else ""
         return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", quota_key)
     refused = sum(1 for event in past if isinstance(event, Refusal) and event.number == number)
     return Submit(number, chosen.rung, f"after {refused} refusals: {why}" if refused > 1 else why)
@@ -214,7 +222,9 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
 
 _UNBOUNDED = {
     Outcome.QUOTA_EXCEEDED: "the quota for {rung} is used up",
-    **dict.fromkeys(CAPACITY_OUTCOMES - {Outcome.QUOTA_EXCEEDED}, "{kind} for {rung}; same checkpoint"),
+    Outcome.QUOTA_TOO_SMALL: "the quota for {rung} is below what a job needs",
+    **dict.fromkeys(CAPACITY_OUTCOMES - QUOTA_OUTCOMES, "{kind} for {rung}; same checkpoint"),
+    Outcome.MAX_WAIT_EXCEEDED: "it trained until max_wait was over; same checkpoint",
     Outcome.STOPPED_BY_OPERATOR: "it was stopped by Airflow",
     Outcome.MOVED: "it was moved from {rung}; same checkpoint",
     Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",

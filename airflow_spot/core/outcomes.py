@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from airflow_spot.core.quotas import read_limit
 from airflow_spot.core.stop_reasons import StopReason
 
 #: Any other status is of a job that may train or write checkpoints, also one that is newer than this package: to
 #: take it for an end would start a second job beside it.
-ENDED_STATUSES = frozenset({"Completed", "Failed", "Stopped", "Deleting"})
+ENDED_STATUSES = frozenset({"Completed", "Failed", "Stopped"})
 
 #: Secondary statuses in which a job has no instances, or not all of them yet.
 WAITING_STATUSES = frozenset({"Starting", "Pending", "Interrupted", "Restarting", "LaunchingMLInstances"})
@@ -52,11 +53,28 @@ TRANSIENT_CODES = frozenset(
 )
 #: Credentials that a fresh session mends.
 EXPIRED_CODES = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "InvalidClientTokenId"}
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "TokenRefreshRequired",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+    }
 )
 HTTP_SERVER_ERROR = 500
 
 DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+
+
+_NO_CAPACITY = re.compile(
+    r"insufficient\s+capacity|InsufficientCapacity|InsufficientInstanceCapacity|^Unable to provision", re.IGNORECASE
+)
+#: Behind ClientError, which else is the request's fault.
+_OUT_OF_MEMORY = re.compile(
+    r"^ClientError:\s*(?:Please use an instance type with more memory|Artifact upload failed:.*Out of Memory)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Outcome(str, enum.Enum):
@@ -67,6 +85,8 @@ class Outcome(str, enum.Enum):
     NO_CAPACITY = "no_capacity"
     RUNG_TIMEOUT = "rung_timeout"
     QUOTA_EXCEEDED = "quota_exceeded"
+    QUOTA_TOO_SMALL = "quota_too_small"
+    MAX_WAIT_EXCEEDED = "max_wait_exceeded"
     INTERRUPTED = "interrupted"
     SERVICE_ERROR = "service_error"
     MAX_RUNTIME_EXCEEDED = "max_runtime_exceeded"
@@ -86,9 +106,16 @@ class Outcome(str, enum.Enum):
         return self.value.replace("_", " ")
 
 
+QUOTA_OUTCOMES = frozenset({Outcome.QUOTA_EXCEEDED, Outcome.QUOTA_TOO_SMALL})
 #: Nothing to train on where the attempt was.
 CAPACITY_OUTCOMES = frozenset(
-    {Outcome.NO_CAPACITY, Outcome.CAPACITY_TIMEOUT, Outcome.RUNG_TIMEOUT, Outcome.QUOTA_EXCEEDED}
+    {
+        Outcome.NO_CAPACITY,
+        Outcome.CAPACITY_TIMEOUT,
+        Outcome.RUNG_TIMEOUT,
+        Outcome.QUOTA_EXCEEDED,
+        Outcome.QUOTA_TOO_SMALL,
+    }
 )
 
 
@@ -109,7 +136,7 @@ def classify(description: Mapping[str, Any], *, stop_reason: str | None) -> Outc
     if status == "Completed":
         return Outcome.COMPLETED
     if status == "Stopped":
-        return _stopped(str(description.get("SecondaryStatus")), stop_reason)
+        return _stopped(description, stop_reason)
     if status == "Failed":
         outcome = _failed(str(description.get("FailureReason") or ""))
         if outcome is Outcome.SCRIPT_ERROR and is_peer_failure(description):
@@ -118,9 +145,10 @@ def classify(description: Mapping[str, Any], *, stop_reason: str | None) -> Outc
     return Outcome.UNKNOWN
 
 
-def _stopped(secondary: str, stop_reason: str | None) -> Outcome:
+def _stopped(description: Mapping[str, Any], stop_reason: str | None) -> Outcome:
+    secondary = str(description.get("SecondaryStatus"))
     if secondary == "MaxWaitTimeExceeded":
-        return Outcome.CAPACITY_TIMEOUT
+        return Outcome.MAX_WAIT_EXCEEDED if _worked_to_its_end(description) else Outcome.CAPACITY_TIMEOUT
     if secondary == "MaxRuntimeExceeded":
         return Outcome.MAX_RUNTIME_EXCEEDED
     if stop_reason is None:
@@ -130,29 +158,47 @@ def _stopped(secondary: str, stop_reason: str | None) -> Outcome:
     return Outcome.RUNG_TIMEOUT if stop_reason == StopReason.RUNG_TIMEOUT else Outcome.STOPPED_BY_OPERATOR
 
 
+def _worked_to_its_end(description: Mapping[str, Any]) -> bool:
+    """Return whether a job had its instances when the stop came: its time was over, and no capacity was wanting."""
+    statuses = [str(each.get("Status")) for each in description.get("SecondaryStatusTransitions") or ()]
+    if "Stopping" in statuses:
+        statuses = statuses[: statuses.index("Stopping")]
+    before = [status for status in statuses if status in WAITING_STATUSES | WORKING_STATUSES]
+    return bool(before) and before[-1] in WORKING_STATUSES
+
+
 def _failed(reason: str) -> Outcome:
     head = reason.split(":", 1)[0].strip()
     if head == "AlgorithmError":  # first: a script's own text may hold any of the words below
         return Outcome.SCRIPT_ERROR
-    if head == "CapacityError" or re.search(r"insufficient\s+capacity|InsufficientCapacity", reason, re.IGNORECASE):
+    if head == "CapacityError" or _NO_CAPACITY.search(reason):
         return Outcome.NO_CAPACITY
     if head in ("InternalServerError", "InternalServiceError"):
         return Outcome.SERVICE_ERROR
+    if is_out_of_memory(reason):  # the script ran, and used up the instance's memory
+        return Outcome.SCRIPT_ERROR
     if head == "ClientError":
         return Outcome.INVALID_REQUEST
     return Outcome.UNKNOWN
 
 
-def classify_refusal(code: str, status: int = 400) -> Outcome | None:
+def is_out_of_memory(reason: str) -> bool:
+    """Return whether a FailureReason says that a job used up its instance's memory, while it ran or at its upload."""
+    return _OUT_OF_MEMORY.search(reason) is not None
+
+
+def classify_refusal(code: str, status: int = 400, message: str = "") -> Outcome | None:
     """
     Name why CreateTrainingJob, or a call about a job, was refused.
 
     :param code: the ClientError's.
     :param status: the HTTP status.
+    :param message: what it says, which tells a limit that is used up from one that is too small for the job.
     :return: the outcome; None for what passes by itself, so that the same call is worth repeating.
     """
     if code == "ResourceLimitExceeded":
-        return Outcome.QUOTA_EXCEEDED
+        limit = read_limit(message)
+        return Outcome.QUOTA_TOO_SMALL if limit is not None and limit.too_small else Outcome.QUOTA_EXCEEDED
     if code in ("InsufficientCapacity", "InsufficientCapacityException", "CapacityError"):
         return Outcome.NO_CAPACITY
     if code in TRANSIENT_CODES or code in EXPIRED_CODES or status >= HTTP_SERVER_ERROR:
@@ -163,7 +209,16 @@ def classify_refusal(code: str, status: int = 400) -> Outcome | None:
 
 
 def exit_code(reason: str) -> int | None:
-    """Read a script's exit code out of a FailureReason, behind the script's own text; None where it says none."""
+    """
+    Read a script's exit code out of a FailureReason; None where it says none.
+
+    AWS's framework containers say it in front, as ``ExitCode 42``; the ``exit code: 1`` at the end is then that of the
+    toolkit, the same for every script, and may be cut off. Other containers say theirs at the end, behind the script's
+    own text. Source: recorded reasons, and trainer.py of the SageMaker Training Toolkit.
+    """
+    if re.match(r"AlgorithmError:\s*ExecuteUserScriptError", reason):
+        code = re.search(r"^ExitCode\s+(-?\d+)\s*$", reason, re.MULTILINE)
+        return int(code[1]) if code else None
     found = re.findall(r"exit code:?\s*(-?\d+)", reason, re.IGNORECASE)
     return int(found[-1]) if found else None
 
@@ -175,7 +230,7 @@ def is_peer_failure(description: Mapping[str, Any]) -> bool:
     With several instances, an interruption of one shows in the others as an error of their communication (NCCL,
     Gloo, MPI), and the job may end as AlgorithmError before SageMaker restarts it.
     """
-    if int((description.get("ResourceConfig") or {}).get("InstanceCount") or 1) < 2:
+    if instance_count(description.get("ResourceConfig") or {}) < 2:
         return False
     begun = [
         transition.get("StartTime")
@@ -186,6 +241,13 @@ def is_peer_failure(description: Mapping[str, Any]) -> bool:
     if not begun or not isinstance(begun[-1], datetime) or not isinstance(ended, datetime):
         return False
     return (ended - begun[-1]).total_seconds() <= PEER_FAILURE_SECONDS
+
+
+def instance_count(resources: Mapping[str, Any]) -> int:
+    """Return how many instances a job has: of all its groups, where it has groups."""
+    groups = resources.get("InstanceGroups") or ()
+    count = resources.get("InstanceCount") or resources.get("SelectedInstanceCount")
+    return int(count or sum(int(group.get("InstanceCount") or 0) for group in groups) or 1)
 
 
 def waiting_since(description: Mapping[str, Any]) -> datetime | None:

@@ -27,6 +27,7 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.marks import ENV_RUN, TAG_PREFIX, TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify_refusal
 from airflow_spot.core.plan import Plan
+from airflow_spot.core.quotas import read_limit
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.retention import overlaps
@@ -365,16 +366,16 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
 def _create_error(error: ClientError, request: Mapping[str, Any]) -> Exception:
     name, code = request["TrainingJobName"], error.response["Error"]["Code"]
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
-    outcome = classify_refusal(code, status)
-    message = redact(error.response["Error"].get("Message", ""), request)
-    if outcome is Outcome.QUOTA_EXCEEDED:
-        return CreateRefusedError(
-            outcome,
-            f"An account limit keeps training job {name} from starting: {message} "
-            "Request an increase in the Service Quotas console, service Amazon SageMaker",
-        )
-    if outcome is Outcome.NO_CAPACITY:
-        return CreateRefusedError(outcome, f"No capacity for training job {name}: {message}")
+    said = str(error.response["Error"].get("Message") or "")
+    outcome, message = classify_refusal(code, status, said), redact(said, request)
+    refused = {
+        Outcome.QUOTA_TOO_SMALL: f"Training job {name} cannot start: {read_limit(said)}. SageMaker says: {message}",
+        Outcome.QUOTA_EXCEEDED: f"An account limit keeps training job {name} from starting: {message} "
+        "Request an increase in the Service Quotas console, service Amazon SageMaker",
+        Outcome.NO_CAPACITY: f"No capacity for training job {name}: {message}",
+    }
+    if outcome in refused:
+        return CreateRefusedError(outcome, refused[outcome])
     if is_denied(error):
         return RequestError(f"Access denied: sagemaker:CreateTrainingJob for training job {name}: {message}")
     if outcome is Outcome.INVALID_REQUEST:

@@ -338,7 +338,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
                 max_total_run=parameters.max_total_run,
                 backoff=backoff,
             ),
-            policy=LadderPolicy(plan.ladder, backoff),
+            policy=LadderPolicy(plan.ladder, backoff, waits_for_quota=parameters.max_total_wait is not None),
             this_try=try_of(context, self.retries),
             options=_options(parameters),
             prepare=stager.stage,

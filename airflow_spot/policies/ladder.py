@@ -17,7 +17,9 @@ from airflow_spot.core.policy import Move, NextRung, Stay
 from airflow_spot.core.stop_reasons import StopReason
 
 #: Refusals that are known at once, so that to try again without a pause would hammer.
-_AT_ONCE = frozenset({Outcome.NO_CAPACITY, Outcome.QUOTA_EXCEEDED})
+_AT_ONCE = frozenset({Outcome.NO_CAPACITY, Outcome.QUOTA_EXCEEDED, Outcome.QUOTA_TOO_SMALL})
+#: After which to ask the same rung again changes nothing.
+_LEAVES_AT_ONCE = frozenset({Outcome.QUOTA_EXCEEDED, Outcome.QUOTA_TOO_SMALL})
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,18 @@ class LadderPolicy:
 
     :param ladder: where attempts may run, in order.
     :param backoff: the pauses once round the ladder.
+    :param waits_for_quota: whether a quota that is too small is waited for like one that is used up: it may be raised.
     """
 
     ladder: tuple[Rung, ...]
     backoff: Backoff = field(default_factory=Backoff)
+    waits_for_quota: bool = False
 
-    def next_rung(self, past: Sequence[PastEvent]) -> NextRung:
-        """Return the rung that is next, and until when it has to wait."""
-        place = position(self.ladder, past)
+    def next_rung(self, past: Sequence[PastEvent]) -> NextRung | None:
+        """Return the rung that is next, and until when it has to wait; None where no quota is large enough for any."""
+        place = position(self.ladder, past, waits_for_quota=self.waits_for_quota)
+        if place is None:
+            return None
         due = None if place.backoff_step is None else self.backoff.until(past[-1], place.backoff_step)
         return NextRung(self.ladder[place.index], due)
 
@@ -68,15 +74,17 @@ class LadderPolicy:
         return next((rung.wait for rung in self.ladder if str(rung) == live.rung), None)
 
 
-def position(ladder: Sequence[Rung], past: Sequence[PastEvent]) -> Position:
+def position(ladder: Sequence[Rung], past: Sequence[PastEvent], *, waits_for_quota: bool = False) -> Position | None:
     """
     Go along the ladder once more, as the outcomes say.
 
     A rung is left after as many misses as it has ``attempts``; after one where a quota is the reason, since that
     does not change by asking again. Behind the last rung is the first. A move leaves its rung too, for the one that a
     person asked for, else for the next. Whatever else ended an attempt, the next one is on the same rung. Once round,
-    and before the same rung is asked again, a pause is due; each is longer than the last until something trains.
+    and before the same rung is asked again, a pause is due; each is longer than the last until something trains. A rung
+    whose quota is below what a job needs is left for good; None where all are.
     """
+    closed: set[int] = set()
     names = {str(rung): index for index, rung in enumerate(ladder)}
     index = used = pauses = 0
     due: int | None = None
@@ -89,18 +97,29 @@ def position(ladder: Sequence[Rung], past: Sequence[PastEvent]) -> Position:
         due = None
         if event.outcome is Outcome.MOVED and isinstance(event, Attempt):
             index, used = _asked_for(ladder, index, event.request, event.number), 0
+            index = index if index not in closed else _after(index, closed, len(ladder))[0]
             continue
         if event.outcome not in CAPACITY_OUTCOMES:
             continue
         used += 1
         before, rounded = index, False
-        if used >= int(ladder[index].attempts) or event.outcome is Outcome.QUOTA_EXCEEDED:
-            index, used = (index + 1) % len(ladder), 0
-            rounded = index == 0
+        if event.outcome is Outcome.QUOTA_TOO_SMALL and not waits_for_quota:
+            closed.add(index)
+            if len(closed) == len(ladder):
+                return None
+        if used >= int(ladder[index].attempts) or event.outcome in _LEAVES_AT_ONCE:
+            index, rounded = _after(index, closed, len(ladder))
+            used = 0
         # A wait that was had in full is pause enough.
         if (rounded or index == before) and event.outcome in _AT_ONCE:
             due, pauses = pauses, pauses + 1
     return Position(index, due)
+
+
+def _after(index: int, closed: set[int], rungs: int) -> tuple[int, bool]:
+    """Return the next rung that is not closed, and whether the ladder begins again with it."""
+    following = next(place % rungs for place in range(index + 1, index + rungs + 1) if place % rungs not in closed)
+    return following, following <= index
 
 
 def _asked_for(ladder: Sequence[Rung], index: int, request: RequestMark | None, number: int) -> int:

@@ -38,7 +38,6 @@ CAPACITY = (
         ("Failed", "Failed", "Something new: went wrong", False, Outcome.UNKNOWN),
         ("Failed", "Failed", "", False, Outcome.UNKNOWN),
         ("Failed", "Failed", None, False, Outcome.UNKNOWN),
-        ("Deleting", "Deleting", None, False, Outcome.UNKNOWN),
     ],
 )
 def test_each_end_has_its_outcome(
@@ -50,7 +49,7 @@ def test_each_end_has_its_outcome(
     assert classify(description, stop_reason="killed" if ours else None) is outcome
 
 
-@pytest.mark.parametrize("status", ["InProgress", "Stopping"])
+@pytest.mark.parametrize("status", ["InProgress", "Stopping", "Deleting", "SomethingNew"])
 @pytest.mark.parametrize("secondary", ["Starting", "Training", "Interrupted", "MaxWaitTimeExceeded", "Stopped"])
 def test_a_live_job_has_no_outcome(status: str, secondary: str) -> None:
     for ours in (True, False):

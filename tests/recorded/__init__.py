@@ -1,0 +1,1 @@
+"""Inputs recorded from the real services, with their sources."""
