@@ -308,6 +308,7 @@ def test_the_configuration_page_names_every_option_and_every_event() -> None:
         events.AttemptDecided(1, "rung", "job", "why"),
         events.CreateRefused(refusal(1)),
         events.Transitioned("job", "attempt 1", "Training"),
+        events.CapacityAwaited("job", "attempt 1", NOW, NOW),
         events.Paused(NOW, "why"),
         events.JobStopped("job", StopReason.KILLED, "why"),
     ]

@@ -135,6 +135,29 @@ class Transitioned:
 
 
 @dataclass(frozen=True)
+class CapacityAwaited:
+    """
+    A job still waits for capacity: SageMaker says something new of that, or an hour has passed.
+
+    :param label: how people know the job.
+    :param since: since when it waits.
+    :param at: when this is told.
+    :param message: SageMaker's.
+    """
+
+    name: ClassVar[str] = "waiting"
+    job_name: str
+    label: str
+    since: datetime
+    at: datetime
+    message: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {"job": self.job_name, "since": _iso(self.since), "message": self.message}
+
+
+@dataclass(frozen=True)
 class Paused:
     """Nothing is live, and nothing is created before a moment."""
 
@@ -216,6 +239,7 @@ Event: TypeAlias = (
     | AttemptAttached
     | CreateRefused
     | Transitioned
+    | CapacityAwaited
     | Paused
     | JobStopped
     | RunSucceeded

@@ -14,6 +14,7 @@ from airflow_spot.core.events import (
     AttemptCreated,
     AttemptDecided,
     AttemptFound,
+    CapacityAwaited,
     CreateRefused,
     Event,
     GenerationBegan,
@@ -30,7 +31,7 @@ from airflow_spot.core.totals import RunTotals
 
 _NOTES = {
     "Interrupted": "SageMaker took the spot instance back; it restarts the job from the newest checkpoint",
-    "MaxWaitTimeExceeded": "no spot capacity within max_wait",
+    "MaxWaitTimeExceeded": "max_wait is over",
     "MaxRuntimeExceeded": "max_run is used up",
 }
 
@@ -81,6 +82,12 @@ def _(event: CreateRefused) -> Iterable[str]:
 def _(event: Transitioned) -> Iterable[str]:
     note = _NOTES.get(event.status) or event.message
     yield f"{event.label}: {event.status}{f' ({note})' if note else ''}, since {clock(event.at)}"
+
+
+@lines.register
+def _(event: CapacityAwaited) -> Iterable[str]:
+    waited = human((event.at - event.since).total_seconds())
+    yield f"{event.label}: waiting for capacity for {waited}{f' ({event.message})' if event.message else ''}"
 
 
 @lines.register

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.core.attempt import Attempt
-from airflow_spot.core.events import Event, Transitioned
+from airflow_spot.core.events import CapacityAwaited, Event, Transitioned
 from airflow_spot.core.log_messages import label_of
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.waits import WaitStory
 from airflow_spot.observers import Log
 from airflow_spot.watch.observe import Look, look
 
@@ -35,6 +37,7 @@ class TransitionLog:
         self._log = log
         self._print_log = print_log
         self._seen: dict[str, int] = {}
+        self._waits: dict[str, WaitStory] = {}
 
     def seen(self, job_name: str) -> int:
         """Return how many transitions of a job were told."""
@@ -46,7 +49,14 @@ class TransitionLog:
         if found is not None:
             self._tell_all(job_name, found.new)
             self._seen[job_name] = found.seen
+            self._tell_wait(job_name, found)
         return found
+
+    def _tell_wait(self, job_name: str, found: Look) -> None:
+        at = datetime.fromtimestamp(self._hook.clock.now(), timezone.utc)
+        since, message = found.waiting_since, found.wait_message
+        if self._waits.setdefault(job_name, WaitStory()).is_news(since, message, at) and since is not None:
+            self._tell(CapacityAwaited(job_name, label_of(job_name), since, at, message))
 
     def repeat(self, attempt: Attempt) -> None:
         """Tell what the trigger saw once more: its own lines are lost on MWAA."""

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow_spot.core.events import Observer, Transitioned
+from airflow_spot.core.events import CapacityAwaited, Observer, Transitioned
 from airflow_spot.core.log_messages import label_of
 from airflow_spot.core.run_state import WatchedJob
+from airflow_spot.core.waits import WaitStory
 from airflow_spot.watch.observe import waits_longer_than
 from airflow_spot.watch.subscription import JobUpdate, Subscription
 
@@ -40,6 +41,8 @@ class JobWait:
         # Since when the job waits for capacity, or may: until the first look, since this wait began.
         self._waits = self._now()
         self._asked = False
+        self._story = WaitStory()
+        self._last: tuple[datetime | None, str] = (None, "")
 
     async def event(self, subscription: Subscription) -> dict[str, Any]:
         """Wait until there is something to decide; what, for the trigger's event."""
@@ -54,6 +57,7 @@ class JobWait:
         update = None if left == 0 else await subscription.next(left)
         if update is not None:
             return self._read(update)
+        self._tell_wait()
         if self._until is not None and self._now() >= self._until:
             return {"status": "timeout"}
         if not self._asked and self._capacity_time_left() == 0:
@@ -74,16 +78,27 @@ class JobWait:
             self._observe(Transitioned.of(self._job.name, label_of(self._job.name), transition))
         if update.gone or update.ended:
             return {"status": "not_found" if update.gone else "terminal"}
+        self._last = (update.waiting_since, update.wait_message)
+        self._tell_wait()
         self._waits = update.waiting_since.timestamp() if update.waiting_since else math.inf
-        moment = datetime.fromtimestamp(self._now(), timezone.utc)
-        over = waits_longer_than(update.waiting_since, self._job.capacity_timeout, moment)
+        over = waits_longer_than(update.waiting_since, self._job.capacity_timeout, self._moment())
         return {"status": "timeout"} if over else None
+
+    def _tell_wait(self) -> None:
+        (since, message), at = self._last, self._moment()
+        if self._story.is_news(since, message, at) and since is not None:
+            self._observe(CapacityAwaited(self._job.name, label_of(self._job.name), since, at, message))
+
+    def _moment(self) -> datetime:
+        return datetime.fromtimestamp(self._now(), timezone.utc)
 
     def _left(self) -> float | None:
         """Return the seconds until there is something to do without any update; None for ever."""
         ends = [] if self._until is None else [max(0.0, self._until - self._now())]
         if not self._asked and (left := self._capacity_time_left()) is not None:
             ends.append(left)
+        if (reminder := self._story.seconds_left(self._moment())) is not None:
+            ends.append(reminder)
         return min(ends, default=None)
 
     def _capacity_time_left(self) -> float | None:

@@ -21,6 +21,7 @@ class Look:
     :param seen: how many transitions have been seen now.
     :param ended: the job is terminal.
     :param waiting_since: since when it has waited for capacity, while it does.
+    :param wait_message: what SageMaker says of the wait; it changes while the transition stays the same.
     """
 
     description: Mapping[str, Any]
@@ -28,6 +29,7 @@ class Look:
     seen: int
     ended: bool
     waiting_since: datetime | None = None
+    wait_message: str = ""
 
     def waits_longer_than(self, capacity_timeout: float | None, now: datetime) -> bool:
         """Return whether the job has waited for capacity for ``capacity_timeout`` seconds in one go; None: never."""
@@ -53,12 +55,14 @@ def read(description: Mapping[str, Any], seen: int) -> Look:
     :param seen: how many transitions the last look had shown.
     """
     transitions = tuple(description.get("SecondaryStatusTransitions") or ())
+    since = waiting_since(description)
     return Look(
         description=description,
         new=tuple(told_transition(each, description) for each in transitions[seen:]),
         seen=max(seen, len(transitions)),
         ended=description["TrainingJobStatus"] in ENDED_STATUSES,
-        waiting_since=waiting_since(description),
+        waiting_since=since,
+        wait_message=str(transitions[-1].get("StatusMessage") or "").strip() if transitions and since else "",
     )
 
 

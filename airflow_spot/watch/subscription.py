@@ -20,6 +20,7 @@ class JobUpdate:
     :param ended: the job is terminal.
     :param gone: there is no such job.
     :param waiting_since: since when it has waited for capacity, while it does.
+    :param wait_message: what SageMaker says of the wait.
     :param refused: why nobody can look at it, now or later.
     :param trouble: why nobody could look at it just now; it is tried again.
     """
@@ -28,6 +29,7 @@ class JobUpdate:
     ended: bool = False
     gone: bool = False
     waiting_since: datetime | None = None
+    wait_message: str = ""
     refused: str | None = None
     trouble: str | None = None
 
@@ -42,7 +44,19 @@ class Subscription:
     :param close: ends the subscription at the watcher.
     """
 
-    __slots__ = ("_ask", "_asked", "_close", "_counted", "_news", "_since", "_waiter", "interval", "job_name", "seen")
+    __slots__ = (
+        "_ask",
+        "_asked",
+        "_close",
+        "_counted",
+        "_message",
+        "_news",
+        "_since",
+        "_waiter",
+        "interval",
+        "job_name",
+        "seen",
+    )
 
     def __init__(
         self,
@@ -61,6 +75,7 @@ class Subscription:
         self._counted = False
         self._asked = False
         self._since: datetime | None = None
+        self._message = ""
         self._news: tuple[JobUpdate, ...] = ()
         self._waiter: asyncio.Future[None] | None = None
 
@@ -105,10 +120,13 @@ class Subscription:
     def look(self, found: Look) -> None:
         """Take in a look, if there is something new in it for this subscriber."""
         quiet = self._counted and not self._asked and not found.new and not found.ended
-        if quiet and found.waiting_since == self._since:
+        if quiet and (found.waiting_since, found.wait_message) == (self._since, self._message):
             return
         self.seen, self._since, self._counted, self._asked = found.seen, found.waiting_since, True, False
-        self.tell(JobUpdate(found.new, ended=found.ended, waiting_since=found.waiting_since))
+        self._message = found.wait_message
+        self.tell(
+            JobUpdate(found.new, ended=found.ended, waiting_since=found.waiting_since, wait_message=found.wait_message)
+        )
 
     def tell(self, news: JobUpdate) -> None:
         """Queue an update."""

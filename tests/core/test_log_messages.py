@@ -13,6 +13,7 @@ from airflow_spot.core.events import (
     AttemptCreated,
     AttemptDecided,
     AttemptFound,
+    CapacityAwaited,
     CreateRefused,
     Event,
     GenerationBegan,
@@ -58,7 +59,7 @@ def test_a_transition_is_told_with_its_time(transition: dict[str, Any], line: st
     ("status", "says"),
     [
         ("Interrupted", "took the spot instance back"),
-        ("MaxWaitTimeExceeded", "no spot capacity within max_wait"),
+        ("MaxWaitTimeExceeded", "max_wait is over"),
         ("MaxRuntimeExceeded", "max_run is used up"),
     ],
 )
@@ -123,6 +124,7 @@ EVENTS: list[Event] = [
     AttemptAttached(attempt(1, None)),
     CreateRefused(refusal(1)),
     Transitioned("job", "attempt 1", "Training", NOW),
+    CapacityAwaited("job", "attempt 1", NOW, NOW, "Insufficient capacity error from EC2"),
     Paused(NOW, "no capacity; again in 8 s"),
     JobStopped("job", StopReason.KILLED, "killed by Airflow", None, "s3://bucket/c"),
     JobStopped("job", StopReason.KILLED, "killed by Airflow", "it is Stopped already"),

@@ -119,7 +119,7 @@ def test_the_result_is_of_all_attempts_and_each_is_read_once_for_it(service: Dic
     assert Counter(service.calls)["ListTags"] == 0
     spot = build_result(description, history, RUN.key, NOW)["Spot"]
     assert (spot["training_seconds"], spot["billable_seconds"], spot["waited_seconds"]) == (2700, 900, 300)
-    assert [one["outcome"] for one in spot["attempts"]] == ["capacity_timeout"] * 29 + ["completed"]
+    assert [one["outcome"] for one in spot["attempts"]] == ["max_wait_exceeded"] * 29 + ["completed"]
     assert {one["instance_type"] for one in spot["attempts"]} != {"unknown"}
     (told,) = [event for event in heard if isinstance(event, RunSucceeded)]
     assert told.totals.attempts == 30 and all(attempt.whole for attempt in told.attempts)
@@ -179,7 +179,7 @@ def test_a_success_does_not_fail_for_its_sums(service: DictionarySageMaker, capl
     description, history = run.run()
     spot = build_result(description, history, RUN.key, NOW)["Spot"]
     assert description["TrainingJobStatus"] == "Completed"
-    assert [one["outcome"] for one in spot["attempts"]] == ["capacity_timeout"] * 4 + ["completed"]
+    assert [one["outcome"] for one in spot["attempts"]] == ["max_wait_exceeded"] * 4 + ["completed"]
     # What was billed is not known: not guessed, and not zero.
     assert (spot["billable_seconds"], spot["savings_percent"], spot["cost"]) == (None, None, None)
     assert "could not be read (ThrottlingException at DescribeTrainingJob)" in caplog.text
