@@ -19,6 +19,7 @@ from airflow_spot.aws.retrying import RetryingClient
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.compat.sdk import AirflowTaskTimeout
 from airflow_spot.core.marks import StopMark
+from airflow_spot.core.orphans import TaskState
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.errors import (
     NonRetryableSpotError,
@@ -30,6 +31,7 @@ from airflow_spot.errors import (
     StoppedExternallyError,
 )
 from airflow_spot.hooks import training as hooks
+from airflow_spot.operators import _before_execute
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.runs import controller, stopping
 from tests.support.requests import stock_config
@@ -465,6 +467,56 @@ def test_a_kill_before_a_resume_stops_the_job(service: DictionarySageMaker) -> N
     with pytest.raises(RunKilledError):
         resume(made, ti(), trigger)
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "skipped"])
+def test_a_task_that_was_ended_while_it_began_does_not_wait_and_stops_its_job(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """A worker looks for a mark every five seconds; a deferral after it is refused once the task's code is over."""
+    monkeypatch.setattr(_before_execute, "state_in_task", lambda run: TaskState(True, state))
+    context: Any = {"ti": ti(1, 3)}
+    with pytest.raises(RunKilledError, match=f"was marked {state} .* was stopped"):
+        operator(service).execute(context)
+    (name,) = service.jobs
+    assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
+    assert mark(service, name) == StopMark("killed", 1)
+
+
+@pytest.mark.parametrize("state", [None, "running", "restarting", "queued", "deferred", "up_for_retry"])
+def test_a_task_that_somebody_comes_for_waits(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: str | None
+) -> None:
+    monkeypatch.setattr(_before_execute, "state_in_task", lambda run: TaskState(state is not None, state))
+    assert deferred(service, ti()).job_name in service.jobs
+    assert "StopTrainingJob" not in service.calls
+
+
+def test_a_task_waits_where_nobody_says_how_it_is(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer(_: Any) -> None:
+        raise ConnectionError("no API server")
+
+    monkeypatch.setattr(_before_execute, "state_in_task", no_answer)
+    assert deferred(service, ti()).job_name in service.jobs
+    assert "StopTrainingJob" not in service.calls
+
+
+def test_a_timeout_while_the_state_is_asked_for_stops_the_job(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(_: Any) -> None:
+        raise AirflowTaskTimeout("over")
+
+    monkeypatch.setattr(_before_execute, "state_in_task", slow)
+    monkeypatch.setattr(stopping, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.002)
+    context: Any = {"ti": ti()}
+    with pytest.raises(AirflowTaskTimeout):
+        operator(service).execute(context)
+    (name,) = service.jobs
+    assert mark(service, name) == StopMark("timeout", 1)
 
 
 def render(made: SageMakerSpotTrainingOperator) -> None:
