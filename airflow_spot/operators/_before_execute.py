@@ -1,14 +1,21 @@
-"""What happens to a task before its code runs, and is to be dealt with by that code: a kill, a template's error."""
+"""What happens to a task while its code does not hear of it: a kill or a template's error before, a mark meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_spot.errors import RenderError
+from airflow_spot.compat.task_states import state_in_task
+from airflow_spot.core.orphans import OVER
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.errors import RenderError, RunKilledError
 
 if TYPE_CHECKING:
     from airflow.sdk.bases.operator import BaseOperator as _Base
+
+    from airflow_spot.core.identity import RunIdentity
+    from airflow_spot.runs.controller import TrainingRun
+    from airflow_spot.runs.startup import StartupGuard
 else:
     _Base = object
 
@@ -23,6 +30,27 @@ class BeforeExecute(_Base):
 
     _killed = False
     _render_error: RenderError | None = None
+    _run: StartupGuard | TrainingRun | None
+
+    def defer(self, **how: Any) -> NoReturn:
+        """
+        Go on in the triggerer, unless a user has ended the task while it got so far: then its jobs are stopped.
+
+        A worker looks for such a mark every five seconds only. Airflow 3 refuses a deferral after it, when the task's
+        code is over, so that neither a worker nor a trigger would be left to stop the job; Airflow 2 forgets the mark.
+
+        :raises RunKilledError: the task was ended.
+        """
+        run: Any = self._run
+        try:
+            state = _state(run.plan.run)
+        except BaseException:  # Airflow's timeout, and on Airflow 2 its kill
+            run.stop_and_wait(StopReason.KILLED if self._killed else StopReason.TIMEOUT)
+            raise
+        if state in OVER:
+            disposition = run.stopping.stop_and_wait(StopReason.KILLED)
+            raise RunKilledError(f"The task was marked {state} before it began to wait. {disposition}".strip())
+        super().defer(**how)
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], *args: Any, **kwargs: Any
@@ -35,3 +63,11 @@ class BeforeExecute(_Base):
                 if parent is not self:  # a field within a field of ours
                     raise
                 self._render_error = self._render_error or RenderError(field, error)
+
+
+def _state(run: RunIdentity) -> str | None:
+    """Return the state of a run's task; None also where nobody says."""
+    try:
+        return state_in_task(run).state
+    except Exception:
+        return None

@@ -5,12 +5,18 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from airflow_spot.core.marks import StopMark
-from tests.matrix.environment import MatrixError
 from tests.matrix.real import API_SERVER, Real, expect, until
+from tests.matrix.signals import (
+    in_modes,
+    marked_while_resuming,
+    marked_while_starting,
+    retries_lowered,
+    script_failed,
+    variable_deleted,
+)
 
 _WAITS = {"": "deferred", "_sync": "running"}
 
@@ -241,16 +247,8 @@ def _one_job(real: Real, dag_id: str, run_id: str, name: str) -> None:
 
 
 def _in_both_modes(play: Callable[[str], None]) -> None:
-    """Play the deferrable DAG and its sync sibling at once; an error names its mode."""
-
-    def named(mode: str) -> None:
-        try:
-            play(mode)
-        except MatrixError as error:
-            raise MatrixError(f"{'sync' if mode else 'deferrable'}: {error}") from error
-
-    with ThreadPoolExecutor(len(_WAITS)) as pool:
-        list(pool.map(named, _WAITS))
+    """Play the deferrable DAG and its sync sibling at once."""
+    in_modes(tuple(_WAITS), play)
 
 
 #: What a change is not merged without: few, since it is played on every version within minutes.
@@ -261,6 +259,11 @@ SUPPORTED = (interrupted, marked_failed)
 RECOVERY = (
     cleared,
     cleared_failure,
+    retries_lowered,
+    script_failed,
+    variable_deleted,
+    marked_while_starting,
+    marked_while_resuming,
     timed_out,
     dagrun_timed_out,
     reaped,

@@ -40,8 +40,13 @@ class Real:
         self.airflow.unpause(dag_id, timeout=120)
         return self.airflow.trigger(dag_id)
 
-    def clear(self, dag_id: str, run_id: str) -> None:
-        """Clear the task as a user does in the UI: it is to run again."""
+    def clear(self, dag_id: str, run_id: str, *, newest: bool = False) -> None:
+        """
+        Clear the task as a user does in the UI: it is to run again.
+
+        :param newest: by the DAG as it is now, where this version lets a user choose.
+        """
+        choice = newest and not self.airflow.api("GET", "/version")["version"].startswith(("2.", "3.0."))
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
@@ -49,22 +54,25 @@ class Real:
             "only_failed": False,
             "only_running": False,
             "reset_dag_runs": True,
+            **({"run_on_latest_version": True} if choice else {}),
         }
         self.airflow.api("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
-    def jobs(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    def jobs(self, dag_id: str, run_id: str, map_index: int = -1) -> list[dict[str, Any]]:
         """Every training job of a run, the oldest first."""
         found = self.sagemaker.list_training_jobs(
-            NameContains=_key(dag_id, run_id), MaxResults=100, SortBy="CreationTime", SortOrder="Ascending"
+            NameContains=_key(dag_id, run_id, map_index), MaxResults=100, SortBy="CreationTime", SortOrder="Ascending"
         )
         names = [job["TrainingJobName"] for job in found["TrainingJobSummaries"]]
         return [self.sagemaker.describe_training_job(TrainingJobName=name) for name in names]
 
-    def training(self, dag_id: str, run_id: str) -> dict[str, Any]:
+    def training(self, dag_id: str, run_id: str, map_index: int = -1) -> dict[str, Any]:
         """Wait until a job of the run trains and has a checkpoint in S3; return it."""
 
         def trains() -> dict[str, Any] | None:
-            return next((job for job in self.jobs(dag_id, run_id) if job["SecondaryStatus"] == "Training"), None)
+            return next(
+                (job for job in self.jobs(dag_id, run_id, map_index) if job["SecondaryStatus"] == "Training"), None
+            )
 
         job = until(trains, f"a training job of {dag_id}", self.told(dag_id, run_id))
         until(lambda: self.checkpoints(job["TrainingJobName"], "upload"), "a checkpoint in S3")
@@ -77,11 +85,11 @@ class Real:
         before = len(self.calls("DescribeTrainingJob", job_name))
         until(lambda: len(self.calls("DescribeTrainingJob", job_name)) > before + 1, "a look at the job", states)
 
-    def ends(self, dag_id: str, run_id: str, expected: str = "success") -> None:
+    def ends(self, dag_id: str, run_id: str, expected: str = "success", map_index: int = -1) -> None:
         """Wait until the run has ended, as is expected, and check :func:`one_at_a_time`."""
         state = self.airflow.wait(dag_id, run_id, timeout=240)
         expect(state == expected, f"the run is {state}: {self.airflow.task_states(dag_id, run_id)}")
-        one_at_a_time(self.service.audit, _key(dag_id, run_id))
+        one_at_a_time(self.service.audit, _key(dag_id, run_id, map_index))
 
     def attempts(self, dag_id: str, run_id: str) -> list[tuple[int, int, str]]:
         """Generation, attempt and status of each job of a run."""
@@ -95,8 +103,38 @@ class Real:
 
     def tries(self, dag_id: str, run_id: str) -> int:
         """The number of the task's newest try."""
+        return int(self.instance(dag_id, run_id)["try_number"])
+
+    def instance(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        """The task instance, as Airflow's API has it."""
         path = f"/dags/{dag_id}/dagRuns/{urllib.parse.quote(run_id, safe='')}/taskInstances/train"
-        return int(self.airflow.api("GET", path)["try_number"])
+        found: dict[str, Any] = self.airflow.api("GET", path)
+        return found
+
+    def log(self, dag_id: str, run_id: str) -> str:
+        """What the task's tries have logged, in the worker."""
+        place = self.airflow.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / "task_id=train"
+        return "\n".join(path.read_text() for path in sorted(place.rglob("attempt=*.log")))
+
+    def parse_again(self, dag_id: str, told: Callable[[dict[str, Any]], bool]) -> None:
+        """Have a DAG's file parsed now; wait until Airflow tells of its task what it says."""
+        token = self.airflow.api("GET", f"/dags/{dag_id}")["file_token"]
+        self.airflow.api("PUT", f"/parseDagFile/{token}")
+        until(lambda: told(self.airflow.api("GET", f"/dags/{dag_id}/tasks/train")), f"{dag_id} to be parsed again")
+
+    def live(self, dag_id: str, run_id: str) -> list[str]:
+        """The jobs of a run that may still train."""
+        return [j["TrainingJobName"] for j in self.jobs(dag_id, run_id) if j["TrainingJobStatus"] == "InProgress"]
+
+    def called(self, dag_id: str, run_id: str, operation: str) -> None:
+        """Wait for the next call about a job of the run."""
+        key, since = _key(dag_id, run_id), len(self.service.audit)
+
+        def calls() -> bool:
+            lines = [line for line in self.service.audit[since:] if line.get("operation") == operation]
+            return any(key in line["resource"] for line in lines)
+
+        until(calls, f"{operation} of {dag_id}", self.told(dag_id, run_id))
 
     def told(self, dag_id: str, run_id: str) -> Callable[[], Any]:
         """What to tell where something does not come."""
@@ -166,8 +204,8 @@ class Real:
         return found
 
 
-def _key(dag_id: str, run_id: str) -> str:
-    return RunIdentity(NAMESPACE, dag_id, run_id, "train").key
+def _key(dag_id: str, run_id: str, map_index: int = -1) -> str:
+    return RunIdentity(NAMESPACE, dag_id, run_id, "train", map_index).key
 
 
 def one_at_a_time(audit: Iterable[Mapping[str, Any]], key: str) -> None:

@@ -9,13 +9,18 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from jinja2 import Environment, StrictUndefined, UndefinedError
 
+from airflow_spot.compat.sdk import AirflowTaskTimeout
+from airflow_spot.core.marks import StopMark
+from airflow_spot.core.orphans import TaskState
 from airflow_spot.errors import (
     RenderError,
     RequestError,
     RunKilledError,
     SpotTrainingError,
 )
+from airflow_spot.operators import _before_execute
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from airflow_spot.runs import stopping
 from tests.operators.scene import Hook, deferred, mark, operator, resume, ti
 from tests.support.sagemaker import DictionarySageMaker
 
@@ -90,6 +95,56 @@ def test_a_kill_before_a_resume_stops_the_job(service: DictionarySageMaker) -> N
     with pytest.raises(RunKilledError):
         resume(made, ti(), trigger)
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "skipped"])
+def test_a_task_that_was_ended_while_it_began_does_not_wait_and_stops_its_job(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """A worker looks for a mark every five seconds; a deferral after it is refused once the task's code is over."""
+    monkeypatch.setattr(_before_execute, "state_in_task", lambda run: TaskState(True, state))
+    context: Any = {"ti": ti(1, 3)}
+    with pytest.raises(RunKilledError, match=f"was marked {state} .* was stopped"):
+        operator(service).execute(context)
+    (name,) = service.jobs
+    assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
+    assert mark(service, name) == StopMark("killed", 1)
+
+
+@pytest.mark.parametrize("state", [None, "running", "restarting", "queued", "deferred", "up_for_retry"])
+def test_a_task_that_somebody_comes_for_waits(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: str | None
+) -> None:
+    monkeypatch.setattr(_before_execute, "state_in_task", lambda run: TaskState(state is not None, state))
+    assert deferred(service, ti()).job_name in service.jobs
+    assert "StopTrainingJob" not in service.calls
+
+
+def test_a_task_waits_where_nobody_says_how_it_is(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer(_: Any) -> None:
+        raise ConnectionError("no API server")
+
+    monkeypatch.setattr(_before_execute, "state_in_task", no_answer)
+    assert deferred(service, ti()).job_name in service.jobs
+    assert "StopTrainingJob" not in service.calls
+
+
+def test_a_timeout_while_the_state_is_asked_for_stops_the_job(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(_: Any) -> None:
+        raise AirflowTaskTimeout("over")
+
+    monkeypatch.setattr(_before_execute, "state_in_task", slow)
+    monkeypatch.setattr(stopping, "_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(stopping, "STOP_SECONDS", 0.002)
+    context: Any = {"ti": ti()}
+    with pytest.raises(AirflowTaskTimeout):
+        operator(service).execute(context)
+    (name,) = service.jobs
+    assert mark(service, name) == StopMark("timeout", 1)
 
 
 def render(made: SageMakerSpotTrainingOperator) -> None:

@@ -1,9 +1,10 @@
 """
 A training script for the tests: counts steps, each of which takes a while, and checkpoints after every one.
 
-    --steps 20 --seconds 0.1 [--fail-at 7] [--exit-code 3] [--hold-at 6]
+    --steps 20 --seconds 0.1 [--fail-at 7] [--exit-code 3] [--fail-once-at 7] [--hold-at 6] [--release FILE]
 
-With ``--hold-at`` a start without a checkpoint trains so far, and then waits for whoever ends it.
+With ``--fail-once-at`` a start without a checkpoint fails there. With ``--hold-at`` one trains so far, and then waits
+for whoever ends it. With ``--release`` the last step is followed by a wait for that file.
 """
 
 import argparse
@@ -18,7 +19,9 @@ parser.add_argument("--steps", type=int, default=5)
 parser.add_argument("--seconds", type=float, default=0.05)
 parser.add_argument("--fail-at", type=int, default=0)
 parser.add_argument("--exit-code", type=int, default=1)
+parser.add_argument("--fail-once-at", type=int, default=0)
 parser.add_argument("--hold-at", type=int, default=0)
+parser.add_argument("--release", type=Path)
 args, _ = parser.parse_known_args()
 
 checkpoints = Path(os.environ.get("SM_CHECKPOINT_DIR") or "/opt/ml/checkpoints")
@@ -27,7 +30,7 @@ done = json.loads(state.read_text())["step"] if state.exists() else 0
 print(f"starting after step {done}", flush=True)
 for step in range(done + 1, args.steps + 1):
     time.sleep(args.seconds)
-    if step == args.fail_at:
+    if step == args.fail_at or (step == args.fail_once_at and done == 0):
         print("something is about to go wrong", flush=True)
         sys.exit(args.exit_code)
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -37,6 +40,9 @@ for step in range(done + 1, args.steps + 1):
     print(f"step {step}", flush=True)
     while step == args.hold_at and done == 0:
         time.sleep(1)
+
+while args.release is not None and not args.release.exists():
+    time.sleep(0.2)
 
 model = Path(os.environ["SM_MODEL_DIR"])
 model.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ class TellsItsProcess(SageMakerSpotTrainingOperator):
         return super().execute(context)
 
 
-def config(steps: int, seconds: float) -> dict[str, Any]:
+def config(steps: int, seconds: float, **hyperparameters: str) -> dict[str, Any]:
     """A stock request that trains ``steps.py``."""
     return {
         "TrainingJobName": "{{ dag.dag_id }}",
@@ -72,9 +72,17 @@ def config(steps: int, seconds: float) -> dict[str, Any]:
         "OutputDataConfig": {"S3OutputPath": "s3://airflow-tests/output"},
         "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
         "StoppingCondition": {"MaxRuntimeInSeconds": 600},
-        "HyperParameters": {"steps": str(steps), "seconds": str(seconds)},
+        "HyperParameters": {"steps": str(steps), "seconds": str(seconds), **hyperparameters},
     }
 
+
+#: A test makes the file; then the DAG says fewer retries than its run has begun with.
+RETRIES_LOWERED = Path(os.environ.get("AIRFLOW_HOME", ""), "retries_lowered").exists()
+#: A script that fails in its first start, once its task's deferral is old news.
+FAILS_ONCE = config(400, 0.1, **{"fail-once-at": "60"})
+#: Waits for capacity for seconds only: then the task goes on in a worker while its job is live.
+LIMITED = {"instance_type": "ml.m5.xlarge", "wait": 8}
+VARIABLE = "{{ var.value.airflow_spot_folder }}"
 
 COMMON: dict[str, Any] = {
     "task_id": "train",
@@ -114,6 +122,34 @@ for dag_id, kind, parameters in (
     ("result_lost", DiesBeforeDelivering, {"config": config(100, 0.1), "deferrable": True, "retries": 1}),
     ("marked_failed", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": True}),
     ("marked_failed_sync", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": False}),
+    ("marked_while_starting", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": True}),
+    ("marked_while_starting_sync", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": False}),
+    (
+        "marked_while_resuming",
+        SageMakerSpotTrainingOperator,
+        {"config": {**FAILS_ONCE}, "deferrable": True, "script_error_retries": 1},
+    ),
+    ("script_failed", SageMakerSpotTrainingOperator, {"config": {**FAILS_ONCE}, "deferrable": True, "retries": 1}),
+    (
+        "script_failed_sync",
+        SageMakerSpotTrainingOperator,
+        {"config": {**FAILS_ONCE}, "deferrable": False, "retries": 1},
+    ),
+    (
+        "retries_lowered",
+        SageMakerSpotTrainingOperator,
+        {"config": config(100, 0.1), "deferrable": True, "retries": 0 if RETRIES_LOWERED else 1},
+    ),
+    (
+        "retries_lowered_sync",
+        SageMakerSpotTrainingOperator,
+        {"config": config(100, 0.1), "deferrable": False, "retries": 0 if RETRIES_LOWERED else 1},
+    ),
+    (
+        "variable_deleted",
+        SageMakerSpotTrainingOperator,
+        {"config": config(900, 0.1), "deferrable": True, "ladder": [LIMITED], "checkpoint_s3_uri": VARIABLE},
+    ),
     (
         "timed_out",
         SageMakerSpotTrainingOperator,
@@ -141,6 +177,11 @@ for dag_id, kind, parameters in (
     with DAG(dag_id, schedule=None, catchup=False, dagrun_timeout=limit) as dag:
         kind(**{**COMMON, **parameters})
     globals()[dag_id] = dag
+
+with DAG("variable_deleted_mapped", schedule=None, catchup=False) as variable_deleted_mapped:
+    SageMakerSpotTrainingOperator.partial(
+        **COMMON, deferrable=True, ladder=[LIMITED], checkpoint_s3_uri=VARIABLE
+    ).expand(config=[config(900, 0.1)])
 
 with DAG("reaper", schedule=None, catchup=False) as reaper:
     SageMakerSpotReaperOperator(task_id="reap", grace="1s")
