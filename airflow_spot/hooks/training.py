@@ -83,7 +83,7 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         self.s3_hook = SiblingS3Hook(self)
         self.logs_hook = SiblingLogsHook(self)
         self.marks = Marks(lambda: self.client, self.log)
-        self._ended: dict[str, dict[str, Any]] = {}
+        self._ended: dict[str, dict[str, Any]] | None = None
         self._live_folders: dict[str, LiveFolders] = {}
 
     def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
@@ -161,13 +161,18 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
     # ---- reading
 
     def find(self, job_name: str) -> dict[str, Any] | None:
-        """Describe a training job, once it has ended for good; None where there is none of that name."""
-        if job_name in self._ended:
+        """Describe a training job; None where there is none of that name."""
+        if self._ended is not None and job_name in self._ended:
             return self._ended[job_name]
         found = jobs.find(self.client, job_name)
-        if found is not None and not is_live(found):
+        if self._ended is not None and found is not None and not is_live(found):
             self._ended[job_name] = found
         return found
+
+    def remember_ended(self) -> None:
+        """Describe each ended job once from now on: for a worker, whose life is short and whose jobs are few."""
+        if self._ended is None:
+            self._ended = {}
 
     def attempt(self, job_name: str, stop: StopMark | None = None) -> Attempt | None:
         """

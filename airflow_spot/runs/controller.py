@@ -120,6 +120,7 @@ class TrainingRun:
             log=log,
         )
         self._conflicts = ConflictGuard(hook, plan, this_try, log, self._sleep)
+        hook.remember_ended()
         hook.enable_retries(self._sleep, limits.give_up_at.timestamp() if limits.give_up_at else None)
 
     # ---- entering

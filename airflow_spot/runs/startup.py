@@ -88,6 +88,7 @@ class StartupGuard:
                 )
             raise
         self._stopping.watch(*jobs)
+        hook.remember_ended()
         hook.enable_retries(
             self._sleep,
             give_up_at.timestamp() if give_up_at else None,

@@ -214,3 +214,18 @@ def test_a_writer_in_a_folder_inside_or_around_is_seen(
     service.put(other, **({} if theirs is None else {"CheckpointConfig": {"S3Uri": theirs}}))
     for mine in ("s3://bucket/a/b", "s3://bucket/a/b/"):
         assert hook.live_writers(mine, RUN.key) == ([other] if meets else [])
+
+
+def test_an_ended_job_is_described_once_in_a_worker_and_never_kept_in_a_triggerer() -> None:
+    """A triggerer's hook lives for days: a description is kilobytes."""
+    service = DictionarySageMaker()
+    service.put("j", "Completed", "Completed")
+    hook = DictionaryHook(service)
+    for _ in range(2):
+        assert hook.find("j")
+    assert service.calls.count("DescribeTrainingJob") == 2
+    assert hook._ended is None
+    hook.remember_ended()
+    for _ in range(3):
+        assert hook.find("j")
+    assert service.calls.count("DescribeTrainingJob") == 3

@@ -132,7 +132,7 @@ def test_a_job_that_completed_and_is_deleted_is_told_of(
 
     def and_delete(*args: Any) -> Any:
         service.jobs.clear()
-        made.hook._ended.clear()  # as where the list alone has told of it
+        made.hook._ended = None  # as where the list alone has told of it
         return decide(*args)
 
     monkeypatch.setattr(controller, "decide", and_delete)
