@@ -111,7 +111,7 @@ def _times(request: dict[str, Any]) -> Iterator[str]:
     if spot and wait is None:  # [D]: "You must specify it when EnableManagedSpotTraining is set"; wording [A]
         yield "Invalid MaxWaitTimeInSeconds. It must be present if EnableManagedSpotTraining is true."
     if not spot and wait is not None:  # [D]
-        yield "Invalid MaxWaitTimeInSeconds. It must not be present if EnableManagedSpotTraining is false."
+        yield "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true"
     if wait is not None and int(wait) < run:  # [D]
         yield (
             f"Invalid MaxWaitTimeInSeconds {wait}. It must be present and be greater than or equal to "

@@ -135,7 +135,7 @@ def test_types_are_not_coerced(jobs: Jobs, path: str, value: Any) -> None:
     [
         ({"StoppingCondition.MaxWaitTimeInSeconds": 1}, "MaxWaitTimeInSeconds 1."),
         ({"StoppingCondition.MaxWaitTimeInSeconds": None}, "MaxWaitTimeInSeconds"),
-        ({"EnableManagedSpotTraining": False}, "must not be present"),
+        ({"EnableManagedSpotTraining": False}, "It is only supported when EnableManagedSpotTraining is set to true"),
         ({"StoppingCondition.MaxRuntimeInSeconds": 28 * 86400 + 1}, "28 days"),
         ({"ResourceConfig.KeepAlivePeriodInSeconds": 60}, "KeepAlivePeriodInSeconds"),
         ({"ResourceConfig.InstancePreferences": [{"InstanceType": "ml.m5.large"}]}, "InstancePreferences"),
