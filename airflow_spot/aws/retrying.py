@@ -32,6 +32,8 @@ ENDING_SECONDS = 300.0
 EXPIRED_SECONDS = 7200.0
 #: Seconds for which a denial of what was permitted before is not believed: policies and roles are changed in steps.
 DENIED_SECONDS = 300.0
+#: Seconds for which a create is repeated that SageMaker answers by its own error: by then it is of this request.
+CREATE_SECONDS = 3600.0
 _REMINDER_SECONDS = 600.0
 
 
@@ -63,6 +65,17 @@ def _denies(error: Exception, call: str) -> bool:
         return False
     said = re.search(r"not authorized to perform:?\s+[a-z0-9-]+:([A-Za-z]+)", str(error))
     return said is None or said[1].lower() == call.replace("_", "")
+
+
+def _longest(call: str, error: Exception) -> float:
+    """Return for how many seconds a call is repeated after an error, whatever the deadline."""
+    if is_expired(error):
+        return EXPIRED_SECONDS
+    if call == "create_training_job" and isinstance(error, ClientError):
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+        if status >= HTTP_SERVER_ERROR or error.response["Error"].get("Code", "").startswith("Internal"):
+            return CREATE_SECONDS
+    return float("inf")
 
 
 class RetryingClient:
@@ -143,7 +156,7 @@ class RetryingClient:
                 doubted = name in self.permitted and _denies(error, name) and now - begun < DENIED_SECONDS
                 if not (doubted or is_transient(error)) or self._is_over(begun, now):
                     raise
-                if is_expired(error) and now - begun >= EXPIRED_SECONDS:
+                if now - begun >= _longest(name, error):
                     raise
                 if not failures or now - told >= _REMINDER_SECONDS:
                     told = now

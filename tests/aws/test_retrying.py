@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_spot.aws.retrying import DENIED_SECONDS, ENDING_SECONDS, EXPIRED_SECONDS, RetryingClient
+from airflow_spot.aws.retrying import CREATE_SECONDS, DENIED_SECONDS, ENDING_SECONDS, EXPIRED_SECONDS, RetryingClient
 from tests.support.sagemaker import error
 
 
@@ -142,3 +142,25 @@ def test_credentials_that_nobody_renews_end_a_task_without_a_limit() -> None:
     with pytest.raises(ClientError, match="ExpiredToken"):
         client.look()
     assert EXPIRED_SECONDS <= service.now < EXPIRED_SECONDS + 120.0
+
+
+@pytest.mark.parametrize(("code", "ends"), [("InternalFailure", True), ("ThrottlingException", False)])
+def test_a_create_that_sagemaker_always_fails_by_its_own_error_ends(code: str, ends: bool) -> None:
+    class Broken(Throttled):
+        def create_training_job(self) -> str:
+            if self.now < 3 * CREATE_SECONDS:
+                raise error(code, "", "CreateTrainingJob")
+            return "created"
+
+        def look(self) -> str:
+            return "seen"
+
+    service = Broken(0.0)
+    client = service.patient(None)
+    client.look()
+    if ends:
+        with pytest.raises(ClientError, match=code):
+            client.create_training_job()
+        assert CREATE_SECONDS <= service.now < CREATE_SECONDS + 120.0
+    else:
+        assert client.create_training_job() == "created"
