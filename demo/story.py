@@ -90,6 +90,7 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "attempt_attached": lambda event: f"attempt {event['attempt']}: attached to its training job, which is there",
     "create_refused": lambda event: f"attempt {event['attempt']}: refused ({event['message']})",
+    "waiting": lambda event: f"{label_of(event['job'])}: still waiting for capacity ({event['message']})",
     "paused": lambda event: str(event["why"]),
     "job_stopped": _stopped,
     "run_succeeded": lambda event: (

@@ -21,6 +21,7 @@ from airflow_spot.core.events import (
     AttemptCreated,
     AttemptDecided,
     AttemptFound,
+    CapacityAwaited,
     CreateRefused,
     Event,
     GenerationBegan,
@@ -117,6 +118,7 @@ def test_what_the_run_decided_stands_where_it_happened(capsys: pytest.CaptureFix
     ("event", "text"),
     [
         (AttemptAttached(attempt(2, None)), "attempt 2: attached to its training job, which is there"),
+        (CapacityAwaited(JOB, "attempt 2", NOW, NOW, "none left"), "attempt 2: still waiting for capacity (none left)"),
         (CreateRefused(replace(refusal(2), message="the quota is 0")), "attempt 2: refused (the quota is 0)"),
         (JobStopped(JOB, StopReason.KILLED, "killed by Airflow"), "attempt 2: stopped (killed by Airflow)"),
         (
