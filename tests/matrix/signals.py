@@ -84,7 +84,8 @@ def variable_deleted(real: Real) -> None:
     names = []
     for dag_id, run_id, index in started:
         names.append(name := real.training(dag_id, run_id, index)["TrainingJobName"])
-        real.watched(dag_id, run_id, name, state="deferred")
+        states = real.told(dag_id, run_id)
+        until(lambda states=states: states()["train"] == "deferred", f"{dag_id} to be deferred", states)
     _delete_variable(real)
     for name in names:
         real.service.interrupt(name, capacity_gap=600)  # until its wait for capacity is too long for the ladder

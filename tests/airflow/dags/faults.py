@@ -81,7 +81,7 @@ RETRIES_LOWERED = Path(os.environ.get("AIRFLOW_HOME", ""), "retries_lowered").ex
 #: A script that fails in its first start, once its task's deferral is old news.
 FAILS_ONCE = config(400, 0.1, **{"fail-once-at": "60"})
 #: Waits for capacity for seconds only: then the task goes on in a worker while its job is live.
-LIMITED = {"instance_type": "ml.m5.xlarge", "wait": 8}
+LADDER = [{"instance_type": "ml.m5.xlarge", "wait": 8}, "ml.m5.2xlarge"]
 VARIABLE = "{{ var.value.airflow_spot_folder }}"
 
 COMMON: dict[str, Any] = {
@@ -127,13 +127,13 @@ for dag_id, kind, parameters in (
     (
         "marked_while_resuming",
         SageMakerSpotTrainingOperator,
-        {"config": {**FAILS_ONCE}, "deferrable": True, "script_error_retries": 1},
+        {"config": config(900, 0.1, **{"fail-once-at": "20"}), "deferrable": True, "script_error_retries": 1},
     ),
-    ("script_failed", SageMakerSpotTrainingOperator, {"config": {**FAILS_ONCE}, "deferrable": True, "retries": 1}),
+    ("script_failed", SageMakerSpotTrainingOperator, {"config": FAILS_ONCE, "deferrable": True, "retries": 1}),
     (
         "script_failed_sync",
         SageMakerSpotTrainingOperator,
-        {"config": {**FAILS_ONCE}, "deferrable": False, "retries": 1},
+        {"config": FAILS_ONCE, "deferrable": False, "retries": 1},
     ),
     (
         "retries_lowered",
@@ -148,7 +148,7 @@ for dag_id, kind, parameters in (
     (
         "variable_deleted",
         SageMakerSpotTrainingOperator,
-        {"config": config(900, 0.1), "deferrable": True, "ladder": [LIMITED], "checkpoint_s3_uri": VARIABLE},
+        {"config": config(900, 0.1), "deferrable": True, "ladder": LADDER, "checkpoint_s3_uri": VARIABLE},
     ),
     (
         "timed_out",
@@ -179,9 +179,9 @@ for dag_id, kind, parameters in (
     globals()[dag_id] = dag
 
 with DAG("variable_deleted_mapped", schedule=None, catchup=False) as variable_deleted_mapped:
-    SageMakerSpotTrainingOperator.partial(
-        **COMMON, deferrable=True, ladder=[LIMITED], checkpoint_s3_uri=VARIABLE
-    ).expand(config=[config(900, 0.1)])
+    SageMakerSpotTrainingOperator.partial(**COMMON, deferrable=True, ladder=LADDER, checkpoint_s3_uri=VARIABLE).expand(
+        config=[config(900, 0.1)]
+    )
 
 with DAG("reaper", schedule=None, catchup=False) as reaper:
     SageMakerSpotReaperOperator(task_id="reap", grace="1s")
