@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,18 @@ class TellsItsProcess(SageMakerSpotTrainingOperator):
         return super().execute(context)
 
 
+class WaitsForAMark(SageMakerSpotTrainingOperator):
+    """Says that it is about to defer, and does so once a test has marked its task, or after less than a heartbeat."""
+
+    def _defer(self, run: Any, wait: Any) -> None:
+        place = Path(os.environ["AIRFLOW_HOME"], run.plan.run.key)
+        place.with_suffix(".defers").touch()
+        until = time.monotonic() + 4
+        while not place.with_suffix(".marked").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        super()._defer(run, wait)
+
+
 def config(steps: int, seconds: float, **hyperparameters: str) -> dict[str, Any]:
     """A stock request that trains ``steps.py``."""
     return {
@@ -79,7 +92,7 @@ def config(steps: int, seconds: float, **hyperparameters: str) -> dict[str, Any]
 #: A test makes the file; then the DAG says fewer retries than its run has begun with.
 RETRIES_LOWERED = Path(os.environ.get("AIRFLOW_HOME", ""), "retries_lowered").exists()
 #: A script that fails in its first start, once its task's deferral is old news.
-FAILS_ONCE = config(400, 0.1, **{"fail-once-at": "60"})
+FAILS_ONCE = config(160, 0.1, **{"fail-once-at": "60"})
 #: Waits for capacity for seconds only: then the task goes on in a worker while its job is live.
 LADDER = [{"instance_type": "ml.m5.xlarge", "wait": 8}, "ml.m5.2xlarge"]
 VARIABLE = "{{ var.value.airflow_spot_folder }}"
@@ -124,6 +137,7 @@ for dag_id, kind, parameters in (
     ("marked_failed_sync", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": False}),
     ("marked_while_starting", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": True}),
     ("marked_while_starting_sync", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": False}),
+    ("marked_before_deferring", WaitsForAMark, {"config": config(900, 0.1), "deferrable": True}),
     (
         "marked_while_resuming",
         SageMakerSpotTrainingOperator,
