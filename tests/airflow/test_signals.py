@@ -26,6 +26,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
 @pytest.mark.parametrize(
     "act",
     [
+        signals.marked_before_deferring,
         signals.marked_while_starting,
         signals.marked_while_resuming,
         signals.variable_deleted,

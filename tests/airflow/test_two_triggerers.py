@@ -34,7 +34,7 @@ DAG_ID = "held"
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 240) -> T:
+def until(condition: Callable[[], T | None], what: str, seconds: float = 240) -> T:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -112,10 +112,8 @@ class Scene:
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").split()
                 if words and words[-1] == b"triggerer":
                     found.add(pid)
-        more = True
-        while more:  # and what they have started
-            more = {pid for pid in self.airflow._pids() if pid not in found and _parent(pid) in found}
-            found |= more
+        while more := {pid for pid in self.airflow._pids() if pid not in found and _parent(pid) in found}:
+            found |= more  # and what they have started
         return sorted(found)
 
     @contextlib.contextmanager

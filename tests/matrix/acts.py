@@ -11,6 +11,7 @@ from airflow_spot.core.marks import StopMark
 from tests.matrix.real import API_SERVER, Real, expect, until
 from tests.matrix.signals import (
     in_modes,
+    marked_before_deferring,
     marked_while_resuming,
     marked_while_starting,
     retries_lowered,
@@ -262,6 +263,7 @@ RECOVERY = (
     retries_lowered,
     script_failed,
     variable_deleted,
+    marked_before_deferring,
     marked_while_starting,
     marked_while_resuming,
     timed_out,

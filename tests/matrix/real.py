@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -119,7 +120,11 @@ class Real:
     def parse_again(self, dag_id: str, told: Callable[[dict[str, Any]], bool]) -> None:
         """Have a DAG's file parsed now; wait until Airflow tells of its task what it says."""
         token = self.airflow.api("GET", f"/dags/{dag_id}")["file_token"]
-        self.airflow.api("PUT", f"/parseDagFile/{token}")
+        try:
+            self.airflow.api("PUT", f"/parseDagFile/{token}")
+        except urllib.error.HTTPError as error:
+            if error.code != 409:  # asked for already
+                raise
         until(lambda: told(self.airflow.api("GET", f"/dags/{dag_id}/tasks/train")), f"{dag_id} to be parsed again")
 
     def live(self, dag_id: str, run_id: str) -> list[str]:

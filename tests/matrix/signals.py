@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import time
 import urllib.error
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
+from airflow_spot.core.identity import JobName
 from tests.matrix.environment import MatrixError
 from tests.matrix.real import BUCKET, Real, expect, until
 
 #: Seconds after the task was queued, or queued again: a worker takes two or three to begin, on a busy machine more.
 MOMENTS = tuple(number / 3 for number in range(12))
-#: And at these calls about its job, which are nothing but between the beginning and the wait, on a machine of any pace.
-CALLS = ("CreateTrainingJob", "DescribeTrainingJob") * 2
+#: Airflow's own word for the end of a worker's part in a deferral.
+PAUSED = "Pausing task as DEFERRED"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+")
+#: The last thing that a worker does before it says so is to ask for the task's state.
+_ASKED_SECONDS = 1.0
 _OVER = frozenset({"failed", "success", "skipped", "upstream_failed", "removed"})
 _VARIABLE = "airflow_spot_folder"
 
@@ -26,6 +32,26 @@ def marked_while_starting(real: Real) -> None:
 def marked_while_resuming(real: Real) -> None:
     """The same of a task that goes on after a deferral, and is about to create its second attempt."""
     _marks(real, "marked_while_resuming", _resumes)
+
+
+def marked_before_deferring(real: Real) -> None:
+    """
+    A task that a user marks failed just before it defers stops its job.
+
+    Airflow refuses such a deferral, or forgets the mark, and tells the task nothing.
+    """
+    dag_id = "marked_before_deferring"
+    run_id = real.start(dag_id)
+    until(lambda: real.live(dag_id, run_id), "a job", real.told(dag_id, run_id))
+    (job,) = real.jobs(dag_id, run_id)
+    key = JobName.parse(job["TrainingJobName"]).key  # type: ignore[union-attr]
+    until((real.airflow.home / f"{key}.defers").exists, "the task to be about to defer")
+    real.airflow.mark(dag_id, run_id, "train", "failed")
+    (real.airflow.home / f"{key}.marked").touch()
+    until(lambda: not real.live(dag_id, run_id), "the stop", real.told(dag_id, run_id), seconds=40)
+    real.ends(dag_id, run_id, "failed")
+    expect(real.attempts(dag_id, run_id) == [(1, 1, "Stopped")], f"{real.attempts(dag_id, run_id)}")
+    expect(real.mark_of(job["TrainingJobName"]) == "killed 1", f"the mark is {real.mark_of(job['TrainingJobName'])!r}")
 
 
 def script_failed(real: Real) -> None:
@@ -84,7 +110,8 @@ def variable_deleted(real: Real) -> None:
     names = []
     for dag_id, run_id, index in started:
         names.append(name := real.training(dag_id, run_id, index)["TrainingJobName"])
-        real.watched(dag_id, run_id, name, state="deferred")
+        states = real.told(dag_id, run_id)
+        until(lambda states=states: states()["train"] == "deferred", f"{dag_id} to be deferred", states)
     _delete_variable(real)
     for name in names:
         real.service.interrupt(name, capacity_gap=600)  # until its wait for capacity is too long for the ladder
@@ -114,7 +141,7 @@ def in_modes(modes: tuple[str, ...], play: Callable[[str], None]) -> None:
 
 def _delete_variable(real: Real) -> None:
     try:
-        real.airflow.api("DELETE", f"/variables/{_VARIABLE}")
+        real.airflow.api("DELETE", f"/variables/{_VARIABLE}", {})  # Airflow 2 wants a body
     except urllib.error.HTTPError as error:
         if error.code != 404:
             raise
@@ -123,27 +150,40 @@ def _delete_variable(real: Real) -> None:
 def _marks(real: Real, dag_id: str, begins: Callable[[Real, str, str], None]) -> None:
     """Mark run after run, each in another moment, and wait until none of them has a live job."""
 
-    def mark(moment: float | str) -> tuple[float | str, str, str | None]:
+    def mark(moment: float) -> tuple[float, str]:
         run_id = real.start(dag_id)
         begins(real, dag_id, run_id)
-        if isinstance(moment, str):
-            real.called(dag_id, run_id, moment)
-        else:
-            time.sleep(moment)
-        state = real.airflow.task_states(dag_id, run_id)["train"]
+        time.sleep(moment)
         real.airflow.mark(dag_id, run_id, "train", "failed")
-        return moment, run_id, state
+        return moment, run_id
 
     with ThreadPoolExecutor(2) as pool:
-        marked = list(pool.map(mark, (*MOMENTS, *CALLS)))
-    left = []
-    for moment, run_id, state in marked:
+        marked = list(pool.map(mark, MOMENTS))
+    left, excused = [], 0
+    for moment, run_id in marked:
         try:
             until(lambda run_id=run_id: _is_settled(real, dag_id, run_id), "no live job", seconds=40)
         except MatrixError:
-            now = real.airflow.task_states(dag_id, run_id)["train"]
-            left.append(f"marked at {moment} while {state}, now {now}: {' '.join(real.live(dag_id, run_id))}")
+            for name in (names := real.live(dag_id, run_id)):
+                real.sagemaker.stop_training_job(TrainingJobName=name)
+            if names and _marked_between_worker_and_trigger(real, dag_id, run_id):
+                excused += 1
+            else:
+                state = real.airflow.task_states(dag_id, run_id)["train"]
+                left.append(f"marked after {moment:.1f} s, now {state}: {' '.join(names)}")
     expect(not left, f"jobs live on: {'; '.join(left)}")
+    expect(excused <= len(MOMENTS) // 2, f"{excused} of {len(MOMENTS)} marks came between worker and trigger")
+
+
+def _marked_between_worker_and_trigger(real: Real, dag_id: str, run_id: str) -> bool:
+    """Whether no code of ours could see the mark any more, see docs/decisions: the reaper is for such a job."""
+    said = [line for line in real.log(dag_id, run_id).splitlines() if PAUSED in line]
+    found = _TIME.search(said[-1]) if said else None
+    marked = _TIME.search(str(real.instance(dag_id, run_id)["end_date"]))
+    if found is None or marked is None:
+        return False
+    since = datetime.fromisoformat(marked[0][:23]) - datetime.fromisoformat(found[0][:23])
+    return since.total_seconds() > -_ASKED_SECONDS
 
 
 def _is_settled(real: Real, dag_id: str, run_id: str) -> bool:

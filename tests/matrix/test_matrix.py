@@ -142,6 +142,7 @@ def test_jobs_of_a_run_live_one_after_the_other(audit: list[dict[str, Any]], wha
 MODES = {
     "triggerer_restarted": ("",),
     "triggerer_killed": ("",),
+    "marked_before_deferring": ("",),
     "marked_while_resuming": ("",),
     "variable_deleted": ("", "_mapped"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,18 @@ class TellsItsProcess(SageMakerSpotTrainingOperator):
         return super().execute(context)
 
 
+class WaitsForAMark(SageMakerSpotTrainingOperator):
+    """Says that it is about to defer, and does so once a test has marked its task, or after less than a heartbeat."""
+
+    def _defer(self, run: Any, wait: Any) -> None:
+        place = Path(os.environ["AIRFLOW_HOME"], run.plan.run.key)
+        place.with_suffix(".defers").touch()
+        until = time.monotonic() + 4
+        while not place.with_suffix(".marked").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        super()._defer(run, wait)
+
+
 def config(steps: int, seconds: float, **hyperparameters: str) -> dict[str, Any]:
     """A stock request that trains ``steps.py``."""
     return {
@@ -79,9 +92,9 @@ def config(steps: int, seconds: float, **hyperparameters: str) -> dict[str, Any]
 #: A test makes the file; then the DAG says fewer retries than its run has begun with.
 RETRIES_LOWERED = Path(os.environ.get("AIRFLOW_HOME", ""), "retries_lowered").exists()
 #: A script that fails in its first start, once its task's deferral is old news.
-FAILS_ONCE = config(400, 0.1, **{"fail-once-at": "60"})
+FAILS_ONCE = config(160, 0.1, **{"fail-once-at": "60"})
 #: Waits for capacity for seconds only: then the task goes on in a worker while its job is live.
-LIMITED = {"instance_type": "ml.m5.xlarge", "wait": 8}
+LADDER = [{"instance_type": "ml.m5.xlarge", "wait": 8}, "ml.m5.2xlarge"]
 VARIABLE = "{{ var.value.airflow_spot_folder }}"
 
 COMMON: dict[str, Any] = {
@@ -124,16 +137,17 @@ for dag_id, kind, parameters in (
     ("marked_failed_sync", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": False}),
     ("marked_while_starting", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": True}),
     ("marked_while_starting_sync", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": False}),
+    ("marked_before_deferring", WaitsForAMark, {"config": config(900, 0.1), "deferrable": True}),
     (
         "marked_while_resuming",
         SageMakerSpotTrainingOperator,
-        {"config": {**FAILS_ONCE}, "deferrable": True, "script_error_retries": 1},
+        {"config": config(900, 0.1, **{"fail-once-at": "20"}), "deferrable": True, "script_error_retries": 1},
     ),
-    ("script_failed", SageMakerSpotTrainingOperator, {"config": {**FAILS_ONCE}, "deferrable": True, "retries": 1}),
+    ("script_failed", SageMakerSpotTrainingOperator, {"config": FAILS_ONCE, "deferrable": True, "retries": 1}),
     (
         "script_failed_sync",
         SageMakerSpotTrainingOperator,
-        {"config": {**FAILS_ONCE}, "deferrable": False, "retries": 1},
+        {"config": FAILS_ONCE, "deferrable": False, "retries": 1},
     ),
     (
         "retries_lowered",
@@ -148,7 +162,7 @@ for dag_id, kind, parameters in (
     (
         "variable_deleted",
         SageMakerSpotTrainingOperator,
-        {"config": config(900, 0.1), "deferrable": True, "ladder": [LIMITED], "checkpoint_s3_uri": VARIABLE},
+        {"config": config(900, 0.1), "deferrable": True, "ladder": LADDER, "checkpoint_s3_uri": VARIABLE},
     ),
     (
         "timed_out",
@@ -179,9 +193,9 @@ for dag_id, kind, parameters in (
     globals()[dag_id] = dag
 
 with DAG("variable_deleted_mapped", schedule=None, catchup=False) as variable_deleted_mapped:
-    SageMakerSpotTrainingOperator.partial(
-        **COMMON, deferrable=True, ladder=[LIMITED], checkpoint_s3_uri=VARIABLE
-    ).expand(config=[config(900, 0.1)])
+    SageMakerSpotTrainingOperator.partial(**COMMON, deferrable=True, ladder=LADDER, checkpoint_s3_uri=VARIABLE).expand(
+        config=[config(900, 0.1)]
+    )
 
 with DAG("reaper", schedule=None, catchup=False) as reaper:
     SageMakerSpotReaperOperator(task_id="reap", grace="1s")
