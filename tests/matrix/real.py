@@ -36,6 +36,11 @@ class Real:
         self.service = service
         self.sagemaker = service.client("sagemaker")  # scenarios of both modes share it: a client is thread-safe
 
+    @property
+    def version(self) -> str:
+        """Airflow's."""
+        return str(self.airflow.api("GET", "/version")["version"])
+
     def start(self, dag_id: str) -> str:
         """Start a run and return its id."""
         self.airflow.unpause(dag_id, timeout=120)
@@ -47,7 +52,7 @@ class Real:
 
         :param newest: by the DAG as it is now, where this version lets a user choose.
         """
-        choice = newest and not self.airflow.api("GET", "/version")["version"].startswith(("2.", "3.0."))
+        choice = newest and not self.version.startswith(("2.", "3.0."))
         body = {
             "dry_run": False,
             "dag_run_id": run_id,
