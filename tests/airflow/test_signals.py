@@ -1,4 +1,8 @@
-"""What Airflow tells a task in a bad moment: the matrix's scenarios on the Airflow of this environment."""
+"""
+What Airflow tells a task in a bad moment: the matrix's scenarios on the Airflow of this environment.
+
+Those with many runs at once are left to the matrix, whose database is not SQLite: there each mark is taken.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +31,6 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     "act",
     [
         signals.marked_before_deferring,
-        signals.marked_while_starting,
-        signals.marked_while_resuming,
         signals.variable_deleted,
         signals.retries_lowered,
         signals.script_failed,

@@ -253,7 +253,7 @@ def _in_both_modes(play: Callable[[str], None]) -> None:
 
 
 #: What a change is not merged without: few, since it is played on every version within minutes.
-BOUNDED = (marked_failed,)
+BOUNDED = (marked_failed, marked_before_deferring)
 #: What every version and Python is played.
 SUPPORTED = (interrupted, marked_failed)
 #: Then those which end processes of Airflow itself come last.

@@ -158,8 +158,10 @@ def _play_trainings(player: Player, *, bounded: bool) -> None:
                 return
             recovery = RECOVERY if environment.target.is_airflow_2 else RECOVERY_3
             recovery = recovery if environment.target.python == FULL_ON else ()
-            for act in BOUNDED if bounded else (*SUPPORTED, *recovery):
-                player.play(act.__name__, partial(_act, act, real))
+            acts = BOUNDED if bounded else (*SUPPORTED, *recovery)
+            # The bounded ones go at once: they wait more than they work.
+            with ThreadPoolExecutor(len(acts) if bounded else 1) as pool:
+                list(pool.map(lambda act: player.play(act.__name__, partial(_act, act, real)), acts))
 
 
 @contextlib.contextmanager
