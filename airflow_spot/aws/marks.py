@@ -10,10 +10,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_spot.aws import jobs
-from airflow_spot.aws.retrying import summarize_error
+from airflow_spot.aws.retrying import is_denied, summarize_error
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.marks import TAG_DELIVERED, TAG_OWNER, TAG_STOP, StopMark, tag_map
-from airflow_spot.core.outcomes import DENIED_CODES
 from airflow_spot.core.redaction import redact_description
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
@@ -170,11 +169,6 @@ class Marks:
                 summarize_error(error),
             )
             return False
-
-
-def is_denied(error: ClientError) -> bool:
-    """Return whether a call was refused for want of permission."""
-    return error.response["Error"]["Code"] in DENIED_CODES
 
 
 def read(sagemaker: Any, job_name: str) -> tuple[Attempt, dict[str, Any], dict[str, str]]:

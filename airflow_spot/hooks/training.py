@@ -17,9 +17,9 @@ from airflow_spot.aws import jobs
 from airflow_spot.aws.clock import AwsClock
 from airflow_spot.aws.live_folders import LiveFolders
 from airflow_spot.aws.logs import JobLog
-from airflow_spot.aws.marks import Marks, is_denied
+from airflow_spot.aws.marks import Marks
 from airflow_spot.aws.quiet import say_once
-from airflow_spot.aws.retrying import RetryingClient
+from airflow_spot.aws.retrying import RetryingClient, is_denied
 from airflow_spot.aws.run_jobs import RunJobs, is_live
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.aws.source_archive import SourceArchive

@@ -129,7 +129,7 @@ class TrainingRun:
         """Find out where the run stands, at the start of a try."""
         jobs = self.hook.jobs_of(self.plan)
         self._set_clock()
-        self.history = replace(self._begun(jobs), adopts=adopts(jobs, self.plan, self.this_try))
+        self.history = self._begun(jobs)
         self._take_over_others()
         if self.history.last is None:
             self._tell_generation()
@@ -431,7 +431,7 @@ class TrainingRun:
         found = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
         first = found.first_of_try
         counting = read_whole(self.hook, found.attempts, self.log, lambda attempt: attempt.number >= first)
-        return replace(found, attempts=counting)
+        return replace(found, attempts=counting, adopts=adopts(jobs, self.plan, self.this_try))
 
     def _read_earlier(self) -> None:
         """Read what of the run's attempts is not known yet: its totals are of all of them."""

@@ -49,9 +49,9 @@ WORDS = {
 }
 
 #: Expectations that are others today, and why.
-CHANGED: dict[str, tuple[dict[str, Any] | str, str]] = {
-    "D07": ({"outcome": "max_wait_exceeded"}, "it trained to the very end: X05 wants the same rung, so it has a name"),
-    "D19": ({"outcome": "max_wait_exceeded"}, "it trained when max_wait was over, as D07"),
+CHANGED: dict[str, tuple[str, str]] = {
+    "D07": ("max_wait_exceeded", "it trained to the very end: X05 wants the same rung, so it has a name"),
+    "D19": ("max_wait_exceeded", "it trained when max_wait was over, as D07"),
     "R03": ("CreateRefused quota too small", "a limit of 0 is told from one that is used up: X02 ends at once by it"),
     "R04": ("CreateRefused quota too small", "a type that the region has not closes its rung, and the next is tried"),
 }
@@ -94,7 +94,7 @@ def test_a_description(case: dict[str, Any]) -> None:
         "training_seconds": attempt.training_seconds,
         "savings_percent": discount(job),
     }
-    outcome = (CHANGED[case["id"]][0] if case["id"] in CHANGED else {"outcome": WORDS[expected["outcome"]]})["outcome"]  # type: ignore[index]
+    outcome = CHANGED[case["id"]][0] if case["id"] in CHANGED else WORDS[expected["outcome"]]
     wanted = {**expected, "outcome": outcome}
     if "waiting_since" in wanted:
         wanted["waiting_since"] = description(wanted["waiting_since"])
