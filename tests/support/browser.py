@@ -44,6 +44,18 @@ class _Gone(Exception):
     """An element is not there, or not any more."""
 
 
+def is_gone(error: str, message: str) -> bool:
+    """
+    Whether a driver's error says that the element is not there.
+
+    ChromeDriver has no error of its own for a page that goes between its look for the element and its click: it
+    passes on what DevTools says of the node, the frame or the script's context.
+    """
+    if error in ("no such element", "stale element reference"):
+        return True
+    return error == "unknown error" and any(words in message for words in ("inspector error", "aborted by navigation"))
+
+
 class Browser:
     """
     One browser with an empty profile. A context manager: it ends with everything that it started.
@@ -103,7 +115,7 @@ class Browser:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             told = json.load(error)["value"]
-            kind = _Gone if told["error"] in ("no such element", "stale element reference") else AssertionError
+            kind = _Gone if is_gone(told["error"], told["message"]) else AssertionError
             raise kind(f"{method} {path}: {told['error']}: {told['message']}") from None
 
     def open(self, url: str) -> None:
@@ -118,7 +130,9 @@ class Browser:
     def text(self) -> str:
         """What a person can read, with one space between words; nothing while a page loads."""
         script = "return document.body ? document.body.innerText : ''"
-        return " ".join(self._call("POST", "/execute/sync", {"script": script, "args": []}).split())
+        with contextlib.suppress(_Gone):
+            return " ".join(self._call("POST", "/execute/sync", {"script": script, "args": []}).split())
+        return ""
 
     def click(self, xpath: str) -> None:
         """Click on the first such element, once it is there: a page that loads itself anew may take it away."""
