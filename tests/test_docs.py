@@ -26,6 +26,7 @@ from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import lines
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.result import build_result
+from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import total
 from airflow_spot.local import LocalSageMaker
@@ -310,6 +311,7 @@ def test_the_configuration_page_names_every_option_and_every_event() -> None:
         events.Transitioned("job", "attempt 1", "Training"),
         events.CapacityAwaited("job", "attempt 1", NOW, NOW),
         events.Paused(NOW, "why"),
+        events.ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket", 1, 1)),
         events.JobStopped("job", StopReason.KILLED, "why"),
     ]
     for sample in samples:

@@ -91,6 +91,9 @@ def _resumes_changed(names: str, last: Attempt, plan: Plan, options: RunOptions,
         return False
     if not last.live:
         log.warning(
-            "%s changed since job %s; resuming from its checkpoint (on_config_change='resume')", names, last.job_name
+            "%s changed since job %s; %s (on_config_change='resume')",
+            names,
+            last.job_name,
+            "resuming from its checkpoint" if plan.checkpoint_base is not None else "the run goes on all the same",
         )
     return True
