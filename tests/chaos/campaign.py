@@ -135,6 +135,7 @@ def _ending(state: str, scenario: Scenario, task: TaskRun, cloud: Cloud, events:
         wanted=max(1, task.successes if waits else 1),
         restarts=tuple(task.restarts),
         folders=folders,
+        own=scenario.operator.get("use_checkpoints") is False,
         shared=scenario.operator.get("checkpoint_scope") == "exact",
         seed=seed,
         kept={uri: cloud.kept(uri) for uri in looked_at},
