@@ -19,19 +19,20 @@ _NEEDS_CHECKPOINTS = (
 _FIX = "has no effect with use_checkpoints=False, which has SageMaker keep no checkpoints: remove one of the two"
 
 
-def check_own_checkpoints(given: Any) -> None:
+def check_own_checkpoints(read: Any, given: Any) -> None:
     """
     Check that nothing is said of checkpoints that SageMaker is not to keep. What is still a template is passed over.
 
-    :param given: has the operator's parameters as attributes, of which ``use_checkpoints`` is False.
+    :param read: has the operator's parameters as attributes, each as its type, of which ``use_checkpoints`` is False.
+    :param given: has them as they were given, to be shown.
     :raises InvalidParameterError: something is, as a parameter or as the config's ``CheckpointConfig``.
     """
     for name in _NEEDS_CHECKPOINTS:
-        value = getattr(given, name)
+        value = getattr(read, name)
         default = "run" if name == "checkpoint_scope" else None
         if value not in (None, default) and not is_template(value):
-            raise InvalidParameterError(name, value, _FIX)
-    config = given.config
+            raise InvalidParameterError(name, getattr(given, name), _FIX)
+    config = read.config
     in_config = config.get("CheckpointConfig") if isinstance(config, Mapping) else None
     if in_config and not is_template(in_config):
         raise InvalidParameterError("CheckpointConfig", in_config, _FIX)

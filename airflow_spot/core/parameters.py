@@ -172,7 +172,7 @@ def read_parameters(given: Any, *, rendered: bool = True) -> TrainingParameters:
         **{name: _read(name, getattr(given, name), parameter, rendered) for name, parameter in PARAMETERS.items()}
     )
     if read.use_checkpoints is False:
-        check_own_checkpoints(read)
+        check_own_checkpoints(read, given)
     return read
 
 

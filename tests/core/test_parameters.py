@@ -107,7 +107,7 @@ def test_without_checkpoints_what_is_said_of_them_is_refused(name: str, value: A
     for read in (check_parameters, lambda task, _: read_parameters(task)):
         with pytest.raises(InvalidParameterError, match=f"{name} is .*use_checkpoints=False.*remove one") as refused:
             read(wrong, "train")
-        assert refused.value.name == name
+        assert (refused.value.name, refused.value.value) == (name, value)  # as it was given
     check_parameters(given(use_checkpoints=True, **more), "train")
 
 
