@@ -286,7 +286,9 @@ class TrainingRun:
         generation = self.history.generation
         self._conflicts.check_generation(generation)
         folder = self._checkpoint_folder()
-        self._prepare(folder, not self.history.checkpoint_s3_uri)
+        # An attempt that could not be read may have kept some: then there is a marker, and a seed is copied once.
+        kept = self.history.checkpoint_s3_uri or any(not attempt.whole for attempt in self.history.attempts)
+        self._prepare(folder, not kept)
         self._check_alive()  # what is prepared may take minutes, in which the task may be killed
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try, folder, action.why)
         name = request["TrainingJobName"]
@@ -394,7 +396,7 @@ class TrainingRun:
 
     def _explain_service_errors(self, errors: int) -> None:
         newest = self.history.last
-        if newest is not None:
+        if newest is not None and newest.whole:
             self._tell(ServiceErrorsRepeated(newest.number, errors, look_into(self.hook, newest.checkpoint_s3_uri)))
 
     def _stop(self, action: Stop) -> None:
