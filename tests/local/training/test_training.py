@@ -208,7 +208,7 @@ def test_stop_gives_grace_uploads_the_model_and_says_stopped(jobs: Jobs) -> None
 
 
 def test_stop_kills_what_does_not_listen(jobs: Jobs) -> None:
-    name = jobs.start("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x'); time.sleep(3600)")
+    name = jobs.start("import signal, time; signal.signal(15, signal.SIG_IGN); print('x'); time.sleep(3600)")
     until(lambda: jobs.reach(name, "Training") and jobs.output(name) == [["x"]], "the script is ready")
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
     assert jobs.end(name)["SecondaryStatus"] == "Stopped"
