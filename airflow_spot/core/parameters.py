@@ -14,7 +14,8 @@ from airflow_spot.core.own_checkpoints import check_own_checkpoints
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups
 from airflow_spot.core.request_schema import Shape, coerce
-from airflow_spot.core.templates import is_template
+from airflow_spot.core.spot_switch import spot_of
+from airflow_spot.core.templates import gives_nothing, is_template
 
 _RUN_FIELDS = ("dag_id", "run_id", "task_id", "map_index")
 
@@ -73,11 +74,13 @@ class Parameter:
     :param read: takes its name and its value, and returns the value as its type.
     :param templated: whether Jinja renders it.
     :param required: whether None is read too, instead of standing for "not given".
+    :param default: what it is where it is not given, or its template renders to nothing.
     """
 
     read: Callable[[str, Any], Any] = _as_is
     templated: bool = True
     required: bool = False
+    default: Any = None
 
 
 #: Every parameter of the operator that is its own, in the order of its signature.
@@ -86,11 +89,11 @@ PARAMETERS: Mapping[str, Parameter] = {
     "use_spot_instances": Parameter(_truth),
     "max_run": Parameter(seconds),
     "max_wait": Parameter(seconds),
-    "use_checkpoints": Parameter(_truth),
+    "use_checkpoints": Parameter(_truth, default=True),
     "checkpoint_s3_uri": Parameter(),
     "checkpoint_local_path": Parameter(),
-    "checkpoint_scope": Parameter(_choice("run", "exact")),
-    "resume": Parameter(_truth),
+    "checkpoint_scope": Parameter(_choice("run", "exact"), default="run"),
+    "resume": Parameter(_truth, default=True),
     "on_config_change": Parameter(_choice("resume", "restart", "fail")),
     "resume_from": Parameter(_unless_empty(_resume_from)),
     "checkpoint_retention": Parameter(seconds),
@@ -125,7 +128,7 @@ class TrainingParameters:
     """
 
     config: Mapping[str, Any]
-    use_spot_instances: bool
+    use_spot_instances: bool | None
     max_run: int | None
     max_wait: int | None
     use_checkpoints: bool
@@ -184,7 +187,8 @@ def check_parameters(given: Any, task_id: str) -> None:
     """
     read = read_parameters(given, rendered=False)
     if read.ladder is not None and not has_templates(read.ladder):
-        read_ladder(read.ladder, spot=read.use_spot_instances if isinstance(read.use_spot_instances, bool) else None)
+        spot = spot_of(read.config, read.use_spot_instances) if isinstance(read.config, Mapping) else None
+        read_ladder(read.ladder, spot=spot if isinstance(spot, bool) else None)
     if read.source_dir is not None and read.entry_point is None:
         raise InvalidParameterError("source_dir", read.source_dir, "name the script in it as entry_point")
     if is_template(read.config):
@@ -195,8 +199,8 @@ def check_parameters(given: Any, task_id: str) -> None:
 
 
 def _read(name: str, value: Any, parameter: Parameter, rendered: bool) -> Any:
-    if value is None and not parameter.required:
-        return None
+    if not parameter.required and (value is None or (rendered and parameter.templated and gives_nothing(value))):
+        return parameter.default
     if not rendered and parameter.templated and is_template(value):
         return value
     return parameter.read(name, value)

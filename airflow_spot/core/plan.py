@@ -29,7 +29,8 @@ from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.roles import Role
-from airflow_spot.core.templates import is_template, plain_copy
+from airflow_spot.core.spot_switch import spot_of
+from airflow_spot.core.templates import gives_nothing, is_template, plain_copy
 from airflow_spot.core.try_marks import TryMark
 
 DEFAULT_CHECKPOINT_PATH = "/opt/ml/checkpoints"
@@ -40,7 +41,7 @@ class SpotSettings:
     """
     What the operator's own parameters say, over what the request says; None leaves the request's word.
 
-    :param use_spot_instances: managed spot training, or on-demand.
+    :param use_spot_instances: managed spot training, or on-demand. Default: as the request says, else spot.
     :param max_run: seconds that a job may train, over all its restarts.
     :param max_wait: seconds that a job may wait and train. Default with spot: ``max_run`` and a day.
     :param use_checkpoints: whether SageMaker keeps the script's checkpoints; False leaves CheckpointConfig out.
@@ -52,7 +53,7 @@ class SpotSettings:
     :param ladder: where attempts may run, in order; None for the config's own placement.
     """
 
-    use_spot_instances: Any = True
+    use_spot_instances: Any = None
     max_run: Any = None
     max_wait: Any = None
     use_checkpoints: Any = True
@@ -164,9 +165,10 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: s
     check_config(config)
     request = plain_copy({name: value for name, value in config.items() if name != "S3Operations"})
     request.setdefault("TrainingJobName", default_name(task_id))
-    spot = settings.use_spot_instances
-    request["EnableManagedSpotTraining"] = spot
-    stopping = section(request, "StoppingCondition")
+    request["EnableManagedSpotTraining"] = spot = spot_of(config, settings.use_spot_instances)
+    stopping = {
+        name: value for name, value in section(request, "StoppingCondition").items() if not gives_nothing(value)
+    }
     for name, value in (("MaxRuntimeInSeconds", settings.max_run), ("MaxWaitTimeInSeconds", settings.max_wait)):
         if value is not None:
             stopping[name] = value
@@ -175,6 +177,8 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: s
         max_run = stopping["MaxRuntimeInSeconds"]
         if not is_template(max_run):
             stopping["MaxWaitTimeInSeconds"] = _default_max_wait(request, max_run)
+    if spot is False and settings.ladder is None:
+        stopping.pop("MaxWaitTimeInSeconds", None)  # it is for spot only; a rung of a ladder may be on spot
     request["StoppingCondition"] = stopping
     return _with_checkpoints(request, settings)
 

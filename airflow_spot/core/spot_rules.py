@@ -90,13 +90,7 @@ def _times(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
             f"max_wait is at most {MAX_WAIT_LIMIT // DAY} days ({MAX_WAIT_LIMIT} s): when it is over, a new attempt "
             "begins",
         )
-    if spot is False:
-        yield InvalidParameterError(
-            "StoppingCondition.MaxWaitTimeInSeconds",
-            max_wait,
-            "max_wait is for spot only: remove it, or set use_spot_instances=True",
-        )
-    elif max_run is not None and max_wait < max_run:
+    if spot is not False and max_run is not None and max_wait < max_run:
         yield InvalidParameterError(
             "StoppingCondition.MaxWaitTimeInSeconds",
             max_wait,

@@ -15,6 +15,11 @@ def is_template(value: Any) -> bool:
     return not known
 
 
+def gives_nothing(value: Any) -> bool:
+    """Return whether a value says nothing: None, or what Jinja makes of None or of a name that is not there."""
+    return value is None or (isinstance(value, str) and value.strip() in ("", "None"))
+
+
 def plain_copy(value: Any) -> Any:
     """Copy mappings and lists all the way down, and nothing else: an XComArg in them drags its DAG along."""
     if isinstance(value, Mapping):

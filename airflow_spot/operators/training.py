@@ -28,6 +28,7 @@ from airflow_spot.core.plan import Plan, build_plan, section
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.result import build_result
 from airflow_spot.core.run_state import RunState
+from airflow_spot.core.spot_switch import explain as explain_spot
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.errors import NonRetryableSpotError, RequestError, RunKilledError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -68,7 +69,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
 
     :param config: CreateTrainingJob's parameters and ``S3Operations``, as for the stock operator (templated); never
         changed. ``TrainingJobName`` becomes the prefix of the attempts' names; without one it is the task's id.
-    :param use_spot_instances: managed spot training (default) or on-demand (templated).
+    :param use_spot_instances: managed spot training, or on-demand (templated). Default: as the config's
+        ``EnableManagedSpotTraining`` says, else spot. On-demand, what is said of ``max_wait`` does not apply.
     :param max_run: how long the job may train, over all its restarts: seconds, a ``timedelta``, or text such as
         ``"6h"`` (templated). Default: the config's ``MaxRuntimeInSeconds``, else a day.
     :param max_wait: how long it may wait for capacity and train, together (templated). Default: the config's
@@ -138,7 +140,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         self,
         *,
         config: dict[str, Any],
-        use_spot_instances: bool | str = True,
+        use_spot_instances: bool | str | None = None,
         max_run: int | str | timedelta | None = None,
         max_wait: int | str | timedelta | None = None,
         use_checkpoints: bool | str = True,
@@ -321,6 +323,11 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         :param state: what a deferral kept; its limit of time is that of the try.
         """
         parameters = read_parameters(self)
+        if state is None:
+            for line in explain_spot(
+                parameters.config, parameters.use_spot_instances, parameters.max_wait, parameters.ladder
+            ):
+                self.log.info(line)
         script = self._script(parameters)
         plan = self._plan(parameters, identity, script, member_of(self, context))
         prices = self._prices()

@@ -134,13 +134,11 @@ def test_the_exact_scope_uses_the_folder_as_it_is() -> None:
 
 def test_parameters_win_over_the_config_and_the_config_over_defaults() -> None:
     fields: dict[str, Any] = {
-        "EnableManagedSpotTraining": False,
         "StoppingCondition": {"MaxRuntimeInSeconds": "60", "MaxWaitTimeInSeconds": "90"},
         "CheckpointConfig": {"S3Uri": "s3://bucket/theirs", "LocalPath": "/opt/ml/theirs"},
     }
     made = request(**fields)
     assert made["StoppingCondition"] == {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 90}
-    assert made["EnableManagedSpotTraining"] is True
     assert made["CheckpointConfig"]["S3Uri"].startswith("s3://bucket/theirs/")
     assert made["CheckpointConfig"]["LocalPath"] == "/opt/ml/theirs"
     ours = request(
@@ -203,13 +201,6 @@ def test_the_defaults_obey_what_a_built_in_algorithm_may_wait(settings: SpotSett
             "at least max_run (100 s)",
         ),
         ({"max_run": "2h", "max_wait": "1h"}, {}, "StoppingCondition.MaxWaitTimeInSeconds", "3600", "7200"),
-        (
-            {"use_spot_instances": False, "max_wait": 9},
-            {},
-            "StoppingCondition.MaxWaitTimeInSeconds",
-            "9",
-            "use_spot_instances=True",
-        ),
         ({"max_run": "29d"}, {}, "StoppingCondition.MaxRuntimeInSeconds", str(29 * DAY), "28 days"),
         (
             {},

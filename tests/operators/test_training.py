@@ -404,7 +404,6 @@ def test_resume_false_trains_anew_after_a_clear_but_not_after_a_retry(
     ("parameters", "message"),
     [
         ({"max_run": "2h", "max_wait": "1h"}, "MaxWaitTimeInSeconds is 3600"),
-        ({"use_spot_instances": False, "max_wait": 60}, "max_wait is for spot only"),
         ({"max_run": "29d"}, "at most 28 days"),
         ({"max_run": "soon"}, "max_run is 'soon'"),
         ({"checkpoint_s3_uri": "/tmp/here"}, "CheckpointConfig.S3Uri is '/tmp/here': must be an S3 URI"),

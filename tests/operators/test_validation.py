@@ -163,3 +163,33 @@ def test_a_task_whose_id_can_be_no_name_has_one_all_the_same(task_id: str, prefi
 def test_a_name_that_the_user_gave_is_refused_where_it_can_be_none() -> None:
     with pytest.raises(InvalidParameterError, match="TrainingJobName is '训练'"):
         operator({**stock_config("bucket"), "TrainingJobName": "训练"})
+
+
+@pytest.mark.parametrize(
+    ("rendered", "spot", "line"),
+    [
+        ("False", False, "max_wait is left out: it is for spot only, and this training is on-demand"),
+        ("True", True, None),
+        ("", True, None),
+        ("None", True, None),
+        (None, True, None),
+    ],
+)
+def test_a_switch_at_run_time_may_be_off_or_say_nothing(
+    rendered: Any, spot: bool, line: str | None, said: list[str]
+) -> None:
+    task = operator(use_spot_instances="{{ params.spot }}", max_wait="2h")
+    task.use_spot_instances = rendered
+    job = run(task)
+    assert job["EnableManagedSpotTraining"] is spot
+    assert ("MaxWaitTimeInSeconds" in job["StoppingCondition"]) is spot
+    assert [each for each in said if "max_wait" in each] == ([line] if line else [])
+
+
+def test_the_configs_word_holds_and_one_line_says_where_the_parameter_wins(said: list[str]) -> None:
+    config = {**stock_config("bucket"), "EnableManagedSpotTraining": False}
+    assert run(operator(config))["EnableManagedSpotTraining"] is False
+    line = "use_spot_instances=True overrides EnableManagedSpotTraining=False of the config"
+    assert line not in said
+    assert run(operator(config, use_spot_instances=True))["EnableManagedSpotTraining"] is True
+    assert said.count(line) == 1
