@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_spot.core.identity import JobName
-from airflow_spot.core.ladder import Placement
 from airflow_spot.core.marks import (
     ENV_FINGERPRINT,
     ENV_MEMBER,
@@ -27,10 +26,10 @@ from airflow_spot.core.outcomes import (
     classify,
     count_interruptions,
     exit_code,
-    instance_count,
     waiting_since,
     working_spans,
 )
+from airflow_spot.core.placement import Placement
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.roles import Role
 from airflow_spot.core.starts import Start, read_starts
@@ -138,11 +137,7 @@ class Attempt:
             name=name,
             job_name=job_name,
             placement=(
-                placement := Placement(
-                    str(resources.get("InstanceType") or resources.get("SelectedInstanceType") or "unknown"),
-                    instance_count(resources),
-                    bool(description.get("EnableManagedSpotTraining")),
-                )
+                placement := Placement.of_resources(resources, bool(description.get("EnableManagedSpotTraining")))
             ),
             rung=str(environment.get(ENV_RUNG) or placement),
             status=str(description.get("TrainingJobStatus")),

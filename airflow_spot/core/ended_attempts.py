@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.identity import JobName
-from airflow_spot.core.ladder import Placement
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.placement import Placement
 
 #: The newest that are carried: twelve kilobytes. Older ones are read again at each resume.
 KEPT = 300

@@ -11,7 +11,8 @@ from typing import Any
 
 from airflow_spot.core.durations import seconds
 from airflow_spot.core.identity import short_hash
-from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
+from airflow_spot.core.placement import Placement
 from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.templates import is_template, plain_copy
 
@@ -21,19 +22,6 @@ ON_OUT_OF_MEMORY = "out_of_memory"
 PREFERENCES_LIMIT = 5
 
 _TRUTH, _WHOLE, _TEXTS = Shape("boolean"), Shape("integer", min=1), Shape("list", item=lambda: Shape("string"))
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a job ran: the instances, and on which market."""
-
-    instance_type: str
-    instance_count: int = 1
-    spot: bool = True
-
-    def __str__(self) -> str:
-        count = f"{self.instance_count} x " if self.instance_count != 1 else ""
-        return f"{count}{self.instance_type} {'spot' if self.spot else 'on-demand'}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +68,8 @@ class Rung:
     nth: int = field(default=1, repr=False)
     #: The request's own placement, which nothing replaces.
     as_requested: bool = field(default=False, repr=False)
+    #: The instances of a heterogeneous cluster, which only a request has.
+    groups: tuple[tuple[str, int], ...] = field(default=(), repr=False)
 
     @classmethod
     def on_demand(cls, instance_types: str | Sequence[str], **more: Any) -> Rung:
@@ -106,7 +96,7 @@ class Rung:
     @property
     def placement(self) -> Placement:
         """The instances it asks for."""
-        return Placement(self.instance_type, int(self.instance_count or 1), self.on_spot)
+        return Placement(self.instance_type, int(self.instance_count or 1), self.on_spot, self.groups)
 
     def __str__(self) -> str:
         """Name it: unique in its ladder, and the same as long as it asks for the same."""
@@ -120,7 +110,7 @@ class Rung:
         return f"{self.placement}{also}{what}{f' ({self.nth})' if self.nth > 1 else ''}"
 
 
-_NAMES = {each.name for each in fields(Rung)} - {"nth", "as_requested"}
+_NAMES = {each.name for each in fields(Rung)} - {"nth", "as_requested", "groups"}
 
 
 def has_templates(value: Any) -> bool:
@@ -150,7 +140,7 @@ def read_ladder(value: Any, *, instance_count: int = 1, spot: bool | None = True
             value = json.loads(value)
         except ValueError as error:
             where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-            text = f"text of {len(value)} characters"
+            text = Described(f"text of {len(value)} characters")
             raise InvalidParameterError("ladder", text, f"must be a list of rungs, or JSON of one{where}") from None
     if not isinstance(value, (list, tuple)) or not value:
         raise InvalidParameterError("ladder", _shown(value), "must be a list of at least one rung")
@@ -163,17 +153,19 @@ def read_ladder(value: Any, *, instance_count: int = 1, spot: bool | None = True
         same = sum(1 for other in rungs if str(replace(other, nth=1)) == str(rung))
         rungs.append(replace(rung, nth=same + 1))
     if all(rung.on for rung in rungs):
-        raise InvalidParameterError("ladder", "only rungs with on", "name at least one rung without: where to begin")
+        raise InvalidParameterError(
+            "ladder", Described("only rungs with on"), "name at least one rung without: where to begin"
+        )
     return tuple(rungs)
 
 
 def _shown(value: Any) -> Any:
     """Show a wrong value where it can be no environment, nor a part of one; else say what it is."""
-    if value is None or isinstance(value, (bool, int, float, timedelta)):
+    if value is None or isinstance(value, (bool, int, float, timedelta, Described)):
         return value
     if isinstance(value, str):
-        return value if re.fullmatch(r"[\w .:-]{0,64}", value) else f"text of {len(value)} characters"
-    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, Sized) else "")
+        return value if re.fullmatch(r"[\w .:-]{0,64}", value) else Described(f"text of {len(value)} characters")
+    return Described(f"{kind_of(value)} of {len(value)}") if isinstance(value, Sized) else kind_of(value)
 
 
 def _as_rung(where: str, item: Any) -> Rung:
@@ -190,7 +182,7 @@ def _as_rung(where: str, item: Any) -> Rung:
     unknown = sorted(set(map(str, given)) - _NAMES)
     if unknown:
         raise InvalidParameterError(
-            f"{where}.{unknown[0]}", "an unknown field", f"a rung has {', '.join(sorted(_NAMES))}"
+            f"{where}.{unknown[0]}", Described("an unknown field"), f"a rung has {', '.join(sorted(_NAMES))}"
         )
     if demand is not None and not isinstance(demand, bool):
         for name in ("instance_type", "instance_types", "spot"):
@@ -211,7 +203,7 @@ def _checked(where: str, rung: Rung, instance_count: int, spot: bool | None) -> 
     for name in ("hyperparameters", "environment"):
         given = getattr(rung, name)
         if given is not None and not isinstance(given, Mapping):
-            raise InvalidParameterError(f"{where}.{name}", f"a {type(given).__name__}", "must be a mapping")
+            raise InvalidParameterError(f"{where}.{name}", kind_of(given), "must be a mapping")
     kind = rung.instance_type
     if not isinstance(kind, str) or not kind.startswith("ml."):
         raise InvalidParameterError(f"{where}.instance_type", kind, "SageMaker's types begin with ml., as ml.g5.xlarge")

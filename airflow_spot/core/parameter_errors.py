@@ -13,6 +13,30 @@ SECRET_FIELDS = frozenset({"HyperParameters", "Environment"})
 SECRET_ARGUMENTS = frozenset({"ContainerEntrypoint", "ContainerArguments"})
 
 
+class Described(str):
+    """Words about a value that is not shown, or not there; in an error they stand without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+_KINDS: dict[type, str] = {
+    type(None): "nothing",
+    str: "text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    dict: "a mapping",
+    list: "a list",
+    tuple: "a list",
+}
+
+
+def kind_of(value: Any) -> Described:
+    """Return what kind of value it is, in words, for an error that must not show it."""
+    return Described(_KINDS.get(type(value)) or f"an object of {type(value).__name__}")
+
+
 class InvalidParameterError(ValueError):
     """
     One field of a request cannot be right; nothing was sent.

@@ -14,6 +14,7 @@ from airflow_spot.core.own_checkpoints import check_own_checkpoints
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups
 from airflow_spot.core.request_schema import Shape, coerce
+from airflow_spot.core.s3_operations import read_s3_operations
 from airflow_spot.core.spot_switch import spot_of
 from airflow_spot.core.templates import gives_nothing, is_template
 
@@ -174,6 +175,8 @@ def read_parameters(given: Any, *, rendered: bool = True) -> TrainingParameters:
     read = TrainingParameters(
         **{name: _read(name, getattr(given, name), parameter, rendered) for name, parameter in PARAMETERS.items()}
     )
+    if isinstance(read.config, Mapping) and not has_templates(read.config.get("S3Operations")):
+        read_s3_operations(read.config.get("S3Operations"))
     if read.use_checkpoints is False:
         check_own_checkpoints(read, given)
     return read

@@ -25,7 +25,8 @@ from airflow_spot.core.marks import (
     reason_text,
     run_tags,
 )
-from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
+from airflow_spot.core.placement import Placement
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.roles import Role
@@ -247,6 +248,9 @@ def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[s
         checkpoints["S3Uri"] = settings.checkpoint_s3_uri
     if "S3Uri" not in checkpoints:
         output = section(request, "OutputDataConfig").get("S3OutputPath")
+        if output is None:
+            # Else its absence would show as one of the checkpoints' folder, which is made of it.
+            raise InvalidParameterError("OutputDataConfig.S3OutputPath", Described("missing"), "SageMaker requires it")
         if isinstance(output, str) and not is_template(output):
             check_s3_uri("OutputDataConfig.S3OutputPath", output)
             checkpoints["S3Uri"] = f"{output.rstrip('/')}/checkpoints"
@@ -279,7 +283,7 @@ def check_config(config: Any) -> None:
     if not isinstance(config, Mapping):
         native = "; a template gives one with render_template_as_native_obj=True on the DAG"
         hint = native if isinstance(config, str) else ""
-        raise InvalidParameterError("config", f"a {type(config).__name__}", f"must be a mapping{hint}")
+        raise InvalidParameterError("config", kind_of(config), f"must be a mapping{hint}")
 
 
 def _ladder(given: Any, request: Mapping[str, Any], shape: Shape, preferences: bool) -> tuple[Rung, ...]:
@@ -333,9 +337,5 @@ def _on_rung(request: Mapping[str, Any], rung: Rung, preferences: bool) -> dict[
 
 
 def _rung(request: Mapping[str, Any]) -> Rung:
-    resources = request["ResourceConfig"]
-    groups = resources.get("InstanceGroups") or []
-    preferences = resources.get("InstancePreferences") or []
-    instance_type = resources.get("InstanceType") or (groups or preferences)[0].get("InstanceType", "unknown")
-    count = resources.get("InstanceCount") or sum(int(group.get("InstanceCount", 1)) for group in groups) or 1
-    return Rung(instance_type, int(count), bool(request.get("EnableManagedSpotTraining")), as_requested=True)
+    place = Placement.of_resources(request["ResourceConfig"], bool(request.get("EnableManagedSpotTraining")))
+    return Rung(place.instance_type, place.instance_count, place.spot, groups=place.groups, as_requested=True)

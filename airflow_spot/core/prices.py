@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
 
 _HOUR = Decimal(3600)
 _CENT_FRACTION = Decimal("0.0001")
@@ -50,12 +50,18 @@ class Prices:
     currency: str = "USD"
     hourly: Mapping[str, Decimal] = field(default_factory=dict)
 
-    def cost(self, instance_type: str, instance_count: int, seconds: float) -> Money | None:
-        """Return what so many seconds of instances cost on-demand; None where the price is not known."""
-        hourly = self.hourly.get(instance_type)
-        if hourly is None:
-            return None
-        return Money(hourly * instance_count * Decimal(str(seconds)) / _HOUR, self.currency)
+    def cost(self, instances: Iterable[tuple[str, int]], seconds: float) -> Money | None:
+        """
+        Return what so many seconds of instances cost on-demand; None where a price is not known.
+
+        :param instances: types, and how many of each.
+        """
+        hourly = Decimal(0)
+        for instance_type, count in instances:
+            if (price := self.hourly.get(instance_type)) is None:
+                return None
+            hourly += price * count
+        return Money(hourly * Decimal(str(seconds)) / _HOUR, self.currency)
 
 
 def read_prices(text: str, name: str) -> Prices:
@@ -69,9 +75,9 @@ def read_prices(text: str, name: str) -> Prices:
     try:
         table = json.loads(text, parse_float=Decimal)
     except ValueError as error:
-        raise InvalidParameterError(name, "no JSON", f"must be a JSON object ({error})") from None
+        raise InvalidParameterError(name, Described("no JSON"), f"must be a JSON object ({error})") from None
     if not isinstance(table, dict) or not isinstance(table.get("hourly"), dict):
-        raise InvalidParameterError(name, type(table).__name__, 'must be {"currency": ..., "hourly": {type: price}}')
+        raise InvalidParameterError(name, kind_of(table), 'must be {"currency": ..., "hourly": {type: price}}')
     currency = table.get("currency", "USD")
     if not isinstance(currency, str) or len(currency) != 3 or not currency.isupper():
         raise InvalidParameterError(f"{name}: currency", currency, "must be three capitals, as USD")

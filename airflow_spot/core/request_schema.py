@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.parameter_errors import Described, InvalidParameterError
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,14 @@ def _structure(value: Any, shape: Shape, path: str) -> dict[str, Any]:
                 if near
                 else "this version of botocore does not know it; remove it or upgrade boto3"
             )
-            raise InvalidParameterError(where, "an unknown field", hint)
+            raise InvalidParameterError(where, Described("an unknown field"), hint)
         if inner is not None:
             result[name] = coerce(inner, shape.members[name](), where)
     for name in shape.required:
         if name not in result:
-            raise InvalidParameterError(f"{path}.{name}" if path else name, "missing", "SageMaker requires it")
+            raise InvalidParameterError(
+                f"{path}.{name}" if path else name, Described("missing"), "SageMaker requires it"
+            )
     return result
 
 
@@ -73,7 +75,7 @@ def _list(value: Any, shape: Shape, path: str) -> list[Any]:
 def _map(value: Any, shape: Shape, path: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidParameterError(path, value, "must be a mapping")
-    _check_bounds(len(value), shape, path, f"{len(value)} entries", "entries")
+    _check_bounds(len(value), shape, path, Described(f"{len(value)} entries"), "entries")
     return {str(name): coerce(inner, shape.item(), f"{path}.{name}") for name, inner in value.items()}
 
 

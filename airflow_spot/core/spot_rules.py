@@ -10,7 +10,7 @@ from airflow_spot.core import builtin_algorithms
 from airflow_spot.core.identity import legal_prefix
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.marks import ENVIRONMENT_USED, TAGS_USED
-from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.parameter_errors import Described, InvalidParameterError
 from airflow_spot.core.templates import is_template
 
 DAY = 86_400
@@ -165,7 +165,9 @@ def _counts(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
             continue
         if len(value) > limit - ours:
             kept = f", of which airflow_spot needs {ours}" if ours else ""
-            yield InvalidParameterError(field, f"{len(value)} entries", f"SageMaker takes at most {limit}{kept}")
+            yield InvalidParameterError(
+                field, Described(f"{len(value)} entries"), f"SageMaker takes at most {limit}{kept}"
+            )
 
 
 def _caught(call: Callable[[], object]) -> Iterator[InvalidParameterError]:

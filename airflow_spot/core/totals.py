@@ -122,8 +122,7 @@ def _costs(attempts: Sequence[Attempt], prices: Prices | None, *, useful: bool =
     whole: Money | None = None
     for attempt in attempts:
         seconds = attempt.training_seconds if useful else attempt.billable_seconds
-        place = attempt.placement
-        cost = prices.cost(place.instance_type, place.instance_count, seconds)
+        cost = prices.cost(attempt.placement.instances, seconds)
         if cost is None:
             if seconds:
                 return None

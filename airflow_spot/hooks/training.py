@@ -32,6 +32,7 @@ from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.retention import overlaps
 from airflow_spot.core.run_state import RunState
+from airflow_spot.core.s3_operations import read_s3_operations
 from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks._sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
 
@@ -313,15 +314,15 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
 
     def configure_s3_resources(self, config: Mapping[str, Any]) -> None:
         """Do the config's ``S3Operations`` as the stock hook does, but so that a retry can do them again."""
-        operations = config.get("S3Operations") or {}
-        for operation in operations.get("S3CreateBucket", []):
-            if not self.s3_hook.check_for_bucket(operation["Bucket"]):
-                self.s3_hook.create_bucket(operation["Bucket"], region_name=self.conn_region_name)
-        for operation in operations.get("S3Upload", []):
-            if operation["Tar"]:
-                self.tar_and_s3_upload(operation["Path"], operation["Key"], operation["Bucket"])
+        operations = read_s3_operations(config.get("S3Operations"))
+        for bucket in operations.buckets:
+            if not self.s3_hook.check_for_bucket(bucket):
+                self.s3_hook.create_bucket(bucket, region_name=self.conn_region_name)
+        for upload in operations.uploads:
+            if upload.tar:
+                self.tar_and_s3_upload(upload.path, upload.key, upload.bucket)
             else:
-                self.s3_hook.load_file(operation["Path"], operation["Key"], operation["Bucket"], replace=True)
+                self.s3_hook.load_file(upload.path, upload.key, upload.bucket, replace=True)
 
     # ---- inside
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_spot.compat.task_states import state_in_task
 from airflow_spot.core.orphans import OVER
+from airflow_spot.core.sentences import sentences
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.errors import RenderError, RunKilledError
 
@@ -49,7 +50,7 @@ class BeforeExecute(_Base):
             raise
         if state in OVER:
             disposition = run.stopping.stop_and_wait(StopReason.KILLED)
-            raise RunKilledError(f"The task was marked {state} before it began to wait. {disposition}".strip())
+            raise RunKilledError(sentences(f"The task was marked {state} before it began to wait", disposition))
         super().defer(**how)
 
     def _do_render_template_fields(

@@ -28,6 +28,7 @@ from airflow_spot.core.plan import Plan, build_plan, section
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.result import build_result
 from airflow_spot.core.run_state import RunState
+from airflow_spot.core.sentences import sentences
 from airflow_spot.core.spot_switch import explain as explain_spot
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.errors import NonRetryableSpotError, RequestError, RunKilledError, SpotTrainingError
@@ -283,7 +284,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
             refusal = non_retryable_end(run, error)
             disposition = run.stopping.release_or_stop(final=refusal is not None)
             if refusal is not None:
-                raise RequestError(f"{refusal}. {disposition}" if disposition else refusal) from None
+                raise RequestError(sentences(refusal, disposition)) from None
             raise
         except BaseException:  # Airflow's timeout, and on Airflow 2 its kill
             run.stop_and_wait(StopReason.KILLED if self._killed else StopReason.TIMEOUT)

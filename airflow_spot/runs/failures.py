@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_spot.core.decide import Fail, in_a_row
 from airflow_spot.core.history import History
 from airflow_spot.core.outcomes import SCRIPT_OUTCOMES, Outcome
+from airflow_spot.core.sentences import sentences
 from airflow_spot.core.service_errors import explain
 from airflow_spot.errors import error_for
 from airflow_spot.runs.checkpoint_folder import look_into
@@ -27,7 +28,7 @@ def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, 
     attempt = action.attempt
     refused = [refusal.message for refusal in history.refusals[-1:] if refusal.outcome is action.kind]
     if attempt is None or refused:
-        return error_for(action.kind)(_joined([f"Run {run_key} failed: {action.why}", *refused]))
+        return error_for(action.kind)(sentences(f"Run {run_key} failed: {action.why}", *refused))
     parts = [f"Training job {attempt.job_name} ({attempt.label}): {action.why}"]
     if attempt.failure_reason:
         parts.append(f"SageMaker says: {attempt.failure_reason}")
@@ -41,8 +42,4 @@ def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, 
         parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
     elif attempt.whole:
         parts.append("Its checkpoints are the script's matter (use_checkpoints=False)")
-    return error_for(action.kind)(_joined(parts))
-
-
-def _joined(parts: list[str]) -> str:
-    return ". ".join(part.rstrip(".") for part in parts)
+    return error_for(action.kind)(sentences(*parts))

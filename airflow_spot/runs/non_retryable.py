@@ -10,6 +10,7 @@ from jinja2 import TemplateError
 
 from airflow_spot.core.outcomes import DENIED_CODES
 from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.sentences import sentences
 
 if TYPE_CHECKING:
     from airflow_spot.runs.controller import TrainingRun
@@ -61,7 +62,7 @@ def non_retryable_end(run: TrainingRun, error: Exception) -> str | None:
     """Return why an error that ended a run's try would be met again; None where it may not be."""
     refusal = non_retryable_reason(error)
     untouched = not run.history.attempts and not run.history.refusals and not run.stopping.jobs
-    return f"{refusal}. Nothing was sent to SageMaker" if refusal and untouched else refusal
+    return sentences(refusal, "Nothing was sent to SageMaker") if refusal and untouched else refusal
 
 
 def is_lasting(error: Exception) -> bool:

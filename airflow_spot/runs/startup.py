@@ -18,6 +18,7 @@ from airflow_spot.core.identity import RunIdentity, default_name, legal_prefix
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.run_state import RunState
+from airflow_spot.core.sentences import sentences
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RenderError, RequestError, RunKilledError
@@ -147,7 +148,7 @@ class StartupGuard:
             disposition = self._handle_live_jobs(lambda: self._stopping.release_or_stop(final=refusal is not None))
             if refusal is None:
                 raise
-            raise RequestError(f"{refusal}. {disposition or 'Nothing was sent to SageMaker'}") from None
+            raise RequestError(sentences(refusal, disposition or "Nothing was sent to SageMaker")) from None
         except Exception as error:
             final = isinstance(error, (AirflowFailException, RunKilledError))
             if isinstance(error, RenderError):
@@ -184,7 +185,7 @@ class StartupGuard:
             self._found, self._stopping.jobs = attempt, (attempt.job_name,)
             self._take_ownership(attempt)
             fates.append(end())
-        return ". ".join(disposition for disposition in fates if disposition)
+        return sentences(*fates)
 
     def _attempts(self) -> tuple[Attempt, ...]:
         if not self._resumes:

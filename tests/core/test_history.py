@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.history import History, begin_try
-from airflow_spot.core.ladder import Placement, Rung
+from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.placement import Placement
 from tests.core.cases import NOW, RUN, attempt, description, history, killed, later, tried
 
 

@@ -36,8 +36,8 @@ WAIT, RUN = "StoppingCondition.MaxWaitTimeInSeconds", "StoppingCondition.MaxRunt
         (True, 60, 84 * DAY + 1, [WAIT]),
         (True, 28 * DAY + 1, None, [RUN]),
         (False, 28 * DAY + 1, None, [RUN]),
-        (False, 60, 90, [WAIT]),
-        ("false", 60, 90, [WAIT]),
+        (False, 60, 90, []),  # left out of the request
+        ("false", 60, 90, []),
         (True, 29 * DAY, 60, [RUN, WAIT]),
         ("{{ spot }}", 60, 90, []),
         (True, "{{ run }}", 1, []),

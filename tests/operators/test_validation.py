@@ -82,12 +82,13 @@ def test_times_that_are_right(parameters: dict[str, Any]) -> None:
     assert run(operator(**parameters))["TrainingJobStatus"] == "InProgress"
 
 
-@pytest.mark.parametrize("value", ["{'Environment': {'TOKEN': 's3cr3t'}}", ["s3cr3t"], None, 5])
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("{'Environment': {'TOKEN': 's3cr3t'}}", "text"), (["s3cr3t"], "a list"), (None, "nothing"), (5, "a number")],
+)
 @pytest.mark.parametrize("more", [{}, {"entry_point": "train.py"}])
-def test_a_config_that_is_no_mapping_is_refused_and_not_shown(value: Any, more: dict[str, Any]) -> None:
-    with pytest.raises(
-        InvalidParameterError, match=f"config is 'a {type(value).__name__}': must be a mapping"
-    ) as parsed:
+def test_a_config_that_is_no_mapping_is_refused_and_not_shown(value: Any, kind: str, more: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError, match=f"config is {kind}: must be a mapping") as parsed:
         operator(**more).__class__(task_id="train", config=value, **more)
     late = operator(**more)
     late.config = value
@@ -193,3 +194,57 @@ def test_the_configs_word_holds_and_one_line_says_where_the_parameter_wins(said:
     assert line not in said
     assert run(operator(config, use_spot_instances=True))["EnableManagedSpotTraining"] is True
     assert said.count(line) == 1
+
+
+@pytest.mark.parametrize(
+    ("operations", "says"),
+    [
+        (["x"], "S3Operations is a list: must be a mapping"),
+        ({"S3Upload": {"Path": "a"}}, "S3Operations.S3Upload is a mapping: must be a list"),
+        ({"S3Uploads": []}, "S3Operations.S3Uploads is an unknown field: did you mean S3Upload?"),
+        ({"S3CreateBucket": [{}]}, "S3CreateBucket[0].Bucket is missing: S3CreateBucket needs Bucket, each as text"),
+        (
+            {"S3Upload": [{"Path": "a", "Bucket": "b"}]},
+            "S3Operations.S3Upload[0].Key is missing: S3Upload needs Path, Bucket, Key, each as text",
+        ),
+        (
+            {"S3Upload": [{"Path": "a", "Bucket": "b", "Key": "c", "tar": True}]},
+            "S3Operations.S3Upload[0].tar is an unknown field: did you mean Tar?",
+        ),
+        (
+            {"S3Upload": [{"Path": "a", "Bucket": "b", "Key": "c", "Tar": "maybe"}]},
+            "S3Operations.S3Upload[0].Tar is 'maybe': must be true or false",
+        ),
+    ],
+)
+def test_a_wrong_s3_operation_is_met_when_the_dag_is_parsed_and_when_the_task_runs(operations: Any, says: str) -> None:
+    config = {**stock_config("bucket"), "S3Operations": operations}
+    with pytest.raises(InvalidParameterError, match=re.escape(says)):
+        operator(config)
+    late = operator({**config, "S3Operations": "{{ params.operations }}"})
+    late.config = config
+    with pytest.raises(RequestError, match=re.escape(says) + r"\.? Nothing was sent to SageMaker"):
+        run(late)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"OutputDataConfig": None}, "OutputDataConfig.S3OutputPath is missing: SageMaker requires it. Nothing was"),
+        ({"OutputDataConfig": {}}, "OutputDataConfig.S3OutputPath is missing: SageMaker requires it. Nothing was"),
+        ({"RoleArn": None}, "RoleArn is missing: SageMaker requires it. Nothing was"),
+        ({"Hyperparameters": {}}, "Hyperparameters is an unknown field: did you mean HyperParameters? Nothing was"),
+    ],
+)
+def test_what_is_wrong_is_said_in_right_and_whole_sentences(config: dict[str, Any], says: str) -> None:
+    late = operator("{{ var.json.config }}")
+    late.config = {**stock_config("bucket"), **config}
+    with pytest.raises(RequestError, match=re.escape(says)):
+        run(late)
+
+
+def test_a_config_without_an_output_says_so_when_the_dag_is_parsed() -> None:
+    config = stock_config("bucket")
+    del config["OutputDataConfig"]
+    with pytest.raises(InvalidParameterError, match=r"OutputDataConfig.S3OutputPath is missing"):
+        operator(config)
