@@ -9,6 +9,7 @@ from airflow_spot.compat.task_states import state_in_task
 from airflow_spot.core.orphans import OVER
 from airflow_spot.core.sentences import sentences
 from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.templates import plain_copy
 from airflow_spot.errors import RenderError, RunKilledError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class BeforeExecute(_Base):
 
     _killed = False
     _render_error: RenderError | None = None
+    _rendered_config: Any = None
     _run: StartupGuard | TrainingRun | None
 
     def defer(self, **how: Any) -> NoReturn:
@@ -64,6 +66,8 @@ class BeforeExecute(_Base):
                 if parent is not self:  # a field within a field of ours
                     raise
                 self._render_error = self._render_error or RenderError(field, error)
+        if parent is self:
+            self._rendered_config = plain_copy(getattr(self, "config", None))
 
 
 def _state(run: RunIdentity) -> str | None:

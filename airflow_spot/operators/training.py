@@ -42,6 +42,7 @@ from airflow_spot.observers import observers
 from airflow_spot.operators._before_execute import BeforeExecute
 from airflow_spot.operators._lineage import lineage_of
 from airflow_spot.operators._links import make_link_updater
+from airflow_spot.operators._stock_steps import StockSteps, check_steps
 from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
 
 
-class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpotTrainingHook]):
+class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[SageMakerSpotTrainingHook]):
     """
     Train a model on managed spot instances; lose no work, pay once, and say what was saved.
 
@@ -205,6 +206,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         self.deferrable = deferrable
         self._run: StartupGuard | TrainingRun | None = None
         self._trained: Mapping[str, Any] = {}
+        check_steps(type(self), SageMakerSpotTrainingOperator)
         check_parameters(self, self.task_id)
 
     # ---- Airflow's entries
@@ -323,7 +325,11 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
 
         :param state: what a deferral kept; its limit of time is that of the try.
         """
-        parameters = read_parameters(self)
+        read_parameters(self)
+        if self.deferrable and state is None:
+            self._check_config_is_kept(SageMakerSpotTrainingOperator)
+        with self._preprocessed():
+            parameters = read_parameters(self)
         if state is None:
             for line in explain_spot(
                 parameters.config, parameters.use_spot_instances, parameters.max_wait, parameters.ladder
@@ -367,8 +373,6 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         if script is not None:
             mode = script.hyperparameters(self.hook.conn_region_name)
             config["HyperParameters"] = {**section(config, "HyperParameters"), **mode}
-        if config.get("RoleArn"):
-            config["RoleArn"] = self.hook.expand_role(config["RoleArn"])
         plan = build_plan(config, parameters.spot_settings, run, self.hook.request_shape, member)
         return replace(plan, incomplete=script is not None and script.missing is not None)
 
