@@ -1,0 +1,62 @@
+"""What a probe and an experiment are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from airflow_spot.verify.pace import Length
+from airflow_spot.verify.scratch import Scratch
+from airflow_spot.verify.verdicts import Expectation, Facts, Verdict, judge
+
+
+@dataclass(frozen=True)
+class Probe:
+    """
+    Creates jobs and notes facts.
+
+    :param id: goes into the names of its jobs.
+    :param jobs: those that it may create; what may be refused counts, since it may be accepted.
+    :param collect: notes facts in ``Scratch.facts``, as far as it comes.
+    """
+
+    id: str
+    jobs: Sequence[Length]
+    collect: Callable[[Scratch], None]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """
+    One assumption, and what tells whether it is right.
+
+    :param id: as ``--only`` and the report name it.
+    :param title: what is looked at.
+    :param assumption: what this package or Local SageMaker takes for granted.
+    :param known: how it is known today: the mark and the page, as ``[A] docs/local-sagemaker.md``.
+    :param probe: where its facts come from; experiments can share one.
+    :param expectations: what of the facts is assumed.
+    :param also: names of further facts that are worth reporting.
+    """
+
+    id: str
+    title: str
+    assumption: str
+    known: str
+    probe: Probe
+    expectations: Sequence[Expectation]
+    also: Sequence[str] = ()
+
+    def judge(self, facts: Facts, reason: str) -> Verdict:
+        """Return how it came out; ``reason`` says why facts are missing."""
+        return judge(self.expectations, facts, reason)
+
+    def seen(self, facts: Facts) -> dict[str, object]:
+        """Return the facts that it is about."""
+        names = [*(each.fact for each in self.expectations), *self.also]
+        return {name: facts[name] for name in dict.fromkeys(names) if name in facts}
+
+
+def probes_of(experiments: Sequence[Experiment]) -> list[Probe]:
+    """Return the probes of some experiments, each once, in order."""
+    return list({each.probe.id: each.probe for each in experiments}.values())

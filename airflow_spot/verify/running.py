@@ -1,0 +1,81 @@
+"""Runs probes side by side, and ends what they have left."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_spot.verify.cleaning import stop_quietly
+from airflow_spot.verify.experiment import Probe
+from airflow_spot.verify.scratch import CALL_ERRORS, NotReached, Run, Scratch
+from airflow_spot.verify.service import Service
+from airflow_spot.verify.verdicts import Facts
+
+#: What a probe has seen, why it saw no more, and how many seconds it took.
+Seen = tuple[Facts, str, float]
+
+
+def run_probes(
+    probes: Sequence[Probe], service: Service, run: Run, parallel: int, begun: Callable[[Probe], None]
+) -> Iterator[tuple[Probe, Seen]]:
+    """
+    Run probes, so many at once, and yield what each has seen, as soon as it has.
+
+    None raises: what goes wrong is why it was not reached. Once ``run.ending`` is set, none begins, and those that run
+    end at their next wait.
+
+    :param begun: called when one begins, on any thread.
+    """
+    with ThreadPoolExecutor(parallel, thread_name_prefix="verify") as pool:
+        futures: dict[Future[Seen], Probe] = {pool.submit(_run, probe, service, run, begun): probe for probe in probes}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def _run(probe: Probe, service: Service, run: Run, begun: Callable[[Probe], None]) -> Seen:
+    if run.ending.is_set():
+        return {}, "interrupted", 0.0
+    begun(probe)
+    scratch, start, reason = Scratch(service, run, probe.id), time.monotonic(), ""
+    try:
+        probe.collect(scratch)
+    except NotReached as error:
+        reason = str(error)
+    except CALL_ERRORS as error:
+        reason = f"a call failed: {error}"
+    except Exception as error:
+        # The other probes go on, and the jobs of this one are ended as any.
+        reason = f"verify-aws itself failed: {type(error).__name__}: {error}"
+    for name in scratch.names:
+        stop_quietly(service.sagemaker, name)
+    return scratch.facts, reason, time.monotonic() - start
+
+
+@contextmanager
+def ending_on_signals(ending: threading.Event, tell: Callable[[str], None]) -> Iterator[list[int]]:
+    """
+    Have SIGINT and SIGTERM set an event, so that what runs is ended and removed; a second one ends the process at once.
+
+    :return: the signals that came.
+    """
+    came: list[int] = []
+
+    def on_signal(number: int, _: Any) -> None:
+        if came:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        came.append(number)
+        ending.set()
+        tell("Ending: its jobs are stopped and its folder is deleted. Once more to leave them to --clean")
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
