@@ -71,11 +71,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _clean(args: argparse.Namespace) -> int:
     from airflow_spot.verify.cleaning import clean
+    from airflow_spot.verify.service import find_control
 
     _check_bucket(args.bucket)
     sagemaker, s3 = client(args, "sagemaker"), client(args, "s3")
+    poll = 5.0 if find_control(sagemaker.meta.endpoint_url) is None else 0.25
     now = datetime.now(timezone.utc)
-    return 0 if clean(sagemaker, s3, args.bucket, now, 2.0, _END_SECONDS, _tell) else 1
+    return 0 if clean(sagemaker, s3, args.bucket, now, poll, _END_SECONDS, _tell) else 1
 
 
 def _verify(args: argparse.Namespace) -> int:
