@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -27,10 +28,10 @@ _EXAMPLES = """examples:
   airflow-spot verify-aws --role "$ROLE" --bucket my-bucket --only stop-grace --only stop-uploads
   airflow-spot verify-aws --bucket my-bucket --clean      after a SIGKILL: stop its jobs, delete its folder
 
-It says what the experiments cost at most, and asks, before it creates a job. SIGINT and SIGTERM end its jobs and
-delete its folder.
+It says what the experiments cost at most, and asks, before it creates a job. SIGINT, SIGTERM and SIGHUP end its jobs
+and delete its folder.
 Exit code: 0 if what was reached is as assumed, 1 if something differs (with --clean: if something is left), 2 if
-nothing was reached or something is wrong, 130 and 143 after SIGINT and SIGTERM."""
+nothing was reached or something is wrong, 128 and the signal's number after a signal (130 for SIGINT)."""
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/?([a-zA-Z_0-9+=,.@\-_/]+)")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
@@ -231,10 +232,13 @@ def _run(
             for probe in left:
                 note(probe, {}, "its ceiling would exceed --max-cost", 0.0)
             begun = time.monotonic()
-            for probe, seen in run_probes(
-                probes, service, run, args.parallel, lambda probe: _tell(f"{probe.id} begins ({run.id})")
-            ):
-                note(probe, *seen)
+
+            def tell_begun(probe: Probe) -> None:
+                _tell(f"{probe.id} begins ({run.id})")
+
+            with closing(run_probes(probes, service, run, args.parallel, tell_begun)) as outcomes:
+                for probe, seen in outcomes:
+                    note(probe, *seen)
             _tell(f"{time.monotonic() - begun:.0f} s. Removing its jobs and its folder")
         finally:
             _remove(service, run)
@@ -247,7 +251,8 @@ def _remove(service: Service, run: Any) -> None:
 
     left = end_jobs(service.sagemaker, run.names, service.pace.poll, _END_SECONDS)
     if left:
-        _tell(f"not ended: {', '.join(left)}. Run airflow-spot verify-aws --bucket {service.bucket} --clean")
+        _tell("\n".join(f"{name} has not ended: {status}" for name, status in left.items()))
+        _tell(f"Its folder stays. Run airflow-spot verify-aws --bucket {service.bucket} --clean")
         return
     delete(service.s3, f"s3://{service.bucket}/{run.folder}")
 
@@ -289,5 +294,7 @@ def _about(args: argparse.Namespace, service: Service, *, complete: bool) -> dic
 
 def _tell(text: str) -> None:
     # As one piece: probes tell of themselves from several threads.
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    # A reader that has gone must not keep the jobs from being ended.
+    with suppress(OSError):
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()

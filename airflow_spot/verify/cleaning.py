@@ -25,33 +25,34 @@ def stop_quietly(sagemaker: Any, job_name: str) -> None:
             jobs.stop(sagemaker, job_name)
 
 
-def end_jobs(sagemaker: Any, names: Iterable[str], poll: float, timeout: float) -> list[str]:
+def end_jobs(sagemaker: Any, names: Iterable[str], poll: float, timeout: float) -> dict[str, str]:
     """
     Stop jobs, and wait until they have ended: one that is stopping still uploads into its folder.
 
     :param poll: seconds between two looks, as ``timeout`` is in seconds.
-    :return: those that have not ended, or could not be asked about.
+    :return: those that have not ended, by their status, or by why they could not be asked about or stopped.
     """
-    left = list(names)
+    left = dict.fromkeys(names, "")
     deadline = time.monotonic() + timeout
     while left:
-        left = [name for name in left if not _has_ended(sagemaker, name)]
+        left = {name: status for name in left if (status := _status_until_ended(sagemaker, name)) is not None}
         if not left or time.monotonic() > deadline:
             break
         time.sleep(poll)
     return left
 
 
-def _has_ended(sagemaker: Any, name: str) -> bool:
+def _status_until_ended(sagemaker: Any, name: str) -> str | None:
+    """Return a job's status, and stop it; None once it has ended, or was never there."""
     try:
         job = jobs.find(sagemaker, name)
         if job is None or job["TrainingJobStatus"] in ENDED_STATUSES:
-            return True
+            return None
         if job["TrainingJobStatus"] == "InProgress":
             jobs.stop(sagemaker, name)
-    except CALL_ERRORS:
-        pass
-    return False
+        return str(job["TrainingJobStatus"])
+    except CALL_ERRORS as error:
+        return str(error)
 
 
 def live_jobs(sagemaker: Any, now: datetime) -> Iterator[str]:
@@ -81,7 +82,8 @@ def clean(
     left = end_jobs(sagemaker, names, poll, timeout)
     if left:
         # Its last upload would be left behind.
-        tell(f"{len(left)} jobs have not ended yet, so that the folder stays: {', '.join(left)}. Run --clean again")
+        tell("\n".join(f"{name} has not ended: {status}" for name, status in left.items()))
+        tell("The folder stays, since these may still upload into it. Run --clean again")
         return False
     deleted = delete(s3, f"s3://{bucket}/{FOLDER}")
     tell(f"{len(names)} jobs stopped, {deleted} objects deleted")

@@ -27,6 +27,7 @@ class Pace:
 
     :param poll: between two looks at a job.
     :param settle: after a job's end, until its description changes no more.
+    :param tick: between two files that a script writes.
     :param train: for which the script of a job trains that ends by itself.
     :param patience: for which one step is waited for, such as instances.
     :param queue_wait: added to MaxRuntimeInSeconds for MaxWaitTimeInSeconds, where a probe does not say it.
@@ -38,6 +39,7 @@ class Pace:
 
     poll: float
     settle: float
+    tick: float
     train: float
     patience: float
     queue_wait: int
@@ -56,6 +58,7 @@ def on_aws(interruption_wait: int) -> Pace:
     return Pace(
         poll=5.0,
         settle=40.0,
+        tick=2.0,
         train=60.0,
         patience=900.0,
         queue_wait=600,
@@ -76,6 +79,7 @@ def on_local(grace: float) -> Pace:
     return Pace(
         poll=0.25,
         settle=1.5,
+        tick=0.2,
         train=3.0,
         patience=120.0,
         queue_wait=120,

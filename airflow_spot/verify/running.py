@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +22,7 @@ Seen = tuple[Facts, str, float]
 
 def run_probes(
     probes: Sequence[Probe], service: Service, run: Run, parallel: int, begun: Callable[[Probe], None]
-) -> Iterator[tuple[Probe, Seen]]:
+) -> Generator[tuple[Probe, Seen], None, None]:
     """
     Run probes, so many at once, and yield what each has seen, as soon as it has.
 
@@ -33,8 +33,12 @@ def run_probes(
     """
     with ThreadPoolExecutor(parallel, thread_name_prefix="verify") as pool:
         futures: dict[Future[Seen], Probe] = {pool.submit(_run, probe, service, run, begun): probe for probe in probes}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            # Who stops reading waits for those that run, not for those that have not begun.
+            run.ending.set()
 
 
 def _run(probe: Probe, service: Service, run: Run, begun: Callable[[Probe], None]) -> Seen:
@@ -59,7 +63,7 @@ def _run(probe: Probe, service: Service, run: Run, begun: Callable[[Probe], None
 @contextmanager
 def ending_on_signals(ending: threading.Event, tell: Callable[[str], None]) -> Iterator[list[int]]:
     """
-    Have SIGINT and SIGTERM set an event, so that what runs is ended and removed; a second one ends the process at once.
+    Have SIGINT, SIGTERM and SIGHUP set an event, so that what runs is ended and removed; a second one ends the process.
 
     :return: the signals that came.
     """
@@ -73,7 +77,10 @@ def ending_on_signals(ending: threading.Event, tell: Callable[[str], None]) -> I
         ending.set()
         tell("Ending: its jobs are stopped and its folder is deleted. Once more to leave them to --clean")
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Of a terminal that is closed; under nohup it stays ignored.
+    heeded = [signal.SIGINT, signal.SIGTERM]
+    heeded += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    before = {number: signal.signal(number, on_signal) for number in heeded}
     try:
         yield came
     finally:

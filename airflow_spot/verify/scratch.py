@@ -17,7 +17,7 @@ from airflow_spot.aws import jobs
 from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.quotas import read_limit
 from airflow_spot.verify.pace import Length
-from airflow_spot.verify.scripts import SECONDS, TRAIN, command
+from airflow_spot.verify.scripts import SECONDS, TICK, TRAIN, command
 from airflow_spot.verify.service import Service
 
 #: Begins the name of every job; nothing else of this package begins so.
@@ -56,6 +56,11 @@ class Run:
         """Remember a job, before it is created."""
         with self._lock:
             self._names.append(job_name)
+
+    def discard(self, job_name: str) -> None:
+        """Forget a job that was refused: it was never there, and its name may be none that can be asked about."""
+        with self._lock:
+            self._names = [name for name in self._names if name != job_name]
 
     @property
     def names(self) -> list[str]:
@@ -172,7 +177,11 @@ class Scratch:
             "OutputDataConfig": {"S3OutputPath": self.uri("out")},
             "ResourceConfig": {"InstanceType": service.instance_type, "InstanceCount": 1, "VolumeSizeInGB": 30},
             "StoppingCondition": {"MaxRuntimeInSeconds": max_run},
-            "Environment": {SECONDS: str(pace.train if seconds is None else seconds), **(environment or {})},
+            "Environment": {
+                SECONDS: str(pace.train if seconds is None else seconds),
+                TICK: str(pace.tick),
+                **(environment or {}),
+            },
             "EnableManagedSpotTraining": spot,
             "Tags": [{"Key": key, "Value": value} for key, value in {TAG: self._run.id, **(tags or {})}.items()],
         }
@@ -222,6 +231,8 @@ class Scratch:
         answer = self.attempt(lambda: self.service.sagemaker.create_training_job(**request))
         if answer is None:
             jobs.stop(self.service.sagemaker, name)
+        elif answer[0] == "ValidationException":
+            self._run.discard(name)
         return answer
 
     def attempt(self, call: Callable[[], Any]) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ _LOADER = "import base64,sys;exec(base64.b64decode(''.join(sys.argv[1:])))"
 
 #: Variables of a job that tell its script how long things take.
 SECONDS = "VERIFY_SECONDS"
+TICK = "VERIFY_TICK"
 
 _PRELUDE = """\
 import json, os, signal, sys, time
@@ -23,6 +24,7 @@ CHECKPOINTS = os.environ.get("SM_CHECKPOINT_DIR", "/opt/ml/checkpoints")
 MODEL = os.environ.get("SM_MODEL_DIR", "/opt/ml/model")
 OUTPUT = os.environ.get("SM_OUTPUT_DIR", "/opt/ml/output")
 SECONDS = float(os.environ.get("VERIFY_SECONDS", "1"))
+TICK = float(os.environ.get("VERIFY_TICK", "1"))
 BEGUN = time.time()
 
 def save(folder, name, value):
@@ -55,7 +57,7 @@ while time.time() < BEGUN + SECONDS + 600:
     seen = {"sigterm": bool(told), "grace": time.time() - told[0] if told else 0.0}
     save(MODEL, "seen.json", seen)
     save(CHECKPOINTS, "seen.json", seen)
-    time.sleep(0.2)
+    time.sleep(TICK)
 """
 
 #: Watches what appears beside its checkpoints. ``gone`` is deleted once it had time to be uploaded.
@@ -98,7 +100,7 @@ signal.signal(signal.SIGTERM, lambda *_: told.append(time.time()))
 while True:
     grace = time.time() - told[0] if told else 0.0
     save(CHECKPOINTS, "start-%d.json" % number, {"found": found, "sigterm": bool(told), "grace": grace})
-    time.sleep(0.2)
+    time.sleep(TICK)
 """
 
 EXIT_42 = """\

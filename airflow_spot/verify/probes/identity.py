@@ -123,6 +123,7 @@ def _ended(scratch: Scratch) -> None:
     facts["stop_ended_code"], facts["stop_ended_message"] = answer or (None, None)
     _filters(scratch, name, ended)
     _name_filter(scratch, name)
+    _page_token(scratch)
     if not deletes:
         raise NotReached("the installed boto3 has no DeleteTrainingJob")
     service.sagemaker.delete_training_job(TrainingJobName=name)
@@ -164,6 +165,15 @@ def _name_filter(scratch: Scratch, name: str) -> None:
     if oldest and oldest[0]["TrainingJobName"] != name:
         page = scratch.service.sagemaker.list_training_jobs(**order, NameContains=name)
         scratch.facts["in_first_filtered_page"] = bool(page["TrainingJobSummaries"])
+
+
+def _page_token(scratch: Scratch) -> None:
+    """Whether the token of a page is good for a request with other filters; needs two jobs in the account."""
+    look = scratch.service.sagemaker.list_training_jobs
+    token = look(MaxResults=1).get("NextToken")
+    if token:
+        answer = scratch.attempt(partial(look, MaxResults=1, StatusEquals="Failed", NextToken=token))
+        scratch.facts["foreign_token_code"], scratch.facts["foreign_token_message"] = answer or (None, None)
 
 
 def _until_gone(scratch: Scratch, name: str) -> tuple[list[str], str | None, str | None]:
@@ -297,6 +307,15 @@ EXPERIMENTS = (
         "[T] docs/decisions/0012-calls.md",
         ENDED,
         (equals("in_first_filtered_page", True),),
+    ),
+    Experiment(
+        "page-token",
+        "ListTrainingJobs with the NextToken of a request with other filters",
+        "It is refused with a ValidationException.",
+        f"[A] {_LOCAL}",
+        ENDED,
+        (equals("foreign_token_code", "ValidationException"),),
+        ("foreign_token_message",),
     ),
     Experiment(
         "delete-live",

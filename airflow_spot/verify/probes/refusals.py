@@ -22,6 +22,17 @@ def _max_wait_below_run(scratch: Scratch) -> None:
     _note(scratch, scratch.request(spot=True, max_wait=max_run - 1))
 
 
+def _max_wait_missing(scratch: Scratch) -> None:
+    request = scratch.request(spot=True)
+    del request["StoppingCondition"]["MaxWaitTimeInSeconds"]
+    _note(scratch, request)
+
+
+def _wrong_name(scratch: Scratch) -> None:
+    request = scratch.request()
+    _note(scratch, {**request, "TrainingJobName": request["TrainingJobName"] + "_"})
+
+
 def _max_wait_without_spot(scratch: Scratch) -> None:
     _note(scratch, scratch.request(max_wait=scratch.service.pace.max_run[Length.BRIEF]))
 
@@ -33,6 +44,27 @@ def _empty_channel(scratch: Scratch) -> None:
 
 
 EXPERIMENTS = (
+    Experiment(
+        "validation-words",
+        "a name that the model's pattern refuses",
+        "The create is refused with a ValidationException that names the member and the constraint.",
+        f"[T] {_LOCAL}",
+        Probe("wrong-name", (Length.BRIEF,), _wrong_name),
+        (
+            equals("code", "ValidationException"),
+            matches(
+                "message", "1 validation error detected: Value .* at 'trainingJobName' failed to satisfy constraint"
+            ),
+        ),
+    ),
+    Experiment(
+        "max-wait-missing",
+        "spot without MaxWaitTimeInSeconds",
+        "The create is refused with a ValidationException that names MaxWaitTimeInSeconds.",
+        f"[A] {_LOCAL}",
+        Probe("wait-missing", (Length.BRIEF,), _max_wait_missing),
+        (equals("code", "ValidationException"), matches("message", "MaxWaitTimeInSeconds")),
+    ),
     Experiment(
         "max-wait-below-run",
         "MaxWaitTimeInSeconds below MaxRuntimeInSeconds",

@@ -56,7 +56,8 @@ def _note_failure(scratch: Scratch, name: str) -> None:
     scratch.facts["status"] = job["TrainingJobStatus"]
     scratch.facts["statuses"] = statuses(job)
     scratch.facts["reason"] = job.get("FailureReason")
-    scratch.facts["model_kept"] = bool(scratch.keys(f"out/{name}/output"))
+    scratch.facts["names_of_the_output"] = scratch.keys(f"out/{name}/output")
+    scratch.facts["model_kept"] = "model.tar.gz" in scratch.facts["names_of_the_output"]
 
 
 def _toolkit_fails(scratch: Scratch) -> None:
@@ -142,7 +143,7 @@ EXPERIMENTS = (
             matches("reason", r"^AlgorithmError: .*[Ee]xit [Cc]ode: 42$"),
             equals("model_kept", False),
         ),
-        ("statuses",),
+        ("statuses", "names_of_the_output"),
     ),
     Experiment(
         "exit-failure-file",
