@@ -13,6 +13,7 @@ import pytest
 from airflow_spot.core.identity import JobName
 from airflow_spot.local.api.validation import problems
 from airflow_spot.verify import scripts
+from airflow_spot.verify.costs import PRICES, ceiling
 from airflow_spot.verify.experiment import probes_of
 from airflow_spot.verify.images import default_image
 from airflow_spot.verify.pace import Length, on_aws
@@ -22,7 +23,9 @@ from airflow_spot.verify.suite import EXPERIMENTS, chosen
 
 ROOT = Path(__file__).parents[2]
 ROLE = "arn:aws:iam::123456789012:role/any"
-SCRIPTS = [value for name, value in vars(scripts).items() if name.isupper() and not name.startswith(("_", "SECONDS"))]
+SCRIPTS = [
+    value for name, value in vars(scripts).items() if name.isupper() and not name.startswith(("_", "SECONDS", "TICK"))
+]
 
 
 @cache
@@ -88,3 +91,20 @@ def test_the_scripts_are_python_of_any_container(script: str) -> None:
 def test_a_script_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         scripts.command("x" * 20_000)
+
+
+def test_the_page_names_every_experiment_and_what_it_assumes() -> None:
+    page = (ROOT / "docs" / "verify-aws.md").read_text().replace("`", "")
+    rows = [line for line in page.split("## The experiments")[1].splitlines() if line.startswith("| ")][2:]
+    assert rows == [
+        f"| {each.id} | {each.title} | {each.assumption} | {each.known.split()[0]} |" for each in EXPERIMENTS
+    ]
+
+
+def test_the_page_says_what_it_costs_and_that_nothing_is_proved() -> None:
+    page = (ROOT / "docs" / "verify-aws.md").read_text()
+    probes = probes_of(EXPERIMENTS)
+    most = sum(ceiling(probe, PRICES["ml.m5.large"], on_aws(600)) for probe in probes)
+    assert f"{most:.2f} USD by {PRICES['ml.m5.large']} USD an hour" in " ".join(page.split())
+    assert f"some {sum(len(probe.jobs) for probe in probes)}, of one" in page
+    assert "No report from AWS exists yet: nothing on this page is proved." in page

@@ -32,12 +32,15 @@ def _interrupted(scratch: Scratch) -> None:
     name = scratch.create(scratch.request(SURVIVE, length=Length.LONG, spot=True, checkpoints="ck"))
     waits: list[str] = []
     training_since: float | None = None
+    meanwhile: list[str] = []
     caused = False
     for job in scratch.watch(name):
         if job["SecondaryStatus"] == "Starting" and "Training" not in statuses(job):
             waits += [text for text in messages(job)[-1:] if text not in waits]
         if job["SecondaryStatus"] == "Training" and training_since is None:
             training_since = time.monotonic()
+        if "Interrupted" in statuses(job) and statuses(job).count("Training") == 1:
+            meanwhile += [job["TrainingJobStatus"]] if job["TrainingJobStatus"] not in meanwhile else []
         ready = training_since is not None and time.monotonic() - training_since > service.pace.interrupt_after
         if service.control is not None and ready and not caused and scratch.read_json("ck/start-0.json") is not None:
             service.control.interrupt(name, service.region, service.pace.capacity_gap)
@@ -52,6 +55,8 @@ def _interrupted(scratch: Scratch) -> None:
     _note_billing(facts, last)
     if "Interrupted" not in statuses(last):
         raise NotReached("no interruption came; on AWS none can be caused")
+    if meanwhile:
+        facts["status_until_it_trained_again"] = meanwhile
     _note_interruption(scratch, facts, last)
 
 
@@ -86,6 +91,8 @@ def _note_counting(facts: dict[str, Any], job: Description, limit: int) -> None:
     readings = {"all stays": sum(stays), "the last stay": stays[-1], "the gaps too": span}
     ends = [each for each in job["SecondaryStatusTransitions"] if each["Status"] == "Stopping"]
     stopping = sum((each["EndTime"] - each["StartTime"]).total_seconds() for each in ends if each.get("EndTime"))
+    if job.get("BillableTimeInSeconds") is not None and sum(stays):
+        facts["billed_part_of_all_stays"] = round(job["BillableTimeInSeconds"] / sum(stays), 2)
     if (training := job.get("TrainingTimeInSeconds")) is not None:
         facts["training_time_counts"] = nearest(training, {**readings, "all stays and Stopping": sum(stays) + stopping})
     if job["SecondaryStatus"] == "MaxRuntimeExceeded":
@@ -139,8 +146,19 @@ EXPERIMENTS = (
         "Training, Interrupted, Starting, Downloading, Training, while the status stays InProgress.",
         f"[D] {_LOCAL}",
         SPOT,
-        (in_order("statuses", "Training", "Interrupted", "Starting", "Downloading", "Training"),),
-        ("message_of_the_interruption", "messages", "interruptions"),
+        (
+            in_order("statuses", "Training", "Interrupted", "Starting", "Downloading", "Training"),
+            equals("status_until_it_trained_again", ["InProgress"]),
+        ),
+        ("messages", "interruptions"),
+    ),
+    Experiment(
+        "interruption-message",
+        "what an interruption says",
+        "Its transition's message says that it was interrupted; nothing in this package depends on it.",
+        f"[A] {_LOCAL}",
+        SPOT,
+        (matches("message_of_the_interruption", "[Ii]nterrupt"),),
     ),
     Experiment(
         "interruption-sigterm",
@@ -166,7 +184,7 @@ EXPERIMENTS = (
         f"[A] {_LOCAL}",
         SPOT,
         (equals("training_time_counts", "all stays"),),
-        ("training_seconds", "billable_seconds", "seconds_of_each_stay"),
+        ("training_seconds", "billable_seconds", "billed_part_of_all_stays", "seconds_of_each_stay"),
     ),
     Experiment(
         "interruption-max-runtime",

@@ -157,8 +157,9 @@ EXPERIMENTS = (
     Experiment(
         "max-runtime",
         "a job that trains up to MaxRuntimeInSeconds",
-        "It is Stopped, MaxRuntimeExceeded, without a reason, at most five minutes late; SIGTERM reaches the script.",
-        f"[D] {_LOCAL}",
+        "It is Stopped, MaxRuntimeExceeded, after Uploading, without a reason, at most five minutes late; SIGTERM "
+        "reaches the script.",
+        f"[T] {_LOCAL}",
         MAX_RUNTIME,
         (
             equals("end", "Stopped, MaxRuntimeExceeded"),
