@@ -93,9 +93,7 @@ def _verify(args: argparse.Namespace) -> int:
     most, run, left = _plan(args, service, probes, price)
     _tell_plan(experiments, service, probes, price, left)
     if args.report is not None:
-        # Now rather than after an hour: a place that cannot be written to.
-        with args.report.open("a", encoding="utf-8"):
-            pass
+        _check_writable(args.report)
     _tell(f"{len(run)} of {len(probes)} probes run, and cost at most {most:.2f} USD by {price} USD an hour")
     if not args.yes and not _agreed(service):
         return 2
@@ -142,6 +140,15 @@ def _service(args: argparse.Namespace) -> tuple[Service, Scrubber]:
 def _check_bucket(bucket: str) -> None:
     if _BUCKET.fullmatch(bucket) is None:
         raise CommandError("--bucket: give a bucket's name, without s3:// and without a folder")
+
+
+def _check_writable(path: Path) -> None:
+    """Fail now rather than after an hour where a file cannot be written."""
+    there = path.exists()
+    with path.open("a", encoding="utf-8"):
+        pass
+    if not there:
+        path.unlink()
 
 
 def _price(args: argparse.Namespace, service: Service) -> Decimal:

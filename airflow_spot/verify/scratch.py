@@ -215,8 +215,10 @@ class Scratch:
                     raise
                 message = error.response["Error"]["Message"]
                 limit = read_limit(message)
-                if limit is None or limit.too_small or time.monotonic() - begun > self.service.pace.patience:
+                if limit is None or limit.too_small:
                     raise NotReached(message) from error
+                if time.monotonic() - begun > self.service.pace.patience:
+                    raise NotReached(f"{message} It stayed used up; --parallel 1 needs less of it") from error
             self.pause(self.service.pace.poll * 2)
 
     def refused(self, request: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -14,13 +14,14 @@ from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import NotReached, Scratch
 from airflow_spot.verify.verdicts import between, equals, matches
 
-_TAGS = {"plain": "1", "verify:signs": "a/b=c+d-e_f.g@h i", "verify:utf-8": "é", "empty": ""}
+_TAGS = {"verify:dag": "a", "verify:run": "manual__2026-11-28T10:00:00+00:00"}
+_SIGNS = {"verify:signs": "a/b=c+d-e_f.g@h i", "verify:utf-8": "é", "verify:empty": "", "verify:long": "x" * 256}
 _ENVIRONMENT = {"VERIFY_LONG": "x" * 512, "VERIFY_SIGNS": 'a=b; c "d" \n é', "VERIFY_EMPTY": ""}
 
 
 def _identity(scratch: Scratch) -> None:
     service, facts = scratch.service, scratch.facts
-    request = scratch.request(environment=_ENVIRONMENT, tags=_TAGS)
+    request = scratch.request(tags=_TAGS)
     name = scratch.create(request)
     created = time.monotonic()
     first = scratch.attempt(lambda: service.sagemaker.describe_training_job(TrainingJobName=name))
@@ -28,7 +29,6 @@ def _identity(scratch: Scratch) -> None:
     described = scratch.describe(name)
     arn = described["TrainingJobArn"]
     facts["tags_at_first_read"] = _has(_tags(service.sagemaker, arn), _TAGS)
-    facts["environment_at_first_read"] = described.get("Environment") == request["Environment"]
     facts["tags_in_describe"] = "Tags" in described
     facts["training_start_time_while_starting"] = (
         described.get("TrainingStartTime") is not None if described["SecondaryStatus"] == "Starting" else False
@@ -46,10 +46,9 @@ def _identity(scratch: Scratch) -> None:
     other = scratch.refused({**request, "TrainingJobName": name.replace("-identity-", "-IDENTITY-")})
     facts["other_case_code"], facts["other_case_message"] = other or (None, None)
     scratch.stop(name)
-    ended = scratch.end(name)
+    scratch.end(name)
     service.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "verify:ended", "Value": "4"}])
     facts["tag_on_ended_job_at_first_read"] = _has(_tags(service.sagemaker, arn), {"verify:ended": "4"})
-    facts["environment_at_the_end"] = ended.get("Environment") == request["Environment"]
 
 
 def _tags(sagemaker: Any, arn: str) -> dict[str, str]:
@@ -85,6 +84,20 @@ def _listed_after(scratch: Scratch, name: str, created: float) -> float:
 
 
 IDENTITY = Probe("identity", (Length.BRIEF,) * 3, _identity)
+
+
+def _values(scratch: Scratch) -> None:
+    """Send values that a service could refuse or change: apart from the other facts, which must not wait for them."""
+    request = scratch.request(environment=_ENVIRONMENT, tags=_SIGNS)
+    name = scratch.create(request)
+    described = scratch.describe(name)
+    scratch.facts["environment_at_first_read"] = described.get("Environment") == request["Environment"]
+    scratch.facts["signs_in_tags"] = _has(_tags(scratch.service.sagemaker, described["TrainingJobArn"]), _SIGNS)
+    scratch.stop(name)
+    scratch.facts["environment_at_the_end"] = scratch.end(name).get("Environment") == request["Environment"]
+
+
+VALUES = Probe("values", (Length.BRIEF,), _values)
 
 
 def _unknown(scratch: Scratch) -> None:
@@ -254,8 +267,16 @@ EXPERIMENTS = (
         "the Environment that DescribeTrainingJob returns",
         "It is returned in full, character by character, at once and after the end.",
         "[A] docs/decisions/0001-identity.md",
-        IDENTITY,
+        VALUES,
         (equals("environment_at_first_read", True), equals("environment_at_the_end", True)),
+    ),
+    Experiment(
+        "tag-values",
+        "tags with signs, with letters beyond ASCII, empty and of 256 characters",
+        "They are returned character by character.",
+        "[A] docs/decisions/0001-identity.md",
+        VALUES,
+        (equals("signs_in_tags", True),),
     ),
     Experiment(
         "list-lag",

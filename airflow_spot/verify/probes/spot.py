@@ -91,8 +91,8 @@ def _note_counting(facts: dict[str, Any], job: Description, limit: int) -> None:
     readings = {"all stays": sum(stays), "the last stay": stays[-1], "the gaps too": span}
     ends = [each for each in job["SecondaryStatusTransitions"] if each["Status"] == "Stopping"]
     stopping = sum((each["EndTime"] - each["StartTime"]).total_seconds() for each in ends if each.get("EndTime"))
-    if job.get("BillableTimeInSeconds") is not None and sum(stays):
-        facts["billed_part_of_all_stays"] = round(job["BillableTimeInSeconds"] / sum(stays), 2)
+    if job.get("BillableTimeInSeconds") is not None and readings["all stays"] > 0:
+        facts["billed_part_of_all_stays"] = round(job["BillableTimeInSeconds"] / readings["all stays"], 2)
     if (training := job.get("TrainingTimeInSeconds")) is not None:
         facts["training_time_counts"] = nearest(training, {**readings, "all stays and Stopping": sum(stays) + stopping})
     if job["SecondaryStatus"] == "MaxRuntimeExceeded":
