@@ -14,6 +14,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 #: Of AWS's identifiers for keys, roles and users.
 _KEY_ID = re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}\b")
 _ACCOUNT = re.compile(r"(?<!\d)\d{4}-?\d{4}-?\d{4}(?!\d)")
+_JOB = re.compile(r"spotverify-[\w-]+", re.IGNORECASE)
+#: Of this machine, which Local SageMaker's scripts see: a home has its owner's name. Those of containers stay.
+_PATH = re.compile(r"(?<![\w./<>-])/(?!opt/|usr/|miniconda3/)[\w.+@-]+(?:/[\w.+@-]+)+")
 _PATTERNS = (
     (_ARN, "<arn>"),
     (_S3, "<s3-uri>"),
@@ -21,6 +24,8 @@ _PATTERNS = (
     (_URL, "<url>"),
     (_UUID, "<id>"),
     (_KEY_ID, "<id>"),
+    (_JOB, "<job>"),
+    (_PATH, "<path>"),
     (_ACCOUNT, "<account>"),
 )
 

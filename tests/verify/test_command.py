@@ -61,7 +61,7 @@ def test_a_few_experiments(
     assert twice["seen"]["second_create_code"] == "ResourceInUse"
     assert "<arn>" in twice["seen"]["second_create_message"]
     told = json.dumps(made)
-    for canary in ("canary", bucket, ACCOUNT, "arn:aws", "s3://"):
+    for canary in ("canary", bucket, ACCOUNT, "arn:aws", "s3://", NAME_PREFIX):
         assert canary not in told
 
 

@@ -25,6 +25,8 @@ SCRUBBER = Scrubber(NAMES)
         f"{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com/secret-image:1",
         "2109-8765-4321 (Request ID: 12345678-1234-1234-1234-123456789abc)",
         "the key AKIAABCDEFGHIJKLMNOP, the role AROAABCDEFGHIJKLMNOP",
+        "The training job spotverify-secret-ended-2 is in status InProgress, as is SPOTVERIFY-secret-x-1",
+        'Command "/home/secret/venv/bin/python train.py", exit code: 1; /Users/secret/x, (/tmp/secret/y)',
         f"{BUCKET.upper()} {ROLE.title()}",
     ],
 )
@@ -60,6 +62,7 @@ def test_what_the_service_says_stays_readable() -> None:
     for text in (
         "Insufficient capacity error from EC2 while launching instances, retrying!",
         'AlgorithmError: ExecuteUserScriptError:\nExitCode 42\nErrorMessage ""\nCommand "python x.py", exit code: 1',
+        'Command "/miniconda3/bin/python train.py" of training-job/ml.m5.large, and/or /usr/bin/python3',
         "The account-level service limit 'ml.m5.large for spot training job usage' is 0 Instances",
     ):
         assert SCRUBBER.text(text) == text

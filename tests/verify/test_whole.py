@@ -9,6 +9,7 @@ import pytest
 
 from airflow_spot.cli.main import main
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.verify.scratch import NAME_PREFIX
 from airflow_spot.verify.suite import EXPERIMENTS
 from tests.verify.test_command import ACCOUNT, ROLE, left_behind, live
 
@@ -46,5 +47,5 @@ def test_the_whole_suite(local_sagemaker: LocalSageMaker, tmp_path: Path, capsys
     assert f"{len(EXPERIMENTS) - len(DIFFERENT_ON_LOCAL)} as assumed" in out
     assert live(local_sagemaker) == [] and left_behind(local_sagemaker, BUCKET) == []
     told = report.read_text()
-    for canary in ("canary", ACCOUNT, "arn:aws", "s3://"):
+    for canary in ("canary", ACCOUNT, "arn:aws", "s3://", NAME_PREFIX):
         assert canary not in told
