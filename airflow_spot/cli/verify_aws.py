@@ -18,7 +18,7 @@ from airflow_spot.cli.aws import CommandError, add_session_arguments, client, gu
 from airflow_spot.core.durations import seconds
 
 if TYPE_CHECKING:
-    from airflow_spot.verify.experiment import Experiment, Probe
+    from airflow_spot.verify.experiment import Experiment, Setup
     from airflow_spot.verify.report import Result
     from airflow_spot.verify.scrubbing import Scrubber
     from airflow_spot.verify.service import Service
@@ -82,19 +82,19 @@ def _clean(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from airflow_spot.verify.experiment import probes_of
+    from airflow_spot.verify.experiment import setups_of
     from airflow_spot.verify.suite import chosen
 
     experiments = chosen(args.only)
     if args.parallel < 1:
         raise CommandError(f"--parallel {args.parallel}: give at least 1")
     service, scrubber = _service(args)
-    price, probes = _price(args, service), probes_of(experiments)
-    most, run, left = _plan(args, service, probes, price)
-    _tell_plan(experiments, service, probes, price, left)
+    price, setups = _price(args, service), setups_of(experiments)
+    most, run, left = _plan(args, service, setups, price)
+    _tell_plan(experiments, service, setups, price, left)
     if args.report is not None:
         _check_writable(args.report)
-    _tell(f"{len(run)} of {len(probes)} probes run, and cost at most {most:.2f} USD by {price} USD an hour")
+    _tell(f"{len(run)} of {len(setups)} setups run, and cost at most {most:.2f} USD by {price} USD an hour")
     if not args.yes and not _agreed(service):
         return 2
     results, signals = _run(args, experiments, service, run, left, scrubber)
@@ -178,24 +178,24 @@ def _dollars(option: str, text: str) -> Decimal:
 
 
 def _plan(
-    args: argparse.Namespace, service: Service, probes: Sequence[Probe], price: Decimal
-) -> tuple[Decimal, list[Probe], list[Probe]]:
+    args: argparse.Namespace, service: Service, setups: Sequence[Setup], price: Decimal
+) -> tuple[Decimal, list[Setup], list[Setup]]:
     from airflow_spot.verify.costs import ceiling, within
 
-    run, left = within(probes, price, service.pace, _dollars("--max-cost", args.max_cost))
-    return sum((ceiling(probe, price, service.pace) for probe in run), Decimal(0)), run, left
+    run, left = within(setups, price, service.pace, _dollars("--max-cost", args.max_cost))
+    return sum((ceiling(setup, price, service.pace) for setup in run), Decimal(0)), run, left
 
 
 def _tell_plan(
-    experiments: Sequence[Experiment], service: Service, probes: Sequence[Probe], price: Decimal, left: Sequence[Probe]
+    experiments: Sequence[Experiment], service: Service, setups: Sequence[Setup], price: Decimal, left: Sequence[Setup]
 ) -> None:
     from airflow_spot.verify.costs import ceiling
 
-    rows = [("probe", "jobs", "at most", "experiments")]
-    for probe in probes:
-        cost = "left out" if probe in left else f"{ceiling(probe, price, service.pace):.3f} USD"
-        ids = ", ".join(each.id for each in experiments if each.probe is probe)
-        rows.append((probe.id, str(len(probe.jobs)), cost, ids))
+    rows = [("setup", "jobs", "at most", "experiments")]
+    for setup in setups:
+        cost = "left out" if setup in left else f"{ceiling(setup, price, service.pace):.3f} USD"
+        ids = ", ".join(each.id for each in experiments if each.setup is setup)
+        rows.append((setup.id, str(len(setup.jobs)), cost, ids))
     _tell("\n".join(table(rows)))
 
 
@@ -214,20 +214,20 @@ def _run(
     args: argparse.Namespace,
     experiments: Sequence[Experiment],
     service: Service,
-    probes: Sequence[Probe],
-    left: Sequence[Probe],
+    setups: Sequence[Setup],
+    left: Sequence[Setup],
     scrubber: Scrubber,
 ) -> tuple[list[Result], list[int]]:
     from airflow_spot.verify.report import result
-    from airflow_spot.verify.running import ending_on_signals, run_probes
+    from airflow_spot.verify.running import ending_on_signals, run_setups
     from airflow_spot.verify.scratch import Run
 
     run = Run()
     results: dict[str, Result] = {}
 
-    def note(probe: Probe, facts: Any, reason: str, took: float) -> None:
+    def note(setup: Setup, facts: Any, reason: str, took: float) -> None:
         for each in experiments:
-            if each.probe is probe:
+            if each.setup is setup:
                 results[each.id] = one = result(each, facts, reason, took, scrubber)
                 _tell(f"[{len(results):2}/{len(experiments)}] {each.id}: {one.verdict}")
 
@@ -236,16 +236,16 @@ def _run(
         service.s3.put_object(Bucket=service.bucket, Key=f"{run.folder}started", Body=b"")
         try:
             service.sagemaker.list_training_jobs(MaxResults=1)
-            for probe in left:
-                note(probe, {}, "its ceiling would exceed --max-cost", 0.0)
+            for setup in left:
+                note(setup, {}, "its ceiling would exceed --max-cost", 0.0)
             begun = time.monotonic()
 
-            def tell_begun(probe: Probe) -> None:
-                _tell(f"{probe.id} begins ({run.id})")
+            def tell_begun(setup: Setup) -> None:
+                _tell(f"{setup.id} begins ({run.id})")
 
-            with closing(run_probes(probes, service, run, args.parallel, tell_begun)) as outcomes:
-                for probe, seen in outcomes:
-                    note(probe, *seen)
+            with closing(run_setups(setups, service, run, args.parallel, tell_begun)) as outcomes:
+                for setup, seen in outcomes:
+                    note(setup, *seen)
             _tell(f"{time.monotonic() - begun:.0f} s. Removing its jobs and its folder")
         finally:
             _remove(service, run)
@@ -300,7 +300,7 @@ def _about(args: argparse.Namespace, service: Service, *, complete: bool) -> dic
 
 
 def _tell(text: str) -> None:
-    # As one piece: probes tell of themselves from several threads.
+    # As one piece: setups tell of themselves from several threads.
     # A reader that has gone must not keep the jobs from being ended.
     with suppress(OSError):
         sys.stdout.write(f"{text}\n")

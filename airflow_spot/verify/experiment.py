@@ -1,4 +1,4 @@
-"""What a probe and an experiment are."""
+"""What a setup and an experiment are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_spot.verify.verdicts import Expectation, Facts, Verdict, judge
 
 
 @dataclass(frozen=True)
-class Probe:
+class Setup:
     """
     Creates jobs and notes facts.
 
@@ -34,7 +34,7 @@ class Experiment:
     :param title: what is looked at.
     :param assumption: what this package or Local SageMaker takes for granted.
     :param known: how it is known today: the mark and the page, as ``[A] docs/local-sagemaker.md``.
-    :param probe: where its facts come from; experiments can share one.
+    :param setup: where its facts come from; experiments can share one.
     :param expectations: what of the facts is assumed.
     :param also: names of further facts that are worth reporting.
     """
@@ -43,7 +43,7 @@ class Experiment:
     title: str
     assumption: str
     known: str
-    probe: Probe
+    setup: Setup
     expectations: Sequence[Expectation]
     also: Sequence[str] = ()
 
@@ -57,6 +57,6 @@ class Experiment:
         return {name: facts[name] for name in dict.fromkeys(names) if name in facts}
 
 
-def probes_of(experiments: Sequence[Experiment]) -> list[Probe]:
-    """Return the probes of some experiments, each once, in order."""
-    return list({each.probe.id: each.probe for each in experiments}.values())
+def setups_of(experiments: Sequence[Experiment]) -> list[Setup]:
+    """Return the setups of some experiments, each once, in order."""
+    return list({each.setup.id: each.setup for each in experiments}.values())

@@ -12,7 +12,7 @@ OVERHEAD_SECONDS = 360
 
 
 class Length(Enum):
-    """What a job of a probe is for, which says how long it may run."""
+    """What a job of a setup is for, which says how long it may run."""
 
     BRIEF = "is refused, or stopped as soon as it was created"
     TRAINS = "trains for a while, and ends by itself or is stopped"
@@ -30,7 +30,7 @@ class Pace:
     :param tick: between two files that a script writes.
     :param train: for which the script of a job trains that ends by itself.
     :param patience: for which one step is waited for, such as instances.
-    :param queue_wait: added to MaxRuntimeInSeconds for MaxWaitTimeInSeconds, where a probe does not say it.
+    :param queue_wait: added to MaxRuntimeInSeconds for MaxWaitTimeInSeconds, where a setup does not say it.
     :param grace: from SIGTERM to SIGKILL, as the service promises it.
     :param interrupt_after: of training, where an interruption can be caused.
     :param capacity_gap: for which there is no instance after it.

@@ -21,7 +21,7 @@ class Result:
     How one experiment came out, as it may be told: names and account numbers are taken out of it.
 
     :param seen: facts by name.
-    :param seconds: for which its probe ran.
+    :param seconds: for which its setup ran.
     """
 
     experiment: Experiment
@@ -31,7 +31,7 @@ class Result:
 
 
 def result(experiment: Experiment, facts: Facts, reason: str, seconds: float, scrubber: Scrubber) -> Result:
-    """Judge an experiment by the facts of its probe; ``reason`` says why some are missing."""
+    """Judge an experiment by the facts of its setup; ``reason`` says why some are missing."""
     verdict = experiment.judge(facts, reason)
     told = Verdict(verdict.kind, scrubber.text(verdict.detail))
     return Result(experiment, told, scrubber.value(experiment.seen(facts)), seconds)

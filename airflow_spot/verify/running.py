@@ -1,4 +1,4 @@
-"""Runs probes side by side, and ends what they have left."""
+"""Runs setups side by side, and ends what they have left."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_spot.verify.cleaning import stop_quietly
-from airflow_spot.verify.experiment import Probe
+from airflow_spot.verify.experiment import Setup
 from airflow_spot.verify.scratch import CALL_ERRORS, NotReached, Run, Scratch
 from airflow_spot.verify.service import Service
 from airflow_spot.verify.verdicts import Facts
 
-#: What a probe has seen, why it saw no more, and how many seconds it took.
+#: What a setup has seen, why it saw no more, and how many seconds it took.
 Seen = tuple[Facts, str, float]
 
 
-def run_probes(
-    probes: Sequence[Probe], service: Service, run: Run, parallel: int, begun: Callable[[Probe], None]
-) -> Generator[tuple[Probe, Seen], None, None]:
+def run_setups(
+    setups: Sequence[Setup], service: Service, run: Run, parallel: int, begun: Callable[[Setup], None]
+) -> Generator[tuple[Setup, Seen], None, None]:
     """
-    Run probes, so many at once, and yield what each has seen, as soon as it has.
+    Run setups, so many at once, and yield what each has seen, as soon as it has.
 
     None raises: what goes wrong is why it was not reached. Once ``run.ending`` is set, none begins, and those that run
     end at their next wait.
@@ -32,7 +32,7 @@ def run_probes(
     :param begun: called when one begins, on any thread.
     """
     with ThreadPoolExecutor(parallel, thread_name_prefix="verify") as pool:
-        futures: dict[Future[Seen], Probe] = {pool.submit(_run, probe, service, run, begun): probe for probe in probes}
+        futures: dict[Future[Seen], Setup] = {pool.submit(_run, setup, service, run, begun): setup for setup in setups}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -41,19 +41,19 @@ def run_probes(
             run.ending.set()
 
 
-def _run(probe: Probe, service: Service, run: Run, begun: Callable[[Probe], None]) -> Seen:
+def _run(setup: Setup, service: Service, run: Run, begun: Callable[[Setup], None]) -> Seen:
     if run.ending.is_set():
         return {}, "interrupted", 0.0
-    begun(probe)
-    scratch, start, reason = Scratch(service, run, probe.id), time.monotonic(), ""
+    begun(setup)
+    scratch, start, reason = Scratch(service, run, setup.id), time.monotonic(), ""
     try:
-        probe.collect(scratch)
+        setup.collect(scratch)
     except NotReached as error:
         reason = str(error)
     except CALL_ERRORS as error:
         reason = f"a call failed: {error}"
     except Exception as error:
-        # The other probes go on, and the jobs of this one are ended as any.
+        # The other setups go on, and the jobs of this one are ended as any.
         reason = f"verify-aws itself failed: {type(error).__name__}: {error}"
     for name in scratch.names:
         stop_quietly(service.sagemaker, name)

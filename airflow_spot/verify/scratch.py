@@ -1,4 +1,4 @@
-"""What one probe works with: jobs of its own, a folder of its own, and a list of facts."""
+"""What one setup works with: jobs of its own, a folder of its own, and a list of facts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Description = Mapping[str, Any]
 
 
 class NotReached(Exception):
-    """The rest of a probe cannot be seen; the message says why."""
+    """The rest of a setup cannot be seen; the message says why."""
 
 
 class Run:
@@ -76,36 +76,36 @@ class Run:
 
 class Scratch:
     """
-    One probe's jobs and folder.
+    One setup's jobs and folder.
 
     :ivar facts: what was seen so far.
     """
 
-    def __init__(self, service: Service, run: Run, probe: str) -> None:
+    def __init__(self, service: Service, run: Run, setup: str) -> None:
         self.service = service
         self.facts: dict[str, Any] = {}
         self._run = run
-        self._probe = probe
+        self._setup = setup
         self._count = 0
 
     @property
     def names(self) -> list[str]:
-        """The jobs of this probe that there may be."""
-        return [name for name in self._run.names if name.startswith(f"{NAME_PREFIX}{self._run.id}-{self._probe}-")]
+        """The jobs of this setup that there may be."""
+        return [name for name in self._run.names if name.startswith(f"{NAME_PREFIX}{self._run.id}-{self._setup}-")]
 
     # Places.
 
     def uri(self, path: str) -> str:
-        """Return the S3 URI of a path in the probe's folder."""
+        """Return the S3 URI of a path in the setup's folder."""
         return f"s3://{self.service.bucket}/{self._key(path)}"
 
     def put(self, path: str, body: bytes) -> str:
-        """Write an object into the probe's folder; returns its S3 URI."""
+        """Write an object into the setup's folder; returns its S3 URI."""
         self.service.s3.put_object(Bucket=self.service.bucket, Key=self._key(path), Body=body)
         return self.uri(path)
 
     def keys(self, path: str) -> list[str]:
-        """Return what lies in a folder of the probe's folder, as paths in that folder."""
+        """Return what lies in a folder of the setup's folder, as paths in that folder."""
         prefix = self._key(f"{path}/")
         pages = self.service.s3.get_paginator("list_objects_v2").paginate(Bucket=self.service.bucket, Prefix=prefix)
         return sorted(item["Key"][len(prefix) :] for page in pages for item in page.get("Contents", ()))
@@ -140,7 +140,7 @@ class Scratch:
         return None
 
     def _key(self, path: str) -> str:
-        return f"{self._run.folder}{self._probe}/{path}"
+        return f"{self._run.folder}{self._setup}/{path}"
 
     # Jobs.
 
@@ -160,14 +160,14 @@ class Scratch:
         Return a request for a job with a name of its own.
 
         :param max_wait: MaxWaitTimeInSeconds; default: for spot, what the pace says.
-        :param checkpoints: a folder of the probe's folder.
+        :param checkpoints: a folder of the setup's folder.
         :param seconds: how long the script trains; default: what the pace says.
         """
         service, pace = self.service, self.service.pace
         self._count += 1
         max_run = pace.max_run[length]
         made: dict[str, Any] = {
-            "TrainingJobName": f"{NAME_PREFIX}{self._run.id}-{self._probe}-{self._count}",
+            "TrainingJobName": f"{NAME_PREFIX}{self._run.id}-{self._setup}-{self._count}",
             "RoleArn": service.role,
             "AlgorithmSpecification": {
                 "TrainingImage": service.image,

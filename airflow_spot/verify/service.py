@@ -62,7 +62,7 @@ def find_control(endpoint_url: str) -> tuple[Control, float] | None:
 @dataclass(frozen=True)
 class Service:
     """
-    What the probes need of the service.
+    What the setups need of the service.
 
     :param sagemaker: a boto3 client, as is ``s3``. Both are used from several threads.
     :param role: the ARN of the role that the jobs have.

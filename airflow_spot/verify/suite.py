@@ -1,11 +1,11 @@
-"""All experiments, in the order in which their probes begin: what costs nothing first."""
+"""All experiments, in the order in which their setups begin: what costs nothing first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from airflow_spot.verify.experiment import Experiment
-from airflow_spot.verify.probes import checkpoints, identity, refusals, spot, stopping, training
+from airflow_spot.verify.setups import checkpoints, identity, refusals, spot, stopping, training
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     *identity.EXPERIMENTS,

@@ -16,7 +16,7 @@ class Expectation:
     """
     What is assumed of one fact.
 
-    :param fact: its name among the facts of a probe.
+    :param fact: its name among the facts of a setup.
     :param words: what is assumed, to be read behind the name: ``is 'ResourceInUse'``.
     :param holds: whether a value agrees.
     """

@@ -81,7 +81,7 @@ def test_it_stops_at_the_maximum_cost(local: LocalSageMaker, bucket: str, capsys
     assert main(command(bucket, *options)) == 0
     out = capsys.readouterr().out
     assert "stop-grace: not reached: its ceiling would exceed --max-cost" in out and "left out" in out
-    assert "1 of 2 probes run, and cost at most 0.00 USD" in out
+    assert "1 of 2 setups run, and cost at most 0.00 USD" in out
     assert not [line for line in local.audit[before:] if line.get("operation") == "CreateTrainingJob"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_spot.verify.costs import PRICES, ceiling, known_price, within
-from airflow_spot.verify.experiment import Probe, probes_of
+from airflow_spot.verify.experiment import Setup, setups_of
 from airflow_spot.verify.pace import OVERHEAD_SECONDS, Length, on_aws, on_local
 from airflow_spot.verify.scratch import Scratch
 from airflow_spot.verify.suite import EXPERIMENTS
@@ -18,48 +18,48 @@ PACE = on_aws(600)
 
 
 def nothing(scratch: Scratch) -> None:
-    raise AssertionError("no probe runs here")
+    raise AssertionError("no setup runs here")
 
 
-PROBES = st.lists(st.lists(st.sampled_from(Length), max_size=3)).map(
-    lambda lists: [Probe(str(number), tuple(jobs), nothing) for number, jobs in enumerate(lists)]
+SETUPS = st.lists(st.lists(st.sampled_from(Length), max_size=3)).map(
+    lambda lists: [Setup(str(number), tuple(jobs), nothing) for number, jobs in enumerate(lists)]
 )
 AMOUNTS = st.decimals(0, 20, places=3)
 
 
-@given(PROBES, AMOUNTS, AMOUNTS)
-def test_what_runs_never_costs_more_than_the_limit(probes: list[Probe], price: Decimal, limit: Decimal) -> None:
-    run, left = within(probes, price, PACE, limit)
-    assert sum(ceiling(probe, price, PACE) for probe in run) <= limit
-    assert sorted([*run, *left], key=probes.index) == probes
+@given(SETUPS, AMOUNTS, AMOUNTS)
+def test_what_runs_never_costs_more_than_the_limit(setups: list[Setup], price: Decimal, limit: Decimal) -> None:
+    run, left = within(setups, price, PACE, limit)
+    assert sum(ceiling(setup, price, PACE) for setup in run) <= limit
+    assert sorted([*run, *left], key=setups.index) == setups
 
 
-@given(PROBES, AMOUNTS, AMOUNTS)
-def test_it_stops_before_the_first_that_would_exceed_it(probes: list[Probe], price: Decimal, limit: Decimal) -> None:
-    run, left = within(probes, price, PACE, limit)
+@given(SETUPS, AMOUNTS, AMOUNTS)
+def test_it_stops_before_the_first_that_would_exceed_it(setups: list[Setup], price: Decimal, limit: Decimal) -> None:
+    run, left = within(setups, price, PACE, limit)
     if not left:
         return
-    before = [probe for probe in run if probes.index(probe) < probes.index(left[0])]
-    assert sum(ceiling(probe, price, PACE) for probe in [*before, left[0]]) > limit
-    after = [probe for probe in run if probes.index(probe) > probes.index(left[0])]
-    assert all(ceiling(probe, price, PACE) == 0 for probe in after)
+    before = [setup for setup in run if setups.index(setup) < setups.index(left[0])]
+    assert sum(ceiling(setup, price, PACE) for setup in [*before, left[0]]) > limit
+    after = [setup for setup in run if setups.index(setup) > setups.index(left[0])]
+    assert all(ceiling(setup, price, PACE) == 0 for setup in after)
 
 
-@given(PROBES, AMOUNTS)
-def test_with_money_enough_all_run(probes: list[Probe], price: Decimal) -> None:
-    assert within(probes, price, PACE, Decimal("1e9")) == (probes, [])
+@given(SETUPS, AMOUNTS)
+def test_with_money_enough_all_run(setups: list[Setup], price: Decimal) -> None:
+    assert within(setups, price, PACE, Decimal("1e9")) == (setups, [])
 
 
 def test_a_ceiling_is_each_jobs_limit_and_what_comes_after() -> None:
-    probe = Probe("p", (Length.BRIEF, Length.TRAINS), nothing)
+    setup = Setup("p", (Length.BRIEF, Length.TRAINS), nothing)
     seconds = PACE.max_run[Length.BRIEF] + PACE.max_run[Length.TRAINS] + 2 * OVERHEAD_SECONDS
-    assert ceiling(probe, Decimal("3600"), PACE) == seconds
+    assert ceiling(setup, Decimal("3600"), PACE) == seconds
     assert PACE.grace <= OVERHEAD_SECONDS
 
 
 def test_the_whole_suite_costs_less_than_the_default_limit() -> None:
-    probes = probes_of(EXPERIMENTS)
-    assert sum(ceiling(probe, PRICES["ml.m5.large"], PACE) for probe in probes) < 1
+    setups = setups_of(EXPERIMENTS)
+    assert sum(ceiling(setup, PRICES["ml.m5.large"], PACE) for setup in setups) < 1
 
 
 def test_a_price_is_known_only_where_it_was_looked_up() -> None:

@@ -1,4 +1,4 @@
-"""Probes run side by side, and none takes the others with it."""
+"""Setups run side by side, and none takes the others with it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.verify.experiment import Probe
+from airflow_spot.verify.experiment import Setup
 from airflow_spot.verify.pace import on_local
-from airflow_spot.verify.running import ending_on_signals, run_probes
+from airflow_spot.verify.running import ending_on_signals, run_setups
 from airflow_spot.verify.scratch import NotReached, Run, Scratch
 from airflow_spot.verify.service import Service
 
@@ -34,11 +34,11 @@ def goes_well(scratch: Scratch) -> None:
 
 
 def test_what_each_has_seen_and_why_no_more() -> None:
-    probes = [Probe("fails", (), fails), Probe("half", (), stops_halfway), Probe("well", (), goes_well)]
+    setups = [Setup("fails", (), fails), Setup("half", (), stops_halfway), Setup("well", (), goes_well)]
     begun: list[str] = []
     seen = {
-        probe.id: (facts, reason)
-        for probe, (facts, reason, _) in run_probes(probes, SERVICE, Run(), 2, lambda probe: begun.append(probe.id))
+        setup.id: (facts, reason)
+        for setup, (facts, reason, _) in run_setups(setups, SERVICE, Run(), 2, lambda setup: begun.append(setup.id))
     }
     assert sorted(begun) == ["fails", "half", "well"]
     assert seen == {
@@ -60,8 +60,8 @@ def test_so_many_at_once() -> None:
         with lock:
             now[0] -= 1
 
-    probes = [Probe(str(number), (), counts) for number in range(12)]
-    assert len(list(run_probes(probes, SERVICE, Run(), 3, lambda _: None))) == 12
+    setups = [Setup(str(number), (), counts) for number in range(12)]
+    assert len(list(run_setups(setups, SERVICE, Run(), 3, lambda _: None))) == 12
     assert now[0] == 0 and 1 <= now[1] <= 3
 
 
@@ -73,19 +73,19 @@ def waits(scratch: Scratch) -> None:
 def test_once_it_is_to_end_those_that_run_end_and_none_begins() -> None:
     run, begun = Run(), []
 
-    def on_begun(probe: Probe) -> None:
-        begun.append(probe.id)
+    def on_begun(setup: Setup) -> None:
+        begun.append(setup.id)
         run.ending.set()
 
-    probes = [Probe(str(number), (), waits) for number in range(5)]
-    seen = list(run_probes(probes, SERVICE, run, 1, on_begun))
+    setups = [Setup(str(number), (), waits) for number in range(5)]
+    seen = list(run_setups(setups, SERVICE, run, 1, on_begun))
     assert [reason for _, (_, reason, _) in seen] == ["interrupted"] * 5 and len(begun) == 1
 
 
 def test_who_stops_reading_ends_those_that_run() -> None:
     run = Run()
-    probes = [Probe("well", (), goes_well), Probe("waits", (), waits), Probe("later", (), waits)]
-    with closing(run_probes(probes, SERVICE, run, 2, lambda _: None)) as outcomes:
+    setups = [Setup("well", (), goes_well), Setup("waits", (), waits), Setup("later", (), waits)]
+    with closing(run_setups(setups, SERVICE, run, 2, lambda _: None)) as outcomes:
         assert next(outcomes)[0].id == "well"
     assert run.ending.is_set()
 

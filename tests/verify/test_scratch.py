@@ -1,4 +1,4 @@
-"""What a probe works with, on a service that answers step by step what a test says."""
+"""What a setup works with, on a service that answers step by step what a test says."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Answers:
 
 def scratch(*answers: Any) -> Scratch:
     service = Service(Answers(*answers), None, "us-east-1", "role", "bucket", "ml.m5.large", "image", True, PACE)
-    return Scratch(service, Run(), "probe")
+    return Scratch(service, Run(), "setup")
 
 
 def test_a_limit_that_is_used_up_is_waited_for() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.verify.probes.spot import _note_counting, nearest, stays_of
+from airflow_spot.verify.setups.spot import _note_counting, nearest, stays_of
 
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

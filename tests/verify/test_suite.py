@@ -14,7 +14,7 @@ from airflow_spot.core.identity import JobName
 from airflow_spot.local.api.validation import problems
 from airflow_spot.verify import scripts
 from airflow_spot.verify.costs import PRICES, ceiling
-from airflow_spot.verify.experiment import probes_of
+from airflow_spot.verify.experiment import setups_of
 from airflow_spot.verify.images import default_image
 from airflow_spot.verify.pace import Length, on_aws
 from airflow_spot.verify.scratch import NAME_PREFIX, TAG, Run, Scratch
@@ -34,16 +34,16 @@ def client() -> Any:
     return session.client("sagemaker")
 
 
-def scratch(probe: str = "probe") -> Scratch:
+def scratch(setup: str = "setup") -> Scratch:
     image = default_image("us-east-1")
     assert image is not None
     service = Service(client(), None, "us-east-1", ROLE, "bucket", "ml.m5.large", image, True, on_aws(600))
-    return Scratch(service, Run(), probe)
+    return Scratch(service, Run(), setup)
 
 
 def test_ids_are_unique_and_each_says_what_it_assumes() -> None:
     assert len({each.id for each in EXPERIMENTS}) == len(EXPERIMENTS)
-    assert len({probe.id for probe in probes_of(EXPERIMENTS)}) == len({id(each.probe) for each in EXPERIMENTS})
+    assert len({setup.id for setup in setups_of(EXPERIMENTS)}) == len({id(each.setup) for each in EXPERIMENTS})
     for each in EXPERIMENTS:
         assert each.assumption.endswith(".") and each.expectations, each.id
         mark, page = each.known.split(" ", 1)
@@ -71,9 +71,9 @@ def test_the_requests_are_legal_small_and_bounded(script: str, spot: bool) -> No
         assert {tag["Key"] for tag in request["Tags"]} >= {TAG}
 
 
-@pytest.mark.parametrize("probe", [probe.id for probe in probes_of(EXPERIMENTS)])
-def test_the_names_are_unique_legal_and_no_runs(probe: str) -> None:
-    made = scratch(probe)
+@pytest.mark.parametrize("setup", [setup.id for setup in setups_of(EXPERIMENTS)])
+def test_the_names_are_unique_legal_and_no_runs(setup: str) -> None:
+    made = scratch(setup)
     names = [made.request()["TrainingJobName"] for _ in range(10)]
     assert len(set(names)) == len(names)
     for name in names:
@@ -103,8 +103,8 @@ def test_the_page_names_every_experiment_and_what_it_assumes() -> None:
 
 def test_the_page_says_what_it_costs_and_that_nothing_is_proved() -> None:
     page = (ROOT / "docs" / "verify-aws.md").read_text()
-    probes = probes_of(EXPERIMENTS)
-    most = sum(ceiling(probe, PRICES["ml.m5.large"], on_aws(600)) for probe in probes)
+    setups = setups_of(EXPERIMENTS)
+    most = sum(ceiling(setup, PRICES["ml.m5.large"], on_aws(600)) for setup in setups)
     assert f"{most:.2f} USD by {PRICES['ml.m5.large']} USD an hour" in " ".join(page.split())
-    assert f"some {sum(len(probe.jobs) for probe in probes)}, of one" in page
+    assert f"some {sum(len(setup.jobs) for setup in setups)}, of one" in page
     assert "No report from AWS exists yet: nothing on this page is proved." in page

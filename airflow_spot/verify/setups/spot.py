@@ -10,7 +10,7 @@ import re
 import time
 from typing import Any
 
-from airflow_spot.verify.experiment import Experiment, Probe
+from airflow_spot.verify.experiment import Experiment, Setup
 from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import (
     Description,
@@ -118,7 +118,7 @@ def nearest(value: float, among: dict[str, float]) -> str:
     return min(among, key=lambda name: abs(among[name] - value))
 
 
-SPOT = Probe("spot", (Length.LONG,), _interrupted)
+SPOT = Setup("spot", (Length.LONG,), _interrupted)
 _WAIT_WORDS = re.escape("Insufficient capacity error from EC2 while launching instances, retrying!")
 
 EXPERIMENTS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_spot.verify.experiment import Experiment, Probe
+from airflow_spot.verify.experiment import Experiment, Setup
 from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import Scratch
 from airflow_spot.verify.verdicts import equals, matches
@@ -49,7 +49,7 @@ EXPERIMENTS = (
         "a name that the model's pattern refuses",
         "The create is refused with a ValidationException that names the member and the constraint.",
         f"[T] {_LOCAL}",
-        Probe("wrong-name", (Length.BRIEF,), _wrong_name),
+        Setup("wrong-name", (Length.BRIEF,), _wrong_name),
         (
             equals("code", "ValidationException"),
             matches(
@@ -62,7 +62,7 @@ EXPERIMENTS = (
         "spot without MaxWaitTimeInSeconds",
         "The create is refused with a ValidationException that names MaxWaitTimeInSeconds.",
         f"[A] {_LOCAL}",
-        Probe("wait-missing", (Length.BRIEF,), _max_wait_missing),
+        Setup("wait-missing", (Length.BRIEF,), _max_wait_missing),
         (equals("code", "ValidationException"), matches("message", "MaxWaitTimeInSeconds")),
     ),
     Experiment(
@@ -70,7 +70,7 @@ EXPERIMENTS = (
         "MaxWaitTimeInSeconds below MaxRuntimeInSeconds",
         "The create is refused with a ValidationException that names MaxWaitTimeInSeconds.",
         f"[D] {_LOCAL}",
-        Probe("wait-below-run", (Length.BRIEF,), _max_wait_below_run),
+        Setup("wait-below-run", (Length.BRIEF,), _max_wait_below_run),
         (equals("code", "ValidationException"), matches("message", "MaxWaitTimeInSeconds")),
     ),
     Experiment(
@@ -78,7 +78,7 @@ EXPERIMENTS = (
         "MaxWaitTimeInSeconds without spot",
         "The create is refused with a ValidationException, in the recorded words.",
         f"[T] {_LOCAL}",
-        Probe("wait-no-spot", (Length.BRIEF,), _max_wait_without_spot),
+        Setup("wait-no-spot", (Length.BRIEF,), _max_wait_without_spot),
         (
             equals("code", "ValidationException"),
             matches(
@@ -92,7 +92,7 @@ EXPERIMENTS = (
         "a channel below whose prefix nothing lies",
         "The create is refused with a ValidationException, in the recorded words.",
         f"[T] {_LOCAL}",
-        Probe("empty-channel", (Length.BRIEF,), _empty_channel),
+        Setup("empty-channel", (Length.BRIEF,), _empty_channel),
         (equals("code", "ValidationException"), matches("message", "No S3 objects found under S3 URL")),
     ),
 )

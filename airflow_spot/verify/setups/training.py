@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from airflow_spot.core.outcomes import ENDED_STATUSES
-from airflow_spot.verify.experiment import Experiment, Probe
+from airflow_spot.verify.experiment import Experiment, Setup
 from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import NotReached, Scratch, messages, statuses
 from airflow_spot.verify.scripts import CRASH, EXIT_42, FAILURE_FILE, TOOLKIT_EXIT_42
@@ -42,7 +42,7 @@ def _completes(scratch: Scratch) -> None:
     facts["working_directory"] = (scratch.model(name) or {}).get("cwd")
 
 
-COMPLETES = Probe("completes", (Length.TRAINS,), _completes)
+COMPLETES = Setup("completes", (Length.TRAINS,), _completes)
 
 
 def _fails(scratch: Scratch, script: str) -> None:
@@ -137,7 +137,7 @@ EXPERIMENTS = (
         "a script that exits with 42",
         "FailureReason is an AlgorithmError that ends with the code; no model is kept.",
         f"[T] {_LOCAL}",
-        Probe("exit-code", (Length.TRAINS,), partial(_fails, script=EXIT_42)),
+        Setup("exit-code", (Length.TRAINS,), partial(_fails, script=EXIT_42)),
         (
             equals("status", "Failed"),
             matches("reason", r"^AlgorithmError: .*[Ee]xit [Cc]ode: 42$"),
@@ -150,7 +150,7 @@ EXPERIMENTS = (
         "a script that exits with 42 and leaves /opt/ml/output/failure",
         "FailureReason is the file's text with the code behind it.",
         f"[T] {_LOCAL}",
-        Probe("failure-file", (Length.TRAINS,), partial(_fails, script=FAILURE_FILE)),
+        Setup("failure-file", (Length.TRAINS,), partial(_fails, script=FAILURE_FILE)),
         (equals("status", "Failed"), matches("reason", r"^AlgorithmError: verify-aws: on purpose, exit code: 42$")),
     ),
     Experiment(
@@ -158,7 +158,7 @@ EXPERIMENTS = (
         "a script that SIGSEGV ends",
         "FailureReason has the code 139, which is 128 and the signal's number.",
         f"[A] {_LOCAL}",
-        Probe("exit-signal", (Length.TRAINS,), partial(_fails, script=CRASH)),
+        Setup("exit-signal", (Length.TRAINS,), partial(_fails, script=CRASH)),
         (equals("status", "Failed"), matches("reason", r"^AlgorithmError: .*[Ee]xit [Cc]ode: 139$")),
     ),
     Experiment(
@@ -166,7 +166,7 @@ EXPERIMENTS = (
         "a script in script mode that exits with 42",
         "FailureReason has the script's code in front; the 1 at its end is the toolkit's own.",
         f"[T] {_LOCAL}",
-        Probe("toolkit", (Length.TRAINS,), _toolkit_fails),
+        Setup("toolkit", (Length.TRAINS,), _toolkit_fails),
         (
             one_of("status", "Failed"),
             matches("reason", r"^AlgorithmError: ExecuteUserScriptError:\s+ExitCode 42\s.*exit code: 1$"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_spot.verify.experiment import Experiment, Probe
+from airflow_spot.verify.experiment import Experiment, Setup
 from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import NotReached, Scratch
 from airflow_spot.verify.scripts import MARKERS, RESTORE
@@ -41,7 +41,7 @@ def _markers(scratch: Scratch) -> None:
     facts["markers_in_s3"] = any(each.endswith((_UPLOADING, _UPLOADED)) for each in kept)
 
 
-MARKER_FILES = Probe("markers", (Length.TRAINS,), _markers)
+MARKER_FILES = Setup("markers", (Length.TRAINS,), _markers)
 
 
 def _restored(scratch: Scratch) -> None:
@@ -57,7 +57,7 @@ def _restored(scratch: Scratch) -> None:
     scratch.facts["markers_restored"] = any(each.endswith((_UPLOADING, _UPLOADED)) for each in found)
 
 
-RESTORED = Probe("restored", (Length.TRAINS,) * 2, _restored)
+RESTORED = Setup("restored", (Length.TRAINS,) * 2, _restored)
 
 
 def _two_writers(scratch: Scratch) -> None:
@@ -71,7 +71,7 @@ def _two_writers(scratch: Scratch) -> None:
     scratch.stop(first)
 
 
-TWO_WRITERS = Probe("two-writers", (Length.TRAINS,) * 2, _two_writers)
+TWO_WRITERS = Setup("two-writers", (Length.TRAINS,) * 2, _two_writers)
 
 EXPERIMENTS = (
     Experiment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from airflow_spot.verify.experiment import Experiment, Probe
+from airflow_spot.verify.experiment import Experiment, Setup
 from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import Description, NotReached, Scratch, messages, statuses
 from airflow_spot.verify.scripts import OUTLIVE_SIGTERM
@@ -32,7 +32,7 @@ def _waiting(scratch: Scratch) -> None:
     facts["stopping_took_seconds"] = round((job["LastModifiedTime"] - stopping["StartTime"]).total_seconds(), 1)
 
 
-WAITING = Probe("waiting", (Length.BRIEF,), _waiting)
+WAITING = Setup("waiting", (Length.BRIEF,), _waiting)
 
 
 def _grace(scratch: Scratch) -> None:
@@ -67,7 +67,7 @@ def _note_grace(scratch: Scratch, name: str, job: Description) -> None:
         facts["grace_beyond_promise_seconds"] = round(grace - scratch.service.pace.grace, 1)
 
 
-GRACE = Probe("grace", (Length.TRAINS,), _grace)
+GRACE = Setup("grace", (Length.TRAINS,), _grace)
 
 
 def _limited(scratch: Scratch, *, spot: bool) -> tuple[str, Description]:
@@ -106,8 +106,8 @@ def _late(job: Description, begun: datetime, limit: int) -> float | None:
     return None
 
 
-MAX_RUNTIME = Probe("max-runtime", (Length.LIMITED,), _max_runtime)
-MAX_WAIT = Probe("max-wait", (Length.LIMITED,), _max_wait)
+MAX_RUNTIME = Setup("max-runtime", (Length.LIMITED,), _max_runtime)
+MAX_WAIT = Setup("max-wait", (Length.LIMITED,), _max_wait)
 
 EXPERIMENTS = (
     Experiment(

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
-from airflow_spot.verify.experiment import Experiment, Probe
+from airflow_spot.verify.experiment import Experiment, Setup
 from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import NotReached, Scratch
 from airflow_spot.verify.verdicts import between, equals, matches
@@ -83,7 +83,7 @@ def _listed_after(scratch: Scratch, name: str, created: float) -> float:
             return round(time.monotonic() - created, 1)
 
 
-IDENTITY = Probe("identity", (Length.BRIEF,) * 3, _identity)
+IDENTITY = Setup("identity", (Length.BRIEF,) * 3, _identity)
 
 
 def _values(scratch: Scratch) -> None:
@@ -97,7 +97,7 @@ def _values(scratch: Scratch) -> None:
     scratch.facts["environment_at_the_end"] = scratch.end(name).get("Environment") == request["Environment"]
 
 
-VALUES = Probe("values", (Length.BRIEF,), _values)
+VALUES = Setup("values", (Length.BRIEF,), _values)
 
 
 def _unknown(scratch: Scratch) -> None:
@@ -111,7 +111,7 @@ def _unknown(scratch: Scratch) -> None:
         facts[f"{what}_unknown_code"], facts[f"{what}_unknown_message"] = answer or (None, None)
 
 
-UNKNOWN = Probe("unknown", (), _unknown)
+UNKNOWN = Setup("unknown", (), _unknown)
 
 
 def _ended(scratch: Scratch) -> None:
@@ -202,7 +202,7 @@ def _until_gone(scratch: Scratch, name: str) -> tuple[list[str], str | None, str
         scratch.pause(scratch.service.pace.poll)
 
 
-ENDED = Probe("ended", (Length.BRIEF,) * 3, _ended)
+ENDED = Setup("ended", (Length.BRIEF,) * 3, _ended)
 
 _LOCAL = "docs/local-sagemaker.md"
 
