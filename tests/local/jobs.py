@@ -25,6 +25,9 @@ DEADLINE_SECONDS = 120.0
 GRACE_SECONDS = 1.5
 """Of the service that most tests share."""
 
+RECORDED_ABSENT = "Value null at 'modelArtifacts' failed to satisfy constraint: Member must not be null"
+"""The model requires ModelArtifacts of a description; the service gives it once a job has ended."""
+
 COUNTER = """
     import os, time
     folder = "/opt/ml/checkpoints"
@@ -175,8 +178,8 @@ def checked(client: Any) -> Any:
 
     def check(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
         if response_dict["status_code"] == 200 and operation_model.output_shape is not None:
-            wrong = problems(operation_model.output_shape, json.loads(response_dict["body"]))
-            assert wrong == [], f"{operation_model.name} answered {wrong}"
+            wrong = set(problems(operation_model.output_shape, json.loads(response_dict["body"]))) - {RECORDED_ABSENT}
+            assert not wrong, f"{operation_model.name} answered {wrong}"
 
     client.meta.events.register("before-parse.sagemaker", check)
     return client
