@@ -21,7 +21,7 @@ from airflow_spot.local.training.job import TrainingJob
 from tests.local.jobs import BUCKET, Jobs, statuses, until
 from tests.recorded.test_cases import CASES, by_id, description
 
-SCALE = 60
+SCALE = 240
 ABSENT_TYPE = "ml.t3.medium"
 KMEANS = "382416733822.dkr.ecr.us-east-1.amazonaws.com/kmeans:1"
 
@@ -35,7 +35,7 @@ def real(local: LocalSageMaker, bucket: str) -> Iterator[Jobs]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[LocalSageMaker]:
-    """A minute takes a second, but for the rate of ListTrainingJobs, which is of this machine's seconds."""
+    """Four minutes take a second, but for the rate of ListTrainingJobs, which is of this machine's seconds."""
     settings: dict[str, Any] = {"quotas": f"{ABSENT_TYPE}=unavailable", "list_rate": 2 / SCALE}
     with LocalSageMaker(engine="simulated", time_scale=SCALE, **settings) as started:
         yield started
@@ -46,7 +46,7 @@ def quick(service: LocalSageMaker) -> Iterator[Jobs]:
     """Jobs of the simulated engine."""
     yield Jobs(service)
     service.set_faults("")
-    service.set_market("always")
+    service.set_market("always", on_demand_market="always")
 
 
 def train(seconds: float) -> dict[str, str]:
@@ -89,13 +89,14 @@ def test_ld01_a_container_of_ones_own_speaks_as_before(real: Jobs) -> None:
 
 
 def test_ld03_uploading_comes_before_max_wait_exceeded_and_before_failed(quick: Jobs) -> None:
-    limits = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
+    limits = {"MaxRuntimeInSeconds": SCALE, "MaxWaitTimeInSeconds": SCALE}
     job = quick.run(HyperParameters=train(100_000), StoppingCondition=limits)
     assert statuses(job) == by_id("LD03")["expected"]
     failed = quick.run(HyperParameters={**train(1), "simulated_exit_code": "1"})
     assert statuses(failed) == ["Starting", "Downloading", "Training", "Uploading", "Failed"]
     # One that never had instances has nothing to upload.
     quick.sm.set_market("never")
+    limits = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
     assert statuses(quick.run(StoppingCondition=limits)) == ["Starting", "Stopping", "MaxWaitTimeExceeded"]
 
 
@@ -218,17 +219,15 @@ def test_ld14_the_message_of_one_transition_changes_while_a_job_waits(quick: Job
     assert first["StartTime"] == begun
 
 
-@pytest.mark.local_sagemaker(engine="simulated", time_scale=36_000, on_demand_market="never")
-def test_d13_on_demand_is_pending_for_hours_without_an_error(local_sagemaker: LocalSageMaker) -> None:
-    jobs = Jobs(local_sagemaker)
-    name = jobs.start(spot=False, HyperParameters=train(1))
-    job = jobs.reach(name, "Pending")
-    recorded = description(by_id("D13")["input"])
-    assert messages(job) == messages(recorded)
-    time.sleep(1)  # ten hours
-    assert jobs.describe(name)["SecondaryStatus"] == "Pending"
-    jobs.sm.set_market(on_demand_market="always")
-    assert messages(jobs.end(name))[1:3] == [
+def test_d13_on_demand_is_pending_without_end_and_without_an_error(quick: Jobs) -> None:
+    quick.sm.set_market(on_demand_market="never")
+    name = quick.start(spot=False, HyperParameters=train(1))
+    job = quick.reach(name, "Pending")
+    assert messages(job) == messages(by_id("D13")["input"])
+    time.sleep(0.5)  # two minutes
+    assert quick.describe(name)["SecondaryStatus"] == "Pending"
+    quick.sm.set_market(on_demand_market="always")
+    assert messages(quick.end(name))[1:3] == [
         ("Pending", "Training job waiting for capacity"),
         ("Pending", "Preparing the instances for training"),
     ]
@@ -276,7 +275,7 @@ def test_ld17_more_than_two_lists_a_second_are_refused(service: LocalSageMaker) 
     )
     codes = []
     begun = time.monotonic()
-    while time.monotonic() < begun + 2:
+    while time.monotonic() < begun + 1.2:
         try:
             client.list_training_jobs()
             codes.append("")

@@ -167,6 +167,7 @@ class Lifecycle:
         except S3_ERRORS:
             return  # the download says it better
         if size > rule.megabytes * MEGABYTE:
+            self._fault(rule.kind)
             raise InternalError
 
     def _restart(self, why: str) -> None:
@@ -251,6 +252,7 @@ class Lifecycle:
             self._check_end()
             if self._clock.now() >= memory_ends:
                 self._out_of_memory, memory_ends = True, math.inf
+                self._fault("out-of-memory")
                 instances.kill()
                 continue
             if self._crash_requested:
@@ -391,6 +393,9 @@ class Lifecycle:
             secondary=job.secondary,
             message=job.told_reason or job.transitions[-1]["StatusMessage"],
         )
+
+    def _fault(self, kind: str) -> None:
+        self._backend.audit.write("fault", job=self.job.name, kind=kind)
 
     def _capacity(self, action: str) -> None:
         job = self.job
