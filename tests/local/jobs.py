@@ -33,14 +33,14 @@ COUNTER = """
     folder = "/opt/ml/checkpoints"
     path = os.path.join(folder, "count")
     count = int(open(path).read()) if os.path.exists(path) else 0
-    print("first", count + 1)
+    print(f"first {count + 1}")  # in one write, which no signal cuts in two
     while count < STEPS:
         time.sleep(0.05)
         count += 1
         with open(path + ".tmp", "w") as file:
             file.write(str(count))
         os.replace(path + ".tmp", path)
-        print("step", count)
+        print(f"step {count}")
     with open("/opt/ml/model/count", "w") as file:
         file.write(str(count))
 """
