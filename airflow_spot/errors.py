@@ -19,7 +19,7 @@ class NonRetryableSpotError(AirflowFailException, SpotTrainingError):
 
 
 class ScriptError(SpotTrainingError):
-    """The training script failed (``AlgorithmError``)."""
+    """The training script failed (``AlgorithmError``), or used up its instance's memory."""
 
 
 class MaxRuntimeExceededError(SpotTrainingError):
@@ -81,6 +81,7 @@ _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
     Outcome.QUOTA_TOO_SMALL: QuotaError,
     Outcome.MAX_WAIT_EXCEEDED: SpotCapacityError,
     Outcome.SCRIPT_ERROR: ScriptError,
+    Outcome.OUT_OF_MEMORY: ScriptError,
     Outcome.MAX_RUNTIME_EXCEEDED: MaxRuntimeExceededError,
     Outcome.SERVICE_ERROR: SageMakerServiceError,
     Outcome.INVALID_REQUEST: RequestError,

@@ -10,8 +10,8 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.durations import human
 from airflow_spot.core.history import History, PastEvent, Refusal
-from airflow_spot.core.ladder import Rung
-from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, QUOTA_OUTCOMES, Outcome
+from airflow_spot.core.ladder import ON_OUT_OF_MEMORY, Rung
+from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, QUOTA_OUTCOMES, SCRIPT_OUTCOMES, Outcome
 from airflow_spot.core.policy import Move, Policy
 from airflow_spot.core.stop_reasons import StopReason
 
@@ -170,6 +170,10 @@ def _watch(limits: Limits, live: Attempt, past: Sequence[PastEvent], now: dateti
 
 
 _NO_QUOTA = "no rung has a quota that is large enough. With max_total_wait, the task waits for a larger one"
+_OUT_OF_MEMORY = (
+    "it used up the memory of {}. Choose an instance type with more, a smaller batch, or give the ladder a rung with "
+    'on="out_of_memory"'
+)
 _TOTAL_WAIT = "the run has waited for capacity for max_total_wait ({})"
 
 
@@ -182,7 +186,7 @@ def _between_attempts(limits: Limits, history: History, now: datetime, policy: P
     past = history.past
     if not past:
         why = f"attempt {last.number} ended before this try ({last.label})" if last else "first attempt"
-        first = policy.next_rung(())
+        first = policy.next_rung(_used_up_memory_before(history))
         if first is None:
             return Fail(last, None, "there is no rung")
         return Submit(last.number + 1 if last else 1, first.rung, why)
@@ -191,11 +195,11 @@ def _between_attempts(limits: Limits, history: History, now: datetime, policy: P
 
 def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: datetime, policy: Policy) -> Action:
     newest = past[-1]
-    why = _may_go_on(limits, newest, past)
+    why = _may_go_on(limits, newest, past, policy)
     attempt = history.last
     kind = newest.outcome or Outcome.UNKNOWN
     if why is None:
-        return Fail(attempt, kind, _end(limits, newest, past, kind))
+        return Fail(attempt, kind, _end(limits, newest, past, kind, policy))
     number = newest.number if isinstance(newest, Refusal) else newest.number + 1
     capacity = kind if kind in CAPACITY_OUTCOMES else Outcome.CAPACITY_TIMEOUT
     left = None if limits.max_total_wait is None else limits.max_total_wait - seconds_without_instances(past, now)
@@ -203,12 +207,13 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
         return Fail(attempt, capacity, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
     if limits.max_attempts is not None and len(history.of_this_try) >= limits.max_attempts:
         return Fail(attempt, kind, f"this try has created max_attempts ({limits.max_attempts}) training jobs")
-    chosen = policy.next_rung(past)
+    chosen = policy.next_rung((*_used_up_memory_before(history), *past))
     if chosen is None:
         return Fail(
             attempt, kind, "no rung has a quota that is large enough. max_total_wait has it wait for a larger one"
         )
-    due = _script_backoff(limits, past) if kind is Outcome.SCRIPT_ERROR else chosen.not_before
+    script_failed = kind in SCRIPT_OUTCOMES and not _gets_more_memory(past, policy)
+    due = _script_backoff(limits, past) if script_failed else chosen.not_before
     if due is not None and now < due:
         # Never beyond an end of the task's own: that is then what the next look decides on.
         ends = [due, *([limits.give_up_at] if limits.give_up_at else [])]
@@ -231,7 +236,21 @@ _UNBOUNDED = {
 }
 
 
-def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent]) -> str | None:
+def _used_up_memory_before(history: History) -> tuple[Attempt, ...]:
+    """Return what ran out of memory before this try: a retry would only do so again on the same rung."""
+    before = (attempt for attempt in history.attempts if attempt.number < history.first_of_try)
+    return tuple(attempt for attempt in before if attempt.outcome is Outcome.OUT_OF_MEMORY)
+
+
+def _gets_more_memory(past: Sequence[PastEvent], policy: Policy) -> bool:
+    """Return whether the newest attempt used up its memory, and the policy has a rung with more for the next."""
+    if past[-1].outcome is not Outcome.OUT_OF_MEMORY:
+        return False
+    chosen = policy.next_rung(past)
+    return chosen is not None and chosen.rung.on == ON_OUT_OF_MEMORY and str(chosen.rung) != past[-1].rung
+
+
+def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], policy: Policy) -> str | None:
     """Return why another attempt is worth it; None where the budget of its kind is spent."""
     kind, why = newest.outcome, None
     if kind in _UNBOUNDED:
@@ -239,26 +258,30 @@ def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent]) -> 
     elif kind is Outcome.SERVICE_ERROR:
         faults = _count(past, Outcome.SERVICE_ERROR)
         why = f"SageMaker's own error {faults}" if faults <= limits.service_faults else None
-    elif kind is Outcome.SCRIPT_ERROR and isinstance(newest, Attempt):
-        why = _script_may_go_on(limits, newest, past)
+    elif _gets_more_memory(past, policy):
+        why = f"it used up the memory of {newest.rung}; same checkpoint"
+    elif kind in SCRIPT_OUTCOMES and isinstance(newest, Attempt):
+        why = _script_may_go_on(limits, newest, past, policy)
     elif kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
         left = limits.max_total_run - sum(event.training_seconds for event in past if isinstance(event, Attempt))
         why = f"it ran for its whole max_run; {human(left)} of max_total_run are left" if left > 0 else None
     return None if why is None else f"attempt {newest.number}: {why}"
 
 
-def _script_may_go_on(limits: Limits, newest: Attempt, past: Sequence[PastEvent]) -> str | None:
+def _script_may_go_on(limits: Limits, newest: Attempt, past: Sequence[PastEvent], policy: Policy) -> str | None:
     if newest.exit_code in limits.retry_exit_codes:
         return f"exit code {newest.exit_code}, which is always tried again"
-    errors = len(_script_errors(limits, past))
+    errors = len(_script_errors(limits, past, policy))
     return f"script error {errors} of {limits.script_errors}" if errors <= limits.script_errors else None
 
 
-def _end(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], kind: Outcome) -> str:
+def _end(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], kind: Outcome, policy: Policy) -> str:
     if kind is Outcome.SERVICE_ERROR:
         return f"SageMaker failed {_count(past, Outcome.SERVICE_ERROR)} times by its own error"
+    if kind is Outcome.OUT_OF_MEMORY:
+        return _OUT_OF_MEMORY.format(newest.rung)
     if kind is Outcome.SCRIPT_ERROR:
-        times = len(_script_errors(limits, past))
+        times = len(_script_errors(limits, past, policy))
         return "the training script failed" if times == 1 else f"the training script failed {times} times"
     if kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
         return f"its jobs have trained for max_total_run ({human(limits.max_total_run)}): raise it"
@@ -269,7 +292,7 @@ def _script_backoff(limits: Limits, past: Sequence[PastEvent]) -> datetime | Non
     """Return the end of the pause: a script that fails at once, and is always tried again, would cost a launch each."""
     step = 0
     for event in reversed(past[:-1]):
-        if event.outcome is not Outcome.SCRIPT_ERROR:
+        if event.outcome not in SCRIPT_OUTCOMES:
             break
         step += 1
     return limits.backoff.until(past[-1], step)
@@ -279,13 +302,14 @@ def _count(past: Sequence[PastEvent], outcome: Outcome) -> int:
     return sum(1 for event in past if event.outcome is outcome)
 
 
-def _script_errors(limits: Limits, past: Sequence[PastEvent]) -> list[Attempt]:
+def _script_errors(limits: Limits, past: Sequence[PastEvent], policy: Policy) -> list[Attempt]:
     return [
         event
-        for event in past
+        for place, event in enumerate(past, 1)
         if isinstance(event, Attempt)
-        and event.outcome is Outcome.SCRIPT_ERROR
+        and event.outcome in SCRIPT_OUTCOMES
         and event.exit_code not in limits.retry_exit_codes
+        and not _gets_more_memory(past[:place], policy)
     ]
 
 

@@ -15,6 +15,8 @@ from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.templates import is_template, plain_copy
 
+#: What :attr:`Rung.on` may say.
+ON_OUT_OF_MEMORY = "out_of_memory"
 #: InstancePreferences takes one to five types. Source: ResourceConfig in SageMaker's API reference.
 PREFERENCES_LIMIT = 5
 
@@ -56,6 +58,8 @@ class Rung:
     :param environment: laid over the config's.
     :param instance_types: for on-demand, all types that may be taken, in the order of preference; see
         :meth:`on_demand`.
+    :param on: ``"out_of_memory"``: only for what used up the memory of another rung, such as a larger type; attempts
+        then stay on such rungs. Left out, for all others.
     """
 
     instance_type: str
@@ -71,6 +75,7 @@ class Rung:
     hyperparameters: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
     environment: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
     instance_types: Sequence[str] = ()
+    on: str | None = None
     #: Which one it is among rungs that are otherwise the same.
     nth: int = field(default=1, repr=False)
     #: The request's own placement, which nothing replaces.
@@ -157,6 +162,8 @@ def read_ladder(value: Any, *, instance_count: int = 1, spot: bool | None = True
             raise InvalidParameterError(error.name, _shown(error.value), error.fix) from None
         same = sum(1 for other in rungs if str(replace(other, nth=1)) == str(rung))
         rungs.append(replace(rung, nth=same + 1))
+    if all(rung.on for rung in rungs):
+        raise InvalidParameterError("ladder", "only rungs with on", "name at least one rung without: where to begin")
     return tuple(rungs)
 
 
@@ -225,6 +232,8 @@ def _checked(where: str, rung: Rung, instance_count: int, spot: bool | None) -> 
         raise InvalidParameterError(
             f"{where}.instance_types", list(read["instance_types"]), "for on-demand only: give each spot type a rung"
         )
+    if rung.on not in (None, ON_OUT_OF_MEMORY):
+        raise InvalidParameterError(f"{where}.on", rung.on, f'is "{ON_OUT_OF_MEMORY}", or is left out')
     wait = None if rung.wait is None else float(seconds(f"{where}.wait", rung.wait))
     return replace(rung, **read, wait=wait)
 

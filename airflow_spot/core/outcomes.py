@@ -70,7 +70,8 @@ DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "Unauthorized
 _NO_CAPACITY = re.compile(
     r"insufficient\s+capacity|InsufficientCapacity|InsufficientInstanceCapacity|^Unable to provision", re.IGNORECASE
 )
-#: Behind ClientError, which else is the request's fault.
+#: A script that used up its instance's memory, while it ran or at its upload. Behind ClientError, which else is the
+#: request's fault.
 _OUT_OF_MEMORY = re.compile(
     r"^ClientError:\s*(?:Please use an instance type with more memory|Artifact upload failed:.*Out of Memory)",
     re.IGNORECASE | re.DOTALL,
@@ -91,6 +92,7 @@ class Outcome(str, enum.Enum):
     SERVICE_ERROR = "service_error"
     MAX_RUNTIME_EXCEEDED = "max_runtime_exceeded"
     SCRIPT_ERROR = "script_error"
+    OUT_OF_MEMORY = "out_of_memory"
     INVALID_REQUEST = "invalid_request"
     STOPPED_BY_OPERATOR = "stopped_by_operator"
     MOVED = "moved"
@@ -106,6 +108,8 @@ class Outcome(str, enum.Enum):
         return self.value.replace("_", " ")
 
 
+#: The script's own end: its log shows why.
+SCRIPT_OUTCOMES = frozenset({Outcome.SCRIPT_ERROR, Outcome.OUT_OF_MEMORY})
 QUOTA_OUTCOMES = frozenset({Outcome.QUOTA_EXCEEDED, Outcome.QUOTA_TOO_SMALL})
 #: Nothing to train on where the attempt was.
 CAPACITY_OUTCOMES = frozenset(
@@ -175,16 +179,11 @@ def _failed(reason: str) -> Outcome:
         return Outcome.NO_CAPACITY
     if head in ("InternalServerError", "InternalServiceError"):
         return Outcome.SERVICE_ERROR
-    if is_out_of_memory(reason):  # the script ran, and used up the instance's memory
-        return Outcome.SCRIPT_ERROR
+    if _OUT_OF_MEMORY.search(reason):
+        return Outcome.OUT_OF_MEMORY
     if head == "ClientError":
         return Outcome.INVALID_REQUEST
     return Outcome.UNKNOWN
-
-
-def is_out_of_memory(reason: str) -> bool:
-    """Return whether a FailureReason says that a job used up its instance's memory, while it ran or at its upload."""
-    return _OUT_OF_MEMORY.search(reason) is not None
 
 
 def classify_refusal(code: str, status: int = 400, message: str = "") -> Outcome | None:

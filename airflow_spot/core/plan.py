@@ -161,11 +161,11 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: s
     for name, value in (("MaxRuntimeInSeconds", settings.max_run), ("MaxWaitTimeInSeconds", settings.max_wait)):
         if value is not None:
             stopping[name] = value
-    stopping.setdefault("MaxRuntimeInSeconds", spot_rules.DEFAULT_MAX_RUN)
+    stopping.setdefault("MaxRuntimeInSeconds", spot_rules.default_max_run(request))
     if spot is True and "MaxWaitTimeInSeconds" not in stopping:
         max_run = stopping["MaxRuntimeInSeconds"]
         if not is_template(max_run):
-            stopping["MaxWaitTimeInSeconds"] = _default_max_wait(max_run)
+            stopping["MaxWaitTimeInSeconds"] = _default_max_wait(request, max_run)
     request["StoppingCondition"] = stopping
     return _with_checkpoints(request, settings)
 
@@ -220,10 +220,8 @@ def build_plan(
     return plan
 
 
-def _default_max_wait(max_run: Any) -> int:
-    run = seconds("StoppingCondition.MaxRuntimeInSeconds", max_run)
-    # Never below max_run: where max_run is itself too long, the rule for that says so.
-    return max(run, min(run + spot_rules.DAY, spot_rules.MAX_RUNTIME_LIMIT))
+def _default_max_wait(request: Mapping[str, Any], max_run: Any) -> int:
+    return spot_rules.default_max_wait(request, seconds("StoppingCondition.MaxRuntimeInSeconds", max_run))
 
 
 def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
@@ -314,7 +312,7 @@ def check_groups(ladder: Any, config: Mapping[str, Any]) -> None:
 
 def _on_rung(request: Mapping[str, Any], rung: Rung, preferences: bool) -> dict[str, Any]:
     max_run = (request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", spot_rules.DEFAULT_MAX_RUN)
-    return apply_rung(request, rung, preferences=preferences, max_wait=_default_max_wait(max_run))
+    return apply_rung(request, rung, preferences=preferences, max_wait=_default_max_wait(request, max_run))
 
 
 def _rung(request: Mapping[str, Any]) -> Rung:

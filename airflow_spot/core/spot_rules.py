@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from airflow_spot.core import builtin_algorithms
 from airflow_spot.core.identity import legal_prefix
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.marks import ENVIRONMENT_USED, TAGS_USED
@@ -21,6 +22,25 @@ DEFAULT_MAX_RUN = DAY
 HYPERPARAMETER_LIMIT = 100
 ENVIRONMENT_LIMIT = 100
 TAG_LIMIT = 50
+
+
+def default_max_run(request: Mapping[str, Any]) -> int:
+    """Return MaxRuntimeInSeconds for a request that names none: SageMaker's own default, or what spot allows it."""
+    spot = _boolean(request.get("EnableManagedSpotTraining"))
+    algorithm = builtin_algorithms.without_checkpoints(request.get("AlgorithmSpecification"))
+    return builtin_algorithms.MAX_WAIT_LIMIT if spot and algorithm else DEFAULT_MAX_RUN
+
+
+def default_max_wait(request: Mapping[str, Any], max_run: int) -> int:
+    """
+    Return MaxWaitTimeInSeconds for a spot request that names none: a day to wait beside the time to run.
+
+    :param max_run: in seconds.
+    """
+    if builtin_algorithms.without_checkpoints(request.get("AlgorithmSpecification")):
+        return max(max_run, builtin_algorithms.MAX_WAIT_LIMIT)
+    # Never below max_run: where max_run is itself too long, the rule for that says so.
+    return max(max_run, min(max_run + DAY, MAX_RUNTIME_LIMIT))
 
 
 def check(request: Mapping[str, Any]) -> None:
@@ -59,6 +79,8 @@ def _times(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
             max_run,
             f"max_run is at most 28 days ({MAX_RUNTIME_LIMIT} s)",
         )
+    if spot:
+        yield from _builtin(request, max_run, max_wait)
     if max_wait is None:
         return
     if max_wait > MAX_WAIT_LIMIT:
@@ -80,6 +102,26 @@ def _times(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:
             max_wait,
             f"max_wait counts waiting and running, so it is at least max_run ({max_run} s): raise it or lower max_run",
         )
+
+
+def _builtin(request: Mapping[str, Any], max_run: int | None, max_wait: int | None) -> Iterator[InvalidParameterError]:
+    """An algorithm without checkpoints loses everything to an interruption: SageMaker bounds what that can be."""
+    algorithm = builtin_algorithms.without_checkpoints(request.get("AlgorithmSpecification"))
+    limit = builtin_algorithms.MAX_WAIT_LIMIT
+    if algorithm is None:
+        return
+    for field, name, value in (
+        ("MaxRuntimeInSeconds", "max_run", max_run),
+        ("MaxWaitTimeInSeconds", "max_wait", max_wait),
+    ):
+        if value is not None and value > limit:
+            yield InvalidParameterError(
+                f"StoppingCondition.{field}",
+                value,
+                f"the built-in algorithm {algorithm} keeps no checkpoints, so SageMaker takes a max_wait of at most "
+                f"{limit} s for it on spot, and max_run within it: lower {name}, or set use_spot_instances=False",
+            )
+            return
 
 
 def _instances(request: Mapping[str, Any]) -> Iterator[InvalidParameterError]:

@@ -10,7 +10,7 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.durations import human
 from airflow_spot.core.history import PastEvent
-from airflow_spot.core.ladder import Rung
+from airflow_spot.core.ladder import ON_OUT_OF_MEMORY, Rung
 from airflow_spot.core.marks import RequestMark
 from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, Outcome
 from airflow_spot.core.policy import Move, NextRung, Stay
@@ -28,10 +28,12 @@ class Position:
     Where a try stands on its ladder.
 
     :param index: the rung that is next.
+    :param rungs: the indices of those that it goes round: none that is for another's memory, before one was used up.
     :param backoff_step: how many pauses in a row have gone before, for the next one's length; None where none is due.
     """
 
-    index: int = 0
+    index: int
+    rungs: tuple[int, ...]
     backoff_step: int | None = None
 
 
@@ -59,7 +61,7 @@ class LadderPolicy:
 
     def review(self, live: Attempt, past: Sequence[PastEvent], now: datetime) -> Stay | Move:
         """Move on where a job has waited for capacity as long as its rung allows; a job that trains stays."""
-        allowed = self._wait_allowed(live)
+        allowed = self._wait_allowed(live, past)
         if allowed is not None and live.waiting_since is not None:
             so_far = (now - live.waiting_since).total_seconds()
             if so_far >= allowed:
@@ -67,9 +69,10 @@ class LadderPolicy:
                 return Move(StopReason.RUNG_TIMEOUT, why)
         return Stay(allowed)
 
-    def _wait_allowed(self, live: Attempt) -> float | None:
+    def _wait_allowed(self, live: Attempt, past: Sequence[PastEvent]) -> float | None:
         """Return how long a job may wait. With no other rung, a stop would only lose its place in the queue."""
-        if len(self.ladder) == 1:
+        place = position(self.ladder, past, waits_for_quota=self.waits_for_quota)
+        if place is None or len(place.rungs) == 1:
             return None
         return next((rung.wait for rung in self.ladder if str(rung) == live.rung), None)
 
@@ -80,24 +83,34 @@ def position(ladder: Sequence[Rung], past: Sequence[PastEvent], *, waits_for_quo
 
     A rung is left after as many misses as it has ``attempts``; after one where a quota is the reason, since that
     does not change by asking again. Behind the last rung is the first. A move leaves its rung too, for the one that a
-    person asked for, else for the next. Whatever else ended an attempt, the next one is on the same rung. Once round,
-    and before the same rung is asked again, a pause is due; each is longer than the last until something trains. A rung
-    whose quota is below what a job needs is left for good; None where all are.
+    person asked for, else for the next. What used up its memory goes on to the rungs that are there for it, and does
+    not come back from them. Whatever else ended an attempt, the next one is on the same rung. Once round, and before
+    the same rung is asked again, a pause is due; each is longer than the last until something trains. A rung whose
+    quota is below what a job needs is left for good; None where all are.
     """
     closed: set[int] = set()
     names = {str(rung): index for index, rung in enumerate(ladder)}
-    index = used = pauses = 0
+    larger = tuple(place for place, rung in enumerate(ladder) if rung.on == ON_OUT_OF_MEMORY)
+    usual = tuple(place for place in range(len(ladder)) if place not in larger)
+    rungs, index, used, pauses = usual, usual[0], 0, 0
     due: int | None = None
     for event in past:
         at = names.get(event.rung)
         if at is not None and at != index:
             index, used = at, 0
+        if at is not None and at not in rungs:
+            rungs = larger[larger.index(at) :] if at in larger else usual
         if isinstance(event, Attempt) and event.trained:
             pauses = 0
         due = None
         if event.outcome is Outcome.MOVED and isinstance(event, Attempt):
-            index, used = _asked_for(ladder, index, event.request, event.number), 0
-            index = index if index not in closed else _after(index, closed, len(ladder))[0]
+            index, used = _asked_for(ladder, rungs, index, event.request, event.number), 0
+            index = index if index not in closed else _after(index, rungs, closed)[0]
+            continue
+        if event.outcome is Outcome.OUT_OF_MEMORY and at is not None:
+            more = tuple(place for place in larger if place not in closed and (at not in larger or place > at))
+            if more:
+                rungs, index, used = more, more[0], 0
             continue
         if event.outcome not in CAPACITY_OUTCOMES:
             continue
@@ -105,26 +118,29 @@ def position(ladder: Sequence[Rung], past: Sequence[PastEvent], *, waits_for_quo
         before, rounded = index, False
         if event.outcome is Outcome.QUOTA_TOO_SMALL and not waits_for_quota:
             closed.add(index)
-            if len(closed) == len(ladder):
+            if closed.issuperset(rungs):
                 return None
         if used >= int(ladder[index].attempts) or event.outcome in _LEAVES_AT_ONCE:
-            index, rounded = _after(index, closed, len(ladder))
+            index, rounded = _after(index, rungs, closed)
             used = 0
         # A wait that was had in full is pause enough.
         if (rounded or index == before) and event.outcome in _AT_ONCE:
             due, pauses = pauses, pauses + 1
-    return Position(index, due)
+    return Position(index, rungs, due)
 
 
-def _after(index: int, closed: set[int], rungs: int) -> tuple[int, bool]:
-    """Return the next rung that is not closed, and whether the ladder begins again with it."""
-    following = next(place % rungs for place in range(index + 1, index + rungs + 1) if place % rungs not in closed)
+def _after(index: int, rungs: Sequence[int], closed: set[int]) -> tuple[int, bool]:
+    """Return the next rung that is not closed, and whether they begin again with it."""
+    left = [place for place in rungs if place not in closed]
+    following = next((place for place in left if place > index), left[0])
     return following, following <= index
 
 
-def _asked_for(ladder: Sequence[Rung], index: int, request: RequestMark | None, number: int) -> int:
+def _asked_for(
+    ladder: Sequence[Rung], rungs: Sequence[int], index: int, request: RequestMark | None, number: int
+) -> int:
     """Return the rung after a move. A request holds for the attempt that it was made of, so it is obeyed once."""
     if request is not None and request.attempt == number and request.what == "on-demand":
-        on_demand = [place for place, rung in enumerate(ladder) if not rung.on_spot]
+        on_demand = [place for place in rungs if not ladder[place].on_spot]
         return on_demand[0] if on_demand else index
-    return (index + 1) % len(ladder)
+    return _after(index, rungs, set())[0]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_spot.core.decide import Fail
 from airflow_spot.core.history import History
-from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.outcomes import SCRIPT_OUTCOMES
 from airflow_spot.errors import error_for
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, 
     parts = [f"Training job {attempt.job_name} ({attempt.label}): {action.why}"]
     if attempt.failure_reason:
         parts.append(f"SageMaker says: {attempt.failure_reason}")
-    if action.kind is Outcome.SCRIPT_ERROR:
+    if action.kind in SCRIPT_OUTCOMES:
         tail = hook.job_log(attempt.job_name).tail(FAILURE_LINES)
         if tail:
             parts.append("The last lines of its log:\n  " + "\n  ".join(tail))

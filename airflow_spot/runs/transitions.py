@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import CapacityAwaited, Event, Transitioned
 from airflow_spot.core.log_messages import label_of
-from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.outcomes import SCRIPT_OUTCOMES
 from airflow_spot.core.waits import WaitStory
 from airflow_spot.observers import Log
 from airflow_spot.watch.observe import Look, look
@@ -65,7 +65,7 @@ class TransitionLog:
         if found is not None:
             self._tell_all(name, found.new, repeated=True)
             self._seen[name] = found.seen
-        if not self._print_log or attempt.outcome is Outcome.SCRIPT_ERROR:
+        if not self._print_log or attempt.outcome in SCRIPT_OUTCOMES:
             return
         lines = self._hook.job_log(name).tail(RESUME_LINES)
         self.show(name, lines)

@@ -166,6 +166,23 @@ def test_the_default_wait_is_a_day_more_and_never_too_long(max_run: int, max_wai
 
 
 @pytest.mark.parametrize(
+    ("settings", "stopping"),
+    [
+        (SpotSettings(), {"MaxRuntimeInSeconds": 3600, "MaxWaitTimeInSeconds": 3600}),
+        (spot_settings(max_run="20m"), {"MaxRuntimeInSeconds": 1200, "MaxWaitTimeInSeconds": 3600}),
+        (spot_settings(use_spot_instances=False), {"MaxRuntimeInSeconds": DAY}),
+    ],
+)
+def test_the_defaults_obey_what_a_built_in_algorithm_may_wait(settings: SpotSettings, stopping: dict[str, int]) -> None:
+    kmeans = {
+        "TrainingImage": "382416733822.dkr.ecr.us-east-1.amazonaws.com/kmeans:1",
+        "TrainingInputMode": "File",
+    }
+    built = plan(settings, AlgorithmSpecification=kmeans)
+    assert built.request_for(1, 1, built.ladder[0], tried(1, 0))["StoppingCondition"] == stopping
+
+
+@pytest.mark.parametrize(
     ("settings", "fields", "field", "value", "fix"),
     [
         (
