@@ -269,7 +269,7 @@ class ProcessInstances:
                 self._deliver("model", self._job.model_uri, always=True)
             self._deliver("output/data", f"{self._job.output_prefix}/output.tar.gz", always=False)
         except S3_ERRORS as error:
-            raise JobError(f"ClientError: results cannot be written to {self._job.output_prefix}: {error}") from error
+            raise JobError(f"ClientError: Artifact upload failed: {self._job.output_prefix}: {error}") from error
 
     def _deliver(self, name: str, uri: str, *, always: bool) -> None:
         s3 = self._backend.aws.s3

@@ -161,7 +161,7 @@ class SimulatedInstances:
         try:
             upload(self._backend.aws.s3, archive, self._job.model_uri.rstrip("/"))
         except S3_ERRORS as error:
-            raise JobError(f"ClientError: results cannot be written to {self._job.output_prefix}: {error}") from error
+            raise JobError(f"ClientError: Artifact upload failed: {self._job.output_prefix}: {error}") from error
 
     def close(self) -> None:
         self.kill()
