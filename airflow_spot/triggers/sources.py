@@ -27,6 +27,8 @@ _CONFIG: dict[str, Any] = {
 }
 
 
+#: Where an ARN has the account; the region is before it.
+_ARN_ACCOUNT = 4
 _BATCH = 10  # what SQS gives and takes at a time
 
 
@@ -41,6 +43,8 @@ class SageMakerSource:
         self._settings = settings
         self._lock = threading.Lock()
         self._hook: SageMakerSpotTrainingHook | None = None
+        #: Region and account, from the ARN of any job, with the endpoint: two services have a quota each.
+        self.account: str | None = None
 
     @property
     def clock_offset(self) -> float:
@@ -49,7 +53,10 @@ class SageMakerSource:
 
     def describe(self, job_name: str) -> Mapping[str, Any] | None:
         """Describe a training job; None where there is none of that name."""
-        return self._connect().find(job_name)
+        found = self._connect().find(job_name)
+        if found is not None:
+            self._learn(found)
+        return found
 
     def page(self, token: str | None, after: datetime | None) -> Mapping[str, Any]:
         """List a page of our jobs, newest first."""
@@ -59,7 +66,14 @@ class SageMakerSource:
         page: Mapping[str, Any] = self._connect().client.list_training_jobs(
             NameContains=f"{MARKER}-", SortBy="CreationTime", SortOrder="Descending", MaxResults=PAGE_SIZE, **asked
         )
+        for summary in page.get("TrainingJobSummaries", ())[:1]:
+            self._learn(summary)
         return page
+
+    def _learn(self, job: Mapping[str, Any]) -> None:
+        arn, hook = str(job.get("TrainingJobArn") or "").split(":"), self._hook
+        if hook is not None and len(arn) > _ARN_ACCOUNT:
+            self.account = " ".join((*arn[_ARN_ACCOUNT - 1 : _ARN_ACCOUNT + 1], hook.client.meta.endpoint_url))
 
     def renew(self) -> None:
         """Read the connection again for the next call."""

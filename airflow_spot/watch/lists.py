@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_spot.watch.pace import LIST_SECONDS
+from airflow_spot.watch.list_quota import ListQuota
 from airflow_spot.watch.sweep import HINT_MARGIN, Summary, Sweep, most_pages
 from airflow_spot.watch.watched_jobs import WatchedJobs
 
@@ -24,10 +24,12 @@ class ListScheduler:
 
     Times are the event loop's, in seconds.
 
+    :ivar quota: what its lists are taken from.
     :ivar pages: that the last whole sweep took.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quota: ListQuota) -> None:
+        self.quota = quota
         self.pages = 1
         #: A moment of the service's clock, and the loop's time when it had come at the latest.
         self._moment: tuple[datetime, float] | None = None
@@ -39,7 +41,6 @@ class ListScheduler:
         self._beside = False
         self._no_hint_until = 0.0
         self._denied_until = 0.0
-        self._next_call = 0.0
         self._failures = 0
 
     def cost(self, now: float) -> int:
@@ -78,7 +79,7 @@ class ListScheduler:
     def next_page(self) -> tuple[float, Sweep] | None:
         """Return when which sweep reads its next page; None if none is under way."""
         sweep = self._hinted or self._whole
-        return None if sweep is None else (self._next_call, sweep)
+        return None if sweep is None else (self.quota.free_at, sweep)
 
     def took(self, sweep: Sweep, page: Mapping[str, Any], asked: float, now: float) -> dict[str, Summary]:
         """
@@ -87,7 +88,6 @@ class ListScheduler:
         :param asked: when it was asked for.
         :return: what it says of watched jobs. The sweep is over where :meth:`is_over` says so.
         """
-        self._next_call = asked + LIST_SECONDS
         self._failures = 0
         goes_on = sweep.read(page)
         if sweep.newest is not None and sweep.newest > self._service_time(asked):
@@ -118,7 +118,7 @@ class ListScheduler:
         :param will_pass: the same page is worth asking for again.
         :return: whether lists are done without for a while.
         """
-        self._next_call = now + LIST_SECONDS
+        self.quota.take(now)
         self._failures += 1
         if not will_pass or self._failures % _FAILURES == 0:
             self._whole_at = self._whole_at if sweep is self._hinted else 0.0

@@ -30,6 +30,11 @@ class Pace:
         self.factor = 1.0
         self._failures = 0
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last call failed."""
+        return self._failures > 0
+
     def throttled(self, jitter: float) -> float:
         """
         Slow down for all.

@@ -12,6 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from airflow_spot.core.urls import without_credentials
+from airflow_spot.watch.list_quota import ListQuotas
 from airflow_spot.watch.push import EventQueue
 from airflow_spot.watch.service import Service
 from airflow_spot.watch.watcher import Watcher
@@ -24,6 +25,7 @@ class Watchers:
 
     def __init__(self) -> None:
         self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Watcher]] = WeakKeyDictionary()
+        self._quotas = ListQuotas()
 
     def get(
         self, key: str, connect: Callable[[], Service], event_queue: Callable[[], EventQueue | None] = lambda: None
@@ -42,7 +44,9 @@ class Watchers:
             def end(_: Watcher) -> None:
                 watchers.pop(key, None)
 
-            watchers[key] = Watcher(connect(), key, log, event_queue=event_queue(), on_end=end)
+            watchers[key] = Watcher(
+                connect(), key, log, event_queue=event_queue(), quota_of=self._quotas.of, on_end=end
+            )
         return watchers[key]
 
     def count(self) -> int:

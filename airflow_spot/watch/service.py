@@ -33,6 +33,10 @@ class Service(Protocol):
     def clock_offset(self) -> float:
         """Seconds by which the service's clock is ahead of this machine's."""
 
+    @property
+    def account(self) -> str | None:
+        """Names the account and region that quotas are of; None until an answer has told."""
+
     def describe(self, job_name: str) -> Mapping[str, Any] | None:
         """Describe a training job; None where there is none of that name."""
 

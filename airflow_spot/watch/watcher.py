@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.watch import observe
+from airflow_spot.watch.list_quota import GIVES_WAY_AFTER, ListQuota
 from airflow_spot.watch.lists import ListScheduler
 from airflow_spot.watch.pace import QUIET_DESCRIBE_SECONDS, Pace, retry_delay, safety_delay
 from airflow_spot.watch.push import SWEEP_SECONDS, EventQueue, Listener
@@ -63,6 +64,7 @@ class Watcher:
     :param name: of what is watched, for the log.
     :param log: the triggerer's.
     :param event_queue: a queue that SageMaker's events come to; sweeps are rare while it answers.
+    :param quota_of: returns what is known of an account's ListTrainingJobs quota; all who share it get the same.
     :param on_end: called when the last subscriber is gone.
     :param call: does what blocks.
     :param jitter: gives a number from 0 up to 1.
@@ -75,6 +77,7 @@ class Watcher:
         log: Any,
         *,
         event_queue: EventQueue | None = None,
+        quota_of: Callable[[str], ListQuota] = lambda _: ListQuota(),
         on_end: Callable[[Watcher], None] = lambda _: None,
         call: Callable[[Callable[[], Any]], Awaitable[Any]] = in_thread,
         jitter: Callable[[], float] = random.random,
@@ -84,6 +87,9 @@ class Watcher:
         self._service = service
         self._log = log
         self._on_end = on_end
+        self._quota_of = quota_of
+        self._account: str | None = None
+        self._quota = ListQuota()
         self._call = call
         self._chance = jitter
         self._loop = asyncio.get_running_loop()
@@ -100,12 +106,12 @@ class Watcher:
 
     def _reset(self) -> None:
         now = self._clock()
-        self._lists = ListScheduler()
+        self._lists = ListScheduler(self._quota)
         self._pace = Pace()
         self._begun: float | None = None  # the sweep of this interval
         self._not_before = now
         self._next_quiet = now
-        self._answered = now
+        self._failing_since: float | None = None
         self._trouble_logged = False
         self._reminded = -_REMINDER_SECONDS
         self.watched.forget(now)
@@ -204,7 +210,7 @@ class Watcher:
         page = self._lists.next_page()
         if page is not None and now >= page[0]:
             await self._read(page[1])
-        elif urgent := self.watched.take_urgent(TOGETHER):
+        elif urgent := self.watched.take_urgent(1 if self._pace.is_failing else TOGETHER):
             await asyncio.gather(*(self._describe(job) for job in urgent))
         elif (due := self.watched.next_due) is not None and now >= max(due[0], self._next_quiet):
             self._next_quiet = now + QUIET_DESCRIBE_SECONDS * self._pace.factor
@@ -237,6 +243,7 @@ class Watcher:
         listed = self._lists.is_worth_it(listable, self._clock())
         pages, describes = (self._lists.cost(self._clock()), others) if listed else (0, others + listable)
         wanted = max(self.watched.interval, SWEEP_SECONDS) if self._hears else self.watched.interval
+        wanted *= self._quota.factor if listed else 1.0
         return self._begun + self._pace.interval(wanted, pages, describes)
 
     def _sweep(self, now: float) -> None:
@@ -255,11 +262,13 @@ class Watcher:
     async def _read(self, sweep: Sweep) -> None:
         try:
             asked = self._clock()
+            self._quota.take(asked)
             page = await self._call(partial(self._service.page, sweep.token, sweep.after))
         except Exception as error:
             await self._not_read(sweep, error)
             return
         now = self._clock()
+        self._quota.answered()
         self._answer(now)
         try:
             self._take(sweep, page, asked, now)
@@ -288,9 +297,14 @@ class Watcher:
                     self.watched.prioritize(job)
 
     async def _not_read(self, sweep: Sweep, error: Exception) -> None:
-        trouble, now = await self._failed(error), self._clock()
+        trouble, now = await self._failed(error, listing=True), self._clock()
         if trouble is ErrorKind.DENIED:
             self._lists.deny(now)
+        elif trouble is ErrorKind.THROTTLED and self._quota.refusals >= GIVES_WAY_AFTER:
+            self._lists.deny(now, UNREADABLE_SECONDS)
+            self._begun = None  # they are due: nobody has looked at them for a sweep
+            self._log.warning("%s: ListTrainingJobs is throttled; describing jobs one by one for 10 min", self.name)
+            return
         elif not self._lists.failed(sweep, now, will_pass=trouble is not ErrorKind.OTHER):
             return
         self._log.warning("%s: ListTrainingJobs is denied; describing jobs one by one: %s", self.name, error)
@@ -363,25 +377,38 @@ class Watcher:
     def _answer(self, now: float) -> None:
         if self._trouble_logged:
             self._log.info("%s: calls succeed again", self.name)
-        self._answered, self._trouble_logged = now, False
+        self._failing_since, self._trouble_logged = None, False
         self._pace.answered()
+        account = self._service.account
+        if account is not None and account != self._account:
+            before, self._account, self._quota = self._quota, account, self._quota_of(account)
+            self._quota.free_at = max(self._quota.free_at, before.free_at)
+            self._lists.quota = self._quota
 
-    async def _failed(self, error: Exception) -> ErrorKind:
-        """Take note of a call that failed, and say what that means."""
+    async def _failed(self, error: Exception, *, listing: bool = False) -> ErrorKind:
+        """
+        Take note of a call that failed, and say what that means.
+
+        :param listing: it was a list, whose quota is not that of the other calls.
+        """
         trouble, now = self._service.classify_error(error), self._clock()
         if trouble in (ErrorKind.DENIED, ErrorKind.OTHER):
             return trouble
         if trouble is ErrorKind.EXPIRED:
             self._service.renew()
-        pause = self._pace.throttled if trouble is ErrorKind.THROTTLED else self._pace.failed
-        self._not_before = now + pause(self._chance())
+        if trouble is ErrorKind.THROTTLED and listing:
+            self._quota.throttled(now, self._chance())
+        else:
+            pause = self._pace.throttled if trouble is ErrorKind.THROTTLED else self._pace.failed
+            self._not_before = now + pause(self._chance())
         if now - self._reminded >= _REMINDER_SECONDS:
             self._reminded = now
             self._log.warning("%s: %s (%s); backing off", self.name, error, trouble.value)
-        since_last_answer = now - self._answered
-        if since_last_answer >= BLIND_SECONDS:
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        blind = now - self._failing_since
+        if blind >= BLIND_SECONDS:
             await self._tell_all(JobUpdate(refused=str(error)))
-        elif since_last_answer >= TOLD_SECONDS and not self._trouble_logged:
+        elif blind >= TOLD_SECONDS and not self._trouble_logged:
             self._trouble_logged = True
             await self._tell_all(JobUpdate(trouble=str(error)))
         return trouble

@@ -49,7 +49,7 @@ def test_the_aws_command_line(jobs: Jobs, tmp_path: Path) -> None:
     assert aws(jobs, "describe-training-job", "--training-job-name", name)["TrainingJobStatus"] == "Completed"
     lines = aws(jobs, "list-training-jobs", "--name-contains", name)["TrainingJobSummaries"]
     assert [line["TrainingJobName"] for line in lines] == [name]
-    endless = jobs.start("import time; time.sleep(300)")
+    endless = jobs.start("import time; time.sleep(3600)")
     jobs.reach(endless, "Training")
     aws(jobs, "stop-training-job", "--training-job-name", endless)
     assert jobs.end(endless)["SecondaryStatus"] == "Stopped"

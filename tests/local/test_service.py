@@ -15,9 +15,9 @@ from tests.local.jobs import Jobs, alive, until
 
 FOREVER = """
     import subprocess, sys, time
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], start_new_session=True)
     print("ready", flush=True)
-    time.sleep(300)
+    time.sleep(3600)
 """
 
 
@@ -105,8 +105,8 @@ def test_a_forked_child_of_the_owner_does_not_keep_the_service_alive() -> None:
         "if os.fork() == 0:\n"
         "    service.client('sagemaker').list_models()\n"
         "    print(service.pid, os.getpid(), flush=True)\n"
-        "    time.sleep(300)\n"
-        "time.sleep(300)\n"
+        "    time.sleep(3600)\n"
+        "time.sleep(3600)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as owner:

@@ -25,7 +25,7 @@ host = os.environ['SM_CURRENT_HOST']
 start = len([name for name in os.listdir(folder) if name.endswith(host)])
 open(os.path.join(folder, f'{start}-{host}'), 'w').write('x')
 if start == 0:
-    time.sleep(120)
+    time.sleep(3600)
 if start == 1 and host.endswith('1'):
     print('NCCL: connection closed by a peer', flush=True)
     sys.exit(1)

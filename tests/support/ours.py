@@ -8,7 +8,7 @@ from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix
 from airflow_spot.core.marks import ENV_RUN, ENV_TRY, run_tags
 from tests.local.jobs import BUCKET, Jobs
 
-SLEEPS = "import time; print('asleep', flush=True); time.sleep(120)"
+SLEEPS = "import time; print('asleep', flush=True); time.sleep(3600)"
 BASE = f"s3://{BUCKET}/ours"
 
 

@@ -94,6 +94,7 @@ class Cloud:
     :param throttled: and the next two: the probability of each trouble.
     :param poisoned: jobs whose describes fail, always.
     :param denied: operations that are not permitted.
+    :param lists_a_second: the account's quota of them, whoever asks; None for none.
     :param expires: after so many calls the credentials have run out, until they are renewed.
     """
 
@@ -105,6 +106,7 @@ class Cloud:
     cut: float = 0.0
     poisoned: set[str] = field(default_factory=set)
     denied: set[str] = field(default_factory=set)
+    lists_a_second: float | None = None
     expires: int | None = None
     slow: float = 0.0
     jobs: dict[str, CloudJob] = field(default_factory=dict)
@@ -114,10 +116,12 @@ class Cloud:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._since_renewal = 0
+        self._lists_left = (0.0, 0.0)
         self._sorted: list[CloudJob] = []
         self.before: Callable[[str], None] = lambda _: None
 
     clock_offset = 0.0
+    account = "eu-west-1 123456789012"
 
     # ---- what a test does
 
@@ -142,6 +146,7 @@ class Cloud:
 
     def page(self, token: str | None, after: datetime | None) -> dict[str, Any]:
         self._called("ListTrainingJobs")
+        self.take_list()
         then = self._now() - self.lag
         known = [job for job in self._newest_first() if job.moments[0] <= then]
         late = after is not None and self.hint == "late"
@@ -152,6 +157,18 @@ class Cloud:
         if late:
             lines = [line for line in lines if line["LastModifiedTime"] > after]
         return {"TrainingJobSummaries": lines, **({"NextToken": str(begin + 100)} if begin + 100 < len(known) else {})}
+
+    def take_list(self) -> None:
+        """Take a list from the account's quota, as SageMaker does for whoever asks."""
+        if self.lists_a_second is None:
+            return
+        at, spent = self._lists_left
+        spent = max(0.0, spent - (self._now() - at) * self.lists_a_second)
+        if spent + 1 > max(1.0, self.lists_a_second):
+            self._lists_left = (self._now(), spent)
+            self.calls["throttled"] += 1
+            raise Refused(ErrorKind.THROTTLED)
+        self._lists_left = (self._now(), spent + 1)
 
     def _newest_first(self) -> list[CloudJob]:
         if len(self._sorted) != len(self.jobs):

@@ -344,7 +344,7 @@ def test_what_there_is_not_is_said(jobs: Jobs) -> None:
     assert ask(sm, "PUT", f"{PREFIX}stop").status == 405
     assert press(sm, "destroy").status == 404
     assert press(sm, "stop", job="nobody").status == 400
-    on_demand = jobs.start("import time; time.sleep(60)", spot=False)
+    on_demand = jobs.start("import time; time.sleep(3600)", spot=False)
     jobs.reach(on_demand, "Training")
     shown = ask(sm, "GET", page_of(on_demand)).text
     assert f'action="{PREFIX}interrupt"' not in shown

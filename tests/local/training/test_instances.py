@@ -39,7 +39,7 @@ def test_hosts_find_each_other_and_restart_together(jobs: Jobs) -> None:
                     time.sleep(0.05)
             peer.sendall(me.encode())
         if met == 0:
-            time.sleep(60)
+            time.sleep(3600)
         """,
         ResourceConfig=resources(2),
         HyperParameters={"port": str(21000 + uuid.uuid4().int % 9000)},
@@ -69,7 +69,7 @@ def test_one_host_that_fails_ends_the_job(jobs: Jobs) -> None:
         import os, time
         if os.environ["SM_CURRENT_HOST"][-1] == "2":
             raise RuntimeError("mine alone")
-        time.sleep(60)
+        time.sleep(3600)
         """,
         ResourceConfig=resources(2),
     )
@@ -78,7 +78,7 @@ def test_one_host_that_fails_ends_the_job(jobs: Jobs) -> None:
 
 
 def test_an_internal_error_fails_the_job(jobs: Jobs) -> None:
-    name = jobs.start("import time; time.sleep(60)", spot=False)
+    name = jobs.start("import time; time.sleep(3600)", spot=False)
     jobs.reach(name, "Training")
     jobs.sm.crash(name)
     job = jobs.end(name)

@@ -14,7 +14,7 @@ from airflow_spot.local.training.journal import Journal
 from tests.local.jobs import BUCKET, COUNTER, ROLE, Jobs, statuses
 from tests.local.training.test_spot import prove_resumption
 
-SLEEP = "import time; print('up', flush=True); time.sleep(60)"
+SLEEP = "import time; print('up', flush=True); time.sleep(3600)"
 
 
 class Crash:
@@ -74,7 +74,7 @@ def test_an_on_demand_job_fails_with_an_internal_error_unless_it_may_retry(crash
     jobs = Jobs(crash.service)
     plain = jobs.start(SLEEP, spot=False)
     retried = jobs.start(
-        "import os, time; os.path.exists('/opt/ml/checkpoints/x') or time.sleep(60)",
+        "import os, time; os.path.exists('/opt/ml/checkpoints/x') or time.sleep(3600)",
         spot=False,
         RetryStrategy={"MaximumRetryAttempts": 1},
         CheckpointConfig={"S3Uri": f"s3://{BUCKET}/retried"},
@@ -149,7 +149,7 @@ def test_waiting_and_stopping_jobs_go_on(crash: Crash) -> None:
     assert jobs.describe(waiting)["TrainingJobStatus"] == "InProgress"
     jobs.sm.set_market("always")
     assert jobs.end(waiting)["TrainingJobStatus"] == "Completed"
-    stubborn = jobs.start("import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)")
+    stubborn = jobs.start("import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(3600)")
     jobs.reach(stubborn, "Training")
     jobs.sagemaker.stop_training_job(TrainingJobName=stubborn)
     job = crash().end(stubborn)

@@ -214,7 +214,7 @@ def test_stop_gives_grace_uploads_the_model_and_says_stopped(jobs: Jobs) -> None
             sys.exit(0)
         signal.signal(signal.SIGTERM, leave)
         print("ready", flush=True)
-        time.sleep(60)
+        time.sleep(3600)
         """
     )
     jobs.reach(name, "Training")
@@ -231,7 +231,7 @@ def test_stop_gives_grace_uploads_the_model_and_says_stopped(jobs: Jobs) -> None
 
 
 def test_stop_kills_what_does_not_listen(jobs: Jobs) -> None:
-    name = jobs.start("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x'); time.sleep(60)")
+    name = jobs.start("import signal, time; signal.signal(15, signal.SIG_IGN); print('x'); time.sleep(3600)")
     until(lambda: jobs.reach(name, "Training") and jobs.output(name) == [["x"]], "the script is ready")
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
     assert jobs.end(name)["SecondaryStatus"] == "Stopped"
@@ -247,7 +247,7 @@ def test_a_job_that_has_ended_cannot_be_stopped(jobs: Jobs) -> None:
 
 def test_max_runtime(jobs: Jobs) -> None:
     job = jobs.run(
-        "import time; time.sleep(60)", StoppingCondition={"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 100}
+        "import time; time.sleep(3600)", StoppingCondition={"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 100}
     )
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert "FailureReason" not in job
@@ -321,7 +321,7 @@ def test_metrics(jobs: Jobs) -> None:
 
 
 def test_delete_frees_the_name(jobs: Jobs) -> None:
-    name = jobs.start("import time; time.sleep(60)")
+    name = jobs.start("import time; time.sleep(3600)")
     jobs.reach(name, "Training")
     with pytest.raises(jobs.sagemaker.exceptions.ResourceInUse):
         jobs.sagemaker.delete_training_job(TrainingJobName=name)
