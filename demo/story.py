@@ -92,6 +92,9 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "create_refused": lambda event: f"attempt {event['attempt']}: refused ({event['message']})",
     "waiting": lambda event: f"{label_of(event['job'])}: still waiting for capacity ({event['message']})",
     "paused": lambda event: str(event["why"]),
+    "service_errors_repeated": lambda event: (
+        f"attempt {event['attempt']}: SageMaker's own error, {event['errors']} in a row"
+    ),
     "job_stopped": _stopped,
     "run_succeeded": lambda event: (
         f"the run succeeded: {times(event['attempts'], 'attempt')}, {times(event['interruptions'], 'interruption')}"

@@ -20,18 +20,19 @@ from airflow.sdk import DAG
 
 from airflow_spot import errors
 from airflow_spot.core import events
-from airflow_spot.core.decide import Pause, decide
+from airflow_spot.core.decide import Pause, Submit, decide
 from airflow_spot.core.history import History
 from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import lines
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.result import build_result
+from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import total
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.provider_info import get_provider_info
-from tests.core.cases import NOW, attempt, description, later, limits, refusal
+from tests.core.cases import NOW, RUN, attempt, description, later, limits, refusal
 from tests.support.requests import SCRIPTS
 from tests.support.task import TaskInstance, run_task
 
@@ -294,6 +295,19 @@ def test_the_checkpoints_page_quotes_the_warning() -> None:
     assert quoted.strip().replace("s3://bucket/b", "%s").replace("s3://bucket/a", "%s") in source
 
 
+def test_the_checkpoints_page_quotes_the_log_of_large_ones_and_of_none() -> None:
+    folder = SeenFolder("s3://bucket/checkpoints", 412, 369_000_000_000)
+    (told,) = lines(events.ServiceErrorsRepeated(2, 2, folder))
+    assert block("checkpoints.md", "text", "## Keep checkpoints small") == f"{told}\n"
+    case = limits(use_checkpoints=False)
+    past = History(1, (attempt(1, Outcome.NO_CAPACITY, prefix="digits", checkpoint_s3_uri=""),))
+    action = decide(case.limits, past, later(days=1), case.policy)
+    assert isinstance(action, Submit)
+    name = attempt(2, None, prefix="digits").job_name.replace(RUN.key, "abcdefghij")
+    (told,) = lines(events.AttemptDecided(action.number, str(action.rung), name, action.why))
+    assert block("checkpoints.md", "text", "## A script that keeps its own") == f"{told}\n"
+
+
 def test_the_configuration_page_names_every_option_and_every_event() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     options, _, rest = page.partition("`airflow config list")
@@ -310,6 +324,7 @@ def test_the_configuration_page_names_every_option_and_every_event() -> None:
         events.Transitioned("job", "attempt 1", "Training"),
         events.CapacityAwaited("job", "attempt 1", NOW, NOW),
         events.Paused(NOW, "why"),
+        events.ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket", 1, 1)),
         events.JobStopped("job", StopReason.KILLED, "why"),
     ]
     for sample in samples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -84,14 +85,20 @@ def newest_change(client: Any, uri: str) -> datetime | None:
     return max((item["LastModified"] for item in _objects(client, uri)), default=None)
 
 
-def measure(client: Any, uri: str) -> CheckpointFolder | None:
-    """Return what is in a folder, of its first thousand objects; None where there is nothing."""
-    bucket, prefix = _place(uri)
-    items = client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents") or []
+def measure(client: Any, uri: str, pages: int = 1) -> CheckpointFolder | None:
+    """
+    Return what is in a folder; None where there is nothing.
+
+    :param pages: how many lists are asked for, of a thousand objects each; ``more`` says that there are others.
+    """
+    items, more = [], False
+    for page in islice(_pages(client, uri), pages):
+        items += _items(page, uri)
+        more = bool(page.get("IsTruncated"))
     if not items:
         return None
     newest = max(item["LastModified"] for item in items)
-    return CheckpointFolder(uri, newest, sum(item["Size"] for item in items), len(items))
+    return CheckpointFolder(uri, newest, sum(item["Size"] for item in items), len(items), more)
 
 
 def delete(client: Any, uri: str) -> int:
@@ -229,10 +236,19 @@ def _place(uri: str) -> tuple[str, str]:
 
 
 def _objects(client: Any, uri: str) -> Iterator[dict[str, Any]]:
+    for page in _pages(client, uri):
+        yield from _items(page, uri)
+
+
+def _pages(client: Any, uri: str) -> Iterator[dict[str, Any]]:
     bucket, prefix = _place(uri)
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        # The folder itself can be an object too, made by the console.
-        yield from (item for item in page.get("Contents", ()) if item["Key"] != prefix)
+    yield from client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+
+
+def _items(page: dict[str, Any], uri: str) -> list[dict[str, Any]]:
+    _, prefix = _place(uri)
+    # The folder itself can be an object too, made by the console.
+    return [item for item in page.get("Contents", ()) if item["Key"] != prefix]
 
 
 def _copy_unless_there(client: Any, source: dict[str, str], size: int, bucket: str, key: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from airflow_spot.cli.aws import add_session_arguments, client, guarded, table
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.retention import CheckpointFolder, lifecycle_configuration, overlaps, to_delete
+from airflow_spot.core.sizes import human_bytes
 
 _EXAMPLES = """examples:
   airflow-spot gc --base s3://bucket/checkpoints --older-than 30d             list what would be deleted
@@ -79,10 +80,10 @@ def _collect(args: argparse.Namespace) -> int:
         facts = [_facts(folder, now, folder in gone) | {"kept": kept.get(folder)} for folder in chosen]
         print(json.dumps({"folders": len(folders), "old": facts}, indent=2))
         return 0
-    rows = [(one.uri, str(one.objects), _bytes(one.bytes), _age(one, now)) for one in chosen]
+    rows = [(one.uri, str(one.objects), human_bytes(one.bytes), _age(one, now)) for one in chosen]
     if rows:
         print("\n".join(table([("folder", "objects", "size", "unchanged for"), *rows])))
-    total = _bytes(sum(one.bytes for one in (gone if args.delete else chosen)))
+    total = human_bytes(sum(one.bytes for one in (gone if args.delete else chosen)))
     if args.delete:
         print(f"{len(gone)} of {len(folders)} folders deleted, {total}")
     else:
@@ -108,11 +109,3 @@ def _facts(folder: CheckpointFolder, now: datetime, deleted: bool) -> dict[str, 
 def _age(folder: CheckpointFolder, now: datetime) -> str:
     age = (now - folder.newest).total_seconds()
     return f"{age // 86_400:.0f} days" if age >= 2 * 86_400 else human(age)
-
-
-def _bytes(amount: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:.1f} TB"

@@ -103,7 +103,9 @@ def _one(args: argparse.Namespace, key: str) -> int:
         print("\n".join(f"  {line}" for line in _story(job, now)))
         if args.verbose:
             for each in description.get("SecondaryStatusTransitions") or ():
-                print(*(f"    {line}" for line in lines(Transitioned.of(job.job_name, label_of(job.job_name), each))))
+                keeps = bool(job.checkpoint_s3_uri)
+                told = Transitioned.of(job.job_name, label_of(job.job_name), each, keeps_checkpoints=keeps)
+                print(*(f"    {line}" for line in lines(told)))
     print(f"\n{totals_line(total(attempts, now, prices))}")
     print(
         f"checkpoints: {next((job.checkpoint_s3_uri for job in reversed(attempts) if job.checkpoint_s3_uri), 'none')}"

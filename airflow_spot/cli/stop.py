@@ -89,12 +89,14 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
         # Of a stop that never came: with it, this one would read as ours, and the run would go on.
         tags.withdraw_stop(attempt.arn, number)
     jobs.stop(sagemaker, attempt.job_name)
+    keeps = bool(attempt.checkpoint_s3_uri)
     print(
         f"Stopping {attempt.job_name}. "
         + (
-            "The task that waits for it starts the next attempt, from the checkpoint"
+            f"The task that waits for it starts the next attempt{', from the checkpoint' if keeps else ''}"
             if restart
-            else "The task that waits for it fails and is not retried; clear it to resume from the checkpoint"
+            else "The task that waits for it fails and is not retried; clear it to "
+            + ("resume from the checkpoint" if keeps else "train on")
         )
     )
 

@@ -218,6 +218,7 @@ def _run(
     left: Sequence[Setup],
     scrubber: Scrubber,
 ) -> tuple[list[Result], list[int]]:
+    from airflow_spot.verify.experiment import Seen
     from airflow_spot.verify.report import result
     from airflow_spot.verify.running import ending_on_signals, run_setups
     from airflow_spot.verify.scratch import Run
@@ -225,10 +226,10 @@ def _run(
     run = Run()
     results: dict[str, Result] = {}
 
-    def note(setup: Setup, facts: Any, reason: str, took: float) -> None:
+    def note(setup: Setup, seen: Seen) -> None:
         for each in experiments:
             if each.setup is setup:
-                results[each.id] = one = result(each, facts, reason, took, scrubber)
+                results[each.id] = one = result(each, seen, scrubber)
                 _tell(f"[{len(results):2}/{len(experiments)}] {each.id}: {one.verdict}")
 
     with ending_on_signals(run.ending, _tell) as signals:
@@ -237,7 +238,7 @@ def _run(
         try:
             service.sagemaker.list_training_jobs(MaxResults=1)
             for setup in left:
-                note(setup, {}, "its ceiling would exceed --max-cost", 0.0)
+                note(setup, Seen({}, "its ceiling would exceed --max-cost"))
             begun = time.monotonic()
 
             def tell_begun(setup: Setup) -> None:
@@ -245,7 +246,7 @@ def _run(
 
             with closing(run_setups(setups, service, run, args.parallel, tell_begun)) as outcomes:
                 for setup, seen in outcomes:
-                    note(setup, *seen)
+                    note(setup, seen)
             _tell(f"{time.monotonic() - begun:.0f} s. Removing its jobs and its folder")
         finally:
             _remove(service, run)

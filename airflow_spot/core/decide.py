@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from airflow_spot.core.attempt import Attempt
@@ -12,7 +12,7 @@ from airflow_spot.core.durations import human
 from airflow_spot.core.history import History, PastEvent, Refusal
 from airflow_spot.core.ladder import ON_OUT_OF_MEMORY, Rung
 from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, QUOTA_OUTCOMES, SCRIPT_OUTCOMES, Outcome
-from airflow_spot.core.policy import Move, Policy
+from airflow_spot.core.policy import Move, NextRung, Policy
 from airflow_spot.core.stop_reasons import StopReason
 
 
@@ -31,7 +31,9 @@ class Limits:
     :param max_total_wait: seconds that it may be without instances, all waits together; None for no limit.
     :param max_total_run: seconds that its jobs may train together where ``max_run`` cuts one off; None: a job that
         is cut off is the end.
-    :param backoff: the pauses between a script's errors that are always tried again.
+    :param backoff: the pauses between a script's errors that are always tried again; between SageMaker's own, longer
+        ones.
+    :param use_checkpoints: whether SageMaker keeps the checkpoints, so that an attempt goes on from the one before.
     """
 
     give_up_at: datetime | None = None
@@ -42,6 +44,7 @@ class Limits:
     max_total_wait: float | None = None
     max_total_run: float | None = None
     backoff: Backoff = field(default_factory=Backoff)
+    use_checkpoints: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,13 @@ class Pause:
     Nothing is live: look again at ``until``.
 
     :param quota_key: the quota that is used up: whoever gives a share of it back may end the pause early.
+    :param service_errors: how many attempts in a row SageMaker failed by its own error.
     """
 
     until: datetime
     why: str
     quota_key: str = ""
+    service_errors: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,11 +118,11 @@ Action = Submit | Wait | Pause | Stop | Succeed | Fail
 
 _FATAL = {
     Outcome.MAX_RUNTIME_EXCEEDED: (
-        "it ran for its whole max_run. Raise max_run (at most 28 days), or set max_total_run to go on from the "
-        "checkpoint in further jobs"
+        "it ran for its whole max_run. Raise max_run (at most 28 days), or set max_total_run to go on{checkpoint} in "
+        "further jobs"
     ),
     Outcome.INVALID_REQUEST: "SageMaker cannot run this request; another try would not help",
-    Outcome.STOPPED_EXTERNALLY: "somebody stopped it outside Airflow. Clear the task to go on from the checkpoint",
+    Outcome.STOPPED_EXTERNALLY: "somebody stopped it outside Airflow. Clear the task to go on{checkpoint}",
     Outcome.UNKNOWN: "it ended in a way that airflow_spot does not know",
 }
 
@@ -144,7 +149,24 @@ def decide(limits: Limits, history: History, now: datetime, policy: Policy) -> A
     action = _between_attempts(limits, history, now, policy)
     if isinstance(action, (Succeed, Fail)) and (other := _not_stopping(history.others)) is not None:
         return Stop(other, StopReason.PROBE, "the run has ended, and needs it no more")
+    if isinstance(action, Submit) and action.number > 1 and not _resumes(limits, history):
+        return replace(action, why=f"{action.why}; {_from_nothing(limits)}")
     return action
+
+
+def _resumes(limits: Limits, history: History) -> bool:
+    """Return whether the next attempt goes on from checkpoints that SageMaker kept, as far as is known."""
+    kept = [not attempt.whole or bool(attempt.checkpoint_s3_uri) for attempt in history.attempts]
+    return limits.use_checkpoints and (any(kept) or not kept)
+
+
+def _from_nothing(limits: Limits) -> str:
+    if limits.use_checkpoints:
+        return "it starts from nothing: SageMaker kept no checkpoints of the run so far (use_checkpoints was False)"
+    return (
+        "it starts from nothing as far as Airflow knows: its own checkpoints are the script's matter "
+        "(use_checkpoints=False)"
+    )
 
 
 def _not_stopping(jobs: Sequence[Attempt]) -> Attempt | None:
@@ -195,7 +217,8 @@ def _between_attempts(limits: Limits, history: History, now: datetime, policy: P
 
 def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: datetime, policy: Policy) -> Action:
     newest = past[-1]
-    why = _may_go_on(limits, newest, past, policy)
+    same = "; same checkpoint" if _resumes(limits, history) else ""
+    why = _may_go_on(limits, newest, past, policy, same)
     attempt = history.last
     kind = newest.outcome or Outcome.UNKNOWN
     if why is None:
@@ -212,15 +235,15 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
         return Fail(
             attempt, kind, "no rung has a quota that is large enough. max_total_wait has it wait for a larger one"
         )
-    script_failed = kind in SCRIPT_OUTCOMES and not _gets_more_memory(past, policy)
-    due = _script_backoff(limits, past) if script_failed else chosen.not_before
+    due = _due(limits, past, policy, chosen)
     if due is not None and now < due:
         # Never beyond an end of the task's own: that is then what the next look decides on.
         ends = [due, *([limits.give_up_at] if limits.give_up_at else [])]
         ends += [now + timedelta(seconds=left)] if left is not None else []
         until = min(ends)
         quota_key = newest.rung if kind in QUOTA_OUTCOMES else ""
-        return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", quota_key)
+        errors = in_a_row(past) if kind is Outcome.SERVICE_ERROR else 0
+        return Pause(until, f"{why}; again in {human((until - now).total_seconds())}", quota_key, errors)
     refused = sum(1 for event in past if isinstance(event, Refusal) and event.number == number)
     return Submit(number, chosen.rung, f"after {refused} refusals: {why}" if refused > 1 else why)
 
@@ -228,10 +251,10 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
 _UNBOUNDED = {
     Outcome.QUOTA_EXCEEDED: "the quota for {rung} is used up",
     Outcome.QUOTA_TOO_SMALL: "the quota for {rung} is below what a job needs",
-    **dict.fromkeys(CAPACITY_OUTCOMES - QUOTA_OUTCOMES, "{kind} for {rung}; same checkpoint"),
-    Outcome.MAX_WAIT_EXCEEDED: "it trained until max_wait was over; same checkpoint",
+    **dict.fromkeys(CAPACITY_OUTCOMES - QUOTA_OUTCOMES, "{kind} for {rung}{same}"),
+    Outcome.MAX_WAIT_EXCEEDED: "it trained until max_wait was over{same}",
     Outcome.STOPPED_BY_OPERATOR: "it was stopped by Airflow",
-    Outcome.MOVED: "it was moved from {rung}; same checkpoint",
+    Outcome.MOVED: "it was moved from {rung}{same}",
     Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
 }
 
@@ -250,16 +273,16 @@ def _gets_more_memory(past: Sequence[PastEvent], policy: Policy) -> bool:
     return chosen is not None and chosen.rung.on == ON_OUT_OF_MEMORY and str(chosen.rung) != past[-1].rung
 
 
-def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], policy: Policy) -> str | None:
-    """Return why another attempt is worth it; None where the budget of its kind is spent."""
+def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], policy: Policy, same: str) -> str | None:
+    """Return why another attempt is worth it, and what it goes on from; None where its kind's budget is spent."""
     kind, why = newest.outcome, None
     if kind in _UNBOUNDED:
-        why = _UNBOUNDED[kind].format(kind=kind.label, rung=newest.rung)
+        why = _UNBOUNDED[kind].format(kind=kind.label, rung=newest.rung, same=same)
     elif kind is Outcome.SERVICE_ERROR:
         faults = _count(past, Outcome.SERVICE_ERROR)
         why = f"SageMaker's own error {faults}" if faults <= limits.service_faults else None
     elif _gets_more_memory(past, policy):
-        why = f"it used up the memory of {newest.rung}; same checkpoint"
+        why = f"it used up the memory of {newest.rung}{same}"
     elif kind in SCRIPT_OUTCOMES and isinstance(newest, Attempt):
         why = _script_may_go_on(limits, newest, past, policy)
     elif kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
@@ -285,7 +308,23 @@ def _end(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], kind: Out
         return "the training script failed" if times == 1 else f"the training script failed {times} times"
     if kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
         return f"its jobs have trained for max_total_run ({human(limits.max_total_run)}): raise it"
-    return _FATAL.get(kind, _FATAL[Outcome.UNKNOWN])
+    checkpoint = " from the checkpoint" if limits.use_checkpoints else ""
+    return _FATAL.get(kind, _FATAL[Outcome.UNKNOWN]).format(checkpoint=checkpoint)
+
+
+#: How many times as long as others the pauses are after SageMaker's own errors: each costs a launch, and checkpoints
+#: that it cannot restore are there the next time too.
+_SERVICE_PAUSES = 4.0
+
+
+def _due(limits: Limits, past: Sequence[PastEvent], policy: Policy, chosen: NextRung) -> datetime | None:
+    """Return when the next attempt may be created; None for at once."""
+    newest = past[-1]
+    if newest.outcome is Outcome.SERVICE_ERROR:
+        backoff = replace(limits.backoff, base=_SERVICE_PAUSES * limits.backoff.base)
+        return backoff.until(newest, in_a_row(past) - 1)
+    script_failed = newest.outcome in SCRIPT_OUTCOMES and not _gets_more_memory(past, policy)
+    return _script_backoff(limits, past) if script_failed else chosen.not_before
 
 
 def _script_backoff(limits: Limits, past: Sequence[PastEvent]) -> datetime | None:
@@ -296,6 +335,12 @@ def _script_backoff(limits: Limits, past: Sequence[PastEvent]) -> datetime | Non
             break
         step += 1
     return limits.backoff.until(past[-1], step)
+
+
+def in_a_row(past: Sequence[PastEvent]) -> int:
+    """Return how many of the newest attempts ended alike, one after the other; refused creates do not count."""
+    ends = [event.outcome for event in past if isinstance(event, Attempt)]
+    return next((n for n, outcome in enumerate(reversed(ends)) if outcome is not ends[-1]), len(ends))
 
 
 def _count(past: Sequence[PastEvent], outcome: Outcome) -> int:

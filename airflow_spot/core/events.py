@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.history import Refusal
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals
 
@@ -19,13 +20,14 @@ class GenerationBegan:
     """
     A generation has no job yet.
 
+    :param checkpoint_s3_uri: where it is to keep its checkpoints; None where SageMaker keeps none.
     :param keeps_folder: it is not the run's first, and still writes to a folder that may hold checkpoints.
     """
 
     name: ClassVar[str] = "generation_began"
     run_key: str
     generation: int
-    checkpoint_s3_uri: str
+    checkpoint_s3_uri: str | None
     keeps_folder: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -106,6 +108,7 @@ class Transitioned:
     :param at: when; None where SageMaker does not say.
     :param message: SageMaker's.
     :param repeated: it was told before, by the trigger, whose lines of the log are lost on MWAA.
+    :param keeps_checkpoints: whether SageMaker keeps checkpoints of the job, as far as whoever tells it knows.
     """
 
     name: ClassVar[str] = "transition"
@@ -115,9 +118,18 @@ class Transitioned:
     at: datetime | None = None
     message: str = ""
     repeated: bool = False
+    keeps_checkpoints: bool = True
 
     @classmethod
-    def of(cls, job_name: str, label: str, transition: Mapping[str, Any], *, repeated: bool = False) -> Transitioned:
+    def of(
+        cls,
+        job_name: str,
+        label: str,
+        transition: Mapping[str, Any],
+        *,
+        repeated: bool = False,
+        keeps_checkpoints: bool = True,
+    ) -> Transitioned:
         """Make it of one entry of ``SecondaryStatusTransitions``."""
         at = transition.get("StartTime")
         return cls(
@@ -127,6 +139,7 @@ class Transitioned:
             at if isinstance(at, datetime) else None,
             str(transition.get("StatusMessage") or "").strip(),
             repeated,
+            keeps_checkpoints,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -171,6 +184,35 @@ class Paused:
 
 
 @dataclass(frozen=True)
+class ServiceErrorsRepeated:
+    """
+    SageMaker failed attempts in a row by its own error, of which large checkpoints are a known reason.
+
+    :param attempt: the number of the newest.
+    :param errors: how many.
+    :param folder: where it kept its checkpoints, as far as that could be seen.
+    """
+
+    name: ClassVar[str] = "service_errors_repeated"
+    attempt: int
+    errors: int
+    folder: SeenFolder
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        seen = self.folder.objects is not None
+        return {
+            "attempt": self.attempt,
+            "errors": self.errors,
+            "checkpoint_s3_uri": self.folder.uri or None,
+            "objects": self.folder.objects,
+            "bytes": self.folder.bytes if seen else None,
+            "more": self.folder.more,
+            "problem": self.folder.problem or None,
+        }
+
+
+@dataclass(frozen=True)
 class JobStopped:
     """
     We stopped a job, or left it alone.
@@ -192,7 +234,7 @@ class JobStopped:
             "reason": self.reason.value,
             "why": self.why,
             "skip_reason": self.skip_reason,
-            "checkpoint_s3_uri": self.checkpoint_s3_uri,
+            "checkpoint_s3_uri": self.checkpoint_s3_uri or None,
         }
 
 
@@ -241,6 +283,7 @@ Event: TypeAlias = (
     | Transitioned
     | CapacityAwaited
     | Paused
+    | ServiceErrorsRepeated
     | JobStopped
     | RunSucceeded
     | RunFailed
@@ -263,7 +306,7 @@ def _facts(attempt: Attempt) -> dict[str, Any]:
         "status": attempt.status,
         "outcome": attempt.outcome.value if attempt.outcome else None,
         "why": attempt.why,
-        "checkpoint_s3_uri": attempt.checkpoint_s3_uri,
+        "checkpoint_s3_uri": attempt.checkpoint_s3_uri or None,
     }
 
 

@@ -22,17 +22,23 @@ from airflow_spot.core.events import (
     Paused,
     RunFailed,
     RunSucceeded,
+    ServiceErrorsRepeated,
     Transitioned,
 )
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.roles import Role
+from airflow_spot.core.service_errors import explain
 from airflow_spot.core.totals import RunTotals
 
 _NOTES = {
     "Interrupted": "SageMaker took the spot instance back; it restarts the job from the newest checkpoint",
     "MaxWaitTimeExceeded": "max_wait is over",
     "MaxRuntimeExceeded": "max_run is used up",
+}
+_NOTES_WITHOUT_CHECKPOINTS = {
+    **_NOTES,
+    "Interrupted": "SageMaker took the spot instance back; it restarts the job, which keeps its own checkpoints",
 }
 
 
@@ -65,7 +71,9 @@ def _(event: AttemptDecided) -> Iterable[str]:
 
 @lines.register
 def _(event: AttemptCreated) -> Iterable[str]:
-    yield f"attempt {event.attempt.number}: created; checkpoints in {event.attempt.checkpoint_s3_uri}"
+    where = event.attempt.checkpoint_s3_uri
+    kept = f"checkpoints in {where}" if where else "its checkpoints are the script's matter (use_checkpoints=False)"
+    yield f"attempt {event.attempt.number}: created; {kept}"
 
 
 @lines.register
@@ -80,7 +88,8 @@ def _(event: CreateRefused) -> Iterable[str]:
 
 @lines.register
 def _(event: Transitioned) -> Iterable[str]:
-    note = _NOTES.get(event.status) or event.message
+    notes = _NOTES if event.keeps_checkpoints else _NOTES_WITHOUT_CHECKPOINTS
+    note = notes.get(event.status) or event.message
     yield f"{event.label}: {event.status}{f' ({note})' if note else ''}, since {clock(event.at)}"
 
 
@@ -93,6 +102,11 @@ def _(event: CapacityAwaited) -> Iterable[str]:
 @lines.register
 def _(event: Paused) -> Iterable[str]:
     yield event.why
+
+
+@lines.register
+def _(event: ServiceErrorsRepeated) -> Iterable[str]:
+    yield f"attempt {event.attempt}: SageMaker's own error, {event.errors} in a row. {explain(event.folder)}"
 
 
 @lines.register
@@ -117,7 +131,7 @@ def _(event: RunFailed) -> Iterable[str]:
 
 
 #: What somebody may have to look into.
-WARNINGS = (CreateRefused, JobStopped, RunFailed)
+WARNINGS = (CreateRefused, ServiceErrorsRepeated, JobStopped, RunFailed)
 
 
 def label_of(job_name: str) -> str:

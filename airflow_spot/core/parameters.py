@@ -10,6 +10,7 @@ from airflow_spot.core import spot_rules
 from airflow_spot.core.durations import interval, seconds
 from airflow_spot.core.ladder import has_templates, read_ladder
 from airflow_spot.core.locations import check_queue_url, check_s3_uri
+from airflow_spot.core.own_checkpoints import check_own_checkpoints
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups
 from airflow_spot.core.request_schema import Shape, coerce
@@ -85,6 +86,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "use_spot_instances": Parameter(_truth),
     "max_run": Parameter(seconds),
     "max_wait": Parameter(seconds),
+    "use_checkpoints": Parameter(_truth),
     "checkpoint_s3_uri": Parameter(),
     "checkpoint_local_path": Parameter(),
     "checkpoint_scope": Parameter(_choice("run", "exact")),
@@ -126,6 +128,7 @@ class TrainingParameters:
     use_spot_instances: bool
     max_run: int | None
     max_wait: int | None
+    use_checkpoints: bool
     checkpoint_s3_uri: str | None
     checkpoint_local_path: str | None
     checkpoint_scope: str
@@ -165,9 +168,12 @@ def read_parameters(given: Any, *, rendered: bool = True) -> TrainingParameters:
     :param rendered: False leaves templates as they are, and reads the rest.
     :raises InvalidParameterError: naming the parameter, its value and the fix.
     """
-    return TrainingParameters(
+    read = TrainingParameters(
         **{name: _read(name, getattr(given, name), parameter, rendered) for name, parameter in PARAMETERS.items()}
     )
+    if read.use_checkpoints is False:
+        check_own_checkpoints(read, given)
+    return read
 
 
 def check_parameters(given: Any, task_id: str) -> None:

@@ -43,6 +43,7 @@ class SpotSettings:
     :param use_spot_instances: managed spot training, or on-demand.
     :param max_run: seconds that a job may train, over all its restarts.
     :param max_wait: seconds that a job may wait and train. Default with spot: ``max_run`` and a day.
+    :param use_checkpoints: whether SageMaker keeps the script's checkpoints; False leaves CheckpointConfig out.
     :param checkpoint_s3_uri: the base below which each run keeps its checkpoints. Default: ``checkpoints``
         below S3OutputPath.
     :param checkpoint_local_path: where the script writes them in the container.
@@ -54,6 +55,7 @@ class SpotSettings:
     use_spot_instances: Any = True
     max_run: Any = None
     max_wait: Any = None
+    use_checkpoints: Any = True
     checkpoint_s3_uri: Any = None
     checkpoint_local_path: Any = None
     checkpoint_scope: Any = "run"
@@ -69,6 +71,7 @@ class Plan:
     :param request: CreateTrainingJob's parameters but for name, marks and the checkpoint folder.
     :param prefix: of the job names.
     :param ladder: where attempts may run.
+    :param checkpoint_base: the folder below which runs keep their checkpoints; None where SageMaker keeps none.
     :param preferences: whether the installed botocore knows ``InstancePreferences``.
     :param member: of a mapped task, a hash of what tells its member: what ``map_index_template`` renders to.
     :param incomplete: its script is not on this worker: it is good for a job that is there, and makes none.
@@ -79,7 +82,7 @@ class Plan:
     request: Mapping[str, Any] = field(repr=False)
     prefix: str
     ladder: tuple[Rung, ...]
-    checkpoint_base: str
+    checkpoint_base: str | None
     checkpoint_scope: str
     preferences: bool = False
     member: str = ""
@@ -94,9 +97,13 @@ class Plan:
         """Return the name of a job before it exists."""
         return str(JobName(self.prefix, self.run.key, generation, number, role))
 
-    def checkpoint_s3_uri(self, generation: int) -> str:
-        """Return where a generation would keep its checkpoints if it began now; once it has, its attempts tell."""
-        if self.checkpoint_scope == "exact":
+    def checkpoint_s3_uri(self, generation: int) -> str | None:
+        """
+        Return where a generation would keep its checkpoints if it began now; once it has, its attempts tell.
+
+        :return: None where SageMaker keeps none.
+        """
+        if self.checkpoint_base is None or self.checkpoint_scope == "exact":
             return self.checkpoint_base
         return checkpoint_prefix(self.checkpoint_base, self.run, generation)
 
@@ -116,15 +123,17 @@ class Plan:
         """
         Return the whole CreateTrainingJob request of one attempt.
 
-        :param checkpoint_s3_uri: where the generation keeps its checkpoints; None where the attempt is its first.
+        :param checkpoint_s3_uri: where the generation keeps its checkpoints; None where the attempt is its first, or
+            SageMaker keeps none.
         :param why: why it is created, as it stands in the job itself, without values of the request.
         """
         request = _on_rung(self.request, rung, self.preferences)
         request["TrainingJobName"] = self.job_name(generation, attempt)
-        request["CheckpointConfig"] = {
-            **request.get("CheckpointConfig", {}),
-            "S3Uri": checkpoint_s3_uri or self.checkpoint_s3_uri(generation),
-        }
+        if self.checkpoint_base is not None:
+            request["CheckpointConfig"] = {
+                **request.get("CheckpointConfig", {}),
+                "S3Uri": checkpoint_s3_uri or self.checkpoint_s3_uri(generation),
+            }
         reason = reason_text(redact(why, request))
         request["Environment"] = {
             **request.get("Environment", {}),
@@ -209,14 +218,15 @@ def build_plan(
         request=request,
         prefix=prefix,
         ladder=ladder,
-        checkpoint_base=request["CheckpointConfig"]["S3Uri"],
+        checkpoint_base=request["CheckpointConfig"]["S3Uri"] if "CheckpointConfig" in request else None,
         checkpoint_scope=settings.checkpoint_scope,
         preferences=preferences,
         member=member,
     )
-    # The base may fit where the run's folder below it does not; every generation's is of one length.
-    uri = shape.members["CheckpointConfig"]().members["S3Uri"]()
-    coerce(plan.checkpoint_s3_uri(1), uri, "CheckpointConfig.S3Uri")
+    if (folder := plan.checkpoint_s3_uri(1)) is not None:
+        # The base may fit where the run's folder below it does not; every generation's is of one length.
+        uri = shape.members["CheckpointConfig"]().members["S3Uri"]()
+        coerce(folder, uri, "CheckpointConfig.S3Uri")
     return plan
 
 
@@ -225,6 +235,9 @@ def _default_max_wait(request: Mapping[str, Any], max_run: Any) -> int:
 
 
 def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[str, Any]:
+    if settings.use_checkpoints is False:
+        request.pop("CheckpointConfig", None)  # an empty one: any other is refused
+        return request
     checkpoints = section(request, "CheckpointConfig")
     if settings.checkpoint_s3_uri is not None:
         checkpoints["S3Uri"] = settings.checkpoint_s3_uri

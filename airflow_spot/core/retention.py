@@ -24,12 +24,14 @@ class CheckpointFolder:
     :param uri: an S3 URI without a slash at its end.
     :param newest: when an object in it last changed.
     :param bytes: what its objects come to.
+    :param more: it has more objects than were counted, as far as whoever counted would tell.
     """
 
     uri: str
     newest: datetime
     bytes: int
     objects: int
+    more: bool = False
 
     @property
     def task(self) -> str:

@@ -139,11 +139,13 @@ class WatchedJob:
 
     :param transitions_seen: how many of its transitions were logged before.
     :param capacity_timeout: seconds that it may wait for capacity in one go; None for any.
+    :param keeps_checkpoints: whether SageMaker keeps checkpoints of it: then it says what it restarts from.
     """
 
     name: str
     transitions_seen: int = 0
     capacity_timeout: float | None = None
+    keeps_checkpoints: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the trigger's ``jobs`` have it."""
@@ -151,9 +153,15 @@ class WatchedJob:
             "name": self.name,
             "transitions_seen": self.transitions_seen,
             "capacity_timeout": self.capacity_timeout,
+            **({} if self.keeps_checkpoints else {"keeps_checkpoints": False}),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> WatchedJob:
         """Read what :meth:`to_json` wrote, of this version or another."""
-        return cls(str(value["name"]), int(value.get("transitions_seen") or 0), value.get("capacity_timeout"))
+        return cls(
+            str(value["name"]),
+            int(value.get("transitions_seen") or 0),
+            value.get("capacity_timeout"),
+            keeps_checkpoints=bool(value.get("keeps_checkpoints", True)),
+        )

@@ -32,7 +32,10 @@ def make_link_updater(operator: Any, context: Context) -> Observer:
             bucket, _, prefix = uri.removeprefix("s3://").partition("/")
             for kind in (SageMakerTrainingJobLink, SageMakerTrainingLogsLink):
                 kind.persist(context=context, operator=operator, job_name=job_name, **place)
-            SageMakerCheckpointsLink.persist(context=context, operator=operator, bucket=bucket, prefix=prefix, **place)
+            if uri:
+                SageMakerCheckpointsLink.persist(
+                    context=context, operator=operator, bucket=bucket, prefix=prefix, **place
+                )
         except Exception as error:
             operator.log.warning("Could not set the task's links to training job %s: %s", job_name, error)
 

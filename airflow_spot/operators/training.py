@@ -73,6 +73,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         ``"6h"`` (templated). Default: the config's ``MaxRuntimeInSeconds``, else a day.
     :param max_wait: how long it may wait for capacity and train, together (templated). Default: the config's
         ``MaxWaitTimeInSeconds``, else ``max_run`` and a day. When it is over, a new attempt begins.
+    :param use_checkpoints: have SageMaker keep the script's checkpoints (default). False, for a script that keeps its
+        own, leaves ``CheckpointConfig`` out of the request: to Airflow each attempt starts from nothing, and what is
+        below about checkpoints, and ``resume_from``, is refused (templated).
     :param checkpoint_s3_uri: the S3 folder below which each run keeps its checkpoints (templated). Default: the
         config's, else ``checkpoints`` below its ``S3OutputPath``.
     :param checkpoint_local_path: where the script writes them (templated). Default: ``/opt/ml/checkpoints``.
@@ -138,6 +141,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         use_spot_instances: bool | str = True,
         max_run: int | str | timedelta | None = None,
         max_wait: int | str | timedelta | None = None,
+        use_checkpoints: bool | str = True,
         checkpoint_s3_uri: str | None = None,
         checkpoint_local_path: str | None = None,
         checkpoint_scope: str = "run",
@@ -170,6 +174,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         self.use_spot_instances = use_spot_instances
         self.max_run = max_run
         self.max_wait = max_wait
+        self.use_checkpoints = use_checkpoints
         self.checkpoint_s3_uri = checkpoint_s3_uri
         self.checkpoint_local_path = checkpoint_local_path
         self.checkpoint_scope = checkpoint_scope
@@ -337,6 +342,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
                 max_total_wait=parameters.max_total_wait,
                 max_total_run=parameters.max_total_run,
                 backoff=backoff,
+                use_checkpoints=plan.checkpoint_base is not None,
             ),
             policy=LadderPolicy(plan.ladder, backoff, waits_for_quota=parameters.max_total_wait is not None),
             this_try=try_of(context, self.retries),

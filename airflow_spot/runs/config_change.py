@@ -67,11 +67,12 @@ def should_resume(jobs: Sequence[Attempt], plan: Plan, this_try: TryMark, option
 
 
 def _resumes_changed(names: str, last: Attempt, plan: Plan, options: RunOptions, log: Log) -> bool:
+    kept = " from the checkpoint" if plan.checkpoint_base is not None else ""
     if options.on_config_change == "fail":
         raise RequestError(
             f"{names} changed since job {last.job_name} was created, and on_config_change is 'fail'. Nothing was "
-            "created. Undo the change, or clear the task with on_config_change='resume' (from the checkpoint) or "
-            "'restart' (from scratch)"
+            f"created. Undo the change, or clear the task with on_config_change='resume' (to go on{kept}) or 'restart' "
+            "(from scratch)"
         )
     if options.on_config_change == "restart":
         log.warning(
@@ -83,14 +84,18 @@ def _resumes_changed(names: str, last: Attempt, plan: Plan, options: RunOptions,
     if options.on_config_change is None and plan.run.map_index >= 0 and not (plan.member and last.member):
         log.warning(
             "%s changed since job %s was created, so map index %d may be another member; training from scratch. Set "
-            "map_index_template, or on_config_change='resume', to resume from the checkpoint",
+            "map_index_template, or on_config_change='resume', to go on%s",
             names,
             last.job_name,
             plan.run.map_index,
+            kept,
         )
         return False
     if not last.live:
         log.warning(
-            "%s changed since job %s; resuming from its checkpoint (on_config_change='resume')", names, last.job_name
+            "%s changed since job %s; going on%s all the same (on_config_change='resume')",
+            names,
+            last.job_name,
+            kept,
         )
     return True

@@ -82,7 +82,7 @@ class ConflictGuard:
             for older in self._hook.live_of_generation(self._plan, generation - 1):
                 self._log.warning("Training job %s of the previous generation is still running; stopping it", older)
                 self._hook.stop(older, StopMark(StopReason.SUPERSEDED, self._this_try.number), pauses=STOP_PAUSES)
-        if self._plan.is_shared(attempt.checkpoint_s3_uri):
+        if attempt.checkpoint_s3_uri and self._plan.is_shared(attempt.checkpoint_s3_uri):
             self._check_folder(attempt)
 
     def _check_folder(self, attempt: Attempt) -> None:

@@ -22,6 +22,7 @@ from airflow_spot.core.events import (
     Paused,
     RunFailed,
     RunSucceeded,
+    ServiceErrorsRepeated,
 )
 from airflow_spot.core.history import History, Refusal, begin_try
 from airflow_spot.core.identity import JobName
@@ -46,7 +47,7 @@ from airflow_spot.errors import (
 )
 from airflow_spot.hooks.training import CreateRefusedError, JobNotVisibleError
 from airflow_spot.observers import Log
-from airflow_spot.runs.checkpoint_folder import CheckpointFolder
+from airflow_spot.runs.checkpoint_folder import CheckpointFolder, look_into
 from airflow_spot.runs.config_change import adopts, changed, should_resume
 from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.earlier_attempts import read_whole
@@ -76,8 +77,8 @@ class TrainingRun:
     :param limits: how long and how often.
     :param policy: where to train next.
     :param this_try: the Airflow try.
-    :param prepare: does what has to be in S3 before a job is created; told where its checkpoints are to be, and
-        whether it is a generation's first.
+    :param prepare: does what has to be in S3 before a job is created; told where its checkpoints are to be, if
+        SageMaker keeps any, and whether it is the first of its generation that does.
     :param observers: hear what happens.
     :param log: the task's.
     :param prices: on-demand prices, if any are known.
@@ -92,7 +93,7 @@ class TrainingRun:
         this_try: TryMark,
         options: RunOptions,
         *,
-        prepare: Callable[[str, bool], None],
+        prepare: Callable[[str | None, bool], None],
         observers: Sequence[Observer],
         log: Log,
         prices: Prices | None = None,
@@ -115,7 +116,7 @@ class TrainingRun:
             hook,
             this_try,
             stop_on_kill=options.stop_on_kill,
-            checkpoints=lambda: self._checkpoints,
+            checkpoints=lambda: self._folder.kept(self.history),
             observe=self._tell,
             log=log,
         )
@@ -284,8 +285,10 @@ class TrainingRun:
     def _submit(self, action: Submit) -> None:
         generation = self.history.generation
         self._conflicts.check_generation(generation)
-        folder = self._folder.check(self.history)
-        self._prepare(folder, action.number == 1)
+        folder = self._checkpoint_folder()
+        # An attempt that could not be read may have kept some: then there is a marker, and a seed is copied once.
+        kept = self.history.checkpoint_s3_uri or any(not attempt.whole for attempt in self.history.attempts)
+        self._prepare(folder, not kept)
         self._check_alive()  # what is prepared may take minutes, in which the task may be killed
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try, folder, action.why)
         name = request["TrainingJobName"]
@@ -360,7 +363,7 @@ class TrainingRun:
             raise self._deferral((watched, *map(self._watched, self.history.others)), action.until)
         log = self.hook.job_log(name) if self.options.print_log else None
         while True:
-            found = self._transitions.look(name)
+            found = self._transitions.look(name, keeps_checkpoints=bool(action.attempt.checkpoint_s3_uri))
             if found is None:
                 break
             if log is not None:
@@ -382,12 +385,19 @@ class TrainingRun:
         return len(self.history.others) < before
 
     def _pause(self, action: Pause) -> None:
+        if action.service_errors == 2:
+            self._explain_service_errors(action.service_errors)
         self._tell(Paused(action.until, action.why))
         pause = (action.until - self.now()).total_seconds()
         if self.options.defers(self.now()) and pause > SHORT_PAUSE_SECONDS:
             others = tuple(map(self._watched, self.history.others))
             raise self._deferral(others, action.until, quota_key=action.quota_key)
         self._sleep(pause)
+
+    def _explain_service_errors(self, errors: int) -> None:
+        newest = self.history.last
+        if newest is not None and newest.whole:
+            self._tell(ServiceErrorsRepeated(newest.number, errors, look_into(self.hook, newest.checkpoint_s3_uri)))
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
@@ -437,6 +447,13 @@ class TrainingRun:
         """Read what of the run's attempts is not known yet: its totals are of all of them."""
         self.history = replace(self.history, attempts=read_whole(self.hook, self.history.attempts, self.log))
 
+    def _checkpoint_folder(self) -> str | None:
+        """Return where the next attempt keeps its checkpoints: where those before it do, whichever of them did."""
+        if self.plan.checkpoint_base is not None and not self.history.checkpoint_s3_uri:
+            # The newest kept none, with use_checkpoints=False. What is known of older ones does not say.
+            self._read_earlier()
+        return self._folder.check(self.history)
+
     def _take_over_others(self, *known: str) -> None:
         """Answer for the live jobs of other roles: the try that owns one may stop it."""
         for job in self.history.others:
@@ -454,9 +471,9 @@ class TrainingRun:
             observe(event)
 
     def _tell_generation(self) -> None:
-        generation, shared = self.history.generation, self.plan.is_shared(self._checkpoints)
-        keeps = generation > 1 and shared
-        self._tell(GenerationBegan(self.plan.run.key, generation, self._checkpoints, keeps_folder=keeps))
+        generation, folder = self.history.generation, self._folder.of(self.history)
+        keeps = generation > 1 and folder is not None and self.plan.is_shared(folder)
+        self._tell(GenerationBegan(self.plan.run.key, generation, folder, keeps_folder=keeps))
 
     def _refresh(self, name: str) -> None:
         """
@@ -486,11 +503,11 @@ class TrainingRun:
         return None
 
     def _check_deleted(self, name: str) -> None:
-        job = JobName.parse(name)
+        job, folder = JobName.parse(name), self._folder.of(self.history)
         if job is not None and job.role is Role.ATTEMPT and name not in self.stopping.stopped:
             raise StoppedExternallyError(
                 f"Training job {name} was deleted outside Airflow while this task waited for it. That is taken for a "
-                f"person's stop: clear the task to train on from the checkpoints in {self._checkpoints}"
+                f"person's stop: clear the task to train on{f' from the checkpoints in {folder}' if folder else ''}"
             )
 
     def _put(self, job: Attempt) -> None:
@@ -520,14 +537,11 @@ class TrainingRun:
             raise
 
     def _watched(self, job: Attempt, capacity_timeout: float | None = None) -> WatchedJob:
-        return WatchedJob(job.job_name, self._transitions.seen(job.job_name), capacity_timeout)
+        seen = self._transitions.seen(job.job_name)
+        return WatchedJob(job.job_name, seen, capacity_timeout, keeps_checkpoints=bool(job.checkpoint_s3_uri))
 
     def _totals(self) -> RunTotals:
         return total(self.history.attempts, self.now(), self.prices)
-
-    @property
-    def _checkpoints(self) -> str:
-        return self._folder.of(self.history)
 
     def _check_alive(self) -> None:
         if self._killed:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_spot.core.decide import Fail
+from airflow_spot.core.decide import Fail, in_a_row
 from airflow_spot.core.history import History
-from airflow_spot.core.outcomes import SCRIPT_OUTCOMES
+from airflow_spot.core.outcomes import SCRIPT_OUTCOMES, Outcome
+from airflow_spot.core.service_errors import explain
 from airflow_spot.errors import error_for
+from airflow_spot.runs.checkpoint_folder import look_into
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -17,7 +19,11 @@ FAILURE_LINES = 20
 
 
 def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, action: Fail) -> Exception:
-    """Return the typed error of a failure; of a script's error, with the last lines of its log."""
+    """
+    Return the typed error of a failure.
+
+    Of a script's error, with the last lines of its log; of SageMaker's own again and again, with what is known of that.
+    """
     attempt = action.attempt
     refused = [refusal.message for refusal in history.refusals[-1:] if refusal.outcome is action.kind]
     if attempt is None or refused:
@@ -29,7 +35,12 @@ def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, 
         tail = hook.job_log(attempt.job_name).tail(FAILURE_LINES)
         if tail:
             parts.append("The last lines of its log:\n  " + "\n  ".join(tail))
-    parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
+    if action.kind is Outcome.SERVICE_ERROR and in_a_row(history.past) > 1 and attempt.whole:
+        parts.append(explain(look_into(hook, attempt.checkpoint_s3_uri)))
+    if attempt.checkpoint_s3_uri:
+        parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
+    elif attempt.whole:
+        parts.append("Its checkpoints are the script's matter (use_checkpoints=False)")
     return error_for(action.kind)(_joined(parts))
 
 

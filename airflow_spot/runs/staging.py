@@ -91,11 +91,11 @@ class InputStager:
         self._resume_from = resume_from
         self._done = False
 
-    def stage(self, checkpoints: str, first: bool) -> None:
+    def stage(self, checkpoints: str | None, first: bool) -> None:
         """
         Put into S3 what a job needs, and look at its checkpoint folder.
 
-        :param checkpoints: the generation's folder, an S3 URI.
+        :param checkpoints: the generation's folder, an S3 URI; None where SageMaker keeps no checkpoints.
         :param first: whether the job is the first that writes there.
         :raises RequestError: a live job of another run writes to the same folder, or there is nothing to resume from.
         :raises SpotTrainingError: the script is not on this worker.
@@ -110,6 +110,8 @@ class InputStager:
             self._hook.check_training_config(dict(self._plan.request))
             if self._script is not None and isinstance(self._script.source, SourceArchive):
                 self._hook.upload_source(self._script.source, self._script.location)
+        if checkpoints is None:
+            return
         if self._plan.is_shared(checkpoints):
             self._check_alone(checkpoints)
         elif first and not self._mark(checkpoints):
@@ -138,8 +140,9 @@ class InputStager:
             return
         if found is not None:
             self._hook.log.warning(
-                "The run has no job, and its checkpoint folder %s has %d files, the newest of %s: its jobs were "
-                "deleted, and the training resumes from what they left. Empty the folder to train from scratch",
+                "The run has no job that wrote there, and its checkpoint folder %s has %d files, the newest of %s: its "
+                "jobs were deleted, and the training resumes from what they left. Empty the folder to train from "
+                "scratch",
                 folder,
                 found.objects,
                 found.newest.isoformat(timespec="seconds"),
@@ -197,7 +200,7 @@ class InputStager:
         if jobs:
             return self._of_job(str(max(jobs, key=lambda job: (job.generation, job.number))))
         # Its jobs may be deleted; where it kept its checkpoints follows from who it was.
-        return checkpoint_prefix(self._plan.checkpoint_base, run, 1)
+        return checkpoint_prefix(self._plan.checkpoint_base or "", run, 1)
 
     def _of_job(self, name: str) -> str:
         description = self._hook.find(name)

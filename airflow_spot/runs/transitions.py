@@ -43,11 +43,11 @@ class TransitionLog:
         """Return how many transitions of a job were told."""
         return self._seen.get(job_name, 0)
 
-    def look(self, job_name: str) -> Look | None:
+    def look(self, job_name: str, *, keeps_checkpoints: bool = True) -> Look | None:
         """Look at a job and tell what is new; None where it is gone."""
         found = look(self._hook.find, job_name, self.seen(job_name))
         if found is not None:
-            self._tell_all(job_name, found.new)
+            self._tell_all(job_name, found.new, keeps_checkpoints=keeps_checkpoints)
             self._seen[job_name] = found.seen
             self._tell_wait(job_name, found)
         return found
@@ -63,7 +63,8 @@ class TransitionLog:
         name = attempt.job_name
         found = look(self._hook.find, name, 0)
         if found is not None:
-            self._tell_all(name, found.new, repeated=True)
+            keeps = bool(attempt.checkpoint_s3_uri) or not attempt.whole
+            self._tell_all(name, found.new, repeated=True, keeps_checkpoints=keeps)
             self._seen[name] = found.seen
         if not self._print_log or attempt.outcome in SCRIPT_OUTCOMES:
             return
@@ -77,6 +78,6 @@ class TransitionLog:
         for line in lines:
             self._log.info("[%s] %s", label_of(job_name), line)
 
-    def _tell_all(self, job_name: str, transitions: Iterable[Mapping[str, Any]], *, repeated: bool = False) -> None:
+    def _tell_all(self, job_name: str, transitions: Iterable[Mapping[str, Any]], **how: bool) -> None:
         for transition in transitions:
-            self._tell(Transitioned.of(job_name, label_of(job_name), transition, repeated=repeated))
+            self._tell(Transitioned.of(job_name, label_of(job_name), transition, **how))

@@ -75,7 +75,10 @@ class JobWait:
             return None
         self._asked = False
         for transition in update.new:
-            self._observe(Transitioned.of(self._job.name, label_of(self._job.name), transition))
+            keeps = self._job.keeps_checkpoints
+            self._observe(
+                Transitioned.of(self._job.name, label_of(self._job.name), transition, keeps_checkpoints=keeps)
+            )
         if update.gone or update.ended:
             return {"status": "not_found" if update.gone else "terminal"}
         self._last = (update.waiting_since, update.wait_message)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import Scratch
@@ -17,12 +17,28 @@ class Setup:
 
     :param id: goes into the names of its jobs.
     :param jobs: those that it may create; what may be refused counts, since it may be accepted.
-    :param collect: notes facts in ``Scratch.facts``, as far as it comes.
+    :param collect: notes facts in ``Scratch.facts``, as far as it comes, and in ``Scratch.why`` what it misses by design.
     """
 
     id: str
     jobs: Sequence[Length]
     collect: Callable[[Scratch], None]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """
+    What a setup has seen.
+
+    :param reason: why it saw no more; may be empty.
+    :param why: why it did not see single facts.
+    :param seconds: for which it ran.
+    """
+
+    facts: Facts
+    reason: str = ""
+    why: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,9 +63,9 @@ class Experiment:
     expectations: Sequence[Expectation]
     also: Sequence[str] = ()
 
-    def judge(self, facts: Facts, reason: str) -> Verdict:
-        """Return how it came out; ``reason`` says why facts are missing."""
-        return judge(self.expectations, facts, reason)
+    def judge(self, seen: Seen) -> Verdict:
+        """Return how it came out."""
+        return judge(self.expectations, seen.facts, seen.reason, seen.why)
 
     def seen(self, facts: Facts) -> dict[str, object]:
         """Return the facts that it is about."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_spot.verify.experiment import Experiment
+from airflow_spot.verify.experiment import Experiment, Seen
 from airflow_spot.verify.scrubbing import Scrubber
-from airflow_spot.verify.verdicts import Facts, Kind, Verdict
+from airflow_spot.verify.verdicts import Kind, Verdict
 
 #: Of the shape of the report; keys are only ever added.
 VERSION = 1
@@ -30,11 +30,11 @@ class Result:
     seconds: float
 
 
-def result(experiment: Experiment, facts: Facts, reason: str, seconds: float, scrubber: Scrubber) -> Result:
-    """Judge an experiment by the facts of its setup; ``reason`` says why some are missing."""
-    verdict = experiment.judge(facts, reason)
+def result(experiment: Experiment, seen: Seen, scrubber: Scrubber) -> Result:
+    """Judge an experiment by what its setup has seen."""
+    verdict = experiment.judge(seen)
     told = Verdict(verdict.kind, scrubber.text(verdict.detail))
-    return Result(experiment, told, scrubber.value(experiment.seen(facts)), seconds)
+    return Result(experiment, told, scrubber.value(experiment.seen(seen.facts)), seen.seconds)
 
 
 def to_json(results: Sequence[Result], about: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,13 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_spot.verify.cleaning import stop_quietly
-from airflow_spot.verify.experiment import Setup
+from airflow_spot.verify.experiment import Seen, Setup
 from airflow_spot.verify.scratch import CALL_ERRORS, NotReached, Run, Scratch
 from airflow_spot.verify.service import Service
-from airflow_spot.verify.verdicts import Facts
-
-#: What a setup has seen, why it saw no more, and how many seconds it took.
-Seen = tuple[Facts, str, float]
 
 
 def run_setups(
@@ -43,7 +39,7 @@ def run_setups(
 
 def _run(setup: Setup, service: Service, run: Run, begun: Callable[[Setup], None]) -> Seen:
     if run.ending.is_set():
-        return {}, "interrupted", 0.0
+        return Seen({}, "interrupted")
     begun(setup)
     scratch, start, reason = Scratch(service, run, setup.id), time.monotonic(), ""
     try:
@@ -57,7 +53,7 @@ def _run(setup: Setup, service: Service, run: Run, begun: Callable[[Setup], None
         reason = f"verify-aws itself failed: {type(error).__name__}: {error}"
     for name in scratch.names:
         stop_quietly(service.sagemaker, name)
-    return scratch.facts, reason, time.monotonic() - start
+    return Seen(scratch.facts, reason, scratch.why, time.monotonic() - start)
 
 
 @contextmanager

@@ -79,11 +79,13 @@ class Scratch:
     One setup's jobs and folder.
 
     :ivar facts: what was seen so far.
+    :ivar why: why single facts are missing, by their name.
     """
 
     def __init__(self, service: Service, run: Run, setup: str) -> None:
         self.service = service
         self.facts: dict[str, Any] = {}
+        self.why: dict[str, str] = {}
         self._run = run
         self._setup = setup
         self._count = 0

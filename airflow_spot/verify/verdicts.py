@@ -89,7 +89,9 @@ class Verdict:
         return f"{self.kind.value}: {self.detail}" if self.detail else self.kind.value
 
 
-def judge(expectations: Sequence[Expectation], facts: Facts, reason: str) -> Verdict:
+def judge(
+    expectations: Sequence[Expectation], facts: Facts, reason: str, why: Mapping[str, str] | None = None
+) -> Verdict:
     """
     Compare what was seen with what is assumed.
 
@@ -97,6 +99,7 @@ def judge(expectations: Sequence[Expectation], facts: Facts, reason: str) -> Ver
 
     :param facts: what was seen; a fact that is not in it was not reached.
     :param reason: why facts are missing; may be empty.
+    :param why: the same for single facts, which goes before it.
     """
     different = [
         f"{each.fact} is {facts[each.fact]!r}, assumed: {each.words}"
@@ -107,5 +110,6 @@ def judge(expectations: Sequence[Expectation], facts: Facts, reason: str) -> Ver
         return Verdict(Kind.DIFFERS, "; ".join(different))
     missing = [each.fact for each in expectations if each.fact not in facts]
     if missing or not expectations:
-        return Verdict(Kind.NOT_REACHED, reason or f"not seen: {', '.join(missing) or 'anything'}")
+        told = dict.fromkeys((why or {}).get(fact, reason) or f"{fact} was not seen" for fact in missing)
+        return Verdict(Kind.NOT_REACHED, "; ".join(told) or "nothing is expected")
     return Verdict(Kind.AS_ASSUMED)

@@ -28,6 +28,7 @@ class Ending:
     :param wanted: how many results are due; None for one, and one for each clear.
     :param restarts: those of the clears after which it has to train anew, whatever was there.
     :param folders: each job's checkpoint URI, by job name, where it has one.
+    :param own: SageMaker keeps no checkpoints, so each start begins with nothing.
     :param shared: several generations keep their checkpoints in one folder.
     :param seed: what was in the folder that each generation's first job was to go on from; its URI and the amount.
     :param kept: what each checkpoint URI holds in the end; empty where nobody looked.
@@ -41,6 +42,7 @@ class Ending:
     wanted: int | None = None
     restarts: tuple[float, ...] = ()
     folders: Mapping[str, str] = field(default_factory=dict)
+    own: bool = False
     shared: bool = False
     seed: tuple[str, float] | None = None
     kept: Mapping[str, float] = field(default_factory=dict)
@@ -188,7 +190,11 @@ def _strangers(ending: Ending) -> list[str]:
         parsed = JobName.parse(job)
         users.setdefault(folder, set()).add(f"{parsed.key} {parsed.generation}" if parsed else "")
     several = {folder: who for folder, who in users.items() if len(who) > 1 and not ending.shared}
-    found = [f"{folder} is of several runs or generations: {', '.join(sorted(who))}" for folder, who in several.items()]
+    kept = [f"{job} keeps its checkpoints in {folder}" for job, folder in ending.folders.items() if ending.own]
+    found = [
+        *kept,
+        *(f"{folder} is of several runs or generations: {', '.join(sorted(who))}" for folder, who in several.items()),
+    ]
     if ending.seed is not None and ending.seed[0] in users:
         found.append(f"a job keeps its checkpoints in {ending.seed[0]}, which is another's")
     return found

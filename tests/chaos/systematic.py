@@ -54,6 +54,8 @@ VARIANTS: dict[str, Variant] = {
     "ladder": Variant({"ladder": "short"}),
     "seed": Variant({"resume_from": f"s3://{BUCKET}/seed/{{token}}"}, seeded=SEEDED),
     "exact": Variant({"checkpoint_scope": "exact", "checkpoint_s3_uri": f"s3://{BUCKET}/exact/{{token}}"}),
+    # The script keeps its own checkpoints: each start begins with nothing.
+    "own": Variant({"use_checkpoints": False}),
     # A person clears it while its job trains, to train from nothing.
     "restart": Variant({"resume": False}, blows=(Blow("clear", 0.25),)),
     "clear": Variant({}, clears=1),

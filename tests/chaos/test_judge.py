@@ -120,6 +120,16 @@ def test_one_job_after_the_other_may_write_to_a_folder() -> None:
     assert judge(events, Ending("success", 10.0, trained={TWO: 10.0}, folders={ONE: URI, TWO: URI})).clean
 
 
+def test_a_run_that_keeps_its_own_checkpoints_has_no_folder_and_begins_with_nothing() -> None:
+    events = in_order(life(ONE, 1, 3, "Stopped"), life(TWO, 4, 9))
+    started = {"event": "process", "action": "started", "start": 1}
+    events += [{**started, "job": job, "time": time} for job, time in ((ONE, 1), (TWO, 4))]
+    fine = Ending("success", 10.0, trained={TWO: 10.0}, own=True)
+    assert judge(events, fine).clean
+    (found,) = judge(events, replace(fine, folders={TWO: URI})).lost_checkpoints
+    assert "keeps its checkpoints in" in found
+
+
 def test_a_probe_that_completed_is_no_result() -> None:
     events = in_order(life(ONE, 1, 9, "Failed"), life(PROBE, 2, 5))
     verdict = judge(events, Ending("success", 10.0))

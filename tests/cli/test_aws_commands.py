@@ -12,7 +12,9 @@ import pytest
 from moto import mock_aws
 
 from airflow_spot.aws.checkpoint_store import write_marker
+from airflow_spot.cli import stop
 from airflow_spot.cli.main import main
+from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.identity import RunIdentity, checkpoint_prefix
 from airflow_spot.core.marks import TAG_STOP
 from airflow_spot.core.outcomes import Outcome
@@ -21,6 +23,7 @@ from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import BUCKET, COUNTER, Jobs
 from tests.support.ours import BASE, start_ours
+from tests.support.sagemaker import DictionarySageMaker
 
 
 @pytest.fixture
@@ -158,3 +161,17 @@ def test_the_lifecycle_rule_is_one_that_s3_takes(
 def test_no_rule_for_a_whole_bucket(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gc", "--base", "s3://bucket", "--older-than", "30d", "--lifecycle"]) == 2
     assert "--base s3://bucket" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("restart", "says"), [(True, "starts the next attempt"), (False, "clear it to train on")])
+def test_a_stop_promises_no_checkpoint_of_a_job_that_keeps_its_own(
+    restart: bool, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = DictionarySageMaker()
+    name = f"train-afspot-{'a' * 10}-1-1"
+    for kept in ({}, {"CheckpointConfig": {"S3Uri": "s3://bucket/c"}}):
+        service.put(name, **kept)
+        stop._stop_job(service, Attempt.from_description(service.jobs[name], {}), restart=restart)
+        told = capsys.readouterr().out.rstrip()
+        assert told.endswith(says) == (not kept)
+        assert ("from the checkpoint" in told) == bool(kept)

@@ -23,6 +23,7 @@ from airflow_spot.policies.ladder import LadderPolicy
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 RUN = RunIdentity("a-namespace", "a_dag", "manual__2026-01-01T00:00:00+00:00", "train")
 SPOT = Rung("ml.g5.xlarge")
+FOLDER = "s3://bucket/checkpoints"
 
 
 def attempt(
@@ -34,6 +35,7 @@ def attempt(
     ended: datetime | None = NOW,
     status: str | None = None,
     prefix: str = "train",
+    checkpoint_s3_uri: str = FOLDER,
     **more: Any,
 ) -> Attempt:
     """An attempt that ended so; None for a live one."""
@@ -48,6 +50,7 @@ def attempt(
         secondary_status="",
         outcome=outcome,
         ended=None if outcome is None else ended,
+        checkpoint_s3_uri=checkpoint_s3_uri,
         **more,
     )
 

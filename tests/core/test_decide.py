@@ -16,7 +16,7 @@ from airflow_spot.core.history import History
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.stop_reasons import StopReason
-from tests.core.cases import NOW, SPOT, Case, attempt, history, later, limits, refusal
+from tests.core.cases import FOLDER, NOW, SPOT, Case, attempt, history, later, limits, refusal
 
 O = Outcome  # noqa: E741 (a table of many)
 DEMAND = Rung("ml.g5.xlarge", 1, False)
@@ -39,12 +39,12 @@ def act(past: History, on: Case | None = None, now: datetime = NOW) -> Action:
         (history(O.CAPACITY_TIMEOUT, O.STOPPED_BY_OPERATOR, O.CAPACITY_TIMEOUT), NOW, 4),
         (history(O.NO_CAPACITY), later(days=1), 2),
         (history(O.NO_CAPACITY, ended=None), NOW, 2),
-        (history(O.SERVICE_ERROR), NOW, 2),
-        (history(*[O.SERVICE_ERROR] * 5), NOW, 6),
+        (history(O.SERVICE_ERROR), later(minutes=1), 2),
+        (history(*[O.SERVICE_ERROR] * 5), later(minutes=15), 6),
         (history(*[O.SERVICE_ERROR] * 5, O.STOPPED_BY_OPERATOR), NOW, 7),
         # What ended before this try is closed, whatever it was.
         *((history(outcome, first_of_try=2), NOW, 2) for outcome in Outcome if outcome is not O.COMPLETED),
-        (history(*[O.SERVICE_ERROR] * 9, first_of_try=5), NOW, 10),
+        (history(*[O.SERVICE_ERROR] * 9, first_of_try=5), later(minutes=15), 10),
         (history(O.SCRIPT_ERROR, O.STOPPED_BY_OPERATOR, first_of_try=2), NOW, 3),
     ],
 )
@@ -146,6 +146,122 @@ def test_pauses_double_to_a_cap_and_differ_between_runs() -> None:
     assert len(ends) > 30
 
 
+def test_sagemakers_own_errors_are_paused_after_longer_each_time() -> None:
+    """A launch each is billed, and a checkpoint that cannot be restored fails each of them."""
+    for errors in range(1, 6):
+        past = history(*[O.SERVICE_ERROR] * errors)
+        pause = act(past)
+        assert isinstance(pause, Pause)
+        assert pause.service_errors == errors
+        length, whole = (pause.until - NOW).total_seconds(), min(900.0, 60.0 * 2 ** (errors - 1))
+        assert whole / 2 <= length <= whole
+        again = act(past, now=pause.until)
+        assert isinstance(again, Submit)
+        assert (again.number, again.why) == (errors + 1, f"attempt {errors}: SageMaker's own error {errors}")
+
+
+@pytest.mark.parametrize(
+    ("past", "alike"),
+    [
+        (history(O.SERVICE_ERROR, O.NO_CAPACITY, O.SERVICE_ERROR), 1),
+        (history(O.SERVICE_ERROR, O.SERVICE_ERROR), 2),
+        # What ended before this try is another row.
+        (history(*[O.SERVICE_ERROR] * 3, first_of_try=3), 1),
+        # A create that was refused in between ended no attempt.
+        (replace(history(O.SERVICE_ERROR, O.SERVICE_ERROR), refusals=(refusal(2, O.NO_CAPACITY),)), 2),
+        (history(O.SERVICE_ERROR, O.STOPPED_BY_OPERATOR, O.SERVICE_ERROR, O.SERVICE_ERROR), 2),
+    ],
+)
+def test_how_many_of_sagemakers_own_errors_are_in_a_row(past: History, alike: int) -> None:
+    pause = act(past)
+    assert isinstance(pause, Pause)
+    assert pause.service_errors == alike
+    assert pause.until <= later(seconds=60.0 * 2 ** (alike - 1))
+
+
+def test_a_pause_for_another_reason_counts_none_of_sagemakers_errors() -> None:
+    pause = act(history(O.SERVICE_ERROR, O.NO_CAPACITY))
+    assert isinstance(pause, Pause)
+    assert pause.service_errors == 0
+
+
+# ---- a script that keeps its own checkpoints
+
+
+OWN = limits(use_checkpoints=False)
+
+
+@pytest.mark.parametrize("first_of_try", [1, 2])
+@pytest.mark.parametrize(
+    "outcome", [O.NO_CAPACITY, O.SERVICE_ERROR, O.MAX_WAIT_EXCEEDED, O.MOVED, O.INTERRUPTED, O.STOPPED_BY_OPERATOR]
+)
+def test_without_checkpoints_a_further_attempt_starts_from_nothing_and_says_so(
+    outcome: Outcome, first_of_try: int
+) -> None:
+    past = history(outcome, checkpoint_s3_uri="", first_of_try=first_of_try)
+    again = act(past, OWN, later(days=1))
+    assert isinstance(again, Submit)
+    assert again.number == 2
+    assert "same checkpoint" not in again.why
+    assert again.why.endswith(
+        "; it starts from nothing as far as Airflow knows: its own checkpoints are the script's matter "
+        "(use_checkpoints=False)"
+    )
+    assert act(past, OWN, later(days=1)) == again
+
+
+def test_a_first_attempt_without_checkpoints_says_nothing_of_them_refused_or_not() -> None:
+    assert act(History(1), OWN) == Submit(1, SPOT, "first attempt")
+    again = act(History(1, (), 1, (refusal(1, O.NO_CAPACITY),)), OWN, later(days=1))
+    assert again == Submit(1, SPOT, "attempt 1: no capacity for ml.g5.xlarge spot")
+
+
+def test_the_pause_before_it_does_not_promise_the_same_checkpoint() -> None:
+    pause = act(history(O.NO_CAPACITY, checkpoint_s3_uri=""), OWN)
+    assert isinstance(pause, Pause)
+    assert pause.why.startswith("attempt 1: no capacity for ml.g5.xlarge spot; again in")
+
+
+@pytest.mark.parametrize("outcome", [O.STOPPED_EXTERNALLY, O.MAX_RUNTIME_EXCEEDED])
+def test_an_end_without_checkpoints_names_none(outcome: Outcome) -> None:
+    kept, own = act(history(outcome)), act(history(outcome, checkpoint_s3_uri=""), OWN)
+    assert isinstance(kept, Fail) and isinstance(own, Fail)
+    assert "go on from the checkpoint" in kept.why
+    assert own.why == kept.why.replace(" from the checkpoint", "")
+
+
+@pytest.mark.parametrize(
+    ("kept", "use_checkpoints", "says"),
+    [
+        ([True, True], True, "; same checkpoint"),
+        ([True, False], True, "; same checkpoint"),  # back again: what the first one kept is there
+        ([False, False], True, "SageMaker kept no checkpoints of the run so far"),
+        ([True, True], False, "as far as Airflow knows"),
+    ],
+)
+def test_what_an_attempt_goes_on_from_after_use_checkpoints_changed(
+    kept: list[bool], use_checkpoints: bool, says: str
+) -> None:
+    attempts = tuple(
+        attempt(number, O.NO_CAPACITY, checkpoint_s3_uri=FOLDER if has else "") for number, has in enumerate(kept, 1)
+    )
+    again = act(History(1, attempts), limits(use_checkpoints=use_checkpoints), later(days=1))
+    assert isinstance(again, Submit)
+    assert says in again.why
+    assert ("same checkpoint" in again.why) == (says == "; same checkpoint")
+
+
+def test_of_an_attempt_of_which_little_is_known_it_is_not_said_that_it_kept_none() -> None:
+    """A deferral carries how attempts ended, and not where they kept their checkpoints."""
+    attempts = (
+        attempt(1, O.NO_CAPACITY, checkpoint_s3_uri="", whole=False),
+        attempt(2, O.NO_CAPACITY, checkpoint_s3_uri=""),
+    )
+    again = act(History(1, attempts), limits(), later(days=1))
+    assert isinstance(again, Submit)
+    assert "nothing" not in again.why
+
+
 def test_many_misses_do_not_overflow() -> None:
     pause = act(history(*[O.NO_CAPACITY] * 2_000))
     assert isinstance(pause, Pause)
@@ -176,8 +292,8 @@ def test_the_ladder_is_gone_round_without_a_pause_inside_a_round() -> None:
 @pytest.mark.parametrize("outcome", [O.SERVICE_ERROR, O.STOPPED_BY_OPERATOR])
 def test_the_same_rung_where_the_rung_was_not_the_reason(outcome: Outcome) -> None:
     on = limits(SPOT, OTHER)
-    again = act(history(outcome, rung=OTHER), on)
-    gone = act(history(outcome, rung=DEMAND), on)
+    again = act(history(outcome, rung=OTHER), on, later(minutes=1))
+    gone = act(history(outcome, rung=DEMAND), on, later(minutes=1))
     assert isinstance(again, Submit) and again.rung == OTHER
     assert isinstance(gone, Submit) and gone.rung == SPOT  # the rung is no longer on the ladder
 

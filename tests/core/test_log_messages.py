@@ -21,11 +21,13 @@ from airflow_spot.core.events import (
     Paused,
     RunFailed,
     RunSucceeded,
+    ServiceErrorsRepeated,
     Transitioned,
     as_line,
 )
 from airflow_spot.core.log_messages import attempt_line, label_of, lines, totals_line
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals, total
 from tests.core.cases import NOW, RUN, attempt, description, refusal
@@ -126,12 +128,62 @@ EVENTS: list[Event] = [
     Transitioned("job", "attempt 1", "Training", NOW),
     CapacityAwaited("job", "attempt 1", NOW, NOW, "Insufficient capacity error from EC2"),
     Paused(NOW, "no capacity; again in 8 s"),
+    ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket/c", 5000, 10**11, more=True)),
     JobStopped("job", StopReason.KILLED, "killed by Airflow", None, "s3://bucket/c"),
     JobStopped("job", StopReason.KILLED, "killed by Airflow", "it is Stopped already"),
     RunSucceeded((attempt(1, Outcome.COMPLETED),), RunTotals(attempts=1)),
     RunFailed(Outcome.SCRIPT_ERROR, "the training script failed", RunTotals(attempts=1)),
     RunFailed(None, "the task's time is up", RunTotals()),
 ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "says", "facts"),
+    [
+        (
+            SeenFolder("s3://b/c", 3, 369_000_000_000),
+            "Its checkpoint folder s3://b/c has 3 files, 369.0 GB. ",
+            (3, False),
+        ),
+        (SeenFolder("s3://b/c", 1, 12), "has 1 file, 12 B. ", (1, False)),
+        (
+            SeenFolder("s3://b/c", 5_000, 2_500_000_000_000, more=True),
+            "has more than 5,000 files, more than 2.5 TB. ",
+            (5_000, True),
+        ),
+        (SeenFolder("s3://b/c", 0), "Its checkpoint folder s3://b/c is empty. ", (0, False)),
+        (
+            SeenFolder("s3://b/c", problem="AccessDenied at ListObjectsV2"),
+            "How large its checkpoint folder s3://b/c is, could not be seen (AccessDenied at ListObjectsV2). ",
+            (None, False),
+        ),
+        (SeenFolder(""), "SageMaker keeps no checkpoints of it", (None, False)),
+    ],
+)
+def test_repeated_errors_of_sagemakers_tell_how_large_the_folder_is(
+    folder: SeenFolder, says: str, facts: tuple[int | None, bool]
+) -> None:
+    event = ServiceErrorsRepeated(3, 2, folder)
+    (line,) = lines(event)
+    assert line.startswith("attempt 3: SageMaker's own error, 2 in a row. ")
+    assert says in line
+    # Of a job without a folder the checkpoints are not the reason.
+    assert ("some hundred GB" in line) == bool(folder.uri)
+    told = event.to_json()
+    assert (told["objects"], told["more"], told["checkpoint_s3_uri"]) == (*facts, folder.uri or None)
+    assert (told["bytes"] is None) == (folder.objects is None)
+
+
+def test_a_job_that_keeps_its_own_checkpoints_is_told_of_so() -> None:
+    (created,) = lines(AttemptCreated(attempt(1, None, checkpoint_s3_uri="")))
+    assert created == "attempt 1: created; its checkpoints are the script's matter (use_checkpoints=False)"
+    transition = {"Status": "Interrupted", "StartTime": NOW}
+    (line,) = lines(Transitioned.of("job", "attempt 1", transition, keeps_checkpoints=False))
+    assert "which keeps its own checkpoints" in line
+    assert "newest checkpoint" not in line
+    stopped = JobStopped("job", StopReason.KILLED, "killed by Airflow")
+    assert as_line(stopped, RUN.key, NOW)["checkpoint_s3_uri"] is None
+    assert not any("checkpoints are kept" in line for line in lines(stopped))
 
 
 def test_every_event_has_a_log_message_and_is_json() -> None:

@@ -17,6 +17,7 @@ DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(PARAMETERS),
     "config": CONFIG,
     "use_spot_instances": True,
+    "use_checkpoints": True,
     "checkpoint_scope": "run",
     "resume": True,
     "script_error_retries": 0,
@@ -35,6 +36,7 @@ def given(**more: Any) -> SimpleNamespace:
         ("max_run", "2h", 7200),
         ("max_wait", timedelta(minutes=3), 180),
         ("use_spot_instances", "False", False),
+        ("use_checkpoints", "False", False),
         ("resume", " true ", True),
         ("retry_exit_codes", [1, "2"], (1, 2)),
         ("check_interval", "0.5", 0.5),
@@ -63,6 +65,7 @@ def test_a_template_is_left_until_the_task_runs(name: str) -> None:
         ("max_run", "soon"),
         ("max_wait", 0),
         ("use_spot_instances", "maybe"),
+        ("use_checkpoints", "maybe"),
         ("checkpoint_scope", "mine"),
         ("on_config_change", "perhaps"),
         ("resume_from", {"dag": "d"}),
@@ -80,6 +83,56 @@ def test_a_template_is_left_until_the_task_runs(name: str) -> None:
 def test_what_is_wrong_is_named_when_the_operator_is_built(name: str, value: Any) -> None:
     with pytest.raises(InvalidParameterError, match=name):
         check_parameters(given(**{name: value}), "train")
+
+
+KEPT = {"CheckpointConfig": {"S3Uri": "s3://bucket/c"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("checkpoint_s3_uri", "s3://bucket/c"),
+        ("checkpoint_local_path", "/opt/ml/checkpoints"),
+        ("checkpoint_scope", "exact"),
+        ("resume_from", "s3://bucket/c"),
+        ("resume_from", "run"),
+        ("checkpoint_retention", "30d"),
+        ("CheckpointConfig", KEPT["CheckpointConfig"]),
+    ],
+)
+@pytest.mark.parametrize("own", [False, "False"])
+def test_without_checkpoints_what_is_said_of_them_is_refused(name: str, value: Any, own: Any) -> None:
+    more = {"config": {**CONFIG, **KEPT}} if name == "CheckpointConfig" else {name: value}
+    wrong = given(use_checkpoints=own, **more)
+    for read in (check_parameters, lambda task, _: read_parameters(task)):
+        with pytest.raises(InvalidParameterError, match=f"{name} is .*use_checkpoints=False.*remove one") as refused:
+            read(wrong, "train")
+        assert (refused.value.name, refused.value.value) == (name, value)  # as it was given
+    check_parameters(given(use_checkpoints=True, **more), "train")
+
+
+def test_without_checkpoints_what_says_nothing_of_them_is_right() -> None:
+    config = {**CONFIG, "CheckpointConfig": {}}
+    read = read_parameters(given(use_checkpoints=False, config=config, resume=False, resume_from=""))
+    assert read.use_checkpoints is False
+    assert read.spot_settings.use_checkpoints is False
+
+
+def test_what_is_still_a_template_is_refused_when_the_task_runs() -> None:
+    """It may render to nothing."""
+    task = given(
+        use_checkpoints=False, resume_from="{{ params.seed }}", config={**CONFIG, "CheckpointConfig": "{{ x }}"}
+    )
+    check_parameters(task, "train")
+    task.config = CONFIG
+    task.resume_from = "a-job"
+    with pytest.raises(InvalidParameterError, match="resume_from is 'a-job'"):
+        read_parameters(task)
+    late = given(use_checkpoints="{{ params.own }}", checkpoint_scope="exact")
+    check_parameters(late, "train")
+    late.use_checkpoints = False
+    with pytest.raises(InvalidParameterError, match="checkpoint_scope is 'exact'"):
+        read_parameters(late)
 
 
 def test_every_parameter_of_the_operator_is_in_the_table_and_templated_as_it_says() -> None:

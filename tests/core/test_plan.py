@@ -70,6 +70,16 @@ def request(settings: SpotSettings | None = None, **fields: Any) -> dict[str, An
     return plan(settings, **fields).request_for(1, 1, SPOT, tried(1, 0))
 
 
+def test_without_checkpoints_no_attempt_has_a_folder() -> None:
+    made = plan(SpotSettings(use_checkpoints=False), CheckpointConfig={})
+    assert made.checkpoint_base is None
+    assert made.checkpoint_s3_uri(2) is None
+    for attempt, folder in ((1, None), (2, None), (2, "s3://bucket/before")):
+        assert "CheckpointConfig" not in made.request_for(1, attempt, SPOT, tried(1, 0), folder)
+    # The training is the same: to keep its own checkpoints is no other one.
+    assert made.fingerprint == plan().fingerprint
+
+
 def test_a_stock_config_is_on_spot_with_a_checkpoint_folder_of_its_own() -> None:
     made = request()
     assert made["EnableManagedSpotTraining"] is True

@@ -91,7 +91,7 @@ def test_the_folder_of_a_generation_is_its_newest_attempts(generation: int) -> N
     jobs = [
         attempt(1, Outcome.CAPACITY_TIMEOUT, generation=generation, checkpoint_s3_uri="s3://bucket/a"),
         attempt(2, Outcome.CAPACITY_TIMEOUT, generation=generation, checkpoint_s3_uri="s3://bucket/b"),
-        attempt(3, Outcome.NO_CAPACITY, generation=generation),
+        attempt(3, Outcome.NO_CAPACITY, generation=generation, checkpoint_s3_uri=""),
     ]
     assert History.of(generation, jobs).checkpoint_s3_uri == "s3://bucket/b"
     assert History(generation).checkpoint_s3_uri == ""

@@ -67,6 +67,8 @@ def test_a_watched_job_reads_back() -> None:
     job = WatchedJob("name", 3, 60.0)
     assert WatchedJob.from_json({**job.to_json(), "priority": 1}) == job
     assert WatchedJob.from_json({"name": "name"}) == WatchedJob("name")
+    own = WatchedJob("name", keeps_checkpoints=False)
+    assert WatchedJob.from_json(own.to_json()) == own
 
 
 def test_a_refusal_of_a_newer_version_is_one_for_want_of_capacity() -> None:

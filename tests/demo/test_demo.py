@@ -29,10 +29,12 @@ from airflow_spot.core.events import (
     Paused,
     RunFailed,
     RunSucceeded,
+    ServiceErrorsRepeated,
     Transitioned,
     as_line,
 )
 from airflow_spot.core.identity import JobName
+from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals
 from demo.__main__ import main
@@ -124,6 +126,10 @@ def test_what_the_run_decided_stands_where_it_happened(capsys: pytest.CaptureFix
         (
             JobStopped(JOB, StopReason.KILLED, "killed by Airflow", "it is Completed already"),
             "attempt 2: not stopped, it is Completed already (killed by Airflow)",
+        ),
+        (
+            ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket/checkpoints", 9, 9)),
+            "attempt 2: SageMaker's own error, 2 in a row",
         ),
         (RunSucceeded((), RunTotals(2, 1)), "the run succeeded: 0 attempts, 1 interruption"),
         (RunFailed(None, "the task's time is up", RunTotals()), "the run failed: the task's time is up"),

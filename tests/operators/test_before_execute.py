@@ -54,7 +54,7 @@ def test_a_worker_without_the_script_makes_no_job_and_another_try_may(
     service: DictionarySageMaker, source: dict[str, Any]
 ) -> None:
     trigger = deferred(service, ti(1, 5), **source)
-    service.put(trigger.job_name, "Failed", "Failed", FailureReason="InternalServerError: sorry")
+    service.put(trigger.job_name, "Stopped", "MaxWaitTimeExceeded")
     script = Path(source["source_dir"]) / "train.py"
     script.rename(script.with_suffix(".away"))
     with pytest.raises(SpotTrainingError, match=r"there is no file .* on this worker") as failed:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.compat.sdk import AirflowFailException
+from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.errors import RequestError
 from airflow_spot.local import LocalSageMaker
@@ -66,8 +67,9 @@ def meanwhile(local: LocalSageMaker, ti: TaskInstance, act: Callable[[str], None
 
 
 def test_sagemakers_own_fault_is_tried_again_on_the_same_rung(
-    local: LocalSageMaker, task: Task, ti: TaskInstance
+    local: LocalSageMaker, task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("airflow_spot.operators.training.Backoff", lambda key: Backoff(key, base=0.25))
     operator = task.operator(ladder=["ml.m5.xlarge", "ml.m5.2xlarge"], steps=60, seconds=0.1)
     with meanwhile(local, ti, local.crash):
         result = run_task(operator, ti)

@@ -78,6 +78,10 @@ class Life(RuleBasedStateMachine):
         self.service.clock = lambda: self.now
         self.hook = DictionaryHook(self.service)
         self.hook.job_log = lambda name: SimpleNamespace(tail=lambda limit: [])  # type: ignore
+        pages = SimpleNamespace(paginate=lambda **_: iter([{}]))
+        self.hook.s3_hook = SimpleNamespace(  # type: ignore
+            get_conn=lambda: SimpleNamespace(get_paginator=lambda _: pages)
+        )
         self.number, self.max_tries, self.renderings = 0, 2, 0
         self.deferred: tuple[TryMark, Deferral] | None = None
         self.state = "none"
@@ -98,10 +102,10 @@ class Life(RuleBasedStateMachine):
             if name not in self.training and self.service.jobs[name]["TrainingJobStatus"] == "InProgress"
         ]
 
-    def worker(self, this_try: TryMark, limits: Limits) -> TrainingRun:
+    def worker(self, this_try: TryMark, limits: Limits, own: bool = False) -> TrainingRun:
         # S3OutputPath renders differently each time, as one with a timestamp in it does.
         self.renderings += 1
-        base = f"s3://bucket/{self.renderings}"
+        base = None if own else f"s3://bucket/{self.renderings}"
         plan = Plan(RUN, {"AlgorithmSpecification": {"TrainingImage": "i"}}, "train", (SPOT,), base, "run")
         made = TrainingRun(
             self.hook,
@@ -110,12 +114,20 @@ class Life(RuleBasedStateMachine):
             LadderPolicy((SPOT,)),
             this_try,
             RunOptions(deferrable=True, print_log=False),
-            prepare=lambda folder, first: None,
+            prepare=self.prepare,
             observers=(),
             log=logging.getLogger("test"),
         )
         made._sleep = self.sleep  # type: ignore[method-assign]
         return made
+
+    def prepare(self, folder: str | None, first: bool) -> None:
+        """A marker and a seed are the first job's that keeps checkpoints, whichever of its generation it is."""
+        if folder is not None:
+            assert first == (folder not in self.folders())
+
+    def folders(self) -> set[str]:
+        return {job["CheckpointConfig"]["S3Uri"] for job in self.service.jobs.values() if "CheckpointConfig" in job}
 
     def sleep(self, amount: float, until: datetime | None = None) -> None:
         self.now += timedelta(seconds=max(amount, 0))
@@ -156,34 +168,40 @@ class Life(RuleBasedStateMachine):
     def the_service_cuts_its_pages(self, page_size: int, late: bool) -> None:
         self.service.page_size, self.service.filters_late = page_size, late
 
-    crashes = {"lost_at": st.none() | st.integers(0, 12), "after": st.booleans(), "unlisted": st.integers(0, 2)}
+    crashes = {
+        "lost_at": st.none() | st.integers(0, 12),
+        "after": st.booleans(),
+        "unlisted": st.integers(0, 2),
+        # use_checkpoints=False, which somebody sets and takes back between tries, and while the task is deferred.
+        "own": st.sampled_from([False, False, True]),
+    }
 
     @rule(what=st.sampled_from(["retry", "clear"]), **crashes)
-    def a_try_begins(self, what: str, lost_at: int | None, after: bool, unlisted: int) -> None:
+    def a_try_begins(self, what: str, lost_at: int | None, after: bool, unlisted: int, own: bool) -> None:
         if self.state == "succeeded" or what == "clear":
             # Only a person has a task that succeeded run again.
             self.max_tries = self.number + 2 if self.number else self.max_tries
         self.number += 1
         self.service.unlisted = min(unlisted, len(self.service.jobs))
-        run = self.worker(TryMark(self.number, self.max_tries), self.limits(None))
+        run = self.worker(TryMark(self.number, self.max_tries), self.limits(None), own)
         self.carry(run, run.begin, lost_at, after)
 
     @rule(**crashes)
-    def the_dag_run_is_deleted_and_made_again(self, lost_at: int | None, after: bool, unlisted: int) -> None:
+    def the_dag_run_is_deleted_and_made_again(self, lost_at: int | None, after: bool, unlisted: int, own: bool) -> None:
         self.number, self.max_tries = 1, 2
         self.service.unlisted = min(unlisted, len(self.service.jobs))
-        run = self.worker(TryMark(1, 2), self.limits(None))
+        run = self.worker(TryMark(1, 2), self.limits(None), own)
         self.carry(run, run.begin, lost_at, after)
 
     @precondition(lambda self: self.deferred is not None)
     @rule(**crashes)
-    def the_trigger_fires(self, lost_at: int | None, after: bool, unlisted: int) -> None:
+    def the_trigger_fires(self, lost_at: int | None, after: bool, unlisted: int, own: bool) -> None:
         assert self.deferred is not None
         this_try, wait = self.deferred
         if wait.until is not None:
             self.now = max(self.now, wait.until)
         self.service.unlisted = min(unlisted, len(self.service.jobs))
-        run = self.worker(this_try, self.limits(None))
+        run = self.worker(this_try, self.limits(None), own)
         state = RunState.from_json(json.loads(json.dumps(wait.run_state.to_json())))
         self.carry(run, lambda: run.resume(state), lost_at, after)
 
@@ -260,7 +278,7 @@ class Life(RuleBasedStateMachine):
         """A person clears the task, and nothing goes wrong any more: the run ends with a model."""
         if self.training:
             self.a_job_ends("completed")
-        self.a_try_begins("clear", None, False, 0)
+        self.a_try_begins("clear", None, False, 0, False)
         for _ in range(50):
             if self.state != "deferred":
                 break
@@ -269,7 +287,7 @@ class Life(RuleBasedStateMachine):
                 self.a_job_ends("completed")
             for name in [name for name in self.service.live() if name not in self.training]:
                 self.service.put(name, "Completed", "Completed")
-            self.the_trigger_fires(None, False, 0)
+            self.the_trigger_fires(None, False, 0, False)
         assert self.state == "succeeded"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -41,6 +42,8 @@ class DictionarySageMaker:
     :ivar page_size: jobs that a page of the list has at most, whatever is asked for.
     :ivar filters_late: names and times are looked at after a page of the list is cut, as public threads report.
     """
+
+    meta = SimpleNamespace(endpoint_url="memory:")
 
     def __init__(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}

@@ -6,7 +6,10 @@ import asyncio
 import logging
 from datetime import timedelta
 
+import pytest
+
 from airflow_spot.core.events import CapacityAwaited, Event
+from airflow_spot.core.log_messages import lines
 from airflow_spot.core.run_state import WatchedJob
 from airflow_spot.triggers.job_wait import JobWait
 from airflow_spot.watch.observe import Look
@@ -41,3 +44,16 @@ def test_each_change_and_each_hour_is_told() -> None:
     told = [event for event in heard if isinstance(event, CapacityAwaited)]
     assert [(event.at - NOW).total_seconds() / 60 for event in told] == [5.0, 70.0]
     assert {event.message for event in told} == {"no capacity"}
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_an_interruption_is_told_as_what_the_job_restarts_from(keeps: bool) -> None:
+    heard: list[Event] = []
+    subscription = Subscription(JOB, 0, 30.0, ask=lambda _: None, close=lambda _: None)
+    wait = JobWait(WatchedJob(JOB, keeps_checkpoints=keeps), None, heard.append, logging.getLogger("t"))
+    interrupted = {"Status": "Interrupted", "StartTime": NOW}
+    subscription.look(Look({}, (interrupted,), 1, True, None, ""))
+    assert asyncio.run(wait.event(subscription))["status"] == "terminal"
+    (line,) = (line for event in heard for line in lines(event))
+    assert ("from the newest checkpoint" in line) == keeps
+    assert ("keeps its own checkpoints" in line) == (not keeps)

@@ -37,8 +37,8 @@ def test_what_each_has_seen_and_why_no_more() -> None:
     setups = [Setup("fails", (), fails), Setup("half", (), stops_halfway), Setup("well", (), goes_well)]
     begun: list[str] = []
     seen = {
-        setup.id: (facts, reason)
-        for setup, (facts, reason, _) in run_setups(setups, SERVICE, Run(), 2, lambda setup: begun.append(setup.id))
+        setup.id: (seen.facts, seen.reason)
+        for setup, seen in run_setups(setups, SERVICE, Run(), 2, lambda setup: begun.append(setup.id))
     }
     assert sorted(begun) == ["fails", "half", "well"]
     assert seen == {
@@ -79,7 +79,7 @@ def test_once_it_is_to_end_those_that_run_end_and_none_begins() -> None:
 
     setups = [Setup(str(number), (), waits) for number in range(5)]
     seen = list(run_setups(setups, SERVICE, run, 1, on_begun))
-    assert [reason for _, (_, reason, _) in seen] == ["interrupted"] * 5 and len(begun) == 1
+    assert [each.reason for _, each in seen] == ["interrupted"] * 5 and len(begun) == 1
 
 
 def test_who_stops_reading_ends_those_that_run() -> None:

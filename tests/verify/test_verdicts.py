@@ -66,5 +66,9 @@ def test_more_facts_never_turn_what_differs_into_what_is_assumed(
 
 def test_why_it_was_not_reached_is_told() -> None:
     assert str(judge([equals("a", 1)], {}, "no spot quota")) == "not reached: no spot quota"
-    assert str(judge([equals("a", 1)], {}, "")) == "not reached: not seen: a"
+    assert str(judge([equals("a", 1)], {}, "")) == "not reached: a was not seen"
+    expectations = [equals("a", 1), equals("b", 1)]
+    assert str(judge(expectations, {}, "denied", {"b": "no older job"})) == "not reached: denied; no older job"
+    assert str(judge(expectations, {"b": 1}, "denied", {"b": "no older job"})) == "not reached: denied"
+    assert str(judge(expectations, {"a": 1}, "", {"b": "no older job"})) == "not reached: no older job"
     assert str(judge([equals("a", 1), equals("b", 1)], {"a": 2}, "no spot quota")) == "differs: a is 2, assumed: is 1"

@@ -16,18 +16,7 @@ from tests.verify.test_command import ACCOUNT, ROLE, left_behind, live
 BUCKET = "canary-bucket"
 
 #: Experiments that Local SageMaker does not pass today, each with the recording that it differs from.
-DIFFERENT_ON_LOCAL = {
-    "empty-channel": "R11: refused at create",
-    "max-runtime": "D10: Uploading comes before MaxRuntimeExceeded",
-    "max-wait-training": "LD03: Uploading comes before MaxWaitTimeExceeded",
-    "interruption-training-time": "LD05: Stopping is left out",
-    "checkpoint-markers": "LD13",
-    "checkpoint-ignored": "LD13",
-    "training-time-live": "LD05",
-    "model-artifacts-live": "LD06",
-    "last-modified-late": "LD08",
-    "exit-code-toolkit": "LD01",
-}
+DIFFERENT_ON_LOCAL: dict[str, str] = {}
 
 
 @pytest.mark.slow

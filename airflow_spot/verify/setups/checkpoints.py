@@ -36,6 +36,7 @@ def _markers(scratch: Scratch) -> None:
     facts["uploaded_marker_seen"] = any(each.endswith(_UPLOADED) for each in seen)
     facts["checkpoint_uploaded"] = "kept" in kept
     facts["ignored_file_uploaded"] = "skipped.sagemaker-ignore" in kept
+    scratch.why["deleted_file_in_s3"] = "the file was not seen in S3 before the script deleted it"
     if was_there:
         facts["deleted_file_in_s3"] = "gone" in kept
     facts["markers_in_s3"] = any(each.endswith((_UPLOADING, _UPLOADED)) for each in kept)

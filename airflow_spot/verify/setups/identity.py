@@ -127,6 +127,10 @@ def _ended(scratch: Scratch) -> None:
             answer = scratch.attempt(lambda: service.sagemaker.delete_training_job(TrainingJobName=name))
             facts["delete_live_code"], facts["delete_live_message"] = answer or (None, None)
     scratch.stop(name)
+    scratch.why |= {
+        "delete_live_code": "the job had ended, or DeleteTrainingJob is not allowed",
+        "second_stop_code": "the job was not Stopping after its stop",
+    }
     if scratch.describe(name)["TrainingJobStatus"] == "Stopping":
         answer = scratch.attempt(lambda: service.sagemaker.stop_training_job(TrainingJobName=name))
         facts["second_stop_code"], facts["second_stop_message"] = answer or (None, None)
@@ -175,6 +179,7 @@ def _name_filter(scratch: Scratch, name: str) -> None:
     """Whether a page is cut before or after NameContains; only an account with an older job can tell."""
     order: dict[str, Any] = {"SortBy": "CreationTime", "SortOrder": "Ascending", "MaxResults": 1}
     oldest = scratch.service.sagemaker.list_training_jobs(**order)["TrainingJobSummaries"]
+    scratch.why["in_first_filtered_page"] = "no older job in this account and region"
     if oldest and oldest[0]["TrainingJobName"] != name:
         page = scratch.service.sagemaker.list_training_jobs(**order, NameContains=name)
         scratch.facts["in_first_filtered_page"] = bool(page["TrainingJobSummaries"])
@@ -184,6 +189,7 @@ def _page_token(scratch: Scratch) -> None:
     """Whether the token of a page is good for a request with other filters; needs two jobs in the account."""
     look = scratch.service.sagemaker.list_training_jobs
     token = look(MaxResults=1).get("NextToken")
+    scratch.why["foreign_token_code"] = "ListTrainingJobs gave no NextToken"
     if token:
         answer = scratch.attempt(partial(look, MaxResults=1, StatusEquals="Failed", NextToken=token))
         scratch.facts["foreign_token_code"], scratch.facts["foreign_token_message"] = answer or (None, None)

@@ -47,6 +47,7 @@ def _interrupted(scratch: Scratch) -> None:
             caused = True
     last = scratch.end(name)
     facts["messages_while_starting"] = waits
+    scratch.why["message_of_the_wait"] = "the job did not have to wait for capacity"
     if any("capacity" in text.lower() for text in waits):
         facts["message_of_the_wait"] = next(text for text in waits if "capacity" in text.lower())
     facts["end"] = f"{last['TrainingJobStatus']}, {last['SecondaryStatus']}"
