@@ -17,7 +17,7 @@ class Setup:
 
     :param id: goes into the names of its jobs.
     :param jobs: those that it may create; what may be refused counts, since it may be accepted.
-    :param collect: notes facts in ``Scratch.facts``, as far as it comes, and in ``Scratch.why`` what it misses by design.
+    :param collect: notes facts in ``Scratch.facts`` as far as it comes, and why single ones are missing.
     """
 
     id: str

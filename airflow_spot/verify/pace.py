@@ -87,5 +87,5 @@ def on_local(grace: float) -> Pace:
         interrupt_after=2.0,
         # Counted from the interruption, of which SIGTERM's grace is the first part.
         capacity_gap=grace + 4.0,
-        max_run={Length.BRIEF: 60, Length.TRAINS: 60, Length.LIMITED: 15, Length.LONG: 10},
+        max_run={Length.BRIEF: 60, Length.TRAINS: 60, Length.LIMITED: 20, Length.LONG: 14},
     )

@@ -60,17 +60,25 @@ while time.time() < BEGUN + SECONDS + 600:
     time.sleep(TICK)
 """
 
-#: Watches what appears beside its checkpoints. ``gone`` is deleted once it had time to be uploaded.
+#: Watches what appears beside its checkpoints. ``kept`` is written again and again, since what appears while it is
+#: uploaded may be there for a moment only; ``gone`` is deleted once it had time to be uploaded.
 MARKERS = """\
-for name in ("kept", "gone", "skipped.sagemaker-ignore"):
+def write(name):
     with open(os.path.join(CHECKPOINTS, name), "wb") as file:
-        file.write(b"0" * 2000000)
+        file.write(b"0" * 4000000)
+
+for name in ("kept", "gone", "skipped.sagemaker-ignore"):
+    write(name)
 seen = set()
+written = 1
 while time.time() < BEGUN + SECONDS:
     seen.update(names(CHECKPOINTS))
+    if time.time() > BEGUN + SECONDS * written / 16:
+        write("kept")
+        written += 1
     if time.time() > BEGUN + SECONDS / 2 and os.path.exists(os.path.join(CHECKPOINTS, "gone")):
         os.remove(os.path.join(CHECKPOINTS, "gone"))
-    time.sleep(0.02)
+    time.sleep(0.004)
 save(MODEL, "seen.json", {"names": sorted(seen)})
 """
 

@@ -20,9 +20,9 @@ DIFFERENT_ON_LOCAL: dict[str, str] = {}
 
 
 @pytest.mark.slow
-@pytest.mark.local_sagemaker(market="script:down=8,up=inf", grace_seconds=3, checkpoint_seconds=0.2)
+@pytest.mark.local_sagemaker(market="script:down=12,up=inf", grace_seconds=3, checkpoint_seconds=0.2)
 def test_the_whole_suite(local_sagemaker: LocalSageMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its market has nothing for eight seconds, so that a job waits that can be stopped."""
+    """Its market has nothing for twelve seconds, so that a job waits that can be stopped."""
     local_sagemaker.client("s3").create_bucket(Bucket=BUCKET)
     report = tmp_path / "report.json"
     code = main(["verify-aws", "--role", ROLE, "--bucket", BUCKET, "--yes", "--report", str(report)])

@@ -189,10 +189,10 @@ def _page_token(scratch: Scratch) -> None:
     """Whether the token of a page is good for a request with other filters; needs two jobs in the account."""
     look = scratch.service.sagemaker.list_training_jobs
     token = look(MaxResults=1).get("NextToken")
-    scratch.why["foreign_token_code"] = "ListTrainingJobs gave no NextToken"
+    scratch.why["foreign_page_code"] = "ListTrainingJobs gave no NextToken"
     if token:
         answer = scratch.attempt(partial(look, MaxResults=1, StatusEquals="Failed", NextToken=token))
-        scratch.facts["foreign_token_code"], scratch.facts["foreign_token_message"] = answer or (None, None)
+        scratch.facts["foreign_page_code"], scratch.facts["foreign_page_message"] = answer or (None, None)
 
 
 def _until_gone(scratch: Scratch, name: str) -> tuple[list[str], str | None, str | None]:
@@ -341,8 +341,8 @@ EXPERIMENTS = (
         "It is refused with a ValidationException.",
         f"[A] {_LOCAL}",
         ENDED,
-        (equals("foreign_token_code", "ValidationException"),),
-        ("foreign_token_message",),
+        (equals("foreign_page_code", "ValidationException"),),
+        ("foreign_page_message",),
     ),
     Experiment(
         "delete-live",
