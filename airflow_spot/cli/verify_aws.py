@@ -94,7 +94,8 @@ def _verify(args: argparse.Namespace) -> int:
     _tell_plan(experiments, service, setups, price, left)
     if args.report is not None:
         _check_writable(args.report)
-    _tell(f"{len(run)} of {len(setups)} setups run, and cost at most {most:.2f} USD by {price} USD an hour")
+    source = "" if args.price_per_hour or service.control is not None else " (assumed; --price-per-hour gives yours)"
+    _tell(f"{len(run)} of {len(setups)} setups run, and cost at most {most:.2f} USD by {price} USD an hour{source}")
     if not args.yes and not _agreed(service):
         return 2
     results, signals = _run(args, experiments, service, run, left, scrubber)
@@ -162,7 +163,7 @@ def _price(args: argparse.Namespace, service: Service) -> Decimal:
     if price is None:
         raise CommandError(
             f"--price-per-hour: what an hour of {args.instance_type} costs on-demand in {service.region} is not known "
-            f"here, only of small types in {PRICES_REGION}. AWS's price page for SageMaker has it, under training"
+            f"here, only of ml.m5.large in {PRICES_REGION}. AWS's price page for SageMaker has it, under training"
         )
     return price
 

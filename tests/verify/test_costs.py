@@ -62,7 +62,7 @@ def test_the_whole_suite_costs_less_than_the_default_limit() -> None:
     assert sum(ceiling(setup, PRICES["ml.m5.large"], PACE) for setup in setups) < 1
 
 
-def test_a_price_is_known_only_where_it_was_looked_up() -> None:
+def test_a_price_is_assumed_for_the_default_alone() -> None:
     assert known_price("ml.m5.large", "us-east-1") == Decimal("0.115")
     assert known_price("ml.m5.large", "eu-central-1") is None
     assert known_price("ml.p4d.24xlarge", "us-east-1") is None
