@@ -8,8 +8,8 @@ from decimal import Decimal
 from airflow_spot.verify.experiment import Setup
 from airflow_spot.verify.pace import OVERHEAD_SECONDS, Pace
 
-#: On-demand training, USD an hour, us-east-1: assumed, since nobody here could look at AWS's price page. It is there for
-#: the suite to have a ceiling by default; whoever pays gives the price.
+#: On-demand training, USD an hour, us-east-1: assumed, since nobody here could look at AWS's price page. It gives the
+#: suite a ceiling by default; whoever pays gives the price.
 PRICES = {"ml.m5.large": Decimal("0.115")}
 PRICES_REGION = "us-east-1"
 
