@@ -14,6 +14,7 @@ from airflow_spot.local.api.tagging import to_dict
 from airflow_spot.local.aws.events import ENDPOINT_CONFIG, MODEL
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.errors import ServiceError, validation
+from airflow_spot.local.hosting.model_data import check_model_data
 from airflow_spot.local.state_changes import publish_event
 from airflow_spot.local.storage.store import Kind, R
 
@@ -149,6 +150,8 @@ def create_model(backend: Backend, call: Call) -> dict[str, Any]:
         raise validation("PrimaryContainer.Image is required: model packages are not implemented by Local SageMaker")
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise validation(f"Mode {container['Mode']} is not implemented by Local SageMaker; use SingleModel")
+    if backend.settings.engine == "process":
+        check_model_data(backend.aws.s3, container)
     made = _create(
         backend,
         MODELS,

@@ -285,6 +285,31 @@ def test_names_are_taken_once_in_the_words_that_the_stock_operator_reads(endpoin
         assert taken.value.response["Error"]["Message"].startswith(f"Cannot create already existing {kind}")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"ModelDataUrl": "s3://bucket/output/my-job/output/model.tar.gz"},
+        {"ModelDataUrl": "s3://no-such-bucket/model.tar.gz"},
+        {
+            "ModelDataSource": {
+                "S3DataSource": {"S3Uri": "s3://bucket/none/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+            }
+        },
+    ],
+)
+def test_a_model_without_its_data_is_refused_in_the_words_of_the_service(
+    endpoints: Endpoints, data: dict[str, Any]
+) -> None:
+    """As where a DAG computes the place from a name that is not its job's."""
+    with pytest.raises(ClientError) as refused:
+        endpoints.sagemaker.create_model(
+            ModelName="m", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "image:1", **data}
+        )
+    error = refused.value.response["Error"]
+    uri = data.get("ModelDataUrl") or data["ModelDataSource"]["S3DataSource"]["S3Uri"]
+    assert (error["Code"], error["Message"]) == ("ValidationException", f"Could not find model data at {uri}.")
+
+
 def test_unknown_names(endpoints: Endpoints) -> None:
     sagemaker = endpoints.sagemaker
     for call in (
