@@ -23,7 +23,7 @@ from airflow_spot.core import events
 from airflow_spot.core.decide import Pause, Submit, decide
 from airflow_spot.core.history import History
 from airflow_spot.core.ledger import ledger
-from airflow_spot.core.log_messages import lines
+from airflow_spot.core.log_messages import lines, result_line
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.result import build_result
 from airflow_spot.core.service_errors import SeenFolder
@@ -280,6 +280,11 @@ def test_the_operators_page_quotes_the_log() -> None:
 
 
 SECONDS = {"training_seconds": 3600, "billable_seconds": 1080, "active_seconds": 3600.0}
+
+
+def test_the_page_for_stock_tasks_quotes_the_line_of_a_success() -> None:
+    told = block("drop-in.md", "text", "## The name of the job")
+    assert told == f"{result_line('digits-afspot-abcdefghij-1-2', 'train', -1)}\n"
 
 
 def test_the_pause_that_the_page_quotes_is_the_ladders() -> None:

@@ -179,6 +179,26 @@ def totals_line(totals: RunTotals) -> str:
     return "; ".join(parts)
 
 
+def result_line(
+    job_name: str, task_id: str, map_index: int, *, model: str = "model_artifacts", kept: bool = True
+) -> str:
+    """
+    Return which job completed, and how other tasks take its name and its model from the task's result.
+
+    :param model: the key that says where its model is.
+    :param kept: whether Airflow keeps the result, as ``do_xcom_push`` says.
+    """
+    done = f"Training job {job_name} completed"
+    if not kept:
+        return f"{done}. do_xcom_push=False: no other task can take its name or its model from this task's result"
+    member = f", map_indexes={map_index}" if map_index >= 0 else ""
+    pull = f"ti.xcom_pull(task_ids={task_id!r}{member})"
+    return (
+        f"{done}. Other tasks take its name as {{{{ {pull}['Training']['TrainingJobName'] }}}}, its model as "
+        f"{{{{ {pull}['Spot'][{model!r}] }}}}"
+    )
+
+
 def times(count: int, noun: str) -> str:
     """Return a count and its noun: "1 attempt", "2 attempts"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -98,6 +98,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "on_config_change": Parameter(_choice("resume", "restart", "fail")),
     "resume_from": Parameter(_unless_empty(_resume_from)),
     "checkpoint_retention": Parameter(seconds),
+    "model_s3_uri": Parameter(_unless_empty(check_s3_uri)),
     "ladder": Parameter(),
     "max_total_wait": Parameter(seconds),
     "max_attempts": Parameter(_whole(1), templated=False),
@@ -140,6 +141,7 @@ class TrainingParameters:
     on_config_change: str | None
     resume_from: str | Mapping[str, Any] | None
     checkpoint_retention: int | None
+    model_s3_uri: str | None
     ladder: Any
     max_total_wait: int | None
     max_attempts: int | None
@@ -194,6 +196,9 @@ def check_parameters(given: Any, task_id: str) -> None:
         read_ladder(read.ladder, spot=spot if isinstance(spot, bool) else None)
     if read.source_dir is not None and read.entry_point is None:
         raise InvalidParameterError("source_dir", read.source_dir, "name the script in it as entry_point")
+    if read.model_s3_uri is not None and read.wait_for_completion is False:
+        fix = "needs a task that waits for the model: remove it, or wait_for_completion=False"
+        raise InvalidParameterError("model_s3_uri", read.model_s3_uri, fix)
     if is_template(read.config):
         return
     check_groups(read.ladder, read.config)

@@ -202,6 +202,9 @@ def build_plan(
     :raises InvalidParameterError: naming the first field that is wrong, its value and the fix.
     """
     request = apply_settings(config, settings, run.task_id)
+    if section(request, "OutputDataConfig").get("S3OutputPath") is None:
+        # Else its absence would show as one of the checkpoints' folder, which is made of it.
+        raise InvalidParameterError("OutputDataConfig.S3OutputPath", Described("missing"), "SageMaker requires it")
     prefix = legal_prefix(str(request["TrainingJobName"]))
     # Of legal length for the check only: an attempt's name is made later.
     request["TrainingJobName"] = prefix[:36].rstrip("-")
@@ -248,9 +251,6 @@ def _with_checkpoints(request: dict[str, Any], settings: SpotSettings) -> dict[s
         checkpoints["S3Uri"] = settings.checkpoint_s3_uri
     if "S3Uri" not in checkpoints:
         output = section(request, "OutputDataConfig").get("S3OutputPath")
-        if output is None:
-            # Else its absence would show as one of the checkpoints' folder, which is made of it.
-            raise InvalidParameterError("OutputDataConfig.S3OutputPath", Described("missing"), "SageMaker requires it")
         if isinstance(output, str) and not is_template(output):
             check_s3_uri("OutputDataConfig.S3OutputPath", output)
             checkpoints["S3Uri"] = f"{output.rstrip('/')}/checkpoints"

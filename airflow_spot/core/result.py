@@ -59,7 +59,12 @@ def attempt_facts(attempt: Attempt, now: datetime, prices: Prices | None = None)
 
 
 def build_result(
-    description: Mapping[str, Any], history: History, key: str, now: datetime, prices: Prices | None = None
+    description: Mapping[str, Any],
+    history: History,
+    key: str,
+    now: datetime,
+    prices: Prices | None = None,
+    model_s3_uri: str | None = None,
 ) -> dict[str, Any]:
     """
     Return a task's result. Its keys are fixed.
@@ -69,6 +74,7 @@ def build_result(
     :param key: the run key.
     :param now: until when a job that is handed over while it trains counts.
     :param prices: on-demand prices; without them no money.
+    :param model_s3_uri: where the model was copied to, if it was.
     """
     return {
         "Training": without_secrets(description),
@@ -79,5 +85,6 @@ def build_result(
             **total(history.attempts, now, prices).to_json(),
             "checkpoint_s3_uri": history.checkpoint_s3_uri or None,
             "model_artifacts": (description.get("ModelArtifacts") or {}).get("S3ModelArtifacts"),
+            "model_s3_uri": model_s3_uri,
         },
     }

@@ -22,6 +22,7 @@ from airflow_spot.core.durations import human
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri, is_loopback
+from airflow_spot.core.log_messages import result_line
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_parameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
@@ -46,9 +47,9 @@ from airflow_spot.operators._stock_steps import StockSteps, check_steps
 from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
+from airflow_spot.runs.delivery import deliver
 from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.reaper_notice import warn_without_reaper
-from airflow_spot.runs.retention import apply_retention
 from airflow_spot.runs.staging import InputStager, ScriptMode
 from airflow_spot.runs.startup import StartupGuard
 from airflow_spot.runs.state import Deferral, RunOptions
@@ -95,6 +96,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         name, or ``{"dag_id", "run_id", "task_id"}``, and ``"map_index"`` if mapped (templated).
     :param checkpoint_retention: after success, delete the checkpoints of this task's other runs that have not
         changed for so long, such as ``"30d"``, and have no live job (templated). Default: keep all.
+    :param model_s3_uri: after success, copy the model here inside S3: the URI of the object or, ending in a slash, of
+        the folder (templated). What another training left there is replaced. Default: it stays where it is made.
     :param ladder: where to train, in order, when there is no capacity: a list of :class:`Rung`, instance types, or
         mappings, or JSON of one (templated). Default: the config's instances, again and again.
     :param max_total_wait: how long a try may be without instances, all waits together (templated). Default: as
@@ -128,7 +131,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :return: ``{"Training": <the job's description>, "Spot": {"run", "generation", "attempts", "interruptions",
         "waited_seconds", "launch_seconds", "training_seconds", "billable_seconds", "trained_twice_seconds",
         "spot_discount_percent", "savings_percent", "cost", "on_demand_cost", "saved", "checkpoint_s3_uri",
-        "model_artifacts"}}``, without hyperparameters and environment. See ``docs/operator.md``.
+        "model_artifacts", "model_s3_uri"}}``, without hyperparameters and environment. See ``docs/operator.md``.
     """
 
     aws_hook_class = SageMakerSpotTrainingHook
@@ -153,6 +156,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         on_config_change: str | None = None,
         resume_from: str | Mapping[str, Any] | None = None,
         checkpoint_retention: int | str | timedelta | None = None,
+        model_s3_uri: str | None = None,
         ladder: Sequence[Rung | str | Mapping[str, Any]] | str | None = None,
         max_total_wait: int | str | timedelta | None = None,
         max_attempts: int | None = None,
@@ -186,6 +190,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self.on_config_change = on_config_change
         self.resume_from = resume_from
         self.checkpoint_retention = checkpoint_retention
+        self.model_s3_uri = model_s3_uri
         self.ladder = ladder
         self.max_total_wait = max_total_wait
         self.max_attempts = max_attempts
@@ -270,10 +275,20 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         try:
             enter()
             description, history = run.run() if to_the_end else (run.submit_only(), run.history)
-            result = build_result(description, history, run.plan.run.key, run.now(), run.prices)
+            placed = deliver(run, parameters, description) if to_the_end else None
+            result = build_result(description, history, run.plan.run.key, run.now(), run.prices, placed)
             self._trained = result["Training"]
-            if to_the_end and parameters.checkpoint_retention is not None:
-                apply_retention(self.hook, run.plan, description, parameters.checkpoint_retention, self.log)
+            if to_the_end:
+                self.log.info(
+                    "%s",
+                    result_line(
+                        str(description["TrainingJobName"]),
+                        self.task_id,
+                        run.plan.run.map_index,
+                        model="model_artifacts" if placed is None else "model_s3_uri",
+                        kept=self.do_xcom_push,
+                    ),
+                )
             # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains anew.
             run.mark_delivered(description)
         except Deferral as wait:

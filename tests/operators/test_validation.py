@@ -241,10 +241,3 @@ def test_what_is_wrong_is_said_in_right_and_whole_sentences(config: dict[str, An
     late.config = {**stock_config("bucket"), **config}
     with pytest.raises(RequestError, match=re.escape(says)):
         run(late)
-
-
-def test_a_config_without_an_output_says_so_when_the_dag_is_parsed() -> None:
-    config = stock_config("bucket")
-    del config["OutputDataConfig"]
-    with pytest.raises(InvalidParameterError, match=r"OutputDataConfig.S3OutputPath is missing"):
-        operator(config)
