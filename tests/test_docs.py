@@ -29,9 +29,11 @@ from airflow_spot.core.result import build_result
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import total
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.provider_info import get_provider_info
+from airflow_spot.runs.config_change import earlier_result
 from tests.core.cases import NOW, RUN, attempt, description, later, limits, refusal
 from tests.support.requests import SCRIPTS
 from tests.support.task import TaskInstance, run_task
@@ -285,6 +287,9 @@ SECONDS = {"training_seconds": 3600, "billable_seconds": 1080, "active_seconds":
 def test_the_page_for_stock_tasks_quotes_the_line_of_a_success() -> None:
     told = block("drop-in.md", "text", "## The name of the job")
     assert told == f"{result_line('digits-afspot-abcdefghij-1-2', 'train', -1)}\n"
+    earlier = attempt(1, Outcome.COMPLETED, prefix="digits", delivered_by=TryMark(1, 0))
+    said = earlier_result(earlier, "hyperparameters").replace(RUN.key, "abcdefghij")
+    assert block("drop-in.md", "text", "## Running it by hand, again") == f"{said}\n"
 
 
 def test_the_pause_that_the_page_quotes_is_the_ladders() -> None:

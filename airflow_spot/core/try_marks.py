@@ -18,7 +18,8 @@ class TryMark:
     :param max_tries: the task instance's. A clear sets it to the try's number plus the retries; a retry does not.
     :param retries: the task's; None where it is not known.
     :param clear_number: of the DAG run: how often any task of it was cleared; None where it is not known.
-    :param run_started: when the DAG run began, of the try that is under way; no mark holds it.
+    :param run_started: when the DAG run began, of the try that is under way; no mark holds it. Of a task that a
+        person runs by hand, when that began.
     """
 
     number: int

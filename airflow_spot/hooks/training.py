@@ -86,6 +86,8 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         self.marks = Marks(lambda: self.client, self.log)
         self._ended: dict[str, dict[str, Any]] | None = None
         self._live_folders: dict[str, LiveFolders] = {}
+        #: By job, and by part of a training: whether it holds the same as this one's, though it is elsewhere in S3.
+        self.compared: dict[str, dict[str, bool]] = {}
 
     def get_client_type(self, *args: Any, **kwargs: Any) -> Any:
         """Return a client, as Airflow's hook does, by whose answers ``clock`` is set."""

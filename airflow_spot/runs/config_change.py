@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.log_messages import clock
 from airflow_spot.core.marks import changed_fields
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.roles import Role
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError
 from airflow_spot.observers import Log
+from airflow_spot.runs.same_training import still_changed
 from airflow_spot.runs.state import RunOptions
 
+if TYPE_CHECKING:
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
-def changed(plan: Plan, attempt: Attempt) -> str:
+
+def changed(hook: SageMakerSpotTrainingHook, plan: Plan, attempt: Attempt) -> str:
     """Name what is no longer as it was when an attempt was created; nothing where this worker cannot know."""
-    if plan.incomplete:
+    if plan.incomplete or not attempt.fingerprint:
         return ""
-    return ", ".join(changed_fields(plan.fingerprint, attempt.fingerprint) if attempt.fingerprint else [])
+    names = changed_fields(plan.fingerprint, attempt.fingerprint)
+    return ", ".join(still_changed(hook, plan, attempt.job_name, names))
 
 
-def adopts(jobs: Sequence[Attempt], plan: Plan, this_try: TryMark) -> bool:
+def earlier_result(attempt: Attempt, names: str) -> str:
+    """
+    Return in one line that a task's result is an earlier job's, and how to train anew.
+
+    :param names: what has changed since; empty where nothing has.
+    """
+    delivered = f", and was handed over by try {attempt.delivered_by.number}" if attempt.delivered_by else ""
+    since = f" {names} changed since." if names else ""
+    return (
+        f"Nothing was trained in this try: the result is that of training job {attempt.job_name}, which completed at "
+        f"{clock(attempt.ended)}{delivered}.{since} To train anew, clear the task"
+    )
+
+
+def adopts(hook: SageMakerSpotTrainingHook, jobs: Sequence[Attempt], plan: Plan, this_try: TryMark) -> bool:
     """
     Return whether a completed job whose result nobody got is the result of a try that begins.
 
@@ -35,10 +56,17 @@ def adopts(jobs: Sequence[Attempt], plan: Plan, this_try: TryMark) -> bool:
         return True
     last = max(attempts, key=lambda attempt: (attempt.name.generation, attempt.number))
     cleared = last.created_by is not None and this_try.is_restart_since(last.created_by, last.ended)
-    return not (cleared and changed(plan, last))
+    return not (cleared and changed(hook, plan, last))
 
 
-def should_resume(jobs: Sequence[Attempt], plan: Plan, this_try: TryMark, options: RunOptions, log: Log) -> bool:
+def should_resume(
+    hook: SageMakerSpotTrainingHook,
+    jobs: Sequence[Attempt],
+    plan: Plan,
+    this_try: TryMark,
+    options: RunOptions,
+    log: Log,
+) -> bool:
     """
     Return whether a try resumes what the run has.
 
@@ -60,7 +88,7 @@ def should_resume(jobs: Sequence[Attempt], plan: Plan, this_try: TryMark, option
             "Map index %d is another member than in job %s; training from scratch", plan.run.map_index, last.job_name
         )
         return False
-    names = changed(plan, last)
+    names = changed(hook, plan, last)
     if not names:
         return True
     return _resumes_changed(names, last, plan, options, log)

@@ -48,7 +48,7 @@ from airflow_spot.errors import (
 from airflow_spot.hooks.training import CreateRefusedError, JobNotVisibleError
 from airflow_spot.observers import Log
 from airflow_spot.runs.checkpoint_folder import CheckpointFolder, look_into
-from airflow_spot.runs.config_change import adopts, changed, should_resume
+from airflow_spot.runs.config_change import adopts, changed, earlier_result, should_resume
 from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.earlier_attempts import read_whole
 from airflow_spot.runs.failures import failure_of
@@ -229,7 +229,10 @@ class TrainingRun:
             else:
                 self._check_alive()
                 name = action.attempt.job_name
-                self.log.info("Not waiting for completion: training job %s keeps running", name)
+                if isinstance(action, Succeed):
+                    self._tell_earlier(action.attempt)
+                else:
+                    self.log.info("Not waiting for completion: training job %s keeps running", name)
                 self._read_earlier()
                 return self.hook.find(name) or {}
 
@@ -339,7 +342,7 @@ class TrainingRun:
 
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
         self.stopping.watch(attempt.job_name)
-        if (names := changed(self.plan, attempt)) and not self.history.restart_requested:
+        if (names := changed(self.hook, self.plan, attempt)) and not self.history.restart_requested:
             self.log.warning(
                 "%s changed since job %s was created; the running job keeps its original configuration",
                 names,
@@ -423,13 +426,7 @@ class TrainingRun:
                 f"Training job {action.attempt.job_name} completed, and was deleted before its result was read. Its "
                 "model is in the config's S3OutputPath; clear the task to train again"
             )
-        delivered = action.attempt.delivered_by
-        if delivered is not None and not self.this_try.is_same_try(delivered):
-            self.log.info(
-                "Returning the result of %s, which try %d delivered before: the task was not cleared since",
-                action.attempt.job_name,
-                delivered.number,
-            )
+        self._tell_earlier(action.attempt)
         self._read_earlier()
         self._tell(RunSucceeded(self.history.attempts, self._totals()))
         return description, self.history
@@ -441,7 +438,7 @@ class TrainingRun:
         found = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
         first = found.first_of_try
         counting = read_whole(self.hook, found.attempts, self.log, lambda attempt: attempt.number >= first)
-        return replace(found, attempts=counting, adopts=adopts(jobs, self.plan, self.this_try))
+        return replace(found, attempts=counting, adopts=adopts(self.hook, jobs, self.plan, self.this_try))
 
     def _read_earlier(self) -> None:
         """Read what of the run's attempts is not known yet: its totals are of all of them."""
@@ -453,6 +450,10 @@ class TrainingRun:
             # The newest kept none, with use_checkpoints=False. What is known of older ones does not say.
             self._read_earlier()
         return self._folder.check(self.history)
+
+    def _tell_earlier(self, attempt: Attempt) -> None:
+        if attempt.number < self.history.first_of_try:
+            self.log.info("%s", earlier_result(attempt, changed(self.hook, self.plan, attempt)))
 
     def _take_over_others(self, *known: str) -> None:
         """Answer for the live jobs of other roles: the try that owns one may stop it."""
@@ -527,7 +528,7 @@ class TrainingRun:
 
     def _should_resume(self, jobs: Sequence[Attempt]) -> bool:
         try:
-            return should_resume(jobs, self.plan, self.this_try, self.options, self.log)
+            return should_resume(self.hook, jobs, self.plan, self.this_try, self.options, self.log)
         except RequestError:
             # What was cleared has not stopped yet, and nobody will wait for it.
             for job in jobs:

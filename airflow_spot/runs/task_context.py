@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_spot.compat.dag_runs import not_before
+from airflow_spot.compat.dag_runs import began, not_before
 from airflow_spot.core.identity import RunIdentity, short_hash
 from airflow_spot.core.job_window import run_since
 from airflow_spot.core.templates import is_template
@@ -36,7 +36,7 @@ def try_of(context: Context, retries: int | None = None) -> TryMark:
         ti.max_tries,
         retries if isinstance(retries, int) else None,
         clear_number if isinstance(clear_number, int) else None,
-        getattr(dag_run, "start_date", None),
+        began(dag_run, datetime.now(timezone.utc)),
     )
 
 

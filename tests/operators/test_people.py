@@ -31,7 +31,7 @@ def test_retention_comes_before_delivery(service: DictionarySageMaker, monkeypat
     def retention(*_: Any) -> None:
         marked.append("airflow-spot:delivered" in service.tags_of(trigger.job_name))
 
-    monkeypatch.setattr("airflow_spot.operators.training.apply_retention", retention)
+    monkeypatch.setattr("airflow_spot.runs.delivery.apply_retention", retention)
     resume(operator(service, checkpoint_retention="30d"), ti(), trigger, "terminal")
     assert marked == [False]
     assert "airflow-spot:delivered" in service.tags_of(trigger.job_name)

@@ -13,6 +13,7 @@ from airflow_spot.errors import RequestError
 from airflow_spot.runs.config_change import should_resume
 from airflow_spot.runs.state import RunOptions
 from tests.core.cases import RUN, SPOT, attempt, tried
+from tests.support.sagemaker import DictionaryHook, DictionarySageMaker
 
 MAPPED = replace(RUN, map_index=1)
 
@@ -32,7 +33,8 @@ def resumes(now: Plan, before: Plan, option: str | None = None, retry: bool = Fa
         member=before.member,
     )
     this_try = tried(2, 0) if retry else tried(2, 1)
-    return should_resume([last], now, this_try, RunOptions(on_config_change=option), logging.getLogger("test"))
+    options, log = RunOptions(on_config_change=option), logging.getLogger("test")
+    return should_resume(DictionaryHook(DictionarySageMaker()), [last], now, this_try, options, log)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.compat import dag_runs
-from airflow_spot.runs.task_context import identity_of
+from airflow_spot.runs.task_context import identity_of, try_of
 from tests.support.task import TaskInstance
 
 BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -56,3 +56,22 @@ def test_a_run_of_airflow_2_that_may_begin_before_its_date_is_not_bounded(monkey
     monkeypatch.setattr(dag_runs.conf, "getboolean", lambda *names, **_: names[1] == "allow_trigger_in_future")
     assert since(logical_date=BEGAN) is None
     assert since(run_after=BEGAN) is not None
+
+
+def started(**dag_run: Any) -> datetime | None:
+    context: Any = {"ti": TaskInstance("train"), "dag_run": SimpleNamespace(**dag_run)}
+    return try_of(context).run_started
+
+
+def test_a_dag_run_of_dags_test_begins_when_it_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its logical date as its beginning, also when the same date is run again."""
+    before = datetime.now(timezone.utc)
+    moment = started(start_date=BEGAN, logical_date=BEGAN)
+    assert moment is not None and moment >= before
+    later = BEGAN + timedelta(milliseconds=1)
+    assert started(start_date=later, logical_date=BEGAN) == later
+    assert started(start_date=BEGAN, logical_date=None) == BEGAN
+    assert started() is None
+    monkeypatch.setenv("AIRFLOW_TEST_MODE", "True")  # airflow tasks test, of a DAG run that may be over
+    moment = started(start_date=later, logical_date=BEGAN)
+    assert moment is not None and moment >= before
