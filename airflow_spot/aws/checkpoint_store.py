@@ -35,7 +35,7 @@ class Copied:
     bytes: int
 
 
-def copy(client: Any, source: str, target: str) -> Copied:
+def copy(client: Any, source: str, target: str, *, around: bool = False) -> Copied:
     """
     Copy all that lies in a folder. Doing it again copies only what is missing.
 
@@ -44,25 +44,40 @@ def copy(client: Any, source: str, target: str) -> Copied:
 
     :param client: boto3's for S3.
     :param source: an S3 URI, as is the target.
+    :param around: the target may lie in the source, as a run's folder does in the base where a job of the stock
+        operator kept its checkpoints: then what is in folders of our layout is left out.
     :return: the objects that are now there, and their bytes.
     :raises InvalidParameterError: one folder lies in the other.
     :raises SourceChangingError: the source changes again and again.
     """
-    if overlaps(source, target):
+    if overlaps(source, target) and not (around and len(source) < len(target)):
         raise InvalidParameterError("resume_from", source, f"must be a folder apart from {target}")
-    before = _sizes(client, source)
+    before = _sizes(client, source, around=around)
     for _ in range(_ROUNDS):
         _copy_missing(client, source, target, before)
-        after = _sizes(client, source)
+        after = _sizes(client, source, around=around)
         if after == before:
             return Copied(len(after), sum(size for size, _ in after.values()))
         before = after
     raise SourceChangingError(f"{source} changes while it is copied: something writes there")
 
 
-def _sizes(client: Any, uri: str) -> dict[str, tuple[int, str]]:
-    """Return the size and the ETag of each object in a folder, by its key."""
-    return {item["Key"]: (item["Size"], str(item.get("ETag"))) for item in _objects(client, uri)}
+def _sizes(client: Any, uri: str, *, around: bool) -> dict[str, tuple[int, str]]:
+    """
+    Return the size and the ETag of each object in a folder, by its key.
+
+    :param around: leave out what is in folders of runs.
+    """
+    _, prefix = _place(uri)
+    found = {item["Key"]: (item["Size"], str(item.get("ETag"))) for item in _objects(client, uri)}
+    if not around:
+        return found
+    markers = {key.rpartition("/")[0] + "/" for key in found if key.endswith(f"/{MARKER_NAME}")}
+    return {
+        key: facts
+        for key, facts in found.items()
+        if folder_of(key[len(prefix) :]) is None and not any(key.startswith(marked) for marked in markers)
+    }
 
 
 def _copy_missing(client: Any, source: str, target: str, items: dict[str, tuple[int, str]]) -> None:

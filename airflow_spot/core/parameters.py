@@ -58,6 +58,12 @@ def _config(name: str, value: Any) -> Mapping[str, Any]:
     return value  # type: ignore[no-any-return]
 
 
+def _name(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidParameterError(name, value, "give a training job's name")
+    return value
+
+
 def _resume_from(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return check_s3_uri(name, value) if "/" in value else value
@@ -97,6 +103,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "resume": Parameter(_truth, default=True),
     "on_config_change": Parameter(_choice("resume", "restart", "fail")),
     "resume_from": Parameter(_unless_empty(_resume_from)),
+    "adopt_job": Parameter(_unless_empty(_name)),
     "checkpoint_retention": Parameter(seconds),
     "model_s3_uri": Parameter(_unless_empty(check_s3_uri)),
     "ladder": Parameter(),
@@ -140,6 +147,7 @@ class TrainingParameters:
     resume: bool
     on_config_change: str | None
     resume_from: str | Mapping[str, Any] | None
+    adopt_job: str | None
     checkpoint_retention: int | None
     model_s3_uri: str | None
     ladder: Any

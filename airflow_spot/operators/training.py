@@ -19,7 +19,7 @@ from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowEx
 from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.durations import human
-from airflow_spot.core.identity import RunIdentity
+from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri, is_loopback
 from airflow_spot.core.log_messages import result_line
@@ -45,6 +45,7 @@ from airflow_spot.operators._lineage import lineage_of
 from airflow_spot.operators._links import make_link_updater
 from airflow_spot.operators._stock_steps import StockSteps, check_steps
 from airflow_spot.policies.ladder import LadderPolicy
+from airflow_spot.runs.adoption import Adoption
 from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.delivery import deliver
@@ -94,6 +95,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         ``map_index_template`` does not tell that it is the same member.
     :param resume_from: seed the first job of each generation with another's checkpoints: an S3 URI, a training job's
         name, or ``{"dag_id", "run_id", "task_id"}``, and ``"map_index"`` if mapped (templated).
+    :param adopt_job: a training job that the stock operator started for this DAG run (templated): it is waited for, and
+        its model is the result. If it does not complete, the first own job begins with its checkpoints.
     :param checkpoint_retention: after success, delete the checkpoints of this task's other runs that have not
         changed for so long, such as ``"30d"``, and have no live job (templated). Default: keep all.
     :param model_s3_uri: after success, copy the model here inside S3: the URI of the object or, ending in a slash, of
@@ -155,6 +158,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         resume: bool | str = True,
         on_config_change: str | None = None,
         resume_from: str | Mapping[str, Any] | None = None,
+        adopt_job: str | None = None,
         checkpoint_retention: int | str | timedelta | None = None,
         model_s3_uri: str | None = None,
         ladder: Sequence[Rung | str | Mapping[str, Any]] | str | None = None,
@@ -189,6 +193,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self.resume = resume
         self.on_config_change = on_config_change
         self.resume_from = resume_from
+        self.adopt_job = adopt_job
         self.checkpoint_retention = checkpoint_retention
         self.model_s3_uri = model_s3_uri
         self.ladder = ladder
@@ -219,12 +224,22 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     def execute(self, context: Context) -> dict[str, Any]:
         """Train, or resume training, and return what came of it."""
         self._explain_parameters()
-        self._run = guard = StartupGuard.of(self, context)
+        return self._start(context)
+
+    def _start(
+        self, context: Context, waited: RunState | None = None, event: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Begin, also after a deferral: ``waited`` is of a wait for a job that was taken over."""
+        self._run = guard = StartupGuard.of(self, context, waited)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
-            run, parameters = self._begin(context, guard.run, None)
+            run, parameters = self._begin(context, guard.run, None, waited.deadline if waited else None)
         if not is_loopback(urlsplit(self.hook.endpoint_url).hostname or ""):
             warn_without_reaper(datetime.now(timezone.utc), self.log)
-        return self._carry(run, parameters, run.begin, to_the_end=parameters.wait_for_completion)
+        self._poll_if_blind(run, event or {})
+        adoption = None
+        if parameters.adopt_job is not None:
+            adoption = Adoption.of(run, parameters.adopt_job, self._stager, context, waited=waited is not None)
+        return self._carry(run, parameters, run.begin, adoption, to_the_end=parameters.wait_for_completion)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Continue where the trigger fired."""
@@ -238,14 +253,12 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         if state.this_try is not None and state.this_try.number != context["ti"].try_number:
             # Airflow 3.0 keeps where a deferred task was to continue, and hands it to the next try.
             return self.execute(context)
+        if any(JobName.parse(job) is None for job in state.jobs):  # it was taken over, and the run has none of its own
+            return self._start(context, state, event)
         self._run = guard = StartupGuard.of(self, context, state, state.deadline)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
             run, parameters = self._begin(context, guard.run, state)
-        why = blind_triggerer(event, self.hook.find)
-        if why is not None:
-            self.log.warning("%s; polling in the worker for %s", why, human(POLL_SECONDS))
-            poll_until = run.now() + timedelta(seconds=POLL_SECONDS)
-            run.options = replace(run.options, poll_until=poll_until)
+        self._poll_if_blind(run, event)
         quota_available = event.get("status") == "quota_available"
         return self._carry(run, parameters, partial(run.resume, state, quota_available=quota_available))
 
@@ -270,11 +283,20 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     # ---- inside
 
     def _carry(
-        self, run: TrainingRun, parameters: TrainingParameters, enter: Callable[[], None], *, to_the_end: bool = True
+        self,
+        run: TrainingRun,
+        parameters: TrainingParameters,
+        enter: Callable[[], None],
+        adoption: Adoption | None = None,
+        *,
+        to_the_end: bool = True,
     ) -> dict[str, Any]:
         try:
             enter()
-            description, history = run.run() if to_the_end else (run.submit_only(), run.history)
+            description = adoption.carry(to_the_end=to_the_end) if adoption is not None else None
+            if description is None:
+                description = run.run()[0] if to_the_end else run.submit_only()
+            history = run.history
             placed = deliver(run, parameters, description) if to_the_end else None
             result = build_result(description, history, run.plan.run.key, run.now(), run.prices, placed)
             self._trained = result["Training"]
@@ -310,6 +332,13 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._run = None
         return result
 
+    def _poll_if_blind(self, run: TrainingRun, event: Mapping[str, Any]) -> None:
+        """Have the worker wait for a while where the triggerer may not look."""
+        why = blind_triggerer(event, self.hook.find)
+        if why is not None:
+            self.log.warning("%s; polling in the worker for %s", why, human(POLL_SECONDS))
+            run.options = replace(run.options, poll_until=run.now() + timedelta(seconds=POLL_SECONDS))
+
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:
         from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 
@@ -333,12 +362,13 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         )
 
     def _begin(
-        self, context: Context, identity: RunIdentity, state: RunState | None
+        self, context: Context, identity: RunIdentity, state: RunState | None, deadline: datetime | None = None
     ) -> tuple[TrainingRun, TrainingParameters]:
         """
         Read the rendered parameters, and make the run of them.
 
         :param state: what a deferral kept; its limit of time is that of the try.
+        :param deadline: the limit of a try that goes on without such a state.
         """
         read_parameters(self)
         if self.deferrable and state is None:
@@ -358,13 +388,13 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 "Ladder rungs differ in instance_count: rank-sharded checkpoints cannot be restored with another count"
             )
         backoff = Backoff(identity.key)
-        stager = InputStager(self.hook, plan, parameters.config, script, parameters.resume_from)
+        self._stager = stager = InputStager(self.hook, plan, parameters.config, script, parameters.resume_from)
         events_file = settings.events_file()
         self._run = run = TrainingRun(
             hook=self.hook,
             plan=plan,
             limits=Limits(
-                give_up_at=self._give_up_at(context, parameters) if state is None else state.deadline,
+                give_up_at=state.deadline if state else deadline or self._give_up_at(context, parameters),
                 script_errors=parameters.script_error_retries,
                 retry_exit_codes=frozenset(parameters.retry_exit_codes),
                 max_attempts=parameters.max_attempts,

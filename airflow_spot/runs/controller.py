@@ -258,6 +258,14 @@ class TrainingRun:
         if lives:
             self._check_alive()  # a kill in the middle of that call has stopped the job
 
+    def tell(self, event: Event) -> None:
+        """Have the run's observers hear of an event."""
+        self._tell(event)
+
+    def pause(self, amount: float, until: datetime | None = None) -> None:
+        """Wait so many seconds, at most until a moment; raises if the task is killed meanwhile."""
+        self._sleep(amount, until)
+
     # ---- observing, deciding and acting
 
     def _observe(self) -> None:

@@ -89,7 +89,12 @@ class InputStager:
         self._config = config
         self._script = script
         self._resume_from = resume_from
+        self._adopted = False
         self._done = False
+
+    def seed_from(self, uri: str) -> None:
+        """Have the first job begin with the checkpoints of a job that was taken over, if it left any."""
+        self._resume_from, self._adopted = uri, True
 
     def stage(self, checkpoints: str | None, first: bool) -> None:
         """
@@ -171,13 +176,18 @@ class InputStager:
         from airflow_spot.aws.checkpoint_store import SourceChangingError, copy
 
         source = self._source_uri()
+        if self._adopted and source == target.rstrip("/"):
+            return  # it is in place: checkpoint_scope="exact"
         self._hook.log.info("Copying the checkpoints in %s to %s", source, target)
         try:
-            copied = copy(self._hook.s3_hook.get_conn(), source, target)
+            copied = copy(self._hook.s3_hook.get_conn(), source, target, around=self._adopted)
         except SourceChangingError as error:
             raise SpotTrainingError(
                 f"resume_from: {error}. Nothing was sent to SageMaker; wait for the job that writes there to end"
             ) from None
+        if not copied.objects and self._adopted:
+            self._hook.log.warning("There are no checkpoints in %s: training begins from nothing", source)
+            return
         if not copied.objects:
             raise RequestError(f"resume_from: there is nothing in {source}. Nothing was sent to SageMaker")
         self._hook.log.info("Copied %d files, %d bytes", copied.objects, copied.bytes)

@@ -1,0 +1,164 @@
+"""A job that something else started for this run, such as the stock operator before its import was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_spot.compat.dag_runs import not_before
+from airflow_spot.core.identity import JobName
+from airflow_spot.core.marks import TAG_ADOPTED, TAG_DELIVERED, TAG_STOP, StopMark
+from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome, classify
+from airflow_spot.core.redaction import redact
+from airflow_spot.core.run_state import RunState, WatchedJob
+from airflow_spot.core.stop_reasons import StopReason
+from airflow_spot.core.try_marks import TryMark
+from airflow_spot.errors import RequestError, StoppedExternallyError, error_for
+from airflow_spot.runs.state import Deferral
+from airflow_spot.runs.transitions import TransitionLog
+
+if TYPE_CHECKING:
+    from airflow_spot.compat.sdk import Context
+    from airflow_spot.runs.controller import TrainingRun
+    from airflow_spot.runs.staging import InputStager
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """
+    Takes a job over for a run that has no job of its own yet.
+
+    One run takes a job over, ever: a tag on the job says which. A job that ended before the DAG run could begin is
+    another run's, and is left alone.
+
+    :param job_name: the job.
+    :param stager: told of its checkpoints, for the run's first own job.
+    :param not_before: when the DAG run could begin at the earliest; None where nothing says.
+    :param waited: whether this try has waited for it before.
+    """
+
+    run: TrainingRun
+    job_name: str
+    stager: InputStager
+    not_before: datetime | None = None
+    waited: bool = False
+
+    @classmethod
+    def of(cls, run: TrainingRun, job_name: str, stager: InputStager, context: Context, *, waited: bool) -> Adoption:
+        """Make it for a try."""
+        return cls(run, job_name, stager, not_before(context.get("dag_run")), waited)
+
+    def carry(self, *, to_the_end: bool = True) -> Mapping[str, Any] | None:
+        """
+        Wait for the job to end.
+
+        :param to_the_end: False returns the description of one that trains.
+        :return: the job's description, if it completed: its result is the run's. None where the run has to train
+            itself: then its first job begins with this one's checkpoints, if it has any.
+        :raises Deferral: the triggerer is to wait.
+        :raises RequestError: there is no such job, or it may not be tagged.
+        :raises StoppedExternallyError: somebody stopped it while this task waited.
+        """
+        run = self.run
+        if run.history.attempts or run.history.generation > 1 or run.history.refusals:
+            return None
+        description = self._taken()
+        if description is None:
+            return None
+        if description["TrainingJobStatus"] not in ENDED_STATUSES:
+            run.stopping.watch(self.job_name)
+            run.hook.marks.set_owner(description["TrainingJobArn"], run.this_try)
+            if not to_the_end:
+                run.log.info("Not waiting for completion: training job %s keeps running", self.job_name)
+                return description
+            run.log.info("Took over training job %s, and waits for it", self.job_name)
+            description = self._ended(description)
+            run.stopping.forget(self.job_name)
+        return self._judge(description)
+
+    def _taken(self) -> dict[str, Any] | None:
+        """Return the job's description if it is this run's, or can be made so."""
+        run = self.run
+        if JobName.parse(self.job_name) is not None:
+            raise RequestError(
+                f"adopt_job is {self.job_name!r}: a job of this operator's, which its own task goes on with. Nothing "
+                "was sent to SageMaker"
+            )
+        description = run.hook.find(self.job_name)
+        if description is None:
+            raise RequestError(
+                f"adopt_job is {self.job_name!r}: there is no such training job. Correct the name, or remove it. "
+                "Nothing was sent to SageMaker"
+            )
+        arn, key = description["TrainingJobArn"], run.plan.run.key
+        tags = run.hook.marks.tags(arn)
+        if (theirs := tags.get(TAG_ADOPTED)) is None:
+            created = description.get("CreationTime")
+            over = description["TrainingJobStatus"] in ENDED_STATUSES
+            if over and (self.not_before is None or created is None or created < self.not_before):
+                run.log.info("Training job %s ended before this DAG run: not taken over", self.job_name)
+                return None
+            if not run.hook.marks.set(arn, {TAG_ADOPTED: key}):
+                raise RequestError(
+                    f"adopt_job needs sagemaker:AddTags on training job {self.job_name}: only a tag says that it was "
+                    "taken over. Nothing was sent to SageMaker"
+                )
+            theirs = run.hook.marks.tags(arn).get(TAG_ADOPTED, key)
+        if theirs != key:
+            run.log.info("Training job %s was taken over by run %s: not by this one", self.job_name, theirs)
+            return None
+        delivered = TryMark.parse(tags.get(TAG_DELIVERED))
+        if delivered is not None and run.this_try.is_restart_since(delivered, description.get("TrainingEndTime")):
+            run.log.info("Training job %s was this run's, which was started over since", self.job_name)
+            return None
+        return description
+
+    def _ended(self, description: dict[str, Any]) -> dict[str, Any]:
+        """Wait in the worker, or have the triggerer wait."""
+        run, until = self.run, self.run.limits.give_up_at
+        keeps = bool(description.get("CheckpointConfig"))
+        story = TransitionLog(run.hook, run.tell, run.log, print_log=False)
+        output = run.hook.job_log(self.job_name) if run.options.print_log else None
+        while True:
+            found = story.look(self.job_name, keeps_checkpoints=keeps)
+            if found is None:
+                raise StoppedExternallyError(f"Training job {self.job_name} was deleted while this task waited for it")
+            if output is not None:
+                story.show(self.job_name, output.new_lines())
+            if found.ended:
+                return dict(found.description)
+            if until is not None and run.now() >= until:
+                run.stop_and_wait(StopReason.TIMEOUT)
+                raise error_for(None)(f"The task's time is up while training job {self.job_name} trains")
+            if run.options.defers(run.now()):
+                watched = WatchedJob(self.job_name, story.seen(self.job_name), keeps_checkpoints=keeps)
+                space = run.plan.run.namespace
+                state = RunState.of(run.history, run.this_try, space, (self.job_name,), until, run.stopping.stopped)
+                raise Deferral((watched,), until, state)
+            run.pause(run.options.check_interval, until)
+
+    def _judge(self, description: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        run = self.run
+        mark = StopMark.parse(run.hook.marks.tags(description["TrainingJobArn"]).get(TAG_STOP))
+        outcome = classify(description, stop_reason=mark.reason if mark and not mark.withdrawn else None)
+        if outcome is Outcome.COMPLETED:
+            return description
+        if outcome is Outcome.STOPPED_EXTERNALLY and self.waited:
+            raise StoppedExternallyError(
+                f"Training job {self.job_name}, which this task had taken over, was stopped by somebody. Clear the "
+                "task to train on from its checkpoints"
+            )
+        reason = redact(str(description.get("FailureReason") or ""), description)
+        folder = (description.get("CheckpointConfig") or {}).get("S3Uri")
+        run.log.warning(
+            "Training job %s, taken over, ended: %s%s; training goes on %s",
+            self.job_name,
+            outcome.label if outcome else description["TrainingJobStatus"],
+            f" ({reason})" if reason else "",
+            f"from its checkpoints in {folder}" if folder else "from nothing: it kept no checkpoints",
+        )
+        if folder:
+            self.stager.seed_from(str(folder))
+        return None

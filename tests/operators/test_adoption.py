@@ -1,0 +1,145 @@
+"""A job that the stock operator started, and that still trains when the import changes, is taken over."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_spot.errors import RequestError, StoppedExternallyError
+from airflow_spot.local import LocalSageMaker
+from tests.operators.scene import operator, ti
+from tests.operators.test_sent_anew import archive
+from tests.operators.test_training import job_names, output
+from tests.support.requests import SCRIPTS, stock_config
+from tests.support.sagemaker import DictionarySageMaker
+from tests.support.service import Task
+from tests.support.task import TaskInstance, run_task
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
+
+
+def stock_job(local: LocalSageMaker, bucket: str, **hyperparameters: Any) -> str:
+    """Start a job as the stock operator does, with checkpoints where a config of the stock operator has them."""
+    name = f"digits-{uuid.uuid4().hex[:8]}"
+    body = archive({"steps.py": (SCRIPTS / "steps.py").read_bytes()}, 1)
+    local.client("s3").put_object(Bucket=bucket, Key="code/sourcedir.tar.gz", Body=body)
+    config = stock_config(bucket, name, **hyperparameters)
+    config["HyperParameters"] |= {
+        "sagemaker_program": json.dumps("steps.py"),
+        "sagemaker_submit_directory": json.dumps(f"s3://{bucket}/code/sourcedir.tar.gz"),
+    }
+    config["CheckpointConfig"] = {"S3Uri": f"s3://{bucket}/output/checkpoints"}
+    local.client("sagemaker").create_training_job(**config)
+    return name
+
+
+def test_its_model_is_the_result_and_no_other_run_takes_it(
+    local: LocalSageMaker, task: Task, ti: TaskInstance, bucket: str, said: list[str]
+) -> None:
+    name = stock_job(local, bucket, steps=10, seconds=0.2)
+    result = run_task(task.operator(adopt_job=name), ti)
+    assert result["Training"]["TrainingJobName"] == name
+    assert result["Spot"]["model_artifacts"].endswith(f"{name}/output/model.tar.gz")
+    assert job_names(local, ti) == []
+    assert any(line.startswith(f"Training job {name} completed. Other tasks take") for line in said)
+    # A retry returns it again, another DAG run trains for itself, and so does this one after a clear.
+    assert run_task(task.operator(adopt_job=name), ti.retried())["Training"]["TrainingJobName"] == name
+    other = TaskInstance("train", run_id=f"manual__{uuid.uuid4()}")
+    assert run_task(task.operator(adopt_job=name), other)["Training"]["TrainingJobName"] != name
+    assert any(line.startswith(f"Training job {name} was taken over by run") for line in said)
+    again = run_task(task.operator(adopt_job=name), ti.retried().cleared())
+    assert job_names(local, ti) == [again["Training"]["TrainingJobName"]]
+
+
+def test_training_goes_on_from_its_checkpoints_where_it_fails(
+    local: LocalSageMaker, sync_task: Task, ti: TaskInstance, bucket: str
+) -> None:
+    name = stock_job(local, bucket, steps=8, seconds=0.1, **{"fail-once-at": 5})
+    result = run_task(sync_task.operator(adopt_job=name, steps=8), ti)
+    (job,) = job_names(local, ti)
+    assert result["Training"]["TrainingJobName"] == job
+    assert "starting after step 4" in output(local, job)
+    # Its folder lies in that of the stock operator's job: nothing of runs is copied with it.
+    keys = [item["Key"] for item in local.client("s3").list_objects_v2(Bucket=bucket, Prefix="output/")["Contents"]]
+    assert len([key for key in keys if key.endswith("step.json")]) == 2
+
+
+BEGAN = SimpleNamespace(run_after=datetime.now(timezone.utc) - timedelta(hours=1), start_date=None, clear_number=0)
+
+
+def execute(service: DictionarySageMaker, number: int = 1, **parameters: Any) -> Any:
+    context: Any = {"ti": ti(number, 2), "dag_run": BEGAN}
+    return operator(service, **parameters).execute(context)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("unknown", "adopt_job is 'unknown': there is no such training job"),
+        ("train-afspot-abcdefghij-1-1", "a job of this operator's"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused(service: DictionarySageMaker, name: str, says: str) -> None:
+    with pytest.raises(RequestError, match=rf"{re.escape(says)}.*Nothing was sent to SageMaker"):
+        execute(service, adopt_job=name)
+    assert not service.jobs
+    service.put("theirs")
+    service.denied.add("AddTags")
+    with pytest.raises(RequestError, match="adopt_job needs sagemaker:AddTags"):
+        execute(service, adopt_job="theirs")
+
+
+def test_one_that_ended_before_the_dag_run_is_another_runs(service: DictionarySageMaker, said: list[str]) -> None:
+    before = datetime.now(timezone.utc) - timedelta(days=1)
+    service.put("theirs", "Completed", "Completed", CreationTime=before)
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs")
+    assert "Training job theirs ended before this DAG run: not taken over" in said
+    assert len(service.live()) == 1
+
+
+def test_a_deferred_task_stops_it_when_it_is_killed_and_goes_on_when_a_person_does_not(
+    service: DictionarySageMaker,
+) -> None:
+    service.put("theirs")
+    with pytest.raises(TaskDeferred) as wait:
+        execute(service, adopt_job="theirs")
+    trigger = wait.value.trigger
+    assert (trigger.job_name, trigger.stop_on_kill) == ("theirs", True)
+    event = {"status": "terminal", "job_name": "theirs", "run_state": trigger.run_state}
+    # Nothing has happened yet: it waits on.
+    context: Any = {"ti": ti(1, 2), "dag_run": BEGAN}
+    with pytest.raises(TaskDeferred):
+        operator(service, adopt_job="theirs").execute_complete(context, event)
+    service.put("theirs", "Stopped", "Stopped")
+    with pytest.raises(StoppedExternallyError, match="theirs, which this task had taken over, was stopped"):
+        operator(service, adopt_job="theirs").execute_complete(context, event)
+    assert list(service.jobs) == ["theirs"]
+    with pytest.raises(TaskDeferred):  # the next try trains on
+        execute(service, 2, adopt_job="theirs")
+    assert len(service.live()) == 1
+
+
+def test_a_killed_worker_stops_it(service: DictionarySageMaker) -> None:
+    service.put("theirs")
+    task = operator(service, adopt_job="theirs", deferrable=False, check_interval=0.01)
+    seen = task.hook.find
+
+    def find(name: str) -> Any:
+        if "airflow-spot:owner" in service.tags_of("theirs"):
+            task.on_kill()
+        return seen(name)
+
+    task.hook.find = find  # type: ignore[method-assign]
+    context: Any = {"ti": ti(1, 2), "dag_run": BEGAN}
+    with pytest.raises(Exception, match="Airflow killed this try"):
+        task.execute(context)
+    assert service.jobs["theirs"]["TrainingJobStatus"] == "Stopping"
+    assert service.tags_of("theirs")["airflow-spot:stop"].startswith("killed")
