@@ -27,6 +27,8 @@ _NO_CHECKPOINTS = (
 _ALGORITHM = re.compile(rf"(?!{ACCOUNT})\d{{12}}\.dkr\.ecr\.[\w.-]+/({'|'.join(_NO_CHECKPOINTS)})(?:[:@].*)?")
 """An image of one of them. Which accounts are AWS's is not looked at: any other than the service's own counts [A]."""
 
+_OTHER_SOURCES = {"FileSystemDataSource": " (Amazon EFS, FSx for Lustre)"}
+
 _IGNORED = (
     "VpcConfig",
     "EnableNetworkIsolation",
@@ -157,6 +159,11 @@ def _channels(request: dict[str, Any]) -> Iterator[str]:
         sources = [name for name, value in channel["DataSource"].items() if value]
         if len(sources) != 1:  # [D]
             yield f"Channel {channel['ChannelName']} needs exactly one data source"
+        elif sources != ["S3DataSource"]:
+            source = f"{sources[0]}{_OTHER_SOURCES.get(sources[0], '')}"
+            yield (
+                f"Channel {channel['ChannelName']}: {source} is not implemented by Local SageMaker; use S3DataSource"
+            )
 
 
 def _places(request: dict[str, Any]) -> Iterator[str]:
