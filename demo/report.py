@@ -87,6 +87,7 @@ class Report:
             ("training", _seconds(self.spot["training_seconds"])),
             ("billable", _seconds(self.spot["billable_seconds"])),
             ("spot discount", _percent(self.spot["spot_discount_percent"])),
+            ("model", str(self.spot["model_artifacts"])),
             ("accuracy", f"{100 * self.accuracy:.1f} % of the test digits, predicted by the endpoint"),
         ]
         return "\n" + "\n".join([*_table([head, *rows]), "", *_table(totals)])

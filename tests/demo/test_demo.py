@@ -233,7 +233,7 @@ def test_the_table_counts_what_was_trained_twice() -> None:
         "outcome": "no_capacity",
         **sums,
     }
-    spot = {**sums, "attempts": [one]}
+    spot = {**sums, "attempts": [one], "model_artifacts": "s3://bucket/output/digits-1/output/model.tar.gz"}
     starts = (Start(0, (1, 2, 3, 4)), Start(2, (3, 4, 5)), Start(5, (6,)))
     report = Report(spot, starts, 0.959)
     assert report.trained_twice == 2
@@ -245,6 +245,7 @@ def test_the_table_counts_what_was_trained_twice() -> None:
         "rounds trained twice   2",
         "waiting for instances  7 s",
         "spot discount          60.0 %",
+        "model                  s3://bucket/output/digits-1/output/model.tar.gz",
         "accuracy               95.9 % of the test digits, predicted by the endpoint",
     ):
         assert row in text.splitlines()
