@@ -156,7 +156,7 @@ def _stopped(description: Mapping[str, Any], stop_reason: str | None) -> Outcome
     if secondary == "MaxRuntimeExceeded":
         return Outcome.MAX_RUNTIME_EXCEEDED
     if stop_reason is None:
-        return Outcome.STOPPED_EXTERNALLY
+        return Outcome.CAPACITY_TIMEOUT if _pended_to_its_end(description) else Outcome.STOPPED_EXTERNALLY
     if stop_reason in (StopReason.MOVE, StopReason.REQUEST):
         return Outcome.MOVED
     return Outcome.RUNG_TIMEOUT if stop_reason == StopReason.RUNG_TIMEOUT else Outcome.STOPPED_BY_OPERATOR
@@ -169,6 +169,21 @@ def _worked_to_its_end(description: Mapping[str, Any]) -> bool:
         statuses = statuses[: statuses.index("Stopping")]
     before = [status for status in statuses if status in WAITING_STATUSES | WORKING_STATUSES]
     return bool(before) and before[-1] in WORKING_STATUSES
+
+
+def _pended_to_its_end(description: Mapping[str, Any]) -> bool:
+    """
+    Return whether a job waited for its first instances until MaxPendingTimeInSeconds: that stops it, and no person.
+
+    How SageMaker tells of such an end is not documented, and not recorded: its secondary status has no name for it.
+    """
+    limit = (description.get("StoppingCondition") or {}).get("MaxPendingTimeInSeconds")
+    created = description.get("CreationTime")
+    ended = description.get("TrainingEndTime") or description.get("LastModifiedTime")
+    if not limit or not isinstance(created, datetime) or not isinstance(ended, datetime):
+        return False
+    statuses = {str(each.get("Status")) for each in description.get("SecondaryStatusTransitions") or ()}
+    return not statuses & WORKING_STATUSES and (ended - created).total_seconds() >= float(limit)
 
 
 def _failed(reason: str) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -59,6 +60,32 @@ def test_a_live_job_has_no_outcome(status: str, secondary: str) -> None:
             )
             is None
         )
+
+
+@pytest.mark.parametrize(
+    ("limit", "waited", "statuses", "outcome"),
+    [
+        (1800, 1800, ["Starting", "Pending"], Outcome.CAPACITY_TIMEOUT),
+        (1800, 1900, ["Pending", "Pending", "Stopping"], Outcome.CAPACITY_TIMEOUT),
+        (1800, 1700, ["Starting", "Pending"], Outcome.STOPPED_EXTERNALLY),  # a person, before it was over
+        (1800, 9000, ["Starting", "Downloading", "Training"], Outcome.STOPPED_EXTERNALLY),
+        (None, 9000, ["Starting", "Pending"], Outcome.STOPPED_EXTERNALLY),
+    ],
+)
+def test_what_pends_to_the_end_of_its_pending_time_was_stopped_by_no_person(
+    limit: int | None, waited: int, statuses: list[str], outcome: Outcome
+) -> None:
+    created = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    job = {
+        "TrainingJobStatus": "Stopped",
+        "SecondaryStatus": "Stopped",
+        "CreationTime": created,
+        "LastModifiedTime": created + timedelta(seconds=waited),
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60, **({"MaxPendingTimeInSeconds": limit} if limit else {})},
+        "SecondaryStatusTransitions": [{"Status": status} for status in statuses],
+    }
+    assert classify(job, stop_reason=None) is outcome
+    assert classify(job, stop_reason="killed") is Outcome.STOPPED_BY_OPERATOR
 
 
 @pytest.mark.parametrize("status", ["Pausing", "", None])
