@@ -33,8 +33,6 @@ TAG_STOP = "airflow-spot:stop"
 TAG_DELIVERED = "airflow-spot:delivered"
 TAG_ROLE = "airflow-spot:role"
 TAG_REQUEST = "airflow-spot:request"
-#: On a job of somebody else's: the run that took it over.
-TAG_ADOPTED = "airflow-spot:adopted"
 
 #: How many tags and Environment entries of SageMaker's 50 and 100 the package needs for itself.
 TAGS_USED = 9

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_spot.compat.dag_runs import not_before
 from airflow_spot.core.identity import JobName
-from airflow_spot.core.marks import TAG_ADOPTED, TAG_DELIVERED, TAG_STOP, StopMark
+from airflow_spot.core.marks import TAG_DELIVERED, TAG_STOP, StopMark
 from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome, classify
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.run_state import RunState, WatchedJob
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
     from airflow_spot.runs.controller import TrainingRun
     from airflow_spot.runs.staging import InputStager
+
+#: On a job of somebody else's: the key of the run that took it over.
+TAG_ADOPTED = "airflow-spot:adopted"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Adoption:
             run.log.info("Took over training job %s, and waits for it", self.job_name)
             description = self._ended(description)
             run.stopping.forget(self.job_name)
-        return self._judge(description)
+            return self._judge(description, waited=True)
+        return self._judge(description, waited=self.waited)
 
     def _taken(self) -> dict[str, Any] | None:
         """Return the job's description if it is this run's, or can be made so."""
@@ -139,13 +143,13 @@ class Adoption:
                 raise Deferral((watched,), until, state)
             run.pause(run.options.check_interval, until)
 
-    def _judge(self, description: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _judge(self, description: Mapping[str, Any], *, waited: bool) -> Mapping[str, Any] | None:
         run = self.run
         mark = StopMark.parse(run.hook.marks.tags(description["TrainingJobArn"]).get(TAG_STOP))
         outcome = classify(description, stop_reason=mark.reason if mark and not mark.withdrawn else None)
         if outcome is Outcome.COMPLETED:
             return description
-        if outcome is Outcome.STOPPED_EXTERNALLY and self.waited:
+        if outcome is Outcome.STOPPED_EXTERNALLY and waited:
             raise StoppedExternallyError(
                 f"Training job {self.job_name}, which this task had taken over, was stopped by somebody. Clear the "
                 "task to train on from its checkpoints"

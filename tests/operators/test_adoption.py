@@ -24,6 +24,9 @@ from tests.support.task import TaskInstance, run_task
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 
+#: A DAG run that was there before the job: that is this one's then, whether it still trains or has ended.
+BEGAN = SimpleNamespace(run_after=datetime.now(timezone.utc) - timedelta(hours=1), start_date=None, clear_number=0)
+
 
 def stock_job(local: LocalSageMaker, bucket: str, **hyperparameters: Any) -> str:
     """Start a job as the stock operator does, with checkpoints where a config of the stock operator has them."""
@@ -44,17 +47,17 @@ def test_its_model_is_the_result_and_no_other_run_takes_it(
     local: LocalSageMaker, task: Task, ti: TaskInstance, bucket: str, said: list[str]
 ) -> None:
     name = stock_job(local, bucket, steps=10, seconds=0.2)
-    result = run_task(task.operator(adopt_job=name), ti)
+    result = run_task(task.operator(adopt_job=name), ti, dag_run=BEGAN)
     assert result["Training"]["TrainingJobName"] == name
     assert result["Spot"]["model_artifacts"].endswith(f"{name}/output/model.tar.gz")
     assert job_names(local, ti) == []
     assert any(line.startswith(f"Training job {name} completed. Other tasks take") for line in said)
     # A retry returns it again, another DAG run trains for itself, and so does this one after a clear.
-    assert run_task(task.operator(adopt_job=name), ti.retried())["Training"]["TrainingJobName"] == name
+    assert run_task(task.operator(adopt_job=name), ti.retried(), dag_run=BEGAN)["Training"]["TrainingJobName"] == name
     other = TaskInstance("train", run_id=f"manual__{uuid.uuid4()}")
-    assert run_task(task.operator(adopt_job=name), other)["Training"]["TrainingJobName"] != name
+    assert run_task(task.operator(adopt_job=name), other, dag_run=BEGAN)["Training"]["TrainingJobName"] != name
     assert any(line.startswith(f"Training job {name} was taken over by run") for line in said)
-    again = run_task(task.operator(adopt_job=name), ti.retried().cleared())
+    again = run_task(task.operator(adopt_job=name), ti.retried().cleared(), dag_run=BEGAN)
     assert job_names(local, ti) == [again["Training"]["TrainingJobName"]]
 
 
@@ -62,16 +65,13 @@ def test_training_goes_on_from_its_checkpoints_where_it_fails(
     local: LocalSageMaker, sync_task: Task, ti: TaskInstance, bucket: str
 ) -> None:
     name = stock_job(local, bucket, steps=8, seconds=0.1, **{"fail-once-at": 5})
-    result = run_task(sync_task.operator(adopt_job=name, steps=8), ti)
+    result = run_task(sync_task.operator(adopt_job=name, steps=8), ti, dag_run=BEGAN)
     (job,) = job_names(local, ti)
     assert result["Training"]["TrainingJobName"] == job
     assert "starting after step 4" in output(local, job)
     # Its folder lies in that of the stock operator's job: nothing of runs is copied with it.
     keys = [item["Key"] for item in local.client("s3").list_objects_v2(Bucket=bucket, Prefix="output/")["Contents"]]
     assert len([key for key in keys if key.endswith("step.json")]) == 2
-
-
-BEGAN = SimpleNamespace(run_after=datetime.now(timezone.utc) - timedelta(hours=1), start_date=None, clear_number=0)
 
 
 def execute(service: DictionarySageMaker, number: int = 1, **parameters: Any) -> Any:

@@ -60,9 +60,9 @@ def fire(trigger: BaseTrigger) -> dict[str, Any]:
     return asyncio.run(first())
 
 
-def run_task(operator: Any, ti: TaskInstance) -> Any:
-    """Run a task to its end, over all its deferrals."""
-    context: Any = {"ti": ti, "task_instance": ti}
+def run_task(operator: Any, ti: TaskInstance, **more: Any) -> Any:
+    """Run a task to its end, over all its deferrals; its context may have more."""
+    context: Any = {"ti": ti, "task_instance": ti, **more}
     try:
         result = operator.execute(context)
     except TaskDeferred as deferred:
