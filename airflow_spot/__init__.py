@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_spot.errors import (
         MaxRuntimeExceededError,
         NonRetryableSpotError,
+        NoProgressError,
         QuotaError,
         RequestError,
         RunKilledError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "InvalidParameterError": "airflow_spot.core.parameter_errors",
     "MaxRuntimeExceededError": "airflow_spot.errors",
+    "NoProgressError": "airflow_spot.errors",
     "NonRetryableSpotError": "airflow_spot.errors",
     "QuotaError": "airflow_spot.errors",
     "RequestError": "airflow_spot.errors",
@@ -57,6 +59,7 @@ _LAZY = {
 __all__ = [
     "InvalidParameterError",
     "MaxRuntimeExceededError",
+    "NoProgressError",
     "NonRetryableSpotError",
     "QuotaError",
     "RequestError",

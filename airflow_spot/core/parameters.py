@@ -94,10 +94,12 @@ PARAMETERS: Mapping[str, Parameter] = {
     "on_config_change": Parameter(_choice("resume", "restart", "fail")),
     "resume_from": Parameter(_unless_empty(_resume_from)),
     "checkpoint_retention": Parameter(seconds),
+    "checkpoint_warning_after": Parameter(seconds),
     "ladder": Parameter(),
     "max_total_wait": Parameter(seconds),
     "max_attempts": Parameter(_whole(1), templated=False),
     "max_total_run": Parameter(seconds),
+    "max_starts_without_progress": Parameter(_whole(1), templated=False),
     "script_error_retries": Parameter(_whole(0), templated=False),
     "retry_exit_codes": Parameter(_codes, templated=False),
     "entry_point": Parameter(),
@@ -136,10 +138,12 @@ class TrainingParameters:
     on_config_change: str | None
     resume_from: str | Mapping[str, Any] | None
     checkpoint_retention: int | None
+    checkpoint_warning_after: int | None
     ladder: Any
     max_total_wait: int | None
     max_attempts: int | None
     max_total_run: int | None
+    max_starts_without_progress: int | None
     script_error_retries: int
     retry_exit_codes: tuple[int, ...]
     entry_point: str | None

@@ -93,6 +93,12 @@ class Plan:
         """What makes the training the same."""
         return fingerprint(self.request)
 
+    @property
+    def max_run(self) -> int:
+        """Return for how many seconds a job may train."""
+        stopping = self.request.get("StoppingCondition") or {}
+        return int(stopping.get("MaxRuntimeInSeconds") or spot_rules.DEFAULT_MAX_RUN)
+
     def job_name(self, generation: int, number: int, role: Role = Role.ATTEMPT) -> str:
         """Return the name of a job before it exists."""
         return str(JobName(self.prefix, self.run.key, generation, number, role))
