@@ -311,7 +311,7 @@ _UNBOUNDED = {
     Outcome.MAX_WAIT_EXCEEDED: "it trained until max_wait was over{same}",
     Outcome.STOPPED_BY_OPERATOR: "it was stopped by Airflow",
     Outcome.MOVED: "it was moved from {rung}{same}",
-    Outcome.NO_PROGRESS: "it was stopped, since start after start left nothing new in the checkpoint folder{same}",
+    Outcome.NO_PROGRESS: "it was stopped, since start after start left nothing new in the checkpoint folder",
     Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
 }
 

@@ -14,17 +14,23 @@ from airflow_spot.core.events import (
     AttemptDecided,
     AttemptFound,
     CapacityAwaited,
+    CheckpointMissing,
+    CheckpointsNotSeen,
     CreateRefused,
     Event,
     GenerationBegan,
     JobStopped,
     Paused,
+    ProgressMissing,
     RunFailed,
     RunSucceeded,
     ServiceErrorsRepeated,
+    StartEnded,
+    TrainedLong,
     Transitioned,
     as_line,
 )
+from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.log_messages import attempt_line, label_of, lines, totals_line
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.service_errors import SeenFolder
