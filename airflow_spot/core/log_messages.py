@@ -38,7 +38,7 @@ from airflow_spot.core.service_errors import explain
 from airflow_spot.core.totals import RunTotals
 
 _NOTES = {
-    "Interrupted": "SageMaker took the spot instance back; it restarts the job from the newest checkpoint, if there is any",
+    "Interrupted": "SageMaker took the spot instance back; it restarts the job from the newest checkpoint, if any",
     "MaxWaitTimeExceeded": "max_wait is over",
     "MaxRuntimeExceeded": "max_run is used up",
 }

@@ -35,7 +35,7 @@ HOW_TO_CHECKPOINT = (
     "from the newest at its start: docs/checkpoints.md shows how"
 )
 #: Names of what is not written to its end, and of what SageMaker puts beside checkpoints for itself (recorded).
-_UNFINISHED = (
+UNFINISHED = (
     ".sagemaker-uploading",
     ".sagemaker-uploaded",
     ".sagemaker-ignore",
@@ -51,7 +51,7 @@ _UNFINISHED = (
 def is_checkpoint(key: str, size: int) -> bool:
     """Return whether an object may be part of a checkpoint: it is no marker, not empty, and not half written."""
     name = key.rpartition("/")[2]
-    return size > 0 and name not in ("", MARKER_NAME) and not name.endswith(_UNFINISHED)
+    return size > 0 and name not in ("", MARKER_NAME) and not name.endswith(UNFINISHED)
 
 
 def mark_of(key: str, size: int, etag: str) -> str:
