@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
     from airflow_spot.operators.reaper import SageMakerSpotReaperOperator
     from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+    from airflow_spot.sensors.checkpoint import SageMakerCheckpointSensor
     from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
     from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 
@@ -44,6 +45,7 @@ _LAZY = {
     "Rung": "airflow_spot.core.ladder",
     "RunKilledError": "airflow_spot.errors",
     "RunTimeoutError": "airflow_spot.errors",
+    "SageMakerCheckpointSensor": "airflow_spot.sensors.checkpoint",
     "SageMakerServiceError": "airflow_spot.errors",
     "SageMakerSpotReaperOperator": "airflow_spot.operators.reaper",
     "SageMakerSpotTrainingHook": "airflow_spot.hooks.training",
@@ -66,6 +68,7 @@ __all__ = [
     "RunKilledError",
     "RunTimeoutError",
     "Rung",
+    "SageMakerCheckpointSensor",
     "SageMakerServiceError",
     "SageMakerSpotReaperOperator",
     "SageMakerSpotTrainingHook",

@@ -34,6 +34,7 @@ from airflow_spot.core.totals import total
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.provider_info import get_provider_info
+from airflow_spot.sensors.checkpoint import SageMakerCheckpointSensor
 from tests.core.cases import NOW, RUN, attempt, description, later, limits, refusal
 from tests.support.requests import SCRIPTS
 from tests.support.task import TaskInstance, run_task
@@ -205,6 +206,15 @@ def test_the_operators_page_names_every_parameter() -> None:
     assert told - {"aws_conn_id", "region_name", "verify", "botocore_config"} == parameters
     templated = set(re.findall(r"^\| `(\w+)` T", table, re.MULTILINE))
     assert templated == set(SageMakerSpotTrainingOperator.template_fields) - {"aws_conn_id", "region_name", "verify"}
+
+
+def test_the_operators_page_names_every_parameter_of_the_sensor_of_checkpoints() -> None:
+    parameters = set(inspect.signature(SageMakerCheckpointSensor.__init__).parameters) - {"self", "kwargs"}
+    table = (ROOT / "docs" / "operator.md").read_text().split("## Waiting for a checkpoint")[1]
+    told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert told - {"aws_conn_id"} == parameters
+    templated = set(re.findall(r"`(\w+)` T", table))
+    assert templated == set(SageMakerCheckpointSensor.template_fields) - {"aws_conn_id", "region_name", "verify"}
 
 
 def test_the_operators_page_names_every_outcome_and_error() -> None:
