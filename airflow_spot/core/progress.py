@@ -203,23 +203,26 @@ class Progress:
         return rules.max_starts is not None and self.barren >= rules.max_starts
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a deferral carries it."""
-        return {
+        """Return it as a deferral carries it: without what has its default."""
+        always = {
             "version": VERSION,
             "seen": "".join(self.seen),
+            "attempt": self.attempt,
+            "starts": self.starts,
+            "lost": self.lost,
+        }
+        more = {
             "advanced": _stamp(self.advanced),
             "newest": _stamp(self.newest),
             "objects": self.objects,
             "longest": self.longest,
             "barren": self.barren,
-            "attempt": self.attempt,
-            "starts": self.starts,
             "looked": _stamp(self.looked),
-            "lost": self.lost,
             "unseen": self.unseen,
             "warned": self.warned,
             "told_long": self.told_long,
         }
+        return {**always, **{name: value for name, value in more.items() if value}}
 
     @classmethod
     def from_json(cls, value: Any) -> Progress | None:
@@ -320,7 +323,7 @@ def take_in(
     barren, lost = (0 if new else progress.barren), progress.lost
     for number, start, until in ended:
         end = _end_of(number, start, until, moments, look)
-        findings.append(end)
+        findings += [end] if end.trained >= 1 else []
         lost = None if lost is None or end.lost is None else lost + end.lost
         # What was written in this start or after it: that start, and those before it, were not in vain.
         if not _is_after(advanced, start) and end.trained > judged.counts_from(rules):
