@@ -184,3 +184,16 @@ def test_a_row_of_another_version_is_not_watched(
 @pytest.mark.parametrize("folder", [None, 5, {}, {"uri": "s3://b", "number": "x"}])
 def test_a_folder_that_cannot_be_read_is_none(folder: Any) -> None:
     assert WatchedJob.from_json({"name": JOB, "folder": folder}).folder is None
+
+
+def test_a_trigger_that_runs_again_from_its_row_comes_to_the_same(
+    service: DictionarySageMaker, heard: list[Event]
+) -> None:
+    """A triggerer that is lost takes what it knew with it: the folder and the job's starts tell it again."""
+    for ago in (9, 6, 3):
+        trained(service, 1, ago=ago)
+    first, second = (fired(Hook(service, Bucket(), []), ProgressRules(600, 3)) for _ in range(2))
+    for event in (first, second):
+        assert event["status"] == "no_progress"
+        del event["run_state"]["progress"]["looked"]
+    assert first == second
