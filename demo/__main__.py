@@ -85,7 +85,8 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
     with contextlib.ExitStack() as stack:
         # From here to the end of the clearing up, a second Ctrl-C must not leave something running.
         stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-        sagemaker = LocalSageMaker(dir=scratch / "sagemaker", reclaim="kill")
+        # As AWS, which answers no more ListTrainingJobs a second.
+        sagemaker = LocalSageMaker(dir=scratch / "sagemaker", reclaim="kill", list_rate=2)
         stack.enter_context(sagemaker)
         airflow = StandaloneAirflow(
             home=scratch / "airflow",

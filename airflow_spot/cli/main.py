@@ -17,6 +17,7 @@ COMMANDS = {
     "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),
     "orphans": ("airflow_spot.cli.orphans", "find live jobs whose Airflow task is over"),
     "gc": ("airflow_spot.cli.gc", "delete old checkpoints"),
+    "verify-aws": ("airflow_spot.cli.verify_aws", "ask a real SageMaker what this package assumes of it"),
 }
 
 

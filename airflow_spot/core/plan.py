@@ -176,7 +176,7 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: s
     for name, value in (("MaxRuntimeInSeconds", settings.max_run), ("MaxWaitTimeInSeconds", settings.max_wait)):
         if value is not None:
             stopping[name] = value
-    stopping.setdefault("MaxRuntimeInSeconds", spot_rules.default_max_run(request))
+    stopping.setdefault("MaxRuntimeInSeconds", spot_rules.default_max_run({**request, "StoppingCondition": stopping}))
     if spot is True and "MaxWaitTimeInSeconds" not in stopping:
         max_run = stopping["MaxRuntimeInSeconds"]
         if not is_template(max_run):

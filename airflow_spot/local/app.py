@@ -15,6 +15,7 @@ from typing import Any
 from werkzeug.serving import LISTEN_QUEUE, BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.test import Client
 
+from airflow_spot.local.api.call_rate import CallRate
 from airflow_spot.local.aws.events import Events
 from airflow_spot.local.aws.logs import Logs
 from airflow_spot.local.aws.moto import Aws, load_moto
@@ -80,6 +81,7 @@ def build(settings: Settings) -> Backend:
         logs=Logs(aws, clock),
         capacity=capacity,
         engine=engine,
+        call_rate=CallRate(clock, settings.list_rate),
         faults=Faults(settings.faults, STRIKABLE),
         quotas=parse_quotas(settings.quotas),
         environments=Environments(settings.root / "environments"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from airflow_spot.local.api.call import Call
+from airflow_spot.local.api.call_rate import CallRate
 from airflow_spot.local.aws.events import Events
 from airflow_spot.local.aws.logs import Logs
 from airflow_spot.local.aws.moto import Aws
@@ -72,7 +73,8 @@ class Backend:
     :param capacity: the markets.
     :param engine: drives training jobs.
     :param quotas: limits of instances at once.
-    :param faults: how calls fail.
+    :param call_rate: how many calls are answered.
+    :param faults: how calls, and jobs, fail.
     :param journal: what is remembered over a crash.
     :param environments: of scripts that bring a requirements.txt.
     :param threads: of the jobs that have one each.
@@ -91,6 +93,7 @@ class Backend:
     engine: Engine
     quotas: tuple[Quota, ...]
     environments: Environments
+    call_rate: CallRate
     faults: Faults
     journal: Journal
     threads: JobThreads = field(default_factory=JobThreads)

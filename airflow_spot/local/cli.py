@@ -74,12 +74,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pending-timeout",
         type=float,
-        default=10.0,
         metavar="SECONDS",
-        help="how long an on-demand job may be Pending before it fails with CapacityError (default: %(default)g)",
+        help="how long an on-demand job may be Pending before it fails with CapacityError (default: for ever)",
     )
     parser.add_argument(
-        "--quotas", default="", metavar="SPEC", help="e.g. 'ml.p3.2xlarge:spot=0;ml.g5.*=4' (default: unlimited)"
+        "--quotas",
+        default="",
+        metavar="SPEC",
+        help="e.g. 'ml.p3.2xlarge:spot=0;ml.g5.*=4;ml.p2.*=unavailable' (default: unlimited)",
+    )
+    parser.add_argument(
+        "--list-rate",
+        type=float,
+        default=2.0,
+        metavar="N",
+        help="ListTrainingJobs that are answered a second (default: %(default)g, as AWS; 0: any number)",
     )
     parser.add_argument(
         "--faults", default="", metavar="PLAN", help="how calls fail, e.g. 'Describe*=throttle:p=0.1' (default: not)"
@@ -133,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
             grace_seconds=args.grace,
             pending_timeout_seconds=args.pending_timeout,
             quotas=args.quotas,
+            list_rate=args.list_rate or None,
             faults=args.faults,
             engine=args.engine,
             time_scale=args.time_scale,

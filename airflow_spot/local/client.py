@@ -54,8 +54,11 @@ class LocalSageMaker:
     :param images: image name patterns to commands, e.g. ``{"*xgboost*": "python3"}``.
     :param reclaim: ``term`` or ``kill``.
     :param grace_seconds: from SIGTERM to SIGKILL. AWS gives 120.
-    :param pending_timeout_seconds: how long an on-demand job may be Pending before it fails with CapacityError.
+    :param pending_timeout_seconds: how long an on-demand job may be Pending before it fails with CapacityError; None
+        for ever.
     :param quotas: limits per instance type, see :mod:`airflow_spot.local.market.quotas`.
+    :param list_rate: how many ListTrainingJobs a second are answered; None for any number. AWS answers 2 for the whole
+        account.
     :param faults: a fault plan, see :mod:`airflow_spot.local.faults.plan`.
     :param engine: ``process`` or ``simulated``, see :mod:`airflow_spot.local.training.simulated_instances`.
     :param time_scale: service seconds per second of this machine; simulated engine only.
@@ -82,9 +85,10 @@ class LocalSageMaker:
         images: Mapping[str, str] | None = None,
         reclaim: str = "term",
         grace_seconds: float = 5.0,
-        pending_timeout_seconds: float = 10.0,
+        pending_timeout_seconds: float | None = None,
         checkpoint_seconds: float = 1.0,
         quotas: str = "",
+        list_rate: float | None = None,
         faults: str = "",
         engine: str = "process",
         time_scale: float = 1.0,
@@ -107,6 +111,7 @@ class LocalSageMaker:
             pending_timeout_seconds=pending_timeout_seconds,
             checkpoint_seconds=checkpoint_seconds,
             quotas=quotas,
+            list_rate=list_rate,
             faults=faults,
             engine=engine,
             time_scale=time_scale,

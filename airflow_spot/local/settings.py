@@ -38,9 +38,11 @@ class Settings:
         ``kill`` (SIGKILL, no last upload).
     :param grace_seconds: from SIGTERM to SIGKILL, when an instance is reclaimed and when a job is stopped. AWS: 120
         for a stop.
-    :param pending_timeout_seconds: how long an on-demand job may be Pending before it fails with CapacityError.
+    :param pending_timeout_seconds: how long an on-demand job may be Pending before it fails with CapacityError; None
+        for ever.
     :param checkpoint_seconds: how often checkpoints are uploaded while a job runs, in seconds; at most 2.
     :param quotas: specification of service quotas, see :mod:`airflow_spot.local.market.quotas`.
+    :param list_rate: how many ListTrainingJobs a second are answered, in each region; None for any number. AWS: 2.
     :param faults: fault plan, see :mod:`airflow_spot.local.faults.plan`.
     :param engine: ``process``, or ``simulated``: see :mod:`airflow_spot.local.training.simulated_instances`.
     :param time_scale: service seconds per machine second; other than 1 with the simulated engine only.
@@ -60,9 +62,10 @@ class Settings:
     images: tuple[tuple[str, str], ...] = ()
     reclaim: str = "term"
     grace_seconds: float = 120.0
-    pending_timeout_seconds: float = 10.0
+    pending_timeout_seconds: float | None = None
     checkpoint_seconds: float = 1.0
     quotas: str = ""
+    list_rate: float | None = None
     faults: str = ""
     engine: str = "process"
     time_scale: float = 1.0
@@ -89,8 +92,12 @@ class Settings:
         if self.time_scale != 1 and self.engine != "simulated":
             raise ValueError(f"time_scale is {self.time_scale}; only the simulated engine can be hurried")
         for name in ("grace_seconds", "pending_timeout_seconds"):
-            if not 0 <= getattr(self, name) < math.inf:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be finite and not negative")
+
+        if self.list_rate is not None and not 0 < self.list_rate < math.inf:
+            raise ValueError(f"list_rate is {self.list_rate}; it must be finite and above 0")
 
     @property
     def root(self) -> Path:

@@ -87,6 +87,7 @@ def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: 
     )
     if scenario.seeded:
         cloud.seed(scenario.operator["resume_from"], scenario.seeded)
+    cloud.afflict(token, scenario.job_faults)
     cloud.proxy.wires[token] = task.wire
     begun = time.monotonic()
     state = task.run()
@@ -114,6 +115,7 @@ def play(scenario: Scenario, cloud: Cloud, zygote: Zygote, folder: Path, bound: 
     else:
         _keep(folder, scenario, task, events, verdict)
     cloud.proxy.wires.pop(token, None)
+    cloud.afflict(token, ())
     cloud.forget(token)
     return done
 
@@ -143,10 +145,11 @@ def _ending(state: str, scenario: Scenario, task: TaskRun, cloud: Cloud, events:
 
 
 def _market(events: list[dict[str, Any]]) -> list[str]:
-    """What the market and the quotas did to the run's jobs."""
+    """What the market, the quotas and the fault plan did to the run's jobs."""
     taken = [f"capacity {e['action']}" for e in events if e["event"] == "capacity" and e["action"] != "granted"]
     refused = [e["error"] for e in events if e["event"] == "call" and e["error"] == "ResourceLimitExceeded"]
-    return [*taken, *refused]
+    struck = [e["kind"] for e in events if e["event"] == "fault" and "job" in e]
+    return [*taken, *refused, *struck]
 
 
 def _keep(folder: Path, scenario: Scenario, task: TaskRun, events: list[dict[str, Any]], verdict: Verdict) -> None:

@@ -48,6 +48,7 @@ class Cloud:
         self.proxy: Proxy
         self._events: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._lock = threading.Lock()
+        self._afflictions: dict[str, list[str]] = {}
         self._read = 0
         self._rest = b""
 
@@ -84,6 +85,17 @@ class Cloud:
         """Drop what is kept of a run that has been judged."""
         with self._lock:
             self._events.pop(run, None)
+
+    def afflict(self, run: str, faults: Iterable[str]) -> None:
+        """Replace what befalls a run's jobs. Nothing in it is counted, so that all runs can share a plan."""
+        entries = [fault.format(run=f"run-{run}-") for fault in faults]
+        with self._lock:
+            before = dict(self._afflictions)
+            self._afflictions.pop(run, None)
+            if entries:
+                self._afflictions[run] = entries
+            if self._afflictions != before:
+                self.local.set_faults(";".join(entry for each in self._afflictions.values() for entry in each))
 
     def live(self, run: str) -> dict[str, str]:
         """The run's jobs that have not ended, and their statuses."""

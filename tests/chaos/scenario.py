@@ -36,6 +36,9 @@ KINDS = (
     "trigger run twice",
     "cleared after success",
     "probe beside the attempt",
+    "out of memory",
+    "restore failed",
+    "max wait late",
 )
 
 #: Stands for any call that does not repeat its process's last one: S3's and the logs' too.
@@ -98,6 +101,8 @@ class Scenario:
     One run: what it trains, and what it suffers.
 
     :param work: seconds of training (simulated), or steps (process).
+    :param job_faults: what befalls the run's jobs, as entries of Local SageMaker's fault plan; ``{run}`` stands for the
+        beginning of their names.
     :param lag: seconds by which ListTrainingJobs is late.
     :param clears: how often a person clears the task after it succeeded.
     :param point: the name of a systematic scenario, see :mod:`tests.chaos.systematic`; empty for a drawn one.
@@ -111,6 +116,7 @@ class Scenario:
     faults: tuple[str, ...]
     strikes: tuple[Strike, ...] = ()
     blows: tuple[Blow, ...] = ()
+    job_faults: tuple[str, ...] = ()
     lag: float = 0.0
     clears: int = 0
     operator: dict[str, Any] = field(default_factory=dict)
@@ -158,6 +164,7 @@ def draw(seed: int, engine: str) -> Scenario:
         faults=faults,
         strikes=tuple(drawn.strikes),
         blows=tuple(sorted(drawn.blows, key=lambda blow: blow.at)),
+        job_faults=tuple(drawn.job_faults),
         lag=drawn.lag,
         clears=drawn.clears,
         operator=drawn.operator,
@@ -176,6 +183,7 @@ class _Drawn:
         self.length = length
         self.strikes: list[Strike] = []
         self.blows: list[Blow] = []
+        self.job_faults: list[str] = []
         self.lag = 0.0
         self.clears = 0
         self.operator: dict[str, Any] = {}
@@ -217,6 +225,19 @@ class _Drawn:
         self.operator |= {"max_run": 8, "max_wait": 8}
         self.blows.append(Blow("interrupt", self.dice.uniform(0.2, self.length), 600))
 
+    def out_of_memory(self) -> None:
+        self.operator |= {"script_error_retries": 2}
+        self.job_faults.append(f"job:{{run}}*-1-1=out-of-memory:seconds={self.dice.uniform(0.2, self.length):.2f}")
+
+    def restore_failed(self) -> None:
+        # Of the first attempt, once it has something to restore; the next one can.
+        self.blows.append(Blow("interrupt", self.dice.uniform(0.4, self.length)))
+        self.job_faults.append("job:{run}*-1-1=restore-failed:megabytes=0")
+
+    def max_wait_late(self) -> None:
+        self.no_capacity_in_time()
+        self.job_faults.append(f"job:{{run}}*=max-wait-late:seconds={self.dice.uniform(1, 3):.2f}")
+
     def probe_beside(self) -> None:
         self.blows.append(Blow("probe", self.dice.uniform(0.2, self.length)))
 
@@ -239,6 +260,9 @@ _OTHERS = {
     "no capacity": _Drawn.no_capacity,
     "over quota": _Drawn.over_quota,
     "probe beside the attempt": _Drawn.probe_beside,
+    "out of memory": _Drawn.out_of_memory,
+    "restore failed": _Drawn.restore_failed,
+    "max wait late": _Drawn.max_wait_late,
 }
 _STRIKES = {
     "killed before create": Strike("CreateTrainingJob", "kill", "before"),

@@ -25,19 +25,22 @@ DEADLINE_SECONDS = 120.0
 GRACE_SECONDS = 1.5
 """Of the service that most tests share."""
 
+RECORDED_ABSENT = "Value null at 'modelArtifacts' failed to satisfy constraint: Member must not be null"
+"""The model requires ModelArtifacts of a description; the service gives it once a job has ended."""
+
 COUNTER = """
     import os, time
     folder = "/opt/ml/checkpoints"
     path = os.path.join(folder, "count")
     count = int(open(path).read()) if os.path.exists(path) else 0
-    print("first", count + 1)
+    print(f"first {count + 1}")  # in one write, which no signal cuts in two
     while count < STEPS:
         time.sleep(0.05)
         count += 1
         with open(path + ".tmp", "w") as file:
             file.write(str(count))
         os.replace(path + ".tmp", path)
-        print("step", count)
+        print(f"step {count}")
     with open("/opt/ml/model/count", "w") as file:
         file.write(str(count))
 """
@@ -175,8 +178,8 @@ def checked(client: Any) -> Any:
 
     def check(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
         if response_dict["status_code"] == 200 and operation_model.output_shape is not None:
-            wrong = problems(operation_model.output_shape, json.loads(response_dict["body"]))
-            assert wrong == [], f"{operation_model.name} answered {wrong}"
+            wrong = set(problems(operation_model.output_shape, json.loads(response_dict["body"]))) - {RECORDED_ABSENT}
+            assert not wrong, f"{operation_model.name} answered {wrong}"
 
     client.meta.events.register("before-parse.sagemaker", check)
     return client

@@ -78,6 +78,23 @@ def test_sagemakers_own_fault_is_tried_again_on_the_same_rung(
     assert of_run(local, ti)[0]["FailureReason"].startswith("InternalServerError")
 
 
+def test_what_used_up_its_memory_resumes_where_there_is_more(
+    local: LocalSageMaker, task: Task, ti: TaskInstance
+) -> None:
+    small, large = "ml.m5.xlarge", "ml.m5.4xlarge"
+    local.set_faults(f"job:*{key(ti)}*=out-of-memory:type={small},seconds=2")
+    try:
+        ladder = [{"instance_type": small}, {"instance_type": large, "on": "out_of_memory"}]
+        result = run_task(task.operator(ladder=ladder, steps=60, seconds=0.1), ti)
+    finally:
+        local.set_faults("")
+    ended = [(each["instance_type"], each["outcome"]) for each in result["Spot"]["attempts"]]
+    assert ended == [(small, "out_of_memory"), (large, "completed")]
+    assert "used up the memory of ml.m5.xlarge spot; same checkpoint" in result["Spot"]["attempts"][1]["why"]
+    second = (e["action"] for e in local.audit if e["event"] == "checkpoint" and e["job"].endswith("-1-2"))
+    assert next(second) == "restore"
+
+
 def test_a_job_that_fails_by_its_request_is_not_tried_again(
     local: LocalSageMaker, task: Task, ti: TaskInstance, bucket: str
 ) -> None:

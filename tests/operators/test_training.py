@@ -199,7 +199,7 @@ def test_a_lost_result_is_adopted_and_a_clear_trains_anew(local: LocalSageMaker,
 def test_a_script_error_fails_with_its_reason(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
     with pytest.raises(ScriptError) as error:
         run_task(task.operator(hyperparameters={"fail-at": 3, "exit-code": 7}), ti)
-    assert "AlgorithmError: Exit Code: 7" in str(error.value)
+    assert "AlgorithmError: ExecuteUserScriptError:\nExitCode 7\n" in str(error.value)
     assert "something is about to go wrong" in str(error.value)
     # The next try goes on from the checkpoint, in a new job of the same run.
     result = run_task(task.operator(), ti.retried())

@@ -56,7 +56,7 @@ def test_reschedules(sync_task: Task, ti: TaskInstance, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_failed_job_is_a_typed_error(sync_task: Task, ti: TaskInstance, deferrable: bool) -> None:
     name = start(sync_task, ti, hyperparameters={"fail-at": 2, "exit-code": 3})
-    with pytest.raises(ScriptError, match="AlgorithmError: Exit Code: 3"):
+    with pytest.raises(ScriptError, match="AlgorithmError: ExecuteUserScriptError:\nExitCode 3\n"):
         run_task(sensor(name, deferrable=deferrable), ti)
 
 

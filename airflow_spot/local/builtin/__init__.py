@@ -75,5 +75,11 @@ def metric_definitions(specification: Mapping[str, Any], hyperparameters: Mappin
     :param specification: an AlgorithmSpecification.
     :param hyperparameters: with a script among them, the image is a framework's.
     """
-    known = None if "sagemaker_program" in hyperparameters else algorithm(specification.get("TrainingImage"))
+    known = algorithm(specification.get("TrainingImage")) if is_built_in(specification, hyperparameters) else None
     return list(specification.get("MetricDefinitions") or (known.metrics if known else ()))
+
+
+def is_built_in(specification: Mapping[str, Any], hyperparameters: Mapping[str, str]) -> bool:
+    """Return whether a job trains a built-in algorithm: with a script, or a command, its image is a framework's."""
+    scripted = "sagemaker_program" in hyperparameters or "ContainerEntrypoint" in specification
+    return not scripted and algorithm(specification.get("TrainingImage")) is not None

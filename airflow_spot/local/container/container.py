@@ -83,10 +83,12 @@ class Container:
     """A running process and all its descendants. Made by :meth:`Containers.start`. Thread-safe.
 
     :ivar pid: a process of the host that lives for as long as any process of the container.
+    :ivar signal: the number of the signal that has ended it; 0 if it ended by itself, or runs.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], pid: int, status: IO[str], on_line: OnLine) -> None:
         self.pid = pid
+        self.signal = 0
         self._process = process
         self._status = status
         self._on_line = on_line
@@ -107,15 +109,16 @@ class Container:
             except Exception:
                 log.exception("output of process %d was lost", self.pid)
         self._process.wait()
-        code = 128 + 9
+        end = {"code": 128 + 9, "signal": 9}
         for line_text in self._status:
-            code = json.loads(line_text).get("code", code)
+            end.update(json.loads(line_text))
         self._status.close()
         stdout.close()
         with self._commands:
             _close(self._process.stdin)
         with self._lock:
-            self._code = code
+            self.signal = end["signal"]
+            self._code = end["code"]
             self._ended.set()
             callbacks = list(self._callbacks)
         for callback in callbacks:

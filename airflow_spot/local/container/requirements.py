@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from airflow_spot.local.container.container import Container, OnLine
+from airflow_spot.local.container.toolkit import EXIT_CODE, called_process_error
 from airflow_spot.local.errors import JobError
 
 INSTALL_SECONDS = 1800
@@ -118,13 +119,15 @@ def _run(command: list[str], start: Start) -> Generator[float, None, list[str]]:
         while (code := container.poll()) is None:
             left = deadline - time.monotonic()
             if left <= 0:
-                output = f"{command[0]} has not ended after {INSTALL_SECONDS} seconds"
-                raise JobError(f"AlgorithmError: InstallRequirementsError: {output}, exit code: 1")
+                raise _failed(EXIT_CODE, f"{command[0]} has not ended after {INSTALL_SECONDS} seconds", command)
             yield left
     finally:
         container.kill()
         container.wait(KILL_SECONDS)
     if code != 0:
-        output = "\n".join(lines).strip()[-_TAIL:]
-        raise JobError(f"AlgorithmError: InstallRequirementsError: {output}, exit code: {code}")
+        raise _failed(code, "\n".join(lines).strip()[-_TAIL:], command)
     return lines
+
+
+def _failed(code: int, output: str, command: list[str]) -> JobError:
+    return JobError(called_process_error("InstallRequirementsError", code, output, " ".join(command)))

@@ -10,7 +10,8 @@ Run as ``python -S -E shim.py STATUS_FD``; standard library only, so that it sta
 
 Protocol: the first line of stdin is the specification (see ``Spec`` in
 ``airflow_spot.local.container.container``), then ``term`` and ``kill`` lines. On STATUS_FD come ``{"pid": n}`` or
-``{"error": text}``, and last ``{"code": n}``, which is 128 + the number of the signal for a job that a signal ended.
+``{"error": text}``, and last ``{"code": n, "signal": s}``: for a job that a signal ended, the signal's number, and
+128 + it as its code; else the signal is 0.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ def main(status_fd: int) -> int:
         os.close(report_read)
         _init(spec, report_write)
     os.close(report_write)
-    code = _watch(init, report_read, status_fd, commands)
-    if code is not None:
-        _write(status_fd, {"code": code})
+    end = _watch(init, report_read, status_fd, commands)
+    if end is not None:
+        _write(status_fd, end)
     return 0
 
 
@@ -68,9 +69,10 @@ def _first_line() -> tuple[bytes, bytes]:
     return line, rest
 
 
-def _watch(init: int, report: int, status_fd: int, buffered: bytes) -> int | None:
-    """Pass on commands until the job or the service has ended, then end what is left."""
-    code: int | None = None
+def _watch(init: int, report: int, status_fd: int, buffered: bytes) -> dict[str, Any] | None:
+    """Pass on commands until the job or the service has ended, then end what is left; return how the job ended."""
+    killed = {"code": 128 + signal.SIGKILL, "signal": int(signal.SIGKILL)}
+    end: dict[str, Any] | None = None
     started = False
     while True:
         readable, _, _ = select.select([0, report], [], [])
@@ -84,7 +86,7 @@ def _watch(init: int, report: int, status_fd: int, buffered: bytes) -> int | Non
                     started = True
                     _write(status_fd, {"pid": init})
                 else:
-                    code = message["code"]
+                    end = message
             if not data:
                 break
         if 0 in readable:
@@ -93,10 +95,10 @@ def _watch(init: int, report: int, status_fd: int, buffered: bytes) -> int | Non
             if b"term" in commands:
                 os.kill(init, signal.SIGTERM)
             if b"kill" in commands or not data:
-                code = 128 + signal.SIGKILL
+                end = killed
                 break
     _end(init)
-    return code if code is not None or not started else 128 + signal.SIGKILL
+    return end if end is not None or not started else killed
 
 
 def _end(init: int) -> None:
@@ -150,7 +152,7 @@ def _init(spec: dict[str, Any], report: int) -> NoReturn:
         ended, status = os.wait()
         if ended == job:
             code = os.waitstatus_to_exitcode(status)
-            _write(report, {"code": code if code >= 0 else 128 - code})
+            _write(report, {"code": code if code >= 0 else 128 - code, "signal": max(0, -code)})
             os._exit(0)
 
 

@@ -21,13 +21,26 @@ operation, or ``s3:`` and an S3 operation such as ``s3:PutObject``, with shell w
 The first eight strike single calls, each that matches unless limited by ``count=N`` (so many calls), ``after=N`` (not
 the first N), ``p=0.1`` (each with this probability, drawn with ``seed=N``), ``key=PATTERN`` (S3 keys). The last three
 are how the service is while the plan holds.
+
+For training jobs OPERATION is ``job:`` and the job's name, with wildcards:
+
+========================  ==================================================================================
+``out-of-memory``         the script has used up its instance's memory after ``seconds`` of training (default 5):
+                          SIGKILL, and ClientError. Strikes starts, limited as calls are, and by
+                          ``type=PATTERN`` (instance types): a larger type has more memory
+``restore-failed``        checkpoints that are larger than ``megabytes`` (default 100,000) are not restored: each start
+                          fails with InternalServerError and without a log
+``max-wait-late``         MaxWaitTimeInSeconds ends the job ``seconds`` later than it says (default 120)
+========================  ==================================================================================
+
+``job:*=restore-failed:megabytes=1;job:*=out-of-memory:type=ml.m5.large,count=1``
 """
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -41,7 +54,12 @@ ERRORS = {
 }
 STRIKES = frozenset({*ERRORS, "slow", "cut-before", "cut-after", "cut-half"})
 STATES = frozenset({"lag", "filter-after-paging", "frozen-last-modified"})
-_SECONDS = {"slow": 1.0, "lag": 5.0}
+JOB = "job:"
+JOB_STRIKES = frozenset({"out-of-memory"})
+JOB_STATES = frozenset({"restore-failed", "max-wait-late"})
+_KINDS = STRIKES | STATES | JOB_STRIKES | JOB_STATES
+_SECONDS = {"slow": 1.0, "lag": 5.0, "out-of-memory": 5.0, "max-wait-late": 120.0}
+MEGABYTES = 100_000.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,8 @@ class Rule:
     seed: int = 0
     seconds: float = 0.0
     key: str = "*"
+    megabytes: float = MEGABYTES
+    type: str = "*"
 
 
 @dataclass
@@ -67,9 +87,11 @@ class _Progress:
     struck: int = 0
     generator: random.Random = field(default_factory=random.Random)
 
-    def strikes(self, operation: str, key: str) -> bool:
+    def strikes(self, operation: str, key: str, instance_type: str) -> bool:
         rule = self.rule
         if not (fnmatchcase(operation, rule.pattern) and fnmatchcase(key, rule.key)):
+            return False
+        if not fnmatchcase(instance_type, rule.type):
             return False
         self.seen += 1
         # Drawn for each call that matches, so that a limit changes no later draw.
@@ -92,6 +114,7 @@ class Faults:
         self._operations = operations
         self._lock = threading.Lock()
         self._strikes: list[_Progress] = []
+        self._job_strikes: list[_Progress] = []
         self._states: list[Rule] = []
         self.set(plan)
 
@@ -102,17 +125,20 @@ class Faults:
         """
         rules = parse_faults(plan, self._operations)
         with self._lock:
-            self._strikes = [
-                _Progress(rule, generator=random.Random(rule.seed))  # noqa: S311 - a simulation, not a secret
-                for rule in rules
-                if rule.kind in STRIKES
-            ]
-            self._states = [rule for rule in rules if rule.kind in STATES]
+            self._strikes = _progress(rules, STRIKES)
+            self._job_strikes = _progress(rules, JOB_STRIKES)
+            self._states = [rule for rule in rules if rule.kind in STATES | JOB_STATES]
 
     def strike(self, operation: str, key: str = "") -> list[Rule]:
         """Return the faults that strike this call, in the plan's order. Each call asks once."""
         with self._lock:
-            return [progress.rule for progress in self._strikes if progress.strikes(operation, key)]
+            return [progress.rule for progress in self._strikes if progress.strikes(operation, key, "")]
+
+    def strike_job(self, kind: str, job: str, instance_type: str) -> Rule | None:
+        """Return the fault of this kind that strikes a start of a training job. Each start asks once."""
+        with self._lock:
+            found = [item for item in self._job_strikes if item.rule.kind == kind]
+            return next((item.rule for item in found if item.strikes(f"{JOB}{job}", "", instance_type)), None)
 
     @property
     def quiet(self) -> bool:
@@ -121,11 +147,22 @@ class Faults:
 
     def state(self, kind: str, operation: str) -> float | None:
         """Return the seconds of a state of the service that holds for an operation, or None if it does not hold."""
+        rule = self._state(kind, operation)
+        return None if rule is None else rule.seconds
+
+    def job_state(self, kind: str, job: str) -> Rule | None:
+        """Return the fault of this kind that holds for a training job, or None."""
+        return self._state(kind, f"{JOB}{job}")
+
+    def _state(self, kind: str, name: str) -> Rule | None:
         with self._lock:
-            for rule in self._states:
-                if rule.kind == kind and fnmatchcase(operation, rule.pattern):
-                    return rule.seconds
-        return None
+            found = (rule for rule in self._states if rule.kind == kind and fnmatchcase(name, rule.pattern))
+            return next(found, None)
+
+
+def _progress(rules: Iterable[Rule], kinds: Collection[str]) -> list[_Progress]:
+    chosen = [rule for rule in rules if rule.kind in kinds]
+    return [_Progress(rule, generator=random.Random(rule.seed)) for rule in chosen]  # noqa: S311 - no secret
 
 
 def first_error(rules: Iterable[Rule]) -> ServiceError | None:
@@ -141,6 +178,8 @@ def parse_faults(plan: str, operations: Collection[str] = ()) -> list[Rule]:
     """
     rules = [_rule(plan, entry.strip()) for entry in plan.split(";") if entry.strip()]
     for rule in rules:
+        if rule.kind in JOB_STRIKES | JOB_STATES:
+            continue
         if operations and not any(fnmatchcase(operation, rule.pattern) for operation in operations):
             raise ValueError(f"faults {plan!r}: no operation of the service is called {rule.pattern!r}")
     return rules
@@ -149,11 +188,17 @@ def parse_faults(plan: str, operations: Collection[str] = ()) -> list[Rule]:
 def _rule(plan: str, entry: str) -> Rule:
     pattern, equals, rest = entry.partition("=")
     kind, _, options = rest.partition(":")
-    if not pattern or not equals or kind not in STRIKES | STATES:
-        kinds = ", ".join(sorted(STRIKES | STATES))
+    if not pattern or not equals or kind not in _KINDS:
+        kinds = ", ".join(sorted(_KINDS))
         raise ValueError(f"faults {plan!r}: {entry!r} is not OPERATION=KIND[:name=value,...] with KIND of {kinds}")
+    if pattern.startswith(JOB) is not (kind in JOB_STRIKES | JOB_STATES):
+        jobs = ", ".join(sorted(JOB_STRIKES | JOB_STATES))
+        raise ValueError(f"faults {plan!r}: {entry!r}: {jobs} are for training jobs, as job:NAME=KIND, and no others")
     values: dict[str, float | int | str] = {"seconds": _SECONDS.get(kind, 0.0)}
-    readers = {"count": int, "after": int, "p": float, "seed": int, "seconds": float, "key": str}
+    readers: dict[str, Callable[[str], float | int | str]] = {
+        **{"count": int, "after": int, "p": float, "seed": int, "seconds": float, "key": str},
+        **{"megabytes": float, "type": str},
+    }
     for option in filter(None, options.split(",")):
         name, _, value = option.partition("=")
         try:
@@ -161,6 +206,7 @@ def _rule(plan: str, entry: str) -> Rule:
         except (KeyError, ValueError):
             raise ValueError(f"faults {plan!r}: {option!r} is not one of {', '.join(readers)} with its value") from None
     rule = Rule(pattern, kind, **values)  # type: ignore[arg-type]  # each value was read by its field's own parser
-    if not 0 <= rule.probability <= 1 or rule.seconds < 0 or rule.after < 0 or (rule.count or 0) < 0:
+    numbers = (rule.seconds, rule.megabytes, rule.after, rule.count or 0)
+    if not 0 <= rule.probability <= 1 or not all(number >= 0 for number in numbers):
         raise ValueError(f"faults {plan!r}: {entry!r} has a value out of range")
     return rule

@@ -89,6 +89,7 @@ class Application:
             params = _body(request)
             if error is not None:
                 raise error
+            self._backend.call_rate.check(operation, region)
             operation_model(operation)
             handler = OPERATIONS.get(operation)
             if handler is None:

@@ -38,6 +38,7 @@ def _health(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
         "time": backend.clock.now(),
         "namespace": backend.containers.namespace,
         "training_jobs": len(backend.store.table(TRAINING_JOBS)),
+        "grace_seconds": backend.settings.grace_seconds,
     }
 
 

@@ -1,7 +1,9 @@
 """What spot saves, per instance family.
 
-SageMaker does not publish its spot prices. These discounts are assumed figures of the size that AWS's own examples
-show ("up to 90 %"), so that savings are seen and differ by type; no decision should be built on them.
+SageMaker does not publish its spot prices. What its jobs were billed is recorded: 31 to 79 % less than on-demand
+[T]. In 2026 it was about 32 % for ml.g5.2xlarge, and 62 % for p5 in 2025 and 2026 [T]; the other figures, and that
+all types of a family and all days are alike, are assumed [A], so that savings are seen and differ by type. No decision
+should be built on them.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ _DISCOUNTS = {
     "r": 0.65,
     "t": 0.60,
     "g4dn": 0.70,
-    "g5": 0.65,
+    "g5": 0.32,
     "g6": 0.60,
     "p3": 0.70,
     "p4d": 0.55,
+    "p5": 0.62,
     "trn1": 0.60,
 }
 _DEFAULT = 0.60

@@ -3,6 +3,9 @@
 A specification is ``TYPE=N`` entries joined by ``;``, TYPE with shell wildcards and, if one market only is meant,
 ``:spot`` or ``:on-demand`` at its end: ``ml.p3.2xlarge:spot=0;ml.g5.*=4``. The first that matches counts; what no
 entry matches is unlimited. AWS's spot quotas are apart from the others, and often start at 0.
+
+``ml.p2.*=unavailable``: the region has no such types, which SageMaker answers as a limit too, though no wait and no
+request mends it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Protocol
 
 from airflow_spot.local.errors import ServiceError, limit_exceeded
 
-_ENTRY = re.compile(r"([^=:;]+)(?::(spot|on-demand))?=(\d+)")
+_ENTRY = re.compile(r"([^=:;]+)(?::(spot|on-demand))?=(\d+|unavailable)")
 
 
 class Placed(Protocol):
@@ -36,11 +39,14 @@ class Placed(Protocol):
 
 @dataclass(frozen=True)
 class Quota:
-    """At most ``limit`` instances of the types that match, in one market or (None) in each."""
+    """At most ``limit`` instances of the types that match, in one market or (None) in each.
+
+    :param limit: None: the region has no such types.
+    """
 
     pattern: str
     spot: bool | None
-    limit: int
+    limit: int | None
 
 
 def parse_quotas(spec: str) -> tuple[Quota, ...]:
@@ -53,9 +59,11 @@ def parse_quotas(spec: str) -> tuple[Quota, ...]:
         match = _ENTRY.fullmatch(part)
         if match is not None:
             spot = None if match[2] is None else match[2] == "spot"
-            quotas.append(Quota(match[1], spot, int(match[3])))
+            quotas.append(Quota(match[1], spot, None if match[3] == "unavailable" else int(match[3])))
         elif part:
-            raise ValueError(f"quotas {spec!r}: {part!r} is not TYPE=N, TYPE:spot=N or TYPE:on-demand=N")
+            raise ValueError(
+                f"quotas {spec!r}: {part!r} is not TYPE=N, TYPE:spot=N, TYPE:on-demand=N or TYPE=unavailable"
+            )
     return tuple(quotas)
 
 
@@ -72,6 +80,8 @@ def check_quota(quotas: Iterable[Quota], jobs: Iterable[Placed], new: Placed) ->
             break
     else:
         return
+    if quota.limit is None:
+        raise limit_exceeded(f"The requested resource training-job/{new.instance_type} is not available in this region")
     same = (job for job in jobs if job.instance_type == new.instance_type and job.spot == new.spot)
     used = sum(job.instance_count for job in same if not job.terminal)
     if used + new.instance_count > quota.limit:

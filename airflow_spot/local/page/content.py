@@ -86,7 +86,7 @@ class JobView:
                 name=job.name,
                 status=job.status,
                 secondary=job.secondary,
-                failure_reason=job.failure_reason or "",
+                failure_reason=job.told_reason or "",
                 spot=job.spot,
                 instance_type=job.instance_type,
                 instance_count=job.instance_count,

@@ -22,7 +22,8 @@ class Audit:
     - ``call``: ``operation``, ``region``, ``resource`` (name or ARN), ``error`` (code or null), ``fault`` (the kind
       of fault that was applied, or null). InvokeEndpoint is one of them. Never a value of a hyperparameter or of the
       environment, and no body.
-    - ``fault``: ``operation``, ``kind``, ``key``: a call that was cut before it was carried out.
+    - ``fault``: ``operation``, ``kind``, ``key``: a call that was cut before it was carried out; or ``job``, ``kind``:
+      a fault that ends a job.
     - ``state``: ``job``, ``kind``, ``status``, ``secondary``, ``message``.
     - ``capacity``: ``job``, ``action`` (``granted``, ``reclaimed``, ``none``), ``instance_type``, ``spot``,
       ``start`` (how often the job has been given instances, from 1).

@@ -6,6 +6,7 @@ Guarantees, which the audit log proves:
 - An object is replaced as a whole: a file is copied aside first and uploaded only if it did not change meanwhile.
 - There is one writer: uploads stop before the instance counts as gone, and a later start comes only after that.
 - What cannot be uploaded costs neither the job nor the other files, and deletes nothing from S3.
+- Beside a file is what SageMaker puts there: see :mod:`airflow_spot.local.training.upload_markers`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 from airflow_spot.local.aws.s3 import S3_ERRORS, S3Uri, download, objects, safe_join, upload
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.storage.audit import Audit
+from airflow_spot.local.training import upload_markers
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class CheckpointSync:
     :param scratch: for copies, outside of what the job sees.
     :param facts: what goes into each line of the audit log: job, host and start.
     :param warn: called once for each file that cannot be uploaded, for the job's log.
+    :param markers: whether there is somebody who can see the files beside a checkpoint.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class CheckpointSync:
         audit: Audit,
         facts: dict[str, Any],
         warn: Callable[[str], None] = log.warning,
+        markers: bool = True,
     ) -> None:
         self._s3 = s3
         self._target = S3Uri.parse(uri)
@@ -81,6 +85,7 @@ class CheckpointSync:
         self._known: dict[str, _Version] = {}
         self._warn = warn
         self._refused: set[str] = set()
+        self._markers = markers
 
     def restore(self) -> int:
         """Download everything.
@@ -90,16 +95,22 @@ class CheckpointSync:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         prefix = self._target.folder
+        restored = 0
         try:
             for item in objects(self._s3, self._target.bucket, prefix):
                 key = item.key[len(prefix) :]
+                if upload_markers.is_marker(key):
+                    continue
                 path = safe_join(self._folder, key)
                 download(self._s3, self._target.bucket, item.key, path)
-                self._known[key] = _Version.of(path)
+                # What is never uploaded is not deleted either.
+                if not upload_markers.is_left_out(key):
+                    self._known[key] = _Version.of(path)
+                restored += 1
                 self._record("restore", key, item.size, item.etag, path.stat().st_mtime)
         except S3_ERRORS as error:
             raise JobError(f"ClientError: checkpoints cannot be read from {self._target}: {error}") from error
-        return len(self._known)
+        return restored
 
     def sync(self, *, final: bool = False) -> bool:
         """Upload what has changed, oldest first, then delete what has gone.
@@ -109,7 +120,7 @@ class CheckpointSync:
         """
         for attempt in range(FINAL_TRIES if final else 1):
             try:
-                if self._sync_once() or not final:
+                if self._sync_once(self._markers and not final) or not final:
                     return True
             except S3_ERRORS as error:
                 log.warning("checkpoints of %s: %s", self._facts.get("job"), error)
@@ -117,16 +128,17 @@ class CheckpointSync:
                     time.sleep(RETRY_SECONDS * (attempt + 1))
         return False
 
-    def _sync_once(self) -> bool:
+    def _sync_once(self, markers: bool) -> bool:
         settled = True
         present, unreadable = self._files()
         for version, key, path in sorted(present, key=lambda entry: (entry[0].mtime_ns, entry[1])):
             if self._known.get(key) != version:
-                settled = self._upload(key, path, version) and settled
+                settled = self._upload(key, path, version, markers) and settled
         gone = self._known.keys() - {key for _, key, _ in present} - unreadable
         for key in sorted(gone):
             self._s3.delete_object(Bucket=self._target.bucket, Key=self._target.folder + key)
             del self._known[key]
+            upload_markers.drop(self._folder / key)
             self._record("delete", key, 0, None, None)
         return settled
 
@@ -137,6 +149,8 @@ class CheckpointSync:
             for name in names:
                 path = Path(folder) / name
                 key = path.relative_to(self._folder).as_posix()
+                if upload_markers.is_left_out(key):
+                    continue
                 try:
                     key.encode()
                     found.append((_Version.of(path), key, path))
@@ -147,20 +161,24 @@ class CheckpointSync:
                     self._refuse(key, error)
         return found, unreadable
 
-    def _upload(self, key: str, path: Path, version: _Version) -> bool:
+    def _upload(self, key: str, path: Path, version: _Version, markers: bool) -> bool:
+        if markers:
+            upload_markers.begin(path)
         try:
             shutil.copyfile(path, self._copy)
             if _Version.of(path) != version:
                 return False
-        except FileNotFoundError:
-            return False
         except OSError as error:
-            self._refuse(key, error)
+            upload_markers.drop(path)
+            if not isinstance(error, FileNotFoundError):
+                self._refuse(key, error)
             return False
         etag = upload(self._s3, self._copy, f"s3://{self._target.bucket}/{self._target.folder}{key}")
         self._known[key] = version
         self._record("upload", key, version.size, etag, version.mtime_ns / 1e9)
         self._copy.unlink()
+        if markers:
+            upload_markers.end(path)
         return True
 
     def _refuse(self, key: str, error: Exception) -> None:

@@ -21,10 +21,14 @@ CODE = "/opt/ml/code"
 
 @dataclass(frozen=True)
 class Program:
-    """A command, and in script mode the script's path below ``/opt/ml/code``."""
+    """A command, and in script mode the script's path below ``/opt/ml/code``.
+
+    :param shown: in script mode, the command as AWS's containers report it.
+    """
 
     command: list[str]
     script: str | None = None
+    shown: str = ""
 
 
 def program(
@@ -63,10 +67,10 @@ def _script(script: str, job: TrainingJob, interpreter: list[str], opt_ml: OptMl
         raise JobError(f"ClientError: sagemaker_program {script!r} is not in sagemaker_submit_directory")
     words = arguments(user_hyperparameters(job))
     if script.endswith(".py"):
-        return Program([*interpreter, opt_ml.see(path), *words], script)
+        return Program([*interpreter, opt_ml.see(path), *words], script, " ".join([*interpreter, script, *words]))
     line = " ".join(shlex.quote(word) for word in [f"./{script}", *words])
     opt_ml.path(path).chmod(0o755)
-    return Program(["/bin/sh", "-c", line], script)
+    return Program(["/bin/sh", "-c", line], script, f'/bin/sh -c "{line}"')
 
 
 def fetch_code(job: TrainingJob, s3: Any, opt_ml: OptMl) -> list[Path]:

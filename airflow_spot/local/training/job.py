@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_spot.local.container.toolkit import without_command
 from airflow_spot.local.market.prices import billable_seconds
 from airflow_spot.local.storage.store import Kind
 
@@ -16,7 +17,7 @@ FAILURE_REASON_CHARACTERS = 1024
 
 MESSAGES = {
     "Starting": "Preparing the instances for training",
-    "Pending": "Waiting for compute capacity",
+    "Pending": "Training job waiting for capacity",
     "Downloading": "Downloading input data",
     "Training": "Training image download completed. Training in progress.",
     "Restarting": "Restarting the training job after an internal error",
@@ -30,6 +31,10 @@ MESSAGES = {
     "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
 }
 WAITING_FOR_SPOT = "Insufficient capacity error from EC2 while launching instances, retrying!"
+STARTING_ON_DEMAND = "Starting the training job"
+
+LATE_SECONDS = 0.5
+"""LastModifiedTime goes on until so long after the end; recorded are 0.3 to 30."""
 
 _DESCRIBED = (
     "HyperParameters",
@@ -82,7 +87,8 @@ class TrainingJob:
     :param starts: how often it has been given instances.
     :param retries: how often it was restarted after an internal error, see RetryStrategy.
     :param interruptions: how often they were taken back.
-    :param training_seconds: instance time of the starts that have ended.
+    :param training_seconds: instance time of the starts that have ended, without that in which they were stopped.
+    :param stopping_seconds: what Stopping took of the present start's time, once that is over.
     :param last_stream: the number that ends the name of the newest log stream.
     :param instance_start: when the present instances began to download, or None while there are none.
     :param parent: the tuning job that launched it.
@@ -102,6 +108,7 @@ class TrainingJob:
     starts: int = 0
     interruptions: int = 0
     training_seconds: float = 0.0
+    stopping_seconds: float = 0.0
     instance_start: float | None = None
     retries: int = 0
     instance_type: str = ""
@@ -180,6 +187,7 @@ class TrainingJob:
         :param message: instead of AWS's usual words for it.
         """
         if self.transitions:
+            self.stopping_seconds = self._stopping(now)
             self.transitions[-1]["EndTime"] = now
         text = MESSAGES[secondary] if message is None else message
         self.transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": text})
@@ -196,20 +204,29 @@ class TrainingJob:
     def begin_instances(self, now: float) -> None:
         """Instances are there: training time, which is billed, begins to count."""
         self.starts += 1
-        self.instance_start = now
+        self.instance_start, self.stopping_seconds = now, 0.0
         if self.training_start is None:
             self.training_start = now
 
     def end_instances(self, now: float) -> None:
         """The instances are gone. Does nothing if there were none."""
         if self.instance_start is not None:
-            self.training_seconds += now - self.instance_start
-            self.instance_start = None
+            self.training_seconds = self.trained(now)
+            self.instance_start, self.stopping_seconds = None, 0.0
             self.training_end = now
 
     def trained(self, now: float) -> float:
-        """Return training seconds so far, those of the present start included."""
-        return self.training_seconds + (now - self.instance_start if self.instance_start is not None else 0.0)
+        """Return training seconds so far, those of the present start included. Stopping does not count [T]."""
+        if self.instance_start is None:
+            return self.training_seconds
+        return self.training_seconds + now - self.instance_start - self._stopping(now)
+
+    def _stopping(self, now: float) -> float:
+        """Return what Stopping has taken of the present start's time so far."""
+        if self.instance_start is None or self.secondary != "Stopping":
+            return self.stopping_seconds
+        begun: float = max(self.transitions[-1]["StartTime"], self.instance_start)
+        return self.stopping_seconds + max(0.0, now - begun)
 
     def finish(self, status: str, secondary: str, now: float, reason: str | None = None) -> None:
         """End for good.
@@ -225,7 +242,7 @@ class TrainingJob:
         self.transitions[-1]["EndTime"] = now
 
     def describe(self, now: float) -> dict[str, Any]:
-        """Return the answer of DescribeTrainingJob: the same at any time. Tags are not in it, as with AWS."""
+        """Return the answer of DescribeTrainingJob. Tags are not in it, as with AWS."""
         request = self.request
         answer: dict[str, Any] = {
             "TrainingJobName": self.name,
@@ -233,11 +250,12 @@ class TrainingJob:
             "TrainingJobStatus": self.status,
             "SecondaryStatus": self.secondary,
             "CreationTime": self.creation_time,
-            "LastModifiedTime": self.last_modified,
+            "LastModifiedTime": self.modified(now),
             "SecondaryStatusTransitions": [dict(transition) for transition in self.transitions],
-            "ModelArtifacts": {"S3ModelArtifacts": self.model_uri},
         }
-        answer.update({name: request[name] for name in _DESCRIBED if name in request})
+        if self.terminal:
+            answer["ModelArtifacts"] = {"S3ModelArtifacts": self.model_uri}
+        answer.update(with_defaults({name: request[name] for name in _DESCRIBED if name in request}))
         answer.update({name: bool(request.get(name, False)) for name in _FLAGS})
         if request["ResourceConfig"].get("InstancePreferences"):
             selected = {"SelectedInstanceType": self.instance_type, "SelectedInstanceCount": self.instance_count}
@@ -246,9 +264,9 @@ class TrainingJob:
             answer["FailureReason"] = self.failure_reason
         if self.training_start is not None:
             answer["TrainingStartTime"] = self.training_start
+            answer["TrainingTimeInSeconds"] = whole_seconds(self.trained(now))
         if self.terminal and self.training_end is not None:
             answer["TrainingEndTime"] = self.training_end
-            answer["TrainingTimeInSeconds"] = whole_seconds(self.training_seconds)
             billable = billable_seconds(self.training_seconds, self.instance_type, self.spot)
             answer["BillableTimeInSeconds"] = whole_seconds(billable)
         if self.parent is not None:
@@ -257,13 +275,22 @@ class TrainingJob:
             answer["FinalMetricDataList"] = [dict(metric) for metric in self.metrics.values()]
         return answer
 
-    def summary(self) -> dict[str, Any]:
+    def modified(self, now: float) -> float:
+        """Return LastModifiedTime, which is some time after the end of a job that has ended [T]."""
+        return min(now, self.last_modified + LATE_SECONDS) if self.terminal else self.last_modified
+
+    @property
+    def told_reason(self) -> str | None:
+        """FailureReason without what may hold hyperparameters, for all that is not SageMaker's own answer."""
+        return None if self.failure_reason is None else without_command(self.failure_reason)
+
+    def summary(self, now: float) -> dict[str, Any]:
         """Return the job's line in ListTrainingJobs."""
         line: dict[str, Any] = {
             "TrainingJobName": self.name,
             "TrainingJobArn": self.arn,
             "CreationTime": self.creation_time,
-            "LastModifiedTime": self.last_modified,
+            "LastModifiedTime": self.modified(now),
             "TrainingJobStatus": self.status,
             "SecondaryStatus": self.secondary,
         }
@@ -273,6 +300,26 @@ class TrainingJob:
 
 
 TRAINING_JOBS = Kind[TrainingJob]("training-job", "Training job")
+
+
+def with_defaults(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a request as Describe shows it: with what SageMaker fills in [T]."""
+    shown = dict(request)
+    if "AlgorithmSpecification" in request:
+        algorithm = {"EnableSageMakerMetricsTimeSeries": False}
+        shown["AlgorithmSpecification"] = {**algorithm, **request["AlgorithmSpecification"]}
+    shown["OutputDataConfig"] = {"KmsKeyId": "", **request["OutputDataConfig"]}
+    if "InputDataConfig" in request:
+        shown["InputDataConfig"] = [_channel(channel) for channel in request["InputDataConfig"]]
+    return shown
+
+
+def _channel(channel: dict[str, Any]) -> dict[str, Any]:
+    source = channel["DataSource"].get("S3DataSource")
+    if not source:
+        return channel
+    whole = {"S3DataSource": {"S3DataDistributionType": "FullyReplicated", **source}}
+    return {"CompressionType": "None", "RecordWrapperType": "None", **channel, "DataSource": whole}
 
 
 def accelerated(instance_type: str) -> bool:

@@ -26,6 +26,7 @@ _STATE = (
     "interruptions",
     "retries",
     "training_seconds",
+    "stopping_seconds",
     "instance_start",
     "instance_type",
     "last_stream",

@@ -17,10 +17,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_spot.local.aws.events import TRAINING
+from airflow_spot.local.aws.s3 import S3_ERRORS, S3Uri, objects
 from airflow_spot.local.errors import InternalError, JobError, internal_failure
 from airflow_spot.local.market.spec import State
 from airflow_spot.local.state_changes import publish_event
-from airflow_spot.local.training.job import FAILURE_REASON_CHARACTERS, WAITING_FOR_SPOT, TrainingJob
+from airflow_spot.local.training.failures import CAPACITY_ERROR, OUT_OF_MEMORY
+from airflow_spot.local.training.job import MESSAGES, STARTING_ON_DEMAND, WAITING_FOR_SPOT, TrainingJob
 from airflow_spot.local.training.process_instances import Instances
 
 if TYPE_CHECKING:
@@ -28,10 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CAPACITY_ERROR = (
-    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
-)
 KILL_SECONDS = 30.0
+MEGABYTE = 1e6
 
 Steps: TypeAlias = Generator[float, None, None]
 """Yields how many service seconds may pass until the next step."""
@@ -59,6 +59,7 @@ class Lifecycle:
         self._stop_requested = False
         self._reclaim_requested = False
         self._crash_requested = False
+        self._out_of_memory = False
         self._blackout_until = 0.0
         self._on_wake: Callable[[], None] = lambda: None
 
@@ -110,7 +111,7 @@ class Lifecycle:
 
     def _live(self) -> Steps:
         if not self.job.transitions:
-            self._enter("Starting")
+            self._enter("Starting", None if self.job.spot else STARTING_ON_DEMAND)
         while True:
             yield from self._acquire()
             try:
@@ -131,6 +132,7 @@ class Lifecycle:
         """Train on instances that are there; return whether the job has ended, or else was interrupted."""
         self._enter("Downloading")
         self._launched = False
+        self._check_restore()
         instances = self._instances = self._make(self.job)
         with closing(instances.prepare(self.wake)) as preparing:
             for delay in preparing:
@@ -148,6 +150,25 @@ class Lifecycle:
         yield from self._reclaim(instances)
         self._give_back()
         return False
+
+    def _check_restore(self) -> None:
+        """Fail as a restore of very large checkpoints does, where the fault plan says so.
+
+        :raises InternalError: before there is anything of the start's, its log included.
+        """
+        job = self.job
+        rule = self._backend.faults.job_state("restore-failed", job.name)
+        config = job.request.get("CheckpointConfig")
+        if rule is None or config is None:
+            return
+        folder = S3Uri.parse(config["S3Uri"])
+        try:
+            size = sum(item.size for item in objects(self._backend.aws.s3, folder.bucket, folder.folder))
+        except S3_ERRORS:
+            return  # the download says it better
+        if size > rule.megabytes * MEGABYTE:
+            self._fault(rule.kind)
+            raise InternalError
 
     def _restart(self, why: str) -> None:
         with self.job.lock:
@@ -175,6 +196,7 @@ class Lifecycle:
         with job.lock:
             job.instance_type = chosen
             job.begin_instances(self._clock.now())
+            self._enter_preparing()
         self._capacity("granted")
 
     def _look(self) -> tuple[str | None, float]:
@@ -190,11 +212,13 @@ class Lifecycle:
         return None, lasts
 
     def _pending_timeout(self) -> float:
-        """Return how long to wait for instances: spot as long as MaxWaitTimeInSeconds lets it, on-demand by itself."""
+        """Return how long to wait for instances: spot as long as MaxWaitTimeInSeconds lets it, on-demand for ever."""
         if self.job.spot:
             return math.inf
-        pending = self.job.max_pending
-        return self._backend.settings.pending_timeout_seconds if pending is None else pending
+        pending, setting = self.job.max_pending, self._backend.settings.pending_timeout_seconds
+        if pending is not None:
+            return pending
+        return math.inf if setting is None else setting
 
     def _no_capacity(self) -> JobError:
         self._capacity("none")
@@ -209,14 +233,28 @@ class Lifecycle:
             elif self.job.transitions[-1]["StatusMessage"] != WAITING_FOR_SPOT:
                 self.job.set_message(WAITING_FOR_SPOT, self._clock.now())
 
+    def _enter_preparing(self) -> None:
+        """Show that there are instances: in the transition that is, or after a Pending one in a second [T]."""
+        job, message = self.job, MESSAGES["Starting"]
+        if job.secondary == "Pending":
+            self._enter("Pending", message)
+        elif job.secondary == "Starting" and job.transitions[-1]["StatusMessage"] != message:
+            job.set_message(message, self._clock.now())
+
     def _train(self, instances: Instances) -> Generator[float, None, int | None]:
         """Wait for the end of the job's processes; return their exit code, or None if the instances go before."""
         next_sync = self._clock.now() + instances.sync_seconds
+        memory_ends = self._memory_ends()
         while True:
             code = instances.poll()
             if code is not None:
                 return code
             self._check_end()
+            if self._clock.now() >= memory_ends:
+                self._out_of_memory, memory_ends = True, math.inf
+                self._fault("out-of-memory")
+                instances.kill()
+                continue
             if self._crash_requested:
                 self._crash_requested = False
                 raise InternalError
@@ -233,7 +271,14 @@ class Lifecycle:
                 instances.sync()
                 next_sync = self._clock.now() + instances.sync_seconds
             next_sync_in = max(0.0, next_sync - self._clock.now())
-            yield min(next_sync_in, instances.horizon(), lasts, self._seconds_left())
+            memory_in = max(0.0, memory_ends - self._clock.now())
+            yield min(next_sync_in, instances.horizon(), lasts, memory_in, self._seconds_left())
+
+    def _memory_ends(self) -> float:
+        """Return when the script will have used up the instance's memory, by the fault plan."""
+        job = self.job
+        rule = self._backend.faults.strike_job("out-of-memory", job.name, job.instance_type)
+        return math.inf if rule is None else self._clock.now() + rule.seconds
 
     def _reclaim(self, instances: Instances) -> Steps:
         gently = self._backend.settings.reclaim == "term"
@@ -255,10 +300,8 @@ class Lifecycle:
     def _settle(self, instances: Instances, code: int) -> None:
         """End a job whose processes have ended by themselves."""
         instances.sync(final=True)
+        self._enter("Uploading")
         if code == 0:
-            with self.job.lock:
-                if not self._stop_requested:
-                    self._enter("Uploading")
             instances.deliver(model=True)
             self._give_back()
             with self.job.lock:
@@ -267,10 +310,10 @@ class Lifecycle:
                 else:
                     self._finish("Completed", "Completed")
         else:
-            text = instances.failure()
+            reason = OUT_OF_MEMORY if self._out_of_memory else instances.failure_reason(code)
             instances.deliver(model=False)
             self._give_back()
-            self._finish("Failed", "Failed", failure_reason(text, code))
+            self._finish("Failed", "Failed", reason)
 
     def _wind_down(self, secondary: str) -> Steps:
         """Stop as SageMaker does: SIGTERM, grace, SIGKILL; then checkpoints and model are uploaded all the same."""
@@ -278,6 +321,7 @@ class Lifecycle:
         instances = self._instances
         if instances is not None and self._launched:
             yield from self._end_processes(instances, self._backend.settings.grace_seconds)
+            self._enter("Uploading")
             for save in (partial(instances.sync, final=True), partial(instances.deliver, model=True)):
                 try:
                     save()
@@ -295,17 +339,23 @@ class Lifecycle:
         now, job = self._clock.now(), self.job
         if self._stop_requested:
             raise _Ended("Stopped")
-        if job.trained(now) >= job.max_runtime:
-            raise _Ended("MaxRuntimeExceeded")
-        if job.max_wait is not None and now - job.creation_time >= job.max_wait:
-            raise _Ended("MaxWaitTimeExceeded")
+        run_left, wait_left = job.max_runtime - job.trained(now), self._wait_ends() - now
+        if min(run_left, wait_left) <= 0:  # whichever was over first, however late this is noticed
+            raise _Ended("MaxRuntimeExceeded" if run_left <= wait_left else "MaxWaitTimeExceeded")
+
+    def _wait_ends(self) -> float:
+        """Return when MaxWaitTimeInSeconds ends the job, which the fault plan may put off."""
+        job = self.job
+        if job.max_wait is None:
+            return math.inf
+        late = self._backend.faults.job_state("max-wait-late", job.name)
+        return job.creation_time + job.max_wait + (0.0 if late is None else late.seconds)
 
     def _seconds_left(self) -> float:
         """Return the seconds until the next of the job's own limits."""
         now, job = self._clock.now(), self.job
         run = job.max_runtime - job.trained(now) if job.instance_start is not None else math.inf
-        wait = job.creation_time + job.max_wait - now if job.max_wait is not None else math.inf
-        return max(0.0, min(run, wait))
+        return max(0.0, min(run, self._wait_ends() - now))
 
     def _give_back(self) -> None:
         instances, self._instances = self._instances, None
@@ -314,9 +364,9 @@ class Lifecycle:
         with self.job.lock:
             self.job.end_instances(self._clock.now())
 
-    def _enter(self, secondary: str) -> None:
+    def _enter(self, secondary: str, message: str | None = None) -> None:
         with self.job.lock:
-            self.job.enter(secondary, self._clock.now())
+            self.job.enter(secondary, self._clock.now(), message)
             self._record()
 
     def _enter_stopping(self) -> None:
@@ -341,23 +391,14 @@ class Lifecycle:
             job=job.name,
             status=job.status,
             secondary=job.secondary,
-            message=job.failure_reason or job.transitions[-1]["StatusMessage"],
+            message=job.told_reason or job.transitions[-1]["StatusMessage"],
         )
+
+    def _fault(self, kind: str) -> None:
+        self._backend.audit.write("fault", job=self.job.name, kind=kind)
 
     def _capacity(self, action: str) -> None:
         job = self.job
         self._backend.audit.write(
             "capacity", job=job.name, action=action, instance_type=job.instance_type, spot=job.spot, start=job.starts
         )
-
-
-def failure_reason(text: str, code: int) -> str:
-    """Return the FailureReason of a script that failed.
-
-    :param text: of ``/opt/ml/output/failure``; may be empty.
-    """
-    if not text.strip():
-        return f"AlgorithmError: Exit Code: {code}"
-    ending = f", exit code: {code}"
-    reason = f"AlgorithmError: {text.strip()}"
-    return reason[: FAILURE_REASON_CHARACTERS - len(ending)] + ending

@@ -13,6 +13,7 @@ from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.builtin import metric_definitions
 from airflow_spot.local.errors import in_use, validation
 from airflow_spot.local.market.quotas import check_quota
+from airflow_spot.local.training.channel_check import check_channels
 from airflow_spot.local.training.job import TRAINING_JOBS, Parent, TrainingJob
 from airflow_spot.local.training.rules import DEFAULT_MAX_RUNTIME, check_training_job, ignored_members
 from airflow_spot.local.training.snapshots import snapshot, snapshots
@@ -30,6 +31,8 @@ def create(backend: Backend, region: str, params: dict[str, Any], parent: Parent
     :raises ServiceError: ValidationException, ResourceInUse or ResourceLimitExceeded.
     """
     check_training_job(params)
+    if backend.settings.engine == "process":
+        check_channels(backend.aws.s3, region, params)
     request = copy.deepcopy(params)
     tags = to_dict(request.pop("Tags", []))
     request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME)

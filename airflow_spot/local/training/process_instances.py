@@ -14,10 +14,12 @@ from airflow_spot.local.aws.logs import LogStream
 from airflow_spot.local.aws.s3 import S3_ERRORS, pack, upload
 from airflow_spot.local.container.channels import fetch_channel
 from airflow_spot.local.container.container import Container, OnLine, OptMl, Spec
+from airflow_spot.local.container.toolkit import ErrorLines, called_process_error
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.training.checkpoint_sync import CheckpointSync
 from airflow_spot.local.training.command import CODE, Program, fetch_code, program
 from airflow_spot.local.training.environment import checkpoint_path, training_environment, write_config_files
+from airflow_spot.local.training.failures import of_container
 from airflow_spot.local.training.job import FAILURE_REASON_CHARACTERS, TrainingJob
 from airflow_spot.local.training.metrics import Metrics
 
@@ -60,8 +62,8 @@ class Instances(Protocol):
     def kill(self) -> None:
         """SIGKILL to every process."""
 
-    def failure(self) -> str:
-        """Return what the script left in ``/opt/ml/output/failure``."""
+    def failure_reason(self, code: int) -> str:
+        """Return the FailureReason of a job whose processes have ended with a code other than 0."""
 
     def deliver(self, *, model: bool) -> None:
         """Upload the output, and the model if wanted. Raises JobError."""
@@ -82,6 +84,7 @@ class _Host:
         self.program: Program | None = None
         self.container: Container | None = None
         self.stream: LogStream | None = None
+        self.errors = ErrorLines()
 
     def log(self, line: str) -> None:
         """Add a line to its log, once it has one."""
@@ -96,7 +99,7 @@ class ProcessInstances:
         self._backend = backend
         self._job = job
         self._folder = folder
-        self._first_failure: int | None = None
+        self._first_failed: _Host | None = None
         self._metrics = Metrics(job)
         if job.instance_count > MAX_HOSTS:
             raise JobError(
@@ -166,6 +169,7 @@ class ProcessInstances:
 
         def on_line(line: str) -> None:
             stream.write(line)
+            host.errors.read(line)
             metrics.read(line, backend.clock.now())
 
         spec = Spec(
@@ -218,15 +222,15 @@ class ProcessInstances:
         return [host.container for host in self._hosts if host.container is not None]
 
     def poll(self) -> int | None:
-        codes = [container.poll() for container in self._containers()]
-        failed = [code for code in codes if code]
-        if failed and self._first_failure is None:
-            self._first_failure = failed[0]
+        codes = {host.name: host.container.poll() for host in self._hosts if host.container is not None}
+        failed = [host for host in self._hosts if codes.get(host.name)]
+        if failed and self._first_failed is None:
+            self._first_failed = failed[0]
             # One host's failure is the job's: the others would wait for it for ever.
             self.kill()
-        if None in codes:
+        if None in codes.values():
             return None
-        return self._first_failure or 0
+        return codes[self._first_failed.name] if self._first_failed is not None else 0
 
     def sync(self, *, final: bool = False) -> None:
         for host in self._hosts:
@@ -241,7 +245,17 @@ class ProcessInstances:
         for container in self._containers():
             container.kill()
 
-    def failure(self) -> str:
+    def failure_reason(self, code: int) -> str:
+        failed = self._first_failed
+        if failed is None or failed.program is None or failed.program.script is None:
+            return of_container(self._failure(), code)
+        # The toolkit writes over what the script has left in the failure file.
+        signal = failed.container.signal if failed.container is not None else 0
+        own = -signal if signal else code
+        return called_process_error("ExecuteUserScriptError", own, str(failed.errors), failed.program.shown)
+
+    def _failure(self) -> str:
+        """Return what the containers left in ``/opt/ml/output/failure``."""
         for host in self._hosts:
             path = host.opt_ml.path("/opt/ml/output/failure")
             if path.is_file():
@@ -255,7 +269,7 @@ class ProcessInstances:
                 self._deliver("model", self._job.model_uri, always=True)
             self._deliver("output/data", f"{self._job.output_prefix}/output.tar.gz", always=False)
         except S3_ERRORS as error:
-            raise JobError(f"ClientError: results cannot be written to {self._job.output_prefix}: {error}") from error
+            raise JobError(f"ClientError: Artifact upload failed: {self._job.output_prefix}: {error}") from error
 
     def _deliver(self, name: str, uri: str, *, always: bool) -> None:
         s3 = self._backend.aws.s3

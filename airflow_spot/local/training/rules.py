@@ -5,15 +5,27 @@ Each is [D]ocumented in the API reference or the developer guide, or [A]ssumed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from airflow_spot.local.api import ignored
+from airflow_spot.local.builtin import is_built_in
 from airflow_spot.local.errors import validation
+from airflow_spot.local.settings import ACCOUNT
 
 MAX_RUNTIME = 28 * 24 * 3600
 DEFAULT_MAX_RUNTIME = 24 * 3600
+MAX_WAIT_WITHOUT_CHECKPOINTS = 3600
 
+_NO_CHECKPOINTS = (
+    *("blazingtext", "factorization-machines", "forecasting-deepar", "ipinsights", "kmeans", "knn", "lda"),
+    *("linear-learner", "ntm", "object2vec", "pca", "randomcutforest", "seq2seq", "xgboost"),
+)
+"""The repositories of AWS's built-in algorithms that keep no checkpoints [D]; ``xgboost`` is XGBoost 0.72."""
+
+_ALGORITHM = re.compile(rf"(?!{ACCOUNT})\d{{12}}\.dkr\.ecr\.[\w.-]+/({'|'.join(_NO_CHECKPOINTS)})(?:[:@].*)?")
+"""An image of one of them. Which accounts are AWS's is not looked at: any other than the service's own counts [A]."""
 
 _IGNORED = (
     "VpcConfig",
@@ -72,6 +84,11 @@ def _algorithm(request: dict[str, Any]) -> Iterator[str]:
     image, name = algorithm.get("TrainingImage"), algorithm.get("AlgorithmName")
     if bool(image) == bool(name):  # [D]
         yield "You must specify exactly one of TrainingImage and AlgorithmName in AlgorithmSpecification"
+    if algorithm.get("MetricDefinitions") and is_built_in(algorithm, request.get("HyperParameters", {})):  # [T]
+        yield (
+            "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry the request "
+            "without specifying metric definitions."
+        )
 
 
 def _resources(request: dict[str, Any]) -> Iterator[str]:
@@ -116,6 +133,13 @@ def _times(request: dict[str, Any]) -> Iterator[str]:
         yield (
             f"Invalid MaxWaitTimeInSeconds {wait}. It must be present and be greater than or equal to "
             f"MaxRuntimeInSeconds {run}."
+        )
+    image = str((request.get("AlgorithmSpecification") or {}).get("TrainingImage") or "")
+    found = _ALGORITHM.fullmatch(image)
+    if found and wait is not None and int(wait) > MAX_WAIT_WITHOUT_CHECKPOINTS:  # [D]; wording [A]
+        yield (
+            f"Invalid MaxWaitTimeInSeconds {wait}. It must be at most {MAX_WAIT_WITHOUT_CHECKPOINTS} for the built-in "
+            f"algorithm {found[1]}, which does not support checkpoints."
         )
 
 

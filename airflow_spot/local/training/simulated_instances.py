@@ -6,7 +6,8 @@
 ``simulated_seconds``               seconds of training that it needs in all (default 60)
 ``simulated_checkpoint_seconds``    seconds between checkpoints (default 30)
 ``simulated_exit_code``             what its script would exit with in the end (default 0)
-``simulated_failure``               what its script would write to ``/opt/ml/output/failure``
+``simulated_failure``               what its script would write to ``/opt/ml/output/failure``, or in script mode what
+                                    error it would print
 ``simulated_metric``                in the end, the value of every metric that its MetricDefinitions name
 ==================================  ========================================================================
 
@@ -24,9 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.local.aws.s3 import S3_ERRORS, pack, upload
+from airflow_spot.local.container.toolkit import called_process_error
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.training.checkpoint_sync import CheckpointSync
-from airflow_spot.local.training.environment import decode
+from airflow_spot.local.training.environment import arguments, decode, user_hyperparameters
+from airflow_spot.local.training.failures import of_container
 from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.training.metrics import Metrics
 
@@ -68,7 +71,13 @@ class SimulatedInstances:
         local.mkdir(parents=True, exist_ok=True)
         facts = {"job": job.name, "host": HOST, "start": job.starts}
         self._checkpoints = CheckpointSync(
-            self._backend.aws.s3, config["S3Uri"], local, scratch=self._folder, audit=self._backend.audit, facts=facts
+            self._backend.aws.s3,
+            config["S3Uri"],
+            local,
+            scratch=self._folder,
+            audit=self._backend.audit,
+            facts=facts,
+            markers=False,
         )
         self._checkpoints.restore()
         progress = local / PROGRESS
@@ -134,8 +143,12 @@ class SimulatedInstances:
             self._signal = code
             self.poll()
 
-    def failure(self) -> str:
-        return self._failure
+    def failure_reason(self, code: int) -> str:
+        script = decode(self._job.request.get("HyperParameters", {})).get("sagemaker_program")
+        if not script:
+            return of_container(self._failure, code)
+        command = " ".join(["python", str(script), *arguments(user_hyperparameters(self._job))])
+        return called_process_error("ExecuteUserScriptError", code, self._failure, command)
 
     def deliver(self, *, model: bool) -> None:
         if not model:
@@ -148,7 +161,7 @@ class SimulatedInstances:
         try:
             upload(self._backend.aws.s3, archive, self._job.model_uri.rstrip("/"))
         except S3_ERRORS as error:
-            raise JobError(f"ClientError: results cannot be written to {self._job.output_prefix}: {error}") from error
+            raise JobError(f"ClientError: Artifact upload failed: {self._job.output_prefix}: {error}") from error
 
     def close(self) -> None:
         self.kill()

@@ -8,7 +8,13 @@ from typing import Any
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.training.job import TERMINAL, TRAINING_JOBS, TrainingJob
 
-_END_FIELDS = ("TrainingEndTime", "TrainingTimeInSeconds", "BillableTimeInSeconds", "FailureReason")
+_END_FIELDS = (
+    "TrainingEndTime",
+    "TrainingTimeInSeconds",
+    "BillableTimeInSeconds",
+    "FailureReason",
+    "ModelArtifacts",
+)
 
 
 def snapshot(backend: Backend, job: TrainingJob, operation: str) -> dict[str, Any]:
@@ -25,8 +31,9 @@ def snapshots(
     lag = backend.faults.state("lag", operation)
     moment = None if lag is None else backend.clock.now() - lag
     for job in backend.store.table(TRAINING_JOBS).list(region):
+        now = backend.clock.now()
         with job.lock:
-            answer = job.describe(backend.clock.now()) if full or moment is not None else job.summary()
+            answer = job.describe(now) if full or moment is not None else job.summary(now)
         if moment is not None:
             past = as_of(answer, moment)
             if past is None:

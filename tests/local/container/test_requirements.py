@@ -116,5 +116,5 @@ def test_requirements_that_cannot_be_installed(jobs: Jobs) -> None:
     request["HyperParameters"] = {"sagemaker_program": "train.py", "sagemaker_submit_directory": code}
     jobs.sagemaker.create_training_job(**request)
     reason = jobs.end(request["TrainingJobName"])["FailureReason"]
-    assert reason.startswith("AlgorithmError: InstallRequirementsError: ")
+    assert reason.startswith("AlgorithmError: InstallRequirementsError:\nExitCode 1\nErrorMessage ")
     assert "nothing-1-py3-none-any.whl" in reason

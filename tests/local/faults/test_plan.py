@@ -221,6 +221,9 @@ def test_browsers_are_not_answered(faulty: Jobs) -> None:
         ("X=throttle:often=1", "'often=1'"),
         ("X=throttle:p=2", "out of range"),
         ("X=slow:seconds=-1", "out of range"),
+        ("job:x=restore-failed:megabytes=-1", "out of range"),
+        ("job:x=throttle", "are for training jobs"),
+        ("DescribeTrainingJob=out-of-memory", "are for training jobs"),
     ],
 )
 def test_what_is_wrong_is_named(service: LocalSageMaker, plan: str, part: str) -> None:
@@ -266,6 +269,20 @@ def test_a_plan_is_read() -> None:
         Rule("s3:PutObject", "slow", probability=0.5, seed=7, seconds=1.0, key="x/*"),
         Rule("B", "lag", seconds=5.0),
     ]
+
+
+def test_faults_of_jobs_strike_by_name_and_type_and_no_call() -> None:
+    faults = Faults("job:a-*=out-of-memory:count=1,seconds=2,type=ml.m5.*;job:*=restore-failed", STRIKABLE)
+    assert faults.quiet
+    assert faults.strike("job:a-1") == []
+    assert faults.strike_job("out-of-memory", "b-1", "ml.m5.large") is None
+    assert faults.strike_job("out-of-memory", "a-1", "ml.r5.large") is None
+    struck = faults.strike_job("out-of-memory", "a-1", "ml.m5.large")
+    assert struck is not None and struck.seconds == 2
+    assert faults.strike_job("out-of-memory", "a-1", "ml.m5.large") is None
+    restore = faults.job_state("restore-failed", "b-1")
+    assert restore is not None and restore.megabytes == 100_000
+    assert faults.job_state("max-wait-late", "b-1") is None
 
 
 @given(st.integers(), st.floats(0, 1))

@@ -18,9 +18,10 @@ def resources(count: int = 1, instance_type: str = "ml.m5.large") -> dict[str, A
 
 
 def test_quota_specifications() -> None:
-    assert parse_quotas("ml.p3.2xlarge:spot=0; ml.g5.*=4;") == (
+    assert parse_quotas("ml.p3.2xlarge:spot=0; ml.g5.*=4; ml.p2.*=unavailable;") == (
         Quota("ml.p3.2xlarge", True, 0),
         Quota("ml.g5.*", None, 4),
+        Quota("ml.p2.*", None, None),
     )
     assert parse_quotas("") == ()
     for wrong in ("ml.p3.2xlarge", "ml.p3.2xlarge=x", "ml.p3.2xlarge:sport=1", "=1"):

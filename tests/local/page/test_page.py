@@ -136,7 +136,7 @@ def test_of_a_log_only_the_end_is_shown(jobs: Jobs) -> None:
 
 
 def test_hostile_text_stays_text(jobs: Jobs) -> None:
-    script = f"print({HOSTILE!r})\nopen('/opt/ml/output/failure', 'w').write({HOSTILE!r})\nraise SystemExit(3)"
+    script = f"print({HOSTILE!r})\nraise ValueError({HOSTILE!r})"
     name = jobs.start(script, CheckpointConfig={"S3Uri": "s3://bucket/<script>checkpoints"})
     job = jobs.end(name)
     assert "<script>alert" in job["FailureReason"]
@@ -145,7 +145,7 @@ def test_hostile_text_stays_text(jobs: Jobs) -> None:
         assert "<script" not in shown
         assert "<img" not in shown
         assert not {"\x1b", "\x00", "\u202e"} & set(shown)
-    assert "AlgorithmError: <script>alert('x')" in unescape(answers[1].text)
+    assert "ValueError: <script>alert('x')" in unescape(answers[1].text.split("<pre>")[0])
     assert "<script>alert('x')" in unescape(answers[1].text.split("<pre>")[1])
     assert "s3://bucket/&lt;script&gt;checkpoints" in answers[1].text
 
@@ -218,6 +218,14 @@ def test_neither_hyperparameters_nor_environment_are_shown(jobs: Jobs) -> None:
     for path in ("/", page_of(name), page_of(with_argument)):
         text = ask(jobs.sm, "GET", path).text
         assert not [secret for secret in secrets if secret in text]
+
+
+def test_a_failed_scripts_arguments_are_not_shown(jobs: Jobs) -> None:
+    name = jobs.start("raise ValueError('broken')", HyperParameters={"password": "secret-hyperparameter"})
+    assert "--password secret-hyperparameter" in jobs.end(name)["FailureReason"]
+    text = ask(jobs.sm, "GET", page_of(name)).text
+    assert "ValueError: broken" in text
+    assert "secret-hyperparameter" not in text
 
 
 # GET / is S3's too.

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.clock import Clock
+from airflow_spot.local.storage.audit import Audit
+from airflow_spot.local.training.checkpoint_sync import CheckpointSync
 from tests.local.jobs import BUCKET, Jobs, until
 
 AT_A_STOP = "trap '{make}; exit 0' TERM; echo 1 > /opt/ml/checkpoints/good; echo ready; sleep 99 & wait"
@@ -62,6 +69,73 @@ def test_what_cannot_be_uploaded_is_said_once_and_spares_the_other_files_and_wha
     (lines,) = jobs.output(name)
     warned = sorted(line.split()[1] for line in lines if "is not uploaded" in line)
     assert warned == ["'dangling'", "'fifo'", "'folder/socket'", "'kept'", "'latin-\\udce9'", "'loop'"]
+
+
+class NoS3:
+    """An S3 that keeps what it is given."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+        self.watch: Callable[[str], None] = lambda key: None
+
+    def get_paginator(self, name: str) -> NoS3:
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        return [{"Contents": [{"Key": key, "Size": len(body), "ETag": "e"} for key, body in self.objects.items()]}]
+
+    def get_object(self, *, Key: str, **_: Any) -> dict[str, Any]:
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+    def put_object(self, *, Key: str, Body: Any, **_: Any) -> dict[str, str]:
+        self.watch(Key)
+        self.objects[Key] = Body.read()
+        return {"ETag": "e"}
+
+    def delete_object(self, *, Key: str, **_: Any) -> None:
+        del self.objects[Key]
+
+
+@pytest.fixture
+def synced(tmp_path: Path) -> Iterator[tuple[CheckpointSync, NoS3, Path]]:
+    """A folder that has been restored from what an S3 with markers, and with a file of a name that is left out, has."""
+    s3 = NoS3({"c/kept": b"k", "c/kept.sagemaker-uploaded": b"", "c/own.sagemaker-ignore": b"o"})
+    audit = Audit(tmp_path / "audit.jsonl", Clock())
+    folder = tmp_path / "checkpoints"
+    sync = CheckpointSync(s3, "s3://bucket/c", folder, scratch=tmp_path, audit=audit, facts={})
+    sync.restore()
+    yield sync, s3, folder
+    audit.close()
+
+
+def test_markers_follow_each_upload(synced: tuple[CheckpointSync, NoS3, Path]) -> None:
+    sync, s3, folder = synced
+    assert sorted(path.name for path in folder.iterdir()) == ["kept", "own.sagemaker-ignore"]
+    during: list[list[str]] = []
+    s3.watch = lambda key: during.append(sorted(path.name for path in folder.glob("new*")))
+    (folder / ".sagemaker-ignore").mkdir()
+    (folder / ".sagemaker-ignore" / "inside").touch()
+    for text in ("one", "more"):
+        (folder / "new").write_text(text)
+        sync.sync()
+        assert sorted(path.name for path in folder.glob("new*")) == ["new", "new.sagemaker-uploaded"]
+    assert during == [["new", "new.sagemaker-uploading"]] * 2
+    (folder / "new").unlink()
+    sync.sync()
+    assert list(folder.glob("new*")) == []
+    # Nothing was deleted that is not the job's to delete.
+    assert sorted(s3.objects) == ["c/kept", "c/kept.sagemaker-uploaded", "c/own.sagemaker-ignore"]
+
+
+def test_no_marker_is_made_through_a_link_or_a_pipe(synced: tuple[CheckpointSync, NoS3, Path], tmp_path: Path) -> None:
+    sync, s3, folder = synced
+    os.mkfifo(folder / "a.sagemaker-uploading")
+    (folder / "b.sagemaker-uploaded").symlink_to(tmp_path / "elsewhere")
+    for name in ("a", "b"):
+        (folder / name).write_text(name)
+    sync.sync()
+    assert {"c/a", "c/b"} <= set(s3.objects)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_job_whose_results_cannot_be_packed_is_stopped_all_the_same(sm: LocalSageMaker, jobs: Jobs) -> None:

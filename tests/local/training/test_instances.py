@@ -65,10 +65,16 @@ def log_streams(jobs: Jobs, name: str) -> list[dict[str, Any]]:
 
 def test_one_host_that_fails_ends_the_job(jobs: Jobs) -> None:
     job = jobs.run(
-        "import os, sys, time; sys.exit(4) if os.environ['SM_CURRENT_HOST'][-1] == '2' else time.sleep(3600)",
+        """
+        import os, time
+        if os.environ["SM_CURRENT_HOST"][-1] == "2":
+            raise RuntimeError("mine alone")
+        time.sleep(3600)
+        """,
         ResourceConfig=resources(2),
     )
-    assert job["FailureReason"] == "AlgorithmError: Exit Code: 4"
+    assert "ExitCode 1\n" in job["FailureReason"]
+    assert "RuntimeError: mine alone" in job["FailureReason"]
 
 
 def test_an_internal_error_fails_the_job(jobs: Jobs) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -142,6 +143,11 @@ def test_nothing_to_run_is_explained(jobs: Jobs) -> None:
         assert way in job["FailureReason"]
 
 
+def container(script: str) -> dict[str, Any]:
+    """A container that is none of AWS's frameworks."""
+    return {"TrainingImage": "image:1", "TrainingInputMode": "File", "ContainerEntrypoint": ["python3", "-c", script]}
+
+
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -153,22 +159,39 @@ def test_nothing_to_run_is_explained(jobs: Jobs) -> None:
         ),
     ],
 )
-def test_a_script_that_fails(jobs: Jobs, script: str, reason: str) -> None:
-    job = jobs.run(script)
+def test_a_container_that_fails(jobs: Jobs, script: str, reason: str) -> None:
+    job = jobs.run(AlgorithmSpecification=container(script))
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
     assert job["FailureReason"] == reason
     assert not jobs.keys(f"out/{job['TrainingJobName']}/output/model")
 
 
 def test_a_long_failure_text_is_cut_and_the_exit_code_stays(jobs: Jobs) -> None:
-    job = jobs.run("import sys; open('/opt/ml/output/failure', 'w').write('x' * 5000); sys.exit(3)")
+    script = "import sys; open('/opt/ml/output/failure', 'w').write('x' * 5000); sys.exit(3)"
+    job = jobs.run(AlgorithmSpecification=container(script))
     assert len(job["FailureReason"]) == 1024
     assert job["FailureReason"].endswith("x, exit code: 3")
 
 
-def test_missing_data_fails_the_job(jobs: Jobs) -> None:
-    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/nothing/here"}
-    job = jobs.run(OK, InputDataConfig=[{"ChannelName": "train", "DataSource": {"S3DataSource": source}}])
+def test_a_shell_script_that_fails_is_reported_with_its_command(jobs: Jobs) -> None:
+    code = jobs.code({"train.sh": "#!/bin/sh\nexit 5\n"})
+    parameters = {"sagemaker_program": "train.sh", "sagemaker_submit_directory": code, "label": "a b"}
+    assert jobs.run(HyperParameters=parameters)["FailureReason"] == (
+        'AlgorithmError: ExecuteUserScriptError:\nExitCode 5\nErrorMessage ""\n'
+        'Command "/bin/sh -c "./train.sh --label \'a b\'"", exit code: 1'
+    )
+
+
+def test_data_that_has_gone_since_the_job_was_created_fails_it(jobs: Jobs) -> None:
+    source = {"S3DataType": "S3Prefix", "S3Uri": jobs.put("goes/away", "x")}
+    jobs.sm.set_market("never")
+    try:
+        channels = [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}]
+        name = jobs.start(OK, InputDataConfig=channels)
+        jobs.s3.delete_object(Bucket=BUCKET, Key="goes/away")
+    finally:
+        jobs.sm.set_market("always")
+    job = jobs.end(name)
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"].startswith("ClientError: No S3 objects found under S3 URL")
     assert "Training" not in statuses(job)
@@ -201,7 +224,7 @@ def test_stop_gives_grace_uploads_the_model_and_says_stopped(jobs: Jobs) -> None
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
     job = jobs.end(name)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert statuses(job)[-2:] == ["Stopping", "Stopped"]
+    assert statuses(job)[-3:] == ["Stopping", "Uploading", "Stopped"]
     assert "FailureReason" not in job
     assert jobs.model(name) == {"last": b"words"}
     assert jobs.output(name) == [["ready", "leaving"]]
@@ -269,9 +292,21 @@ def test_a_job_lives_in_its_region(jobs: Jobs) -> None:
 
 
 def test_describe_returns_the_request_and_not_the_tags(jobs: Jobs) -> None:
-    request = jobs.request(COUNTER.replace("STEPS", "1"), Environment={"A": "b"}, Tags=[{"Key": "k", "Value": "v"}])
+    source = {"S3DataType": "S3Prefix", "S3Uri": jobs.put("described/data", "x")}
+    request = jobs.request(
+        COUNTER.replace("STEPS", "1"),
+        Environment={"A": "b"},
+        InputDataConfig=[{"ChannelName": "train", "DataSource": {"S3DataSource": source}}],
+        Tags=[{"Key": "k", "Value": "v"}],
+    )
     jobs.sagemaker.create_training_job(**request)
     job = jobs.end(request["TrainingJobName"])
+    # What AWS fills in.
+    assert job["AlgorithmSpecification"].pop("EnableSageMakerMetricsTimeSeries") is False
+    assert job["OutputDataConfig"].pop("KmsKeyId") == ""
+    [channel] = job["InputDataConfig"]
+    assert (channel.pop("CompressionType"), channel.pop("RecordWrapperType")) == ("None", "None")
+    assert channel["DataSource"]["S3DataSource"].pop("S3DataDistributionType") == "FullyReplicated"
     for key in set(request) - {"Tags"}:
         assert job[key] == request[key]
     assert "Tags" not in job

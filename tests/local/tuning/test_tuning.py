@@ -129,7 +129,7 @@ def test_scripts_that_fail_fail_the_tuning_job(tuning: Tuning) -> None:
     assert job["FailureReason"].startswith("No training job succeeded after 2 attempts.")
     assert job["TrainingJobStatusCounters"]["NonRetryableError"] == job["ObjectiveStatusCounters"]["Failed"] == 2
     assert "BestTrainingJob" not in job
-    assert all("exit code: 3" in child["FailureReason"].lower() for child in tuning.children(name))
+    assert all("ExitCode 3\n" in child["FailureReason"] for child in tuning.children(name))
 
 
 def test_scripts_that_print_no_metric_fail_it_too(tuning: Tuning) -> None:
