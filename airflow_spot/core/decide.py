@@ -358,7 +358,7 @@ def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], pol
 def _out_of_wait_may_go_on(limits: Limits, past: Sequence[PastEvent], same: str) -> str | None:
     """Jobs that max_wait cuts off may train together as long as one that max_run cuts off: else they would for ever."""
     cut_off = [event for event in past if isinstance(event, Attempt) and event.outcome is Outcome.MAX_WAIT_EXCEEDED]
-    allowed = limits.max_total_run or limits.max_run
+    allowed = limits.max_run if limits.max_total_run is None else None  # which bounds all that a try trains
     trained = sum(event.training_seconds for event in cut_off)
     if (allowed is not None and trained >= allowed) or (not same and len(cut_off) > 1):
         return None

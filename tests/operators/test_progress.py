@@ -249,15 +249,16 @@ def test_the_trigger_is_told_what_to_look_at_and_tells_the_worker(
 
 def test_a_run_that_trains_twice_its_max_run_is_warned_of_once(service: DictionarySageMaker, said: list[str]) -> None:
     life = Life(service, max_run="6h", max_wait="12h", checkpoint_warning_after=None)
+    ended = {"FailureReason": "CapacityError: none", "TrainingTimeInSeconds": 18_000, "TrainingEndTime": life.now}
     for number in range(4):
         life.bucket.write(f"step-{number}", life.now + timedelta(hours=3))
         life.trains(5, "")
-        service.put(life.trigger.job_name, "Stopped", "MaxWaitTimeExceeded", TrainingTimeInSeconds=18_000)
+        service.put(life.trigger.job_name, "Failed", "Failed", **ended)
         life.goes_on("terminal")
         assert sum("more than twice its max_run" in line for line in said) == int(number >= 2)
     life.parameters["max_total_run"] = "1d"
     life.bucket.write("step-5", life.now + timedelta(hours=3))
     life.trains(5, "")
-    service.put(life.trigger.job_name, "Stopped", "MaxWaitTimeExceeded", TrainingTimeInSeconds=18_000)
+    service.put(life.trigger.job_name, "Failed", "Failed", **ended)
     with pytest.raises(MaxRuntimeExceededError, match="max_total_run"):
         resume(life.made(), ti(), life.trigger, "terminal")
