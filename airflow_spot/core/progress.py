@@ -253,9 +253,9 @@ def explain(progress: Progress, uri: str) -> str:
     there = f"{progress.objects or 0} object{'' if progress.objects == 1 else 's'}"
     newest = f", the newest of {progress.newest:%Y-%m-%d %H:%M:%S} UTC" if progress.newest is not None else ""
     return (
-        f"The folder {uri} was looked at after each start: it has {there}{newest}, without markers, empty and "
-        f"half-written ones, and none that was not there before, with its size and ETag. {HOW_TO_CHECKPOINT}. Then "
-        "clear the task. An on-demand rung at the end of the ladder trains without interruptions meanwhile"
+        f"The folder {uri} was looked at after each start. It has {there}{newest}, and none of another key, size or "
+        f"ETag than before (empty, half-written and SageMaker's own ones do not count). {HOW_TO_CHECKPOINT}. Mend "
+        "that and clear the task; an on-demand rung at the end of the ladder would train without interruptions"
     )
 
 

@@ -112,7 +112,7 @@ def test_each_interruption_says_what_it_lost_and_the_third_without_anything_new_
         resume(life.made(), ti(), life.trigger)
     assert isinstance(ended.value, NonRetryableSpotError)
     assert str(ended.value).count("3 starts in a row left nothing new") == 1
-    assert "was looked at after each start: it has 0 objects" in str(ended.value)
+    assert "was looked at after each start. It has 0 objects, and none of another key, size or ETag" in str(ended.value)
     assert "docs/checkpoints.md" in str(ended.value)
     stop = mark(service, life.trigger.job_name)
     assert stop is not None and stop.reason == "no-progress"
@@ -262,3 +262,40 @@ def test_a_run_that_trains_twice_its_max_run_is_warned_of_once(service: Dictiona
     service.put(life.trigger.job_name, "Failed", "Failed", **ended)
     with pytest.raises(MaxRuntimeExceededError, match="max_total_run"):
         resume(life.made(), ti(), life.trigger, "terminal")
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_job_that_trains_is_stopped_at_max_total_run(service: DictionarySageMaker, deferrable: bool) -> None:
+    life = Life(service, max_total_run="1h", deferrable=True)
+    life.bucket.write("step", life.now)
+    life.trains(0.1, "")
+    transition = {"Status": "Training", "StartTime": datetime.now(timezone.utc) - HOUR * 2}
+    service.jobs[life.trigger.job_name]["SecondaryStatusTransitions"].append(transition)
+    service.put(life.trigger.job_name)
+    life.parameters["deferrable"] = deferrable
+    with pytest.raises(MaxRuntimeExceededError, match=r"trained for max_total_run \(60 min 00 s\)"):
+        resume(life.made(), ti(), life.trigger)
+    assert service.live() == []
+
+
+def test_a_worker_looks_as_often_as_something_happens_and_not_as_it_polls(
+    service: DictionarySageMaker, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(service, max_starts_without_progress=None)
+    polls: list[int] = []
+    describe = DictionarySageMaker.describe_training_job
+
+    def described(self: DictionarySageMaker, TrainingJobName: str) -> dict[str, Any]:
+        polls.append(1)
+        if len(polls) in (20, 40, 60):
+            life.trains(1)
+        if len(polls) == 80:
+            self.put(TrainingJobName, "Completed", "Completed")
+        return describe(self, TrainingJobName)
+
+    monkeypatch.setattr(DictionarySageMaker, "describe_training_job", described)
+    life.parameters.update(deferrable=False, check_interval=0.001)
+    resume(life.made(), ti(), life.trigger)
+    assert len(polls) >= 80
+    assert len(life.bucket.looks) == 3
+    assert sum("left no checkpoint" in line for line in said) == 3
