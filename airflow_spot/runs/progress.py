@@ -69,7 +69,7 @@ class ProgressWatch:
     def _seen(self, watched: WatchedStarts, now: datetime) -> FolderLook:
         if watched.why_not:
             return FolderLook(now, problem=watched.why_not)
-        return look_at(self._hook.s3_hook.get_conn, watched.uri, now)
+        return look_at(self._hook.s3_hook.get_conn, watched.uri, now, renew=self._hook.renew_s3)
 
     def _watched(self, attempt: Attempt) -> WatchedStarts:
         return WatchedStarts(

@@ -92,7 +92,9 @@ class SageMakerSource:
         return classify_error(error)
 
     def _connect_s3(self) -> Any:
-        return self._connect().s3_hook.get_conn()
+        hook = self._connect()
+        with self._lock:  # several looks come at once, and a session makes one client at a time
+            return hook.s3_hook.get_conn()
 
     def _connect(self) -> SageMakerSpotTrainingHook:
         with self._lock:

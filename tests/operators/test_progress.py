@@ -299,3 +299,21 @@ def test_a_worker_looks_as_often_as_something_happens_and_not_as_it_polls(
     assert len(polls) >= 80
     assert len(life.bucket.looks) == 3
     assert sum("left no checkpoint" in line for line in said) == 3
+
+
+def test_expired_credentials_are_read_again(service: DictionarySageMaker, said: list[str]) -> None:
+    life = Life(service)
+    life.trains(1)
+    life.bucket.refuses = error("ExpiredToken", "old", "ListObjectsV2")
+    made, renewed = life.made(), []
+
+    def renew() -> None:
+        renewed.append(1)
+        life.bucket.refuses = None
+
+    made.hook.renew_s3 = renew
+    with pytest.raises(TaskDeferred):
+        resume(made, ti(), life.trigger)
+    assert renewed == [1]
+    assert any("left no checkpoint" in line for line in said)
+    assert not any("is not looked at" in line for line in said)
