@@ -347,7 +347,9 @@ class TrainingRun:
         """Read the history again: the number is taken by a job of another try, ended, that nothing had shown."""
         self._conflicts.check_try(ended)
         again = self._begun(self.hook.jobs_of(self.plan, known=[ended.job_name]))
-        self.history = replace(again, refusals=self.history.refusals, progress=self.history.progress)
+        same = again.generation == self.history.generation
+        progress = self.history.progress if same else self._progress.begin(again)
+        self.history = replace(again, refusals=self.history.refusals, progress=progress)
 
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
         self.stopping.watch(attempt.job_name)
