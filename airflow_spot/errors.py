@@ -23,7 +23,7 @@ class ScriptError(SpotTrainingError):
 
 
 class MaxRuntimeExceededError(SpotTrainingError):
-    """The job trained for its whole ``max_run`` and was stopped (``MaxRuntimeExceeded``)."""
+    """The job trained for its whole ``max_run`` and was stopped, or jobs did so that ``max_wait`` cut off."""
 
 
 class RunTimeoutError(SpotTrainingError):
@@ -79,7 +79,7 @@ _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
     Outcome.INTERRUPTED: SpotCapacityError,
     Outcome.QUOTA_EXCEEDED: QuotaError,
     Outcome.QUOTA_TOO_SMALL: QuotaError,
-    Outcome.MAX_WAIT_EXCEEDED: SpotCapacityError,
+    Outcome.MAX_WAIT_EXCEEDED: MaxRuntimeExceededError,
     Outcome.SCRIPT_ERROR: ScriptError,
     Outcome.OUT_OF_MEMORY: ScriptError,
     Outcome.MAX_RUNTIME_EXCEEDED: MaxRuntimeExceededError,

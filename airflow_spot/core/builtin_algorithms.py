@@ -45,7 +45,7 @@ _ACCOUNTS = """
 #: somebody's own. Source: the registry paths of the developer guide and of the SageMaker Python SDK.
 ACCOUNTS = frozenset(_ACCOUNTS.split())
 
-_IMAGE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.[a-z0-9-]+\.[a-z.]+/(?P<repository>[^:@]+)(?:[:@].*)?")
+_IMAGE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.[a-z.]+/(?P<repository>[^:@]+)(?:[:@].*)?")
 
 
 def without_checkpoints(specification: Any) -> str | None:

@@ -28,6 +28,7 @@ class Limits:
     :param script_errors: how many errors of the script.
     :param retry_exit_codes: of the script, that are always tried again and count for nothing.
     :param max_attempts: how many training jobs it may create; None for any number.
+    :param max_run: seconds that a job may train; jobs that ``max_wait`` cuts off share them. None: any number.
     :param max_total_wait: seconds that it may be without instances, all waits together; None for no limit.
     :param max_total_run: seconds that its jobs may train together where ``max_run`` cuts one off; None: a job that
         is cut off is the end.
@@ -41,6 +42,7 @@ class Limits:
     script_errors: int = 0
     retry_exit_codes: frozenset[int] = frozenset()
     max_attempts: int | None = None
+    max_run: float | None = None
     max_total_wait: float | None = None
     max_total_run: float | None = None
     backoff: Backoff = field(default_factory=Backoff)
@@ -120,6 +122,10 @@ _FATAL = {
     Outcome.MAX_RUNTIME_EXCEEDED: (
         "it ran for its whole max_run. Raise max_run (at most 28 days), or set max_total_run to go on{checkpoint} in "
         "further jobs"
+    ),
+    Outcome.MAX_WAIT_EXCEEDED: (
+        "it trained until max_wait was over, again and again: its jobs have trained as long as max_run allows, or go "
+        "on from nothing. Raise max_wait above max_run by the time that it waits, or set max_total_run"
     ),
     Outcome.INVALID_REQUEST: "SageMaker cannot run this request; another try would not help",
     Outcome.STOPPED_EXTERNALLY: "somebody stopped it outside Airflow. Clear the task to go on{checkpoint}",
@@ -252,7 +258,6 @@ _UNBOUNDED = {
     Outcome.QUOTA_EXCEEDED: "the quota for {rung} is used up",
     Outcome.QUOTA_TOO_SMALL: "the quota for {rung} is below what a job needs",
     **dict.fromkeys(CAPACITY_OUTCOMES - QUOTA_OUTCOMES, "{kind} for {rung}{same}"),
-    Outcome.MAX_WAIT_EXCEEDED: "it trained until max_wait was over{same}",
     Outcome.STOPPED_BY_OPERATOR: "it was stopped by Airflow",
     Outcome.MOVED: "it was moved from {rung}{same}",
     Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
@@ -285,10 +290,22 @@ def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], pol
         why = f"it used up the memory of {newest.rung}{same}"
     elif kind in SCRIPT_OUTCOMES and isinstance(newest, Attempt):
         why = _script_may_go_on(limits, newest, past, policy)
+    elif kind is Outcome.MAX_WAIT_EXCEEDED:
+        why = _out_of_wait_may_go_on(limits, past, same)
     elif kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
         left = limits.max_total_run - sum(event.training_seconds for event in past if isinstance(event, Attempt))
         why = f"it ran for its whole max_run; {human(left)} of max_total_run are left" if left > 0 else None
     return None if why is None else f"attempt {newest.number}: {why}"
+
+
+def _out_of_wait_may_go_on(limits: Limits, past: Sequence[PastEvent], same: str) -> str | None:
+    """Jobs that max_wait cuts off may train together as long as one that max_run cuts off: else they would for ever."""
+    cut_off = [event for event in past if isinstance(event, Attempt) and event.outcome is Outcome.MAX_WAIT_EXCEEDED]
+    allowed = limits.max_total_run or limits.max_run
+    trained = sum(event.training_seconds for event in cut_off)
+    if (allowed is not None and trained >= allowed) or (not same and len(cut_off) > 1):
+        return None
+    return f"it trained until max_wait was over{same}"
 
 
 def _script_may_go_on(limits: Limits, newest: Attempt, past: Sequence[PastEvent], policy: Policy) -> str | None:

@@ -60,6 +60,10 @@ EXPIRED_CODES = frozenset(
         "TokenRefreshRequired",
         "InvalidClientTokenId",
         "UnrecognizedClientException",
+        # A signature of another moment, after a machine's sleep or a step of its clock; or of keys that have changed.
+        "InvalidSignatureException",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
     }
 )
 HTTP_SERVER_ERROR = 500
@@ -76,6 +80,16 @@ _OUT_OF_MEMORY = re.compile(
     r"^ClientError:\s*(?:Please use an instance type with more memory|Artifact upload failed:.*Out of Memory)",
     re.IGNORECASE | re.DOTALL,
 )
+#: A script that left more than its volume holds.
+_DISK_FULL = re.compile(
+    r"ClientError:\s*Artifact upload failed:.*(?:disk space|No space left)", re.IGNORECASE | re.DOTALL
+)
+#: The form of AWS's framework containers, whatever class of error they name: the toolkit's, or one that it found in the
+#: script's output. Source: process.py and errors.py of the SageMaker Training Toolkit.
+_TOOLKIT = re.compile(r"AlgorithmError:\s*(?P<error>\w+):\s*ExitCode\s+(?P<code>-?\d+)\s*(?:\n|$)")
+_TOOLKIT_HEAD = re.compile(r"AlgorithmError:\s*(?:Execute\w*Error|Install\w*Error|Framework Error|SMTrainingCompiler)")
+#: Beside ExitCode: the container's own word that the kernel killed the script for its memory.
+_KILLED_FOR_MEMORY = re.compile(r'^ExtraInfo "OutOfMemory', re.MULTILINE)
 
 
 class Outcome(str, enum.Enum):
@@ -189,16 +203,24 @@ def _pended_to_its_end(description: Mapping[str, Any]) -> bool:
 def _failed(reason: str) -> Outcome:
     head = reason.split(":", 1)[0].strip()
     if head == "AlgorithmError":  # first: a script's own text may hold any of the words below
-        return Outcome.SCRIPT_ERROR
+        killed = _TOOLKIT.match(reason) and _KILLED_FOR_MEMORY.search(reason)
+        return Outcome.OUT_OF_MEMORY if killed else Outcome.SCRIPT_ERROR
+    if head == "ClientError":
+        return _client_error(reason)
     if head == "CapacityError" or _NO_CAPACITY.search(reason):
         return Outcome.NO_CAPACITY
     if head in ("InternalServerError", "InternalServiceError"):
         return Outcome.SERVICE_ERROR
+    return Outcome.UNKNOWN
+
+
+def _client_error(reason: str) -> Outcome:
+    """Tell what the script did, late in a training, from what is wrong with the request."""
     if _OUT_OF_MEMORY.search(reason):
         return Outcome.OUT_OF_MEMORY
-    if head == "ClientError":
-        return Outcome.INVALID_REQUEST
-    return Outcome.UNKNOWN
+    if _DISK_FULL.match(reason):
+        return Outcome.SCRIPT_ERROR
+    return Outcome.INVALID_REQUEST
 
 
 def classify_refusal(code: str, status: int = 400, message: str = "") -> Outcome | None:
@@ -227,12 +249,15 @@ def exit_code(reason: str) -> int | None:
     Read a script's exit code out of a FailureReason; None where it says none.
 
     AWS's framework containers say it in front, as ``ExitCode 42``; the ``exit code: 1`` at the end is then that of the
-    toolkit, the same for every script, and may be cut off. Other containers say theirs at the end, behind the script's
-    own text. Source: recorded reasons, and trainer.py of the SageMaker Training Toolkit.
+    toolkit, the same for every script, and may be cut off. Where the toolkit itself failed, or an installation before
+    the script, there is none. Other containers say theirs at the end, behind the script's own text. Source: recorded
+    reasons, and trainer.py of the SageMaker Training Toolkit.
     """
-    if re.match(r"AlgorithmError:\s*ExecuteUserScriptError", reason):
-        code = re.search(r"^ExitCode\s+(-?\d+)\s*$", reason, re.MULTILINE)
-        return int(code[1]) if code else None
+    toolkit = _TOOLKIT.match(reason)
+    if toolkit is not None:
+        return None if toolkit["error"].startswith("Install") else int(toolkit["code"])
+    if _TOOLKIT_HEAD.match(reason):
+        return None
     found = re.findall(r"exit code:?\s*(-?\d+)", reason, re.IGNORECASE)
     return int(found[-1]) if found else None
 

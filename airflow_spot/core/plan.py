@@ -93,6 +93,12 @@ class Plan:
         """What makes the training the same."""
         return fingerprint(self.request)
 
+    @property
+    def max_run(self) -> int:
+        """Return for how many seconds a job may train."""
+        stopping = self.request.get("StoppingCondition") or {}
+        return int(stopping.get("MaxRuntimeInSeconds") or spot_rules.DEFAULT_MAX_RUN)
+
     def job_name(self, generation: int, number: int, role: Role = Role.ATTEMPT) -> str:
         """Return the name of a job before it exists."""
         return str(JobName(self.prefix, self.run.key, generation, number, role))
@@ -170,7 +176,7 @@ def apply_settings(config: Mapping[str, Any], settings: SpotSettings, task_id: s
     for name, value in (("MaxRuntimeInSeconds", settings.max_run), ("MaxWaitTimeInSeconds", settings.max_wait)):
         if value is not None:
             stopping[name] = value
-    stopping.setdefault("MaxRuntimeInSeconds", spot_rules.default_max_run(request))
+    stopping.setdefault("MaxRuntimeInSeconds", spot_rules.default_max_run({**request, "StoppingCondition": stopping}))
     if spot is True and "MaxWaitTimeInSeconds" not in stopping:
         max_run = stopping["MaxRuntimeInSeconds"]
         if not is_template(max_run):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-#: As CreateTrainingJob words it (recorded 2020 to 2026).
+#: As CreateTrainingJob words it (recorded 2018 to 2026; at first the quota's name had no quotes).
+_QUOTE = r"[\"'\u2018\u2019\u201c\u201d]?"
+_NUMBER = r"(\d[\d,]*)(?:\.0+)?"
 _LIMIT = re.compile(
-    r"service limit '(?P<name>[^']+)' is (?P<value>\d+) .*?utilization of (?P<used>\d+) .*?delta of (?P<needed>\d+)",
+    rf"service limit (?:for )?{_QUOTE}(?P<name>.+?){_QUOTE} is (?P<value>{_NUMBER})\b.*?"
+    rf"utilization of (?P<used>{_NUMBER})\b.*?delta of (?P<needed>{_NUMBER})\b",
     re.DOTALL,
 )
 _NOT_OFFERED = re.compile(r"requested resource (?:training-job/)?(?P<type>\S+) is not available in this region")
@@ -48,5 +51,9 @@ def read_limit(message: str) -> Limit | None:
     if found := _NOT_OFFERED.search(message):
         return Limit(instance_type=found["type"])
     if found := _LIMIT.search(message):
-        return Limit(found["name"], int(found["value"]), int(found["needed"]))
+        return Limit(found["name"], _whole(found["value"]), _whole(found["needed"]))
     return None
+
+
+def _whole(number: str) -> int:
+    return int(number.partition(".")[0].replace(",", ""))

@@ -25,10 +25,13 @@ TAG_LIMIT = 50
 
 
 def default_max_run(request: Mapping[str, Any]) -> int:
-    """Return MaxRuntimeInSeconds for a request that names none: SageMaker's own default, or what spot allows it."""
+    """Return MaxRuntimeInSeconds for a request that names none: SageMaker's default, or less where spot allows less."""
     spot = _boolean(request.get("EnableManagedSpotTraining"))
     algorithm = builtin_algorithms.without_checkpoints(request.get("AlgorithmSpecification"))
-    return builtin_algorithms.MAX_WAIT_LIMIT if spot and algorithm else DEFAULT_MAX_RUN
+    max_wait = _number(_mapping(request.get("StoppingCondition")).get("MaxWaitTimeInSeconds"))
+    limits = [builtin_algorithms.MAX_WAIT_LIMIT] if spot and algorithm else []
+    limits += [max_wait] if spot and max_wait is not None and max_wait > 0 else []
+    return min([DEFAULT_MAX_RUN, *limits])
 
 
 def default_max_wait(request: Mapping[str, Any], max_run: int) -> int:

@@ -17,25 +17,27 @@ class WaitStory:
     :ivar told_at: when a wait was last told; None while there is none.
     """
 
-    _message: str = field(default="", init=False)
+    _messages: set[str] = field(default_factory=set, init=False)
     told_at: datetime | None = field(default=None, init=False)
 
     def is_news(self, since: datetime | None, message: str, now: datetime) -> bool:
         """
-        Return whether a wait is to be told now: its words have changed, or an hour has passed.
+        Return whether a wait is to be told now: its words are new, or an hour has passed.
 
         :param since: since when the job waits; None while it does not.
         :param message: SageMaker's of the transition that is not over. Its first words come with the transition.
         """
         if since is None:
-            self._message, self.told_at = "", None
+            self._messages, self.told_at = set(), None
             return False
         if self.told_at is None:
-            self._message, self.told_at = message, now
+            self._messages, self.told_at = {message}, now
             return False
-        if message == self._message and now - self.told_at < REMINDER:
+        # Words that come back are no news: they may change to and fro for hours.
+        if message in self._messages and now - self.told_at < REMINDER:
             return False
-        self._message, self.told_at = message, now
+        self._messages.add(message)
+        self.told_at = now
         return True
 
     def seconds_left(self, now: datetime) -> float | None:

@@ -70,7 +70,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
         changed. ``TrainingJobName`` becomes the prefix of the attempts' names; without one it is the task's id.
     :param use_spot_instances: managed spot training (default) or on-demand (templated).
     :param max_run: how long the job may train, over all its restarts: seconds, a ``timedelta``, or text such as
-        ``"6h"`` (templated). Default: the config's ``MaxRuntimeInSeconds``, else a day.
+        ``"6h"`` (templated). Default: the config's ``MaxRuntimeInSeconds``, else a day, or ``max_wait`` if less.
     :param max_wait: how long it may wait for capacity and train, together (templated). Default: the config's
         ``MaxWaitTimeInSeconds``, else ``max_run`` and a day. When it is over, a new attempt begins.
     :param use_checkpoints: have SageMaker keep the script's checkpoints (default). False, for a script that keeps its
@@ -339,6 +339,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
                 script_errors=parameters.script_error_retries,
                 retry_exit_codes=frozenset(parameters.retry_exit_codes),
                 max_attempts=parameters.max_attempts,
+                max_run=plan.max_run,
                 max_total_wait=parameters.max_total_wait,
                 max_total_run=parameters.max_total_run,
                 backoff=backoff,

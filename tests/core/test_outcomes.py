@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome, classify, count_interruptions
+from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome, classify, count_interruptions, exit_code
 
 CAPACITY = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance type."
@@ -60,6 +60,37 @@ def test_a_live_job_has_no_outcome(status: str, secondary: str) -> None:
             )
             is None
         )
+
+
+TOOLKIT = 'AlgorithmError: {}:\nExitCode {}\nErrorMessage "{}"\nCommand "python train.py", exit code: 1'
+KILLED = '"\nExtraInfo "OutOfMemory: Process killed by SIGKILL (signal 9)'
+
+
+@pytest.mark.parametrize(
+    ("reason", "outcome", "code"),
+    [
+        (TOOLKIT.format("ExecuteUserScriptError", 42, ""), Outcome.SCRIPT_ERROR, 42),
+        # The container names the first class that it finds in the output: the form stays the toolkit's.
+        (TOOLKIT.format("NotFoundError", 42, "ModuleNotFoundError: x"), Outcome.SCRIPT_ERROR, 42),
+        (TOOLKIT.format("ResourceExhaustedError", 3, ""), Outcome.SCRIPT_ERROR, 3),
+        (TOOLKIT.format("ExecuteUserScriptError", -9, ""), Outcome.SCRIPT_ERROR, -9),
+        (TOOLKIT.format("ExecuteUserScriptError", 5, "it says ExitCode 7, exit code: 8"), Outcome.SCRIPT_ERROR, 5),
+        (TOOLKIT.format("ExecuteUserScriptError", 137, KILLED), Outcome.OUT_OF_MEMORY, 137),
+        # Not the script's: the toolkit's own, and of what is installed before it.
+        (TOOLKIT.format("InstallRequirementsError", 2, ""), Outcome.SCRIPT_ERROR, None),
+        ('AlgorithmError: InstallModuleError:\nCommand "pip install", exit code: 1', Outcome.SCRIPT_ERROR, None),
+        ("AlgorithmError: Framework Error: \n[Errno 2] No such file, exit code: 2", Outcome.SCRIPT_ERROR, None),
+        # A container of one's own may print what it likes.
+        ('AlgorithmError: my words\nExtraInfo "OutOfMemory", exit code: 3', Outcome.SCRIPT_ERROR, 3),
+        ("ClientError: Artifact upload failed:Insufficient disk space", Outcome.SCRIPT_ERROR, None),
+        ("ClientError: Artifact upload failed:ClientError: Out of Memory. x", Outcome.OUT_OF_MEMORY, None),
+        ("ClientError: Data download failed: the file system has insufficient capacity", Outcome.INVALID_REQUEST, None),
+    ],
+)
+def test_what_a_container_says_of_its_script(reason: str, outcome: Outcome, code: int | None) -> None:
+    job = {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": reason}
+    assert classify(job, stop_reason=None) is outcome
+    assert exit_code(reason) == code
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,13 @@ def test_the_default_wait_is_a_day_more_and_never_too_long(max_run: int, max_wai
     assert request(SpotSettings(max_run=max_run))["StoppingCondition"]["MaxWaitTimeInSeconds"] == max_wait
 
 
+def test_a_max_wait_below_a_day_is_the_default_of_max_run() -> None:
+    assert request(spot_settings(max_wait="2h"))["StoppingCondition"] == {
+        "MaxRuntimeInSeconds": 7200,
+        "MaxWaitTimeInSeconds": 7200,
+    }
+
+
 @pytest.mark.parametrize(
     ("settings", "stopping"),
     [

@@ -28,6 +28,11 @@ def test_l01_a_wait_whose_words_change_is_told_so_often() -> None:
     assert sum(told((0, FIRST), (10, SECOND))) == by_id("L01")["expected"]
 
 
+def test_words_that_come_back_are_no_news_before_the_hour() -> None:
+    to_and_fro = [(5 * look, (FIRST, SECOND)[look % 2]) for look in range(25)]
+    assert sum(told(*to_and_fro)) == 1 + 1  # the second words, and the hour after them
+
+
 def test_a_long_wait_is_told_every_hour() -> None:
     every_ten_minutes = [(minutes, FIRST) for minutes in range(0, 190, 10)]
     assert sum(told(*every_ten_minutes)) == 3
