@@ -32,7 +32,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"s3://{_REST}", "<s3-uri>"),
         (rf"(?:\d{{12}}|<account>)\.dkr\.ecr\.{_REST}|public\.ecr\.aws/{_REST}", "<image>"),
         (rf"https?://{_REST}", "<url>"),
-        (r"(?:<bucket>|[\w.-])+\.s3[\w.-]*\.amazonaws\.com", "<url>"),
+        (r"(?<![\w.-])(?:<bucket>|[\w.-])+\.s3[\w.-]*\.amazonaws\.com", "<url>"),
         (r"(?i:repository with name )['\"](?P<out>[^'\"]+)", "<image>"),
         (rf"(?<![\w/])(?:assumed-role|federated-user|instance-profile|role|user|group)(?:/{_PART})+(?<![,.])", "<arn>"),
         (rf"{_OUT}(?P<out>(?:/{_PART})+(?<![,.]))", ""),
@@ -49,13 +49,13 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"\b(?:subnet|sg|vpc|vpce|eni|ami|vol|snap|fs|fsap|mrk|i)-(?:[0-9a-f]{8}|[0-9a-f]{17}|[0-9a-f]{32})\b",
             "<id>",
         ),
-        (r"[\w.+=-]+@[\w-]+(?:\.[\w-]+)+", "<user>"),
+        (r"(?<![\w.+=-])[\w.+=-]+@[\w-]+(?:\.[\w-]+)+", "<user>"),
         (rf"(?i:spotverify)-(?:{_OUT}|[\w-])+", "<job>"),
         # Of this machine, which Local SageMaker's scripts see: a home has its owner's name.
         (rf"(?<![\w./<>-])(?!{_EVERYBODYS})/{_PART}(?:/{_PART})+(?<![,.])", "<path>"),
         (r"(?<!\d)\d{4}-?\d{4}-?\d{4}(?!\d)", "<account>"),
         # Such as what DecodeAuthorizationMessage takes.
-        (r"(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{60,}", "<id>"),
+        (r"(?<![\w-])(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{60,}", "<id>"),
     )
 )
 _PATH_SIGNS = re.compile(r"[\w.+=,@/~-]*")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+import time
 from typing import Any
 
 import pytest
@@ -220,6 +221,14 @@ def test_what_the_service_says_stays_readable() -> None:
         "The account-level service limit 'ml.m5.large for spot training job usage' is 0 Instances",
     ):
         assert SCRUBBER.text(text) == text
+
+
+@pytest.mark.parametrize("piece", ["a", "a.b-", "/a", "role/", "a@", "<a>", "a.s3", "1"])
+def test_a_long_text_takes_no_time_that_grows_with_its_square(piece: str) -> None:
+    """By processor time, and far above what it takes; with the square it takes half a minute."""
+    begun = time.process_time()
+    scrubbed("role-of-acme", piece * (40_000 // len(piece)))
+    assert time.process_time() - begun < 8
 
 
 def test_numbers_and_absence_stay() -> None:
