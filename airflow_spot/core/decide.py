@@ -257,7 +257,7 @@ def _between_attempts(limits: Limits, history: History, now: datetime, policy: P
     past = history.past
     if not past:
         why = f"attempt {last.number} ended before this try ({last.label})" if last else "first attempt"
-        first = policy.next_rung(_used_up_memory_before(history))
+        first = policy.next_rung((), earlier=history.of_earlier_tries)
         if first is None:
             return Fail(last, None, "there is no rung")
         return Submit(last.number + 1 if last else 1, first.rung, why)
@@ -277,9 +277,11 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
     if (spent := _spent(limits, history, kind, left, now)) is not None:
         return spent
     stuck = history.progress.is_stuck(limits.progress)
-    chosen = policy.next_rung((*_used_up_memory_before(history), *past), on_demand=stuck)
+    chosen = policy.next_rung(past, earlier=history.of_earlier_tries, on_demand=stuck)
     if chosen is None:
-        no_quota = "no rung has a quota that is large enough. max_total_wait has it wait for a larger one"
+        short = [attempt.rung for attempt in history.attempts if attempt.outcome is Outcome.OUT_OF_MEMORY]
+        which = f"no rung with more memory than {short[-1]}" if short else "no rung"
+        no_quota = f"{which} has a quota that is large enough. max_total_wait has it wait for a larger one"
         why, kind = (_nothing_new(history), Outcome.NO_PROGRESS) if stuck else (no_quota, kind)
         return Fail(attempt, kind, why)
     if stuck and kind is not Outcome.NO_PROGRESS:
@@ -319,12 +321,6 @@ _UNBOUNDED = {
     Outcome.NO_PROGRESS: "it was stopped, since start after start left nothing new in the checkpoint folder",
     Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
 }
-
-
-def _used_up_memory_before(history: History) -> tuple[Attempt, ...]:
-    """Return what ran out of memory before this try: a retry would only do so again on the same rung."""
-    before = (attempt for attempt in history.attempts if attempt.number < history.first_of_try)
-    return tuple(attempt for attempt in before if attempt.outcome is Outcome.OUT_OF_MEMORY)
 
 
 def _gets_more_memory(past: Sequence[PastEvent], policy: Policy) -> bool:

@@ -146,6 +146,11 @@ class History:
         return tuple(attempt for attempt in self.attempts if attempt.number >= self.first_of_try)
 
     @property
+    def of_earlier_tries(self) -> tuple[Attempt, ...]:
+        """Return the attempts of the generation that count for this try no more."""
+        return tuple(attempt for attempt in self.attempts if attempt.number < self.first_of_try)
+
+    @property
     def past(self) -> tuple[PastEvent, ...]:
         """Return what counts for this try in order: a refused create precedes the attempt that took its number."""
         mixed: list[PastEvent] = [*self.refusals, *self.of_this_try]

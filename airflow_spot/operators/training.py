@@ -360,7 +360,12 @@ class SageMakerSpotTrainingOperator(BeforeExecute, AwsBaseOperator[SageMakerSpot
                     parameters.checkpoint_warning_after, parameters.max_starts_without_progress, plan.max_run
                 ),
             ),
-            policy=LadderPolicy(plan.ladder, backoff, waits_for_quota=parameters.max_total_wait is not None),
+            policy=LadderPolicy(
+                plan.ladder,
+                backoff,
+                waits_for_quota=parameters.max_total_wait is not None,
+                fingerprint=plan.fingerprint,
+            ),
             this_try=try_of(context, self.retries),
             options=_options(parameters),
             prepare=stager.stage,
