@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_spot.errors import (
         MaxRuntimeExceededError,
         NonRetryableSpotError,
+        NoProgressError,
         QuotaError,
         RequestError,
         RunKilledError,
@@ -30,18 +31,21 @@ if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
     from airflow_spot.operators.reaper import SageMakerSpotReaperOperator
     from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+    from airflow_spot.sensors.checkpoint import SageMakerCheckpointSensor
     from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
     from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 
 _LAZY = {
     "InvalidParameterError": "airflow_spot.core.parameter_errors",
     "MaxRuntimeExceededError": "airflow_spot.errors",
+    "NoProgressError": "airflow_spot.errors",
     "NonRetryableSpotError": "airflow_spot.errors",
     "QuotaError": "airflow_spot.errors",
     "RequestError": "airflow_spot.errors",
     "Rung": "airflow_spot.core.ladder",
     "RunKilledError": "airflow_spot.errors",
     "RunTimeoutError": "airflow_spot.errors",
+    "SageMakerCheckpointSensor": "airflow_spot.sensors.checkpoint",
     "SageMakerServiceError": "airflow_spot.errors",
     "SageMakerSpotReaperOperator": "airflow_spot.operators.reaper",
     "SageMakerSpotTrainingHook": "airflow_spot.hooks.training",
@@ -57,12 +61,14 @@ _LAZY = {
 __all__ = [
     "InvalidParameterError",
     "MaxRuntimeExceededError",
+    "NoProgressError",
     "NonRetryableSpotError",
     "QuotaError",
     "RequestError",
     "RunKilledError",
     "RunTimeoutError",
     "Rung",
+    "SageMakerCheckpointSensor",
     "SageMakerServiceError",
     "SageMakerSpotReaperOperator",
     "SageMakerSpotTrainingHook",

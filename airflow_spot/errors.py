@@ -72,6 +72,14 @@ class StoppedExternallyError(NonRetryableSpotError):
     """Somebody stopped the job outside Airflow. Clear the task to go on from the checkpoint."""
 
 
+class NoProgressError(NonRetryableSpotError):
+    """
+    Start after start left nothing new in the checkpoint folder, and there is no on-demand rung (``no_progress``).
+
+    Mend the script's checkpoints, then clear the task.
+    """
+
+
 _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
     Outcome.NO_CAPACITY: SpotCapacityError,
     Outcome.CAPACITY_TIMEOUT: SpotCapacityError,
@@ -86,6 +94,7 @@ _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
     Outcome.SERVICE_ERROR: SageMakerServiceError,
     Outcome.INVALID_REQUEST: RequestError,
     Outcome.STOPPED_EXTERNALLY: StoppedExternallyError,
+    Outcome.NO_PROGRESS: NoProgressError,
     None: RunTimeoutError,
 }
 

@@ -20,9 +20,19 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"airflow_spot.operators.{name}" for name in ("reaper", "training")],
             }
         ],
-        "sensors": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.sensors.training"]}],
+        "sensors": [
+            {
+                "integration-name": "SageMaker Spot",
+                "python-modules": [f"airflow_spot.sensors.{name}" for name in ("checkpoint", "training")],
+            }
+        ],
         "hooks": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.hooks.training"]}],
-        "triggers": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.triggers.training"]}],
+        "triggers": [
+            {
+                "integration-name": "SageMaker Spot",
+                "python-modules": [f"airflow_spot.triggers.{name}" for name in ("checkpoints", "training")],
+            }
+        ],
         "extra-links": [
             "airflow_spot.links.training.SageMakerTrainingJobLink",
             "airflow_spot.links.training.SageMakerTrainingLogsLink",

@@ -21,10 +21,12 @@ from airflow.sdk import DAG
 from airflow_spot import errors
 from airflow_spot.core import events
 from airflow_spot.core.decide import Pause, Submit, decide
+from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.history import History
 from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import lines, result_line
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.progress import UNFINISHED
 from airflow_spot.core.result import build_result
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
@@ -34,6 +36,7 @@ from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.provider_info import get_provider_info
 from airflow_spot.runs.config_change import earlier_result
+from airflow_spot.sensors.checkpoint import SageMakerCheckpointSensor
 from tests.core.cases import NOW, RUN, attempt, description, later, limits, refusal
 from tests.support.requests import SCRIPTS
 from tests.support.task import TaskInstance, run_task
@@ -207,6 +210,15 @@ def test_the_operators_page_names_every_parameter() -> None:
     assert templated == set(SageMakerSpotTrainingOperator.template_fields) - {"aws_conn_id", "region_name", "verify"}
 
 
+def test_the_operators_page_names_every_parameter_of_the_sensor_of_checkpoints() -> None:
+    parameters = set(inspect.signature(SageMakerCheckpointSensor.__init__).parameters) - {"self", "kwargs"}
+    table = (ROOT / "docs" / "operator.md").read_text().split("## Waiting for a checkpoint")[1]
+    told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert told - {"aws_conn_id"} == parameters
+    templated = set(re.findall(r"`(\w+)` T", table))
+    assert templated == set(SageMakerCheckpointSensor.template_fields) - {"aws_conn_id", "region_name", "verify"}
+
+
 def test_the_operators_page_names_every_outcome_and_error() -> None:
     page = (ROOT / "docs" / "operator.md").read_text()
     for outcome in set(Outcome) - {Outcome.UNKNOWN}:
@@ -318,6 +330,19 @@ def test_the_checkpoints_page_quotes_the_log_of_large_ones_and_of_none() -> None
     assert block("checkpoints.md", "text", "## A script that keeps its own") == f"{told}\n"
 
 
+def test_the_checkpoints_page_quotes_what_is_seen_of_them() -> None:
+    name, folder = attempt(1, None).job_name, "s3://bucket/checkpoints"
+    page = (ROOT / "docs" / "checkpoints.md").read_text().split("## Whether they come")[1].split("\n## ")[0]
+    quoted = re.findall(r"```text\n(.*?)\n```", page, re.DOTALL)
+    told: list[events.Event] = [
+        events.StartEnded(name, folder, StartEnd(3, NOW, 1800.0, 480.0, later(minutes=-8))),
+        events.ProgressMissing(name, folder, Stuck(3, 3600.0)),
+        events.CheckpointsNotSeen(name, folder, NotSeen("AccessDenied at ListObjectsV2")),
+    ]
+    assert quoted == [line for event in told for line in lines(event)]
+    assert all(f"`{end}`" in page or f"`*{end}`" in page for end in UNFINISHED)
+
+
 def test_the_configuration_page_names_every_option_and_every_event() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     options, _, rest = page.partition("`airflow config list")
@@ -335,6 +360,11 @@ def test_the_configuration_page_names_every_option_and_every_event() -> None:
         events.CapacityAwaited("job", "attempt 1", NOW, NOW),
         events.Paused(NOW, "why"),
         events.ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket", 1, 1)),
+        events.StartEnded("job", "s3://bucket", StartEnd(1, NOW, 1.0, 1.0, NOW)),
+        events.CheckpointMissing("job", "s3://bucket", NothingYet(1.0)),
+        events.CheckpointsNotSeen("job", "s3://bucket", NotSeen("why")),
+        events.ProgressMissing("job", "s3://bucket", Stuck(3, 1.0)),
+        events.TrainedLong(1.0, 1),
         events.JobStopped("job", StopReason.KILLED, "why"),
     ]
     for sample in samples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -11,9 +11,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from airflow_spot.aws.live_folders import LiveFolders
+from airflow_spot.aws.retrying import is_expired, summarize_error
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.progress import LOOK_LIMIT, FolderLook
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
 from airflow_spot.core.run_marker import MARKER_NAME, marker_text, owner_of
 
@@ -98,6 +100,26 @@ def _copy_missing(client: Any, source: str, target: str, items: dict[str, tuple[
 def newest_change(client: Any, uri: str) -> datetime | None:
     """Return when an object in a folder last changed; None where there is none."""
     return max((item["LastModified"] for item in _objects(client, uri)), default=None)
+
+
+def look_at(
+    connect: Callable[[], Any], uri: str, now: datetime, *, renew: Callable[[], None] | None = None
+) -> FolderLook:
+    """
+    Return what one list of a folder shows. It raises nothing: what could not be seen says so.
+
+    :param connect: gives boto3's client for S3.
+    :param renew: has it give one with credentials read again, where those that it has have expired.
+    """
+    try:
+        bucket, prefix = _place(uri)
+        page = connect().list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=LOOK_LIMIT)
+        return FolderLook.of(page.get("Contents", ()), now, more=bool(page.get("IsTruncated")))
+    except Exception as error:
+        if renew is not None and is_expired(error):
+            renew()
+            return look_at(connect, uri, now)
+        return FolderLook(now, problem=summarize_error(error))
 
 
 def measure(client: Any, uri: str, pages: int = 1) -> CheckpointFolder | None:

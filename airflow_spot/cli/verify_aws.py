@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -88,7 +89,7 @@ def _verify(args: argparse.Namespace) -> int:
     experiments = chosen(args.only)
     if args.parallel < 1:
         raise CommandError(f"--parallel {args.parallel}: give at least 1")
-    service, scrubber = _service(args)
+    service = _service(args)
     price, setups = _price(args, service), setups_of(experiments)
     most, run, left = _plan(args, service, setups, price)
     _tell_plan(experiments, service, setups, price, left)
@@ -98,18 +99,16 @@ def _verify(args: argparse.Namespace) -> int:
     _tell(f"{len(run)} of {len(setups)} setups run, and cost at most {most:.2f} USD by {price} USD an hour{source}")
     if not args.yes and not _agreed(service):
         return 2
-    results, signals = _run(args, experiments, service, run, left, scrubber)
+    results, signals = _run(args, experiments, service, run, left, _scrubber(args, service))
     return _finish(args, service, results, signals)
 
 
-def _service(args: argparse.Namespace) -> tuple[Service, Scrubber]:
+def _service(args: argparse.Namespace) -> Service:
     from airflow_spot.verify.images import default_image
     from airflow_spot.verify.pace import on_aws, on_local
-    from airflow_spot.verify.scrubbing import Scrubber
     from airflow_spot.verify.service import Service, find_control
 
-    role = _ROLE.fullmatch(args.role or "")
-    if role is None:
+    if _ROLE.fullmatch(args.role or "") is None:
         raise CommandError("--role: give the role's ARN: arn:aws:iam::<account>:role/<name>")
     _check_bucket(args.bucket)
     interruption_wait = seconds("--interruption-wait", args.interruption_wait)
@@ -121,7 +120,7 @@ def _service(args: argparse.Namespace) -> tuple[Service, Scrubber]:
     image = args.image or default_image(region)
     if image is None:
         raise CommandError(f"--image: none of AWS's is known for {region}; give one of that region with python3")
-    service = Service(
+    return Service(
         sagemaker,
         s3,
         region,
@@ -130,12 +129,28 @@ def _service(args: argparse.Namespace) -> tuple[Service, Scrubber]:
         args.instance_type,
         image,
         has_toolkit=args.image is None or local is not None,
-        pace=on_aws(interruption_wait) if local is None else on_local(local[1]),
-        control=None if local is None else local[0],
+        pace=on_aws(interruption_wait) if local is None else on_local(local.grace),
+        control=local,
     )
-    names = {args.role: "<role>", args.bucket: "<bucket>", role[1]: "<account>", image: "<image>"}
-    names |= dict.fromkeys((part for part in role[2].split("/") if part), "<role>")
-    return service, Scrubber(names)
+
+
+def _scrubber(args: argparse.Namespace, service: Service) -> Scrubber:
+    from airflow_spot.verify.known_names import known_names
+    from airflow_spot.verify.scrubbing import Scrubber
+
+    role = _ROLE.fullmatch(service.role)
+    assert role is not None  # noqa: S101 - _service has looked
+    own = (args.profile, os.environ.get("AWS_PROFILE"), os.environ.get("AWS_ROLE_SESSION_NAME"))
+    names = known_names(
+        role[1],
+        role[2],
+        service.bucket,
+        service.image,
+        default_image=not args.image,
+        sessions=[name for name in own if name],
+    )
+    described = service.sagemaker.meta.service_model.operation_model("DescribeTrainingJob").output_shape
+    return Scrubber(names, described.members)
 
 
 def _check_bucket(bucket: str) -> None:

@@ -111,9 +111,19 @@ class Attempt:
         return self.outcome is None
 
     @property
+    def completed(self) -> bool:
+        """Whether it ended in success."""
+        return self.outcome is Outcome.COMPLETED
+
+    @property
     def trained(self) -> bool:
         """Whether it ever had its instances."""
         return bool(self.active_seconds or self.working_since or self.training_seconds)
+
+    def trained_seconds(self, now: datetime) -> float:
+        """Return for how long it has trained: SageMaker's figure, or by its starts where that is not there yet."""
+        until = now if self.live else self.ended
+        return max(float(self.training_seconds), sum(start.trained(until) for start in self.starts))
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any], tags: Mapping[str, str]) -> Attempt:

@@ -13,6 +13,7 @@ from airflow_spot.core.history import History, PastEvent, Refusal
 from airflow_spot.core.ladder import ON_OUT_OF_MEMORY, Rung
 from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, QUOTA_OUTCOMES, SCRIPT_OUTCOMES, Outcome
 from airflow_spot.core.policy import Move, NextRung, Policy
+from airflow_spot.core.progress import ProgressRules
 from airflow_spot.core.stop_reasons import StopReason
 
 
@@ -30,11 +31,12 @@ class Limits:
     :param max_attempts: how many training jobs it may create; None for any number.
     :param max_run: seconds that a job may train; jobs that ``max_wait`` cuts off share them. None: any number.
     :param max_total_wait: seconds that it may be without instances, all waits together; None for no limit.
-    :param max_total_run: seconds that its jobs may train together where ``max_run`` cuts one off; None: a job that
-        is cut off is the end.
+    :param max_total_run: seconds that its jobs may train together, whatever ends them; None: no limit, but a job that
+        ``max_run`` cuts off is the end.
     :param backoff: the pauses between a script's errors that are always tried again; between SageMaker's own, longer
         ones.
     :param use_checkpoints: whether SageMaker keeps the checkpoints, so that an attempt goes on from the one before.
+    :param progress: how many starts in a row may leave nothing new in the checkpoint folder.
     """
 
     give_up_at: datetime | None = None
@@ -47,6 +49,7 @@ class Limits:
     max_total_run: float | None = None
     backoff: Backoff = field(default_factory=Backoff)
     use_checkpoints: bool = True
+    progress: ProgressRules = field(default_factory=ProgressRules)
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def decide(limits: Limits, history: History, now: datetime, policy: Policy) -> A
             return Stop(first, StopReason.RESTART, "the task was cleared to train from scratch")
         return Wait(history.live_jobs[0], None)
     if history.live is not None:
-        return _watch(limits, history.live, history.past, now, policy)
+        return _watch(limits, history, history.live, now, policy)
     action = _between_attempts(limits, history, now, policy)
     if isinstance(action, (Succeed, Fail)) and (other := _not_stopping(history.others)) is not None:
         return Stop(other, StopReason.PROBE, "the run has ended, and needs it no more")
@@ -179,22 +182,52 @@ def _not_stopping(jobs: Sequence[Attempt]) -> Attempt | None:
     return next((job for job in jobs if job.status != "Stopping"), None)
 
 
-def _watch(limits: Limits, live: Attempt, past: Sequence[PastEvent], now: datetime, policy: Policy) -> Action:
+def _watch(limits: Limits, history: History, live: Attempt, now: datetime, policy: Policy) -> Action:
+    past = history.past
     # A job that is stopping ends by itself within minutes: waiting for that is never cut short.
     if live.status == "Stopping":
         return Wait(live, None)
-    if limits.give_up_at is not None and now >= limits.give_up_at:
-        return Stop(live, StopReason.TIMEOUT, "the task's time is up")
-    left = None
-    if limits.max_total_wait is not None:
-        left = max(0.0, limits.max_total_wait - seconds_without_instances(past, live.waiting_since or now))
-        if live.waiting_since is not None and (now - live.waiting_since).total_seconds() >= left:
-            return Stop(live, StopReason.CAPACITY_TIMEOUT, _TOTAL_WAIT.format(human(limits.max_total_wait)))
+    left = _wait_left(limits, live, past, now)
+    more = None if limits.max_total_run is None else limits.max_total_run - _trained(past, now)
+    if (stop := _over(limits, history, live, now, left, more)) is not None:
+        return stop
+    if live.placement.spot and history.progress.is_stuck(limits.progress):
+        chosen = policy.next_rung(past, on_demand=True)
+        goes_on = f"it moves to {chosen.rung}" if chosen else "the ladder has no on-demand rung to move to"
+        return Stop(live, StopReason.NO_PROGRESS, f"{_nothing_new(history)}; {goes_on}")
     review = policy.review(live, past, now)
     if isinstance(review, Move):
         return Stop(live, review.reason, review.why)
     bounds = [bound for bound in (review.capacity_timeout, left) if bound is not None]
-    return Wait(live, limits.give_up_at, min(bounds) if bounds else None)
+    ends = [limits.give_up_at] if limits.give_up_at is not None else []
+    if more is not None:
+        # A job that waits uses none of it up, and is not to be looked at again and again for its last seconds.
+        least = _WAITING_LOOK if live.waiting_since is not None else 0.0
+        ends.append(now + timedelta(seconds=max(more, least)))
+    return Wait(live, min(ends, default=None), min(bounds) if bounds else None)
+
+
+#: Seconds between looks at a job that waits for capacity, whether it has trained for ``max_total_run`` by now.
+_WAITING_LOOK = 300.0
+
+
+def _wait_left(limits: Limits, live: Attempt, past: Sequence[PastEvent], now: datetime) -> float | None:
+    if limits.max_total_wait is None:
+        return None
+    return max(0.0, limits.max_total_wait - seconds_without_instances(past, live.waiting_since or now))
+
+
+def _over(
+    limits: Limits, history: History, live: Attempt, now: datetime, left: float | None, more: float | None
+) -> Stop | None:
+    """Return the stop of a live job whose time, wait or training is used up; ``left`` and ``more`` are in seconds."""
+    if limits.give_up_at is not None and now >= limits.give_up_at:
+        return Stop(live, StopReason.TIMEOUT, "the task's time is up")
+    if left is not None and live.waiting_since is not None and (now - live.waiting_since).total_seconds() >= left:
+        return Stop(live, StopReason.CAPACITY_TIMEOUT, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
+    if more is not None and more <= 0:
+        return Stop(live, StopReason.TIMEOUT, _TOTAL_RUN.format(human(limits.max_total_run or 0)))
+    return None
 
 
 _NO_QUOTA = "no rung has a quota that is large enough. With max_total_wait, the task waits for a larger one"
@@ -203,6 +236,16 @@ _OUT_OF_MEMORY = (
     'on="out_of_memory"'
 )
 _TOTAL_WAIT = "the run has waited for capacity for max_total_wait ({})"
+_TOTAL_RUN = "its jobs have trained for max_total_run ({}): raise it"
+
+
+def _nothing_new(history: History) -> str:
+    return f"{history.progress.barren} starts in a row left nothing new in the checkpoint folder"
+
+
+def _trained(past: Sequence[PastEvent], now: datetime) -> float:
+    """Return the seconds that a try's jobs have trained together."""
+    return sum(event.trained_seconds(now) for event in past if isinstance(event, Attempt))
 
 
 def _between_attempts(limits: Limits, history: History, now: datetime, policy: Policy) -> Action:
@@ -214,7 +257,7 @@ def _between_attempts(limits: Limits, history: History, now: datetime, policy: P
     past = history.past
     if not past:
         why = f"attempt {last.number} ended before this try ({last.label})" if last else "first attempt"
-        first = policy.next_rung(_used_up_memory_before(history))
+        first = policy.next_rung((), earlier=history.of_earlier_tries)
         if first is None:
             return Fail(last, None, "there is no rung")
         return Submit(last.number + 1 if last else 1, first.rung, why)
@@ -230,17 +273,19 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
     if why is None:
         return Fail(attempt, kind, _end(limits, newest, past, kind, policy))
     number = newest.number if isinstance(newest, Refusal) else newest.number + 1
-    capacity = kind if kind in CAPACITY_OUTCOMES else Outcome.CAPACITY_TIMEOUT
     left = None if limits.max_total_wait is None else limits.max_total_wait - seconds_without_instances(past, now)
-    if left is not None and left <= 0:
-        return Fail(attempt, capacity, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
-    if limits.max_attempts is not None and len(history.of_this_try) >= limits.max_attempts:
-        return Fail(attempt, kind, f"this try has created max_attempts ({limits.max_attempts}) training jobs")
-    chosen = policy.next_rung((*_used_up_memory_before(history), *past))
+    if (spent := _spent(limits, history, kind, left, now)) is not None:
+        return spent
+    stuck = history.progress.is_stuck(limits.progress)
+    chosen = policy.next_rung(past, earlier=history.of_earlier_tries, on_demand=stuck)
     if chosen is None:
-        return Fail(
-            attempt, kind, "no rung has a quota that is large enough. max_total_wait has it wait for a larger one"
-        )
+        short = [attempt.rung for attempt in history.attempts if attempt.outcome is Outcome.OUT_OF_MEMORY]
+        which = f"no rung with more memory than {short[-1]}" if short else "no rung"
+        no_quota = f"{which} has a quota that is large enough. max_total_wait has it wait for a larger one"
+        why, kind = (_nothing_new(history), Outcome.NO_PROGRESS) if stuck else (no_quota, kind)
+        return Fail(attempt, kind, why)
+    if stuck and kind is not Outcome.NO_PROGRESS:
+        why = f"{why}; {_nothing_new(history)}"
     due = _due(limits, past, policy, chosen)
     if due is not None and now < due:
         # Never beyond an end of the task's own: that is then what the next look decides on.
@@ -254,20 +299,28 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
     return Submit(number, chosen.rung, f"after {refused} refusals: {why}" if refused > 1 else why)
 
 
+def _spent(limits: Limits, history: History, kind: Outcome, left: float | None, now: datetime) -> Fail | None:
+    """Return the failure of a run that may go on as its newest attempt ended, and has used up another limit."""
+    attempt = history.last
+    if limits.max_total_run is not None and _trained(history.past, now) >= limits.max_total_run:
+        return Fail(attempt, Outcome.MAX_RUNTIME_EXCEEDED, _TOTAL_RUN.format(human(limits.max_total_run)))
+    if left is not None and left <= 0:
+        capacity = kind if kind in CAPACITY_OUTCOMES else Outcome.CAPACITY_TIMEOUT
+        return Fail(attempt, capacity, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
+    if limits.max_attempts is not None and len(history.of_this_try) >= limits.max_attempts:
+        return Fail(attempt, kind, f"this try has created max_attempts ({limits.max_attempts}) training jobs")
+    return None
+
+
 _UNBOUNDED = {
     Outcome.QUOTA_EXCEEDED: "the quota for {rung} is used up",
     Outcome.QUOTA_TOO_SMALL: "the quota for {rung} is below what a job needs",
     **dict.fromkeys(CAPACITY_OUTCOMES - QUOTA_OUTCOMES, "{kind} for {rung}{same}"),
     Outcome.STOPPED_BY_OPERATOR: "it was stopped by Airflow",
     Outcome.MOVED: "it was moved from {rung}{same}",
+    Outcome.NO_PROGRESS: "it was stopped, since start after start left nothing new in the checkpoint folder",
     Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
 }
-
-
-def _used_up_memory_before(history: History) -> tuple[Attempt, ...]:
-    """Return what ran out of memory before this try: a retry would only do so again on the same rung."""
-    before = (attempt for attempt in history.attempts if attempt.number < history.first_of_try)
-    return tuple(attempt for attempt in before if attempt.outcome is Outcome.OUT_OF_MEMORY)
 
 
 def _gets_more_memory(past: Sequence[PastEvent], policy: Policy) -> bool:
@@ -294,14 +347,14 @@ def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], pol
         why = _out_of_wait_may_go_on(limits, past, same)
     elif kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
         left = limits.max_total_run - sum(event.training_seconds for event in past if isinstance(event, Attempt))
-        why = f"it ran for its whole max_run; {human(left)} of max_total_run are left" if left > 0 else None
+        why = f"it ran for its whole max_run; {human(max(0.0, left))} of max_total_run are left"
     return None if why is None else f"attempt {newest.number}: {why}"
 
 
 def _out_of_wait_may_go_on(limits: Limits, past: Sequence[PastEvent], same: str) -> str | None:
     """Jobs that max_wait cuts off may train together as long as one that max_run cuts off: else they would for ever."""
     cut_off = [event for event in past if isinstance(event, Attempt) and event.outcome is Outcome.MAX_WAIT_EXCEEDED]
-    allowed = limits.max_total_run or limits.max_run
+    allowed = limits.max_run if limits.max_total_run is None else None  # which bounds all that a try trains
     trained = sum(event.training_seconds for event in cut_off)
     if (allowed is not None and trained >= allowed) or (not same and len(cut_off) > 1):
         return None
@@ -323,8 +376,6 @@ def _end(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], kind: Out
     if kind is Outcome.SCRIPT_ERROR:
         times = len(_script_errors(limits, past, policy))
         return "the training script failed" if times == 1 else f"the training script failed {times} times"
-    if kind is Outcome.MAX_RUNTIME_EXCEEDED and limits.max_total_run is not None:
-        return f"its jobs have trained for max_total_run ({human(limits.max_total_run)}): raise it"
     checkpoint = " from the checkpoint" if limits.use_checkpoints else ""
     return _FATAL.get(kind, _FATAL[Outcome.UNKNOWN]).format(checkpoint=checkpoint)
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
 
 from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.findings import Finding, NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.history import Refusal
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.service_errors import SeenFolder
@@ -213,6 +214,88 @@ class ServiceErrorsRepeated:
 
 
 @dataclass(frozen=True)
+class StartEnded:
+    """
+    A start ended otherwise than in success: how old the newest checkpoint was, and what was lost.
+
+    :param job_name: of its attempt, as for the three events below.
+    """
+
+    name: ClassVar[str] = "start_ended"
+    job_name: str
+    checkpoint_s3_uri: str
+    found: StartEnd
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        found = self.found
+        return {
+            **_place(self),
+            "start": found.start,
+            "ended": _iso(found.at),
+            "trained_seconds": round(found.trained),
+            "newest_checkpoint": _iso(found.newest),
+            "checkpoint_age_seconds": None if found.age is None else round(found.age),
+            "lost_seconds": None if found.lost is None else round(found.lost),
+        }
+
+
+@dataclass(frozen=True)
+class CheckpointMissing:
+    """A start has trained for long without any checkpoint."""
+
+    name: ClassVar[str] = "checkpoint_missing"
+    job_name: str
+    checkpoint_s3_uri: str
+    found: NothingYet
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {**_place(self), "trained_seconds": round(self.found.trained)}
+
+
+@dataclass(frozen=True)
+class CheckpointsNotSeen:
+    """What is in the checkpoint folder could not be seen: nothing is concluded from it."""
+
+    name: ClassVar[str] = "checkpoints_not_seen"
+    job_name: str
+    checkpoint_s3_uri: str
+    found: NotSeen
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {**_place(self), "problem": self.found.problem}
+
+
+@dataclass(frozen=True)
+class ProgressMissing:
+    """As many starts in a row as may left nothing new in the checkpoint folder."""
+
+    name: ClassVar[str] = "progress_missing"
+    job_name: str
+    checkpoint_s3_uri: str
+    found: Stuck
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {**_place(self), "starts": self.found.starts, "longer_than_seconds": round(self.found.longer_than)}
+
+
+@dataclass(frozen=True)
+class TrainedLong:
+    """The jobs of a run have trained twice its ``max_run`` together, in seconds, and none has completed."""
+
+    name: ClassVar[str] = "trained_long"
+    training_seconds: float
+    max_run: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {"training_seconds": round(self.training_seconds), "max_run": self.max_run}
+
+
+@dataclass(frozen=True)
 class JobStopped:
     """
     We stopped a job, or left it alone.
@@ -284,6 +367,11 @@ Event: TypeAlias = (
     | CapacityAwaited
     | Paused
     | ServiceErrorsRepeated
+    | StartEnded
+    | CheckpointMissing
+    | CheckpointsNotSeen
+    | ProgressMissing
+    | TrainedLong
     | JobStopped
     | RunSucceeded
     | RunFailed
@@ -291,6 +379,17 @@ Event: TypeAlias = (
 
 #: Hears each event when it happens. What it raises ends the try, so an observer that may fail catches for itself.
 Observer: TypeAlias = Callable[[Event], None]
+
+
+def of_finding(found: Finding, job_name: str, checkpoint_s3_uri: str) -> Event:
+    """Return the event of what a look at a checkpoint folder showed."""
+    if isinstance(found, StartEnd):
+        return StartEnded(job_name, checkpoint_s3_uri, found)
+    if isinstance(found, NothingYet):
+        return CheckpointMissing(job_name, checkpoint_s3_uri, found)
+    if isinstance(found, NotSeen):
+        return CheckpointsNotSeen(job_name, checkpoint_s3_uri, found)
+    return ProgressMissing(job_name, checkpoint_s3_uri, found)
 
 
 def as_line(event: Event, run_key: str, now: datetime) -> dict[str, Any]:
@@ -308,6 +407,10 @@ def _facts(attempt: Attempt) -> dict[str, Any]:
         "why": attempt.why,
         "checkpoint_s3_uri": attempt.checkpoint_s3_uri or None,
     }
+
+
+def _place(event: StartEnded | CheckpointMissing | CheckpointsNotSeen | ProgressMissing) -> dict[str, Any]:
+    return {"job": event.job_name, "checkpoint_s3_uri": event.checkpoint_s3_uri or None}
 
 
 def _iso(moment: datetime | None) -> str | None:

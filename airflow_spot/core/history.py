@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.progress import Progress
 from airflow_spot.core.roles import Role
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
@@ -71,6 +72,7 @@ class History:
     :param others: the live jobs of other roles.
     :param adopts: whether a job that completed before this try, undelivered, is its result. Not where the task was
         changed and cleared since: then it is trained on from the checkpoint.
+    :param progress: what was seen of its checkpoints.
     """
 
     generation: int
@@ -80,6 +82,7 @@ class History:
     restart_requested: bool = False
     others: tuple[Attempt, ...] = ()
     adopts: bool = True
+    progress: Progress = field(default_factory=Progress)
 
     @classmethod
     def of(cls, generation: int, jobs: Iterable[Attempt], **more: Any) -> History:
@@ -141,6 +144,11 @@ class History:
     def of_this_try(self) -> tuple[Attempt, ...]:
         """Return the attempts that count for this try."""
         return tuple(attempt for attempt in self.attempts if attempt.number >= self.first_of_try)
+
+    @property
+    def of_earlier_tries(self) -> tuple[Attempt, ...]:
+        """Return the attempts of the generation that count for this try no more."""
+        return tuple(attempt for attempt in self.attempts if attempt.number < self.first_of_try)
 
     @property
     def past(self) -> tuple[PastEvent, ...]:

@@ -15,24 +15,30 @@ from airflow_spot.core.events import (
     AttemptDecided,
     AttemptFound,
     CapacityAwaited,
+    CheckpointMissing,
+    CheckpointsNotSeen,
     CreateRefused,
     Event,
     GenerationBegan,
     JobStopped,
     Paused,
+    ProgressMissing,
     RunFailed,
     RunSucceeded,
     ServiceErrorsRepeated,
+    StartEnded,
+    TrainedLong,
     Transitioned,
 )
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.progress import HOW_TO_CHECKPOINT
 from airflow_spot.core.roles import Role
 from airflow_spot.core.service_errors import explain
 from airflow_spot.core.totals import RunTotals
 
 _NOTES = {
-    "Interrupted": "SageMaker took the spot instance back; it restarts the job from the newest checkpoint",
+    "Interrupted": "SageMaker took the spot instance back; it restarts the job from the newest checkpoint, if any",
     "MaxWaitTimeExceeded": "max_wait is over",
     "MaxRuntimeExceeded": "max_run is used up",
 }
@@ -110,6 +116,52 @@ def _(event: ServiceErrorsRepeated) -> Iterable[str]:
 
 
 @lines.register
+def _(event: StartEnded) -> Iterable[str]:
+    found, label = event.found, label_of(event.job_name)
+    what = f"{label}: start {found.start} trained {human(found.trained)}"
+    if found.lost is None:
+        yield f"{what}; what its end lost is not known: the next start has written checkpoints since"
+    elif found.newest is None:
+        yield f"{what} and left no checkpoint; {human(found.lost)} of training are lost"
+    else:
+        age = f"the newest checkpoint was {human(found.age or 0.0)} old at its end"
+        yield f"{what}; {age}, {human(found.lost)} of training are lost"
+
+
+@lines.register
+def _(event: CheckpointMissing) -> Iterable[str]:
+    yield (
+        f"{label_of(event.job_name)}: it has trained {human(event.found.trained)} and written no checkpoint to "
+        f"{event.checkpoint_s3_uri}: an interruption now loses all of that. {HOW_TO_CHECKPOINT}"
+    )
+
+
+@lines.register
+def _(event: CheckpointsNotSeen) -> Iterable[str]:
+    yield (
+        f"{label_of(event.job_name)}: whether it leaves checkpoints is not looked at ({event.found.problem}), nor what "
+        "an interruption loses"
+    )
+
+
+@lines.register
+def _(event: ProgressMissing) -> Iterable[str]:
+    found = event.found
+    yield (
+        f"{label_of(event.job_name)}: {found.starts} starts in a row trained for longer than "
+        f"{human(found.longer_than)} each and left nothing new in {event.checkpoint_s3_uri}"
+    )
+
+
+@lines.register
+def _(event: TrainedLong) -> Iterable[str]:
+    yield (
+        f"The run's jobs have trained {human(event.training_seconds)} together, more than twice its max_run "
+        f"({human(event.max_run)}), and none has completed. max_total_run bounds that"
+    )
+
+
+@lines.register
 def _(event: JobStopped) -> Iterable[str]:
     if event.skip_reason is not None:
         yield f"Training job {event.job_name} was not stopped ({event.why}): {event.skip_reason}"
@@ -131,7 +183,15 @@ def _(event: RunFailed) -> Iterable[str]:
 
 
 #: What somebody may have to look into.
-WARNINGS = (CreateRefused, ServiceErrorsRepeated, JobStopped, RunFailed)
+WARNINGS = (
+    CreateRefused,
+    ServiceErrorsRepeated,
+    CheckpointMissing,
+    ProgressMissing,
+    TrainedLong,
+    JobStopped,
+    RunFailed,
+)
 
 
 def label_of(job_name: str) -> str:

@@ -110,6 +110,7 @@ class Outcome(str, enum.Enum):
     INVALID_REQUEST = "invalid_request"
     STOPPED_BY_OPERATOR = "stopped_by_operator"
     MOVED = "moved"
+    NO_PROGRESS = "no_progress"
     STOPPED_EXTERNALLY = "stopped_externally"
     UNKNOWN = "unknown"
 
@@ -173,6 +174,8 @@ def _stopped(description: Mapping[str, Any], stop_reason: str | None) -> Outcome
         return Outcome.CAPACITY_TIMEOUT if _pended_to_its_end(description) else Outcome.STOPPED_EXTERNALLY
     if stop_reason in (StopReason.MOVE, StopReason.REQUEST):
         return Outcome.MOVED
+    if stop_reason == StopReason.NO_PROGRESS:
+        return Outcome.NO_PROGRESS
     return Outcome.RUNG_TIMEOUT if stop_reason == StopReason.RUNG_TIMEOUT else Outcome.STOPPED_BY_OPERATOR
 
 

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.progress import MAX_STARTS
 from airflow_spot.core.templates import is_template
 
-#: What says where and how SageMaker keeps checkpoints, or what becomes of them; of a scope, only ``"exact"`` does.
-_NEEDS_CHECKPOINTS = (
-    "checkpoint_s3_uri",
-    "checkpoint_local_path",
-    "checkpoint_scope",
-    "resume_from",
-    "checkpoint_retention",
-)
+#: What says where and how SageMaker keeps checkpoints, what becomes of them, or what is concluded from them; each with
+#: its default, which says nothing.
+_NEEDS_CHECKPOINTS = {
+    "checkpoint_s3_uri": None,
+    "checkpoint_local_path": None,
+    "checkpoint_scope": "run",
+    "resume_from": None,
+    "checkpoint_retention": None,
+    "checkpoint_warning_after": None,
+    "max_starts_without_progress": MAX_STARTS,
+}
 _FIX = "has no effect with use_checkpoints=False, which has SageMaker keep no checkpoints: remove one of the two"
 
 
@@ -27,9 +31,8 @@ def check_own_checkpoints(read: Any, given: Any) -> None:
     :param given: has them as they were given, to be shown.
     :raises InvalidParameterError: something is, as a parameter or as the config's ``CheckpointConfig``.
     """
-    for name in _NEEDS_CHECKPOINTS:
+    for name, default in _NEEDS_CHECKPOINTS.items():
         value = getattr(read, name)
-        default = "run" if name == "checkpoint_scope" else None
         if value not in (None, default) and not is_template(value):
             raise InvalidParameterError(name, getattr(given, name), _FIX)
     config = read.config

@@ -106,10 +106,12 @@ PARAMETERS: Mapping[str, Parameter] = {
     "adopt_job": Parameter(_unless_empty(_name)),
     "checkpoint_retention": Parameter(seconds),
     "model_s3_uri": Parameter(_unless_empty(check_s3_uri)),
+    "checkpoint_warning_after": Parameter(seconds),
     "ladder": Parameter(),
     "max_total_wait": Parameter(seconds),
     "max_attempts": Parameter(_whole(1), templated=False),
     "max_total_run": Parameter(seconds),
+    "max_starts_without_progress": Parameter(_whole(1), templated=False),
     "script_error_retries": Parameter(_whole(0), templated=False),
     "retry_exit_codes": Parameter(_codes, templated=False),
     "entry_point": Parameter(),
@@ -150,10 +152,12 @@ class TrainingParameters:
     adopt_job: str | None
     checkpoint_retention: int | None
     model_s3_uri: str | None
+    checkpoint_warning_after: int | None
     ladder: Any
     max_total_wait: int | None
     max_attempts: int | None
     max_total_run: int | None
+    max_starts_without_progress: int | None
     script_error_retries: int
     retry_exit_codes: tuple[int, ...]
     entry_point: str | None

@@ -52,8 +52,15 @@ class Move:
 class Policy(Protocol):
     """Chooses where a run trains. A pure value: the same past and time give the same answers."""
 
-    def next_rung(self, past: Sequence[PastEvent]) -> NextRung | None:
-        """Return where the next attempt runs, after what counts for this try; None where it can run nowhere."""
+    def next_rung(
+        self, past: Sequence[PastEvent], *, earlier: Sequence[Attempt] = (), on_demand: bool = False
+    ) -> NextRung | None:
+        """
+        Return where the next attempt runs, after what counts for this try; None where it can run nowhere.
+
+        :param earlier: the attempts of earlier tries, which count for no budget; what they taught may be heeded.
+        :param on_demand: only where nothing interrupts it.
+        """
         ...
 
     def review(self, live: Attempt, past: Sequence[PastEvent], now: datetime) -> Stay | Move:

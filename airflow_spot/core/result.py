@@ -82,7 +82,7 @@ def build_result(
             "run": key,
             "generation": history.generation,
             "attempts": [attempt_facts(attempt, now, prices) for attempt in history.attempts],
-            **total(history.attempts, now, prices).to_json(),
+            **total(history.attempts, now, prices, history.progress.lost).to_json(),
             "checkpoint_s3_uri": history.checkpoint_s3_uri or None,
             "model_artifacts": (description.get("ModelArtifacts") or {}).get("S3ModelArtifacts"),
             "model_s3_uri": model_s3_uri,

@@ -11,6 +11,8 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.ended_attempts import pack, unpack
 from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.marks import StopMark
+from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts
+from airflow_spot.core.starts import Start
 from airflow_spot.core.try_marks import TryMark
 
 STATE_VERSION = 1
@@ -35,6 +37,7 @@ class RunState:
     :param ended: the try's attempts that have ended, as far as decisions are made by them: they are not read again.
     :param give_up_at: seconds since 1970; None for never.
     :param stops: why the try told which of these jobs to stop: one that may not be tagged does not say it itself.
+    :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun anew.
     :param version: of the layout.
     """
 
@@ -49,6 +52,7 @@ class RunState:
     since: datetime | None = None
     ended: tuple[Attempt, ...] = ()
     stops: Mapping[str, StopMark] = field(default_factory=dict)
+    progress: Progress | None = None
     version: int = STATE_VERSION
 
     @classmethod
@@ -79,6 +83,7 @@ class RunState:
             since=min((made for attempt in history.attempts if (made := attempt.created) is not None), default=None),
             ended=tuple(attempt for attempt in history.of_this_try if not attempt.live),
             stops={name: mark for name, mark in (stops or {}).items() if name in jobs},
+            progress=history.progress,
         )
 
     @property
@@ -101,6 +106,7 @@ class RunState:
             "since": self.since.timestamp() if self.since else None,
             "ended": pack(self.ended),
             "stops": {name: str(mark) for name, mark in self.stops.items()},
+            "progress": self.progress.to_json() if self.progress else None,
         }
 
     @classmethod
@@ -128,8 +134,47 @@ class RunState:
                 for name, text in (value.get("stops") or {}).items()
                 if (mark := StopMark.parse(text)) is not None
             },
+            progress=Progress.from_json(value.get("progress")),
             version=int(value.get("version", STATE_VERSION)),
         )
+
+
+@dataclass(frozen=True)
+class WatchedFolder:
+    """
+    Where an attempt keeps its checkpoints, and what it is watched for.
+
+    :param uri: an S3 URI.
+    :param number: the attempt's.
+    """
+
+    uri: str
+    number: int
+    rules: ProgressRules
+
+    def starts(self, starts: tuple[Start, ...]) -> WatchedStarts:
+        """Return the starts of its job, which is live."""
+        return WatchedStarts(self.number, self.uri, starts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a job of the trigger has it."""
+        rules = self.rules
+        return {
+            "uri": self.uri,
+            "number": self.number,
+            "warning_after": rules.warning_after,
+            "max_starts": rules.max_starts,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> WatchedFolder | None:
+        """Read what :meth:`to_json` wrote; None where there is none, or it cannot be read."""
+        try:
+            most = value["max_starts"]
+            rules = ProgressRules(float(value["warning_after"]), None if most is None else int(most))
+            return cls(str(value["uri"]), int(value["number"]), rules)
+        except (KeyError, TypeError, ValueError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -140,12 +185,14 @@ class WatchedJob:
     :param transitions_seen: how many of its transitions were logged before.
     :param capacity_timeout: seconds that it may wait for capacity in one go; None for any.
     :param keeps_checkpoints: whether SageMaker keeps checkpoints of it: then it says what it restarts from.
+    :param folder: where they are, if it is to be looked at while the job may be interrupted.
     """
 
     name: str
     transitions_seen: int = 0
     capacity_timeout: float | None = None
     keeps_checkpoints: bool = True
+    folder: WatchedFolder | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the trigger's ``jobs`` have it."""
@@ -154,6 +201,7 @@ class WatchedJob:
             "transitions_seen": self.transitions_seen,
             "capacity_timeout": self.capacity_timeout,
             **({} if self.keeps_checkpoints else {"keeps_checkpoints": False}),
+            **({"folder": self.folder.to_json()} if self.folder else {}),
         }
 
     @classmethod
@@ -164,4 +212,5 @@ class WatchedJob:
             int(value.get("transitions_seen") or 0),
             value.get("capacity_timeout"),
             keeps_checkpoints=bool(value.get("keeps_checkpoints", True)),
+            folder=WatchedFolder.from_json(value.get("folder")),
         )

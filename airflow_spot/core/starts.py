@@ -36,6 +36,10 @@ class Start:
         """Return the seconds from having instances to the script's begin: images, data and checkpoints come down."""
         return _between(self.granted, self.training or self.ended or until)
 
+    def trained(self, until: datetime | None) -> float:
+        """Return the seconds from the script's begin to the end of the start; of one that trains, to ``until``."""
+        return _between(self.training, self.ended or until)
+
 
 def read_starts(description: Mapping[str, Any]) -> tuple[Start, ...]:
     """

@@ -85,28 +85,32 @@ class RunTotals:
         }
 
 
-def total(attempts: Sequence[Attempt], now: datetime, prices: Prices | None = None) -> RunTotals:
+def total(
+    attempts: Sequence[Attempt], now: datetime, prices: Prices | None = None, lost: float | None = None
+) -> RunTotals:
     """
     Sum up attempts.
 
     :param attempts: of one generation, or of several. Where one is not read in whole, what was billed is not known.
     :param now: until when a start that still waits or launches counts.
     :param prices: on-demand prices; without them no money.
+    :param lost: seconds of the training that were lost and had to be done again, where looks at the checkpoints tell.
     """
     starts = [(start, attempt.ended if not attempt.live else now) for attempt in attempts for start in attempt.starts]
     interruptions = sum(attempt.interruptions for attempt in attempts)
     began = sum(1 for start, _ in starts if start.training is not None)
     once = interruptions == 0 and began <= 1 and sum(1 for attempt in attempts if attempt.trained) <= 1
-    twice = 0.0 if once else None
+    trained = sum(attempt.training_seconds for attempt in attempts)
+    twice = 0.0 if once else lost if lost is None else min(lost, float(trained))
     billed = all(attempt.whole and not (attempt.live and attempt.training_seconds) for attempt in attempts)
     costs = _costs(attempts, prices) if billed else None
-    useful = _costs(attempts, prices, useful=True) if twice == 0 and billed else None
+    useful = _useful_cost(attempts, prices, twice) if billed else None
     return RunTotals(
         attempts=len(attempts),
         interruptions=interruptions,
         waited_seconds=sum(start.waited(until) for start, until in starts),
         launch_seconds=sum(start.launched(until) for start, until in starts),
-        training_seconds=sum(attempt.training_seconds for attempt in attempts),
+        training_seconds=trained,
         billable_seconds=sum(attempt.billable_seconds for attempt in attempts),
         trained_twice_seconds=twice,
         cost=costs,
@@ -129,6 +133,22 @@ def _costs(attempts: Sequence[Attempt], prices: Prices | None, *, useful: bool =
             continue
         whole = cost if whole is None else whole + cost
     return whole
+
+
+def _useful_cost(attempts: Sequence[Attempt], prices: Prices | None, twice: float | None) -> Money | None:
+    """
+    Return what the useful training would have cost on-demand; None where that is not known.
+
+    What was lost is not known by attempt, so where their instances differ in price, neither is this.
+    """
+    whole = _costs(attempts, prices, useful=True) if twice is not None else None
+    if whole is None or not twice or prices is None:
+        return whole
+    kinds = {one.placement.instances for one in attempts if one.training_seconds}
+    if len(kinds) != 1:
+        return None
+    useful = sum(attempt.training_seconds for attempt in attempts) - twice
+    return prices.cost(kinds.pop(), round(useful))
 
 
 def _percent(paid: float, worth: float) -> float | None:

@@ -141,6 +141,11 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
                 self.signal_client  # noqa: B018  as in JobStopper: made before a signal needs it
         return self.conn
 
+    def renew_s3(self) -> None:
+        """Make the next client for S3 of a new session, with credentials read again."""
+        self.forget_session()
+        self.s3_hook.__dict__.pop("conn", None)
+
     @cached_property
     def signal_client(self) -> Any:
         """

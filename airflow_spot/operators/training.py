@@ -19,6 +19,7 @@ from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, AirflowEx
 from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Limits
 from airflow_spot.core.durations import human
+from airflow_spot.core.findings import unpack
 from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri, is_loopback
@@ -27,6 +28,7 @@ from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_parameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
 from airflow_spot.core.prices import Prices
+from airflow_spot.core.progress import MAX_STARTS, ProgressRules
 from airflow_spot.core.result import build_result
 from airflow_spot.core.run_state import RunState
 from airflow_spot.core.sentences import sentences
@@ -101,14 +103,19 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         changed for so long, such as ``"30d"``, and have no live job (templated). Default: keep all.
     :param model_s3_uri: after success, copy the model here inside S3: the URI of the object or, ending in a slash, of
         the folder (templated). What another training left there is replaced. Default: it stays where it is made.
+    :param checkpoint_warning_after: warn once a start has trained for so long without any checkpoint (templated).
+        Default: an hour or a quarter of ``max_run``, whichever is less.
     :param ladder: where to train, in order, when there is no capacity: a list of :class:`Rung`, instance types, or
         mappings, or JSON of one (templated). Default: the config's instances, again and again.
     :param max_total_wait: how long a try may be without instances, all waits together (templated). Default: as
         long as its other limits allow.
     :param max_attempts: how many training jobs a try may create. Default: any number. (The stock operator's
         ``max_attempts`` counts polls, of which there is no limit here.)
-    :param max_total_run: resume from the checkpoint in a further job when one is cut off at ``max_run``, until the
-        try's jobs have trained for so long together (templated). Default: being cut off fails the try.
+    :param max_total_run: how long the try's jobs may train together, whatever ends them; one that is cut off at
+        ``max_run`` is resumed from the checkpoint in a further job (templated). Default: no limit, and being cut off
+        fails the try.
+    :param max_starts_without_progress: starts in a row that may leave nothing new in the checkpoint folder: then the
+        run moves to an on-demand rung, or fails. None only tells. Default: 3.
     :param script_error_retries: how often to resume in the same try after the script failed. Default: 0, since a
         script's error is there again.
     :param retry_exit_codes: of the script, after which it is always resumed, with growing pauses.
@@ -161,10 +168,12 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         adopt_job: str | None = None,
         checkpoint_retention: int | str | timedelta | None = None,
         model_s3_uri: str | None = None,
+        checkpoint_warning_after: int | str | timedelta | None = None,
         ladder: Sequence[Rung | str | Mapping[str, Any]] | str | None = None,
         max_total_wait: int | str | timedelta | None = None,
         max_attempts: int | None = None,
         max_total_run: int | str | timedelta | None = None,
+        max_starts_without_progress: int | None = MAX_STARTS,
         script_error_retries: int = 0,
         retry_exit_codes: Sequence[int] = (),
         entry_point: str | None = None,
@@ -196,10 +205,12 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self.adopt_job = adopt_job
         self.checkpoint_retention = checkpoint_retention
         self.model_s3_uri = model_s3_uri
+        self.checkpoint_warning_after = checkpoint_warning_after
         self.ladder = ladder
         self.max_total_wait = max_total_wait
         self.max_attempts = max_attempts
         self.max_total_run = max_total_run
+        self.max_starts_without_progress = max_starts_without_progress
         self.script_error_retries = script_error_retries
         self.retry_exit_codes = retry_exit_codes
         self.entry_point = entry_point
@@ -260,7 +271,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             run, parameters = self._begin(context, guard.run, state)
         self._poll_if_blind(run, event)
         quota_available = event.get("status") == "quota_available"
-        return self._carry(run, parameters, partial(run.resume, state, quota_available=quota_available))
+        told = unpack(event.get("told"))
+        return self._carry(run, parameters, partial(run.resume, state, quota_available=quota_available, told=told))
 
     def on_kill(self) -> None:
         """Stop the jobs of a killed task. Never raises: Airflow calls it from a signal handler."""
@@ -403,8 +415,16 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 max_total_run=parameters.max_total_run,
                 backoff=backoff,
                 use_checkpoints=plan.checkpoint_base is not None,
+                progress=ProgressRules.of(
+                    parameters.checkpoint_warning_after, parameters.max_starts_without_progress, plan.max_run
+                ),
             ),
-            policy=LadderPolicy(plan.ladder, backoff, waits_for_quota=parameters.max_total_wait is not None),
+            policy=LadderPolicy(
+                plan.ladder,
+                backoff,
+                waits_for_quota=parameters.max_total_wait is not None,
+                fingerprint=plan.fingerprint,
+            ),
             this_try=try_of(context, self.retries),
             options=_options(parameters),
             prepare=stager.stage,

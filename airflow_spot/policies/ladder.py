@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from airflow_spot.core.attempt import Attempt
@@ -45,15 +45,25 @@ class LadderPolicy:
     :param ladder: where attempts may run, in order.
     :param backoff: the pauses once round the ladder.
     :param waits_for_quota: whether a quota that is too small is waited for like one that is used up: it may be raised.
+    :param fingerprint: of what is trained: with another, earlier tries tell nothing of the memory that it takes.
     """
 
     ladder: tuple[Rung, ...]
     backoff: Backoff = field(default_factory=Backoff)
     waits_for_quota: bool = False
+    fingerprint: str = ""
 
-    def next_rung(self, past: Sequence[PastEvent]) -> NextRung | None:
-        """Return the rung that is next, and until when it has to wait; None where no quota is large enough for any."""
-        place = position(self.ladder, past, waits_for_quota=self.waits_for_quota)
+    def next_rung(
+        self, past: Sequence[PastEvent], *, earlier: Sequence[Attempt] = (), on_demand: bool = False
+    ) -> NextRung | None:
+        """
+        Return the rung that is next, and until when it has to wait; None where no quota is large enough for any.
+
+        :param earlier: of earlier tries: a retry does not begin where memory was used up.
+        :param on_demand: the next on-demand rung; None also where there is none.
+        """
+        same = [attempt for attempt in earlier if attempt.fingerprint in ("", self.fingerprint)]
+        place = position(self.ladder, past, earlier=same, waits_for_quota=self.waits_for_quota, on_demand=on_demand)
         if place is None:
             return None
         due = None if place.backoff_step is None else self.backoff.until(past[-1], place.backoff_step)
@@ -77,7 +87,14 @@ class LadderPolicy:
         return next((rung.wait for rung in self.ladder if str(rung) == live.rung), None)
 
 
-def position(ladder: Sequence[Rung], past: Sequence[PastEvent], *, waits_for_quota: bool = False) -> Position | None:
+def position(
+    ladder: Sequence[Rung],
+    past: Sequence[PastEvent],
+    *,
+    earlier: Sequence[Attempt] = (),
+    waits_for_quota: bool = False,
+    on_demand: bool = False,
+) -> Position | None:
     """
     Go along the ladder once more, as the outcomes say.
 
@@ -86,13 +103,14 @@ def position(ladder: Sequence[Rung], past: Sequence[PastEvent], *, waits_for_quo
     person asked for, else for the next. What used up its memory goes on to the rungs that are there for it, and does
     not come back from them. Whatever else ended an attempt, the next one is on the same rung. Once round, and before
     the same rung is asked again, a pause is due; each is longer than the last until something trains. A rung whose
-    quota is below what a job needs is left for good; None where all are.
+    quota is below what a job needs is left for good; None where all are. With ``on_demand``, spot rungs are passed by.
     """
     closed: set[int] = set()
     names = {str(rung): index for index, rung in enumerate(ladder)}
     larger = tuple(place for place, rung in enumerate(ladder) if rung.on == ON_OUT_OF_MEMORY)
     usual = tuple(place for place in range(len(ladder)) if place not in larger)
-    rungs, index, used, pauses = usual, usual[0], 0, 0
+    rungs = _with_memory_for(earlier, names, larger) or usual
+    index, used, pauses = rungs[0], 0, 0
     due: int | None = None
     for event in past:
         at = names.get(event.rung)
@@ -126,7 +144,28 @@ def position(ladder: Sequence[Rung], past: Sequence[PastEvent], *, waits_for_quo
         # A wait that was had in full is pause enough.
         if (rounded or index == before) and event.outcome in _AT_ONCE:
             due, pauses = pauses, pauses + 1
-    return Position(index, rungs, due)
+    return Position(index, rungs, due) if not on_demand else _on_demand(ladder, Position(index, rungs, due), closed)
+
+
+def _with_memory_for(earlier: Sequence[Attempt], names: Mapping[str, int], larger: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the rungs for memory that earlier tries had come to, as their newest attempt tells; none where to none."""
+    for attempt in reversed(earlier):
+        at = names.get(attempt.rung)
+        if at is None:
+            continue
+        if attempt.outcome is Outcome.OUT_OF_MEMORY:
+            return tuple(place for place in larger if at not in larger or place > at) or tuple(
+                place for place in larger if place == at
+            )
+        return larger[larger.index(at) :] if at in larger else ()
+    return ()
+
+
+def _on_demand(ladder: Sequence[Rung], place: Position, closed: set[int]) -> Position | None:
+    """Return the on-demand rung that is next from a place on, round the ladder; None where there is none."""
+    open_ = [each for each in place.rungs if not ladder[each].on_spot and each not in closed]
+    following = next((each for each in open_ if each >= place.index), open_[0] if open_ else None)
+    return None if following is None else replace(place, index=following)
 
 
 def _after(index: int, rungs: Sequence[int], closed: set[int]) -> tuple[int, bool]:

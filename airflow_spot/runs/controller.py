@@ -23,7 +23,9 @@ from airflow_spot.core.events import (
     RunFailed,
     RunSucceeded,
     ServiceErrorsRepeated,
+    of_finding,
 )
+from airflow_spot.core.findings import Finding
 from airflow_spot.core.history import History, Refusal, begin_try
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.log_messages import times
@@ -34,6 +36,7 @@ from airflow_spot.core.policy import Policy
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.roles import Role
 from airflow_spot.core.run_state import RunState, WatchedJob
+from airflow_spot.core.starts import read_starts
 from airflow_spot.core.stop_reasons import CONTINUING, StopReason
 from airflow_spot.core.totals import RunTotals, total
 from airflow_spot.core.try_marks import TryMark
@@ -52,6 +55,7 @@ from airflow_spot.runs.config_change import adopts, changed, earlier_result, sho
 from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.earlier_attempts import read_whole
 from airflow_spot.runs.failures import failure_of
+from airflow_spot.runs.progress import ProgressWatch
 from airflow_spot.runs.state import Deferral, RunOptions
 from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
 from airflow_spot.runs.transitions import TransitionLog
@@ -110,6 +114,7 @@ class TrainingRun:
         self._observers = tuple(observers)
         self._killed = False
         self._folder = CheckpointFolder(plan, log)
+        self._progress = ProgressWatch(hook, plan, limits.progress, self._tell)
         self._transitions = TransitionLog(hook, self._tell, log, print_log=options.print_log)
         self.history = History(1)
         self.stopping = JobStopper(
@@ -131,6 +136,7 @@ class TrainingRun:
         jobs = self.hook.jobs_of(self.plan)
         self._set_clock()
         self.history = self._begun(jobs)
+        self.history = replace(self.history, progress=self._progress.begin(self.history))
         self._take_over_others()
         if self.history.last is None:
             self._tell_generation()
@@ -147,11 +153,12 @@ class TrainingRun:
         if self.history.live is not None:
             self._attach(self.history.live)
 
-    def resume(self, state: RunState, *, quota_available: bool = False) -> None:
+    def resume(self, state: RunState, *, quota_available: bool = False, told: Sequence[Finding] = ()) -> None:
         """
         Continue after a deferral: the generation and the try's first attempt are those of before.
 
         :param quota_available: a share of the quota was released, and it is this run's turn to ask for it.
+        :param told: what the trigger told of the checkpoints, to be told again.
         """
         self.stopping.watch(*state.jobs)
         jobs = self.hook.jobs_of(self.plan, state=state)
@@ -178,9 +185,13 @@ class TrainingRun:
         if live is not None and live.job_name not in state.jobs:
             self._attach(live)
         self._take_over_others(*state.jobs)
+        self.history = replace(self.history, progress=state.progress or self._progress.begin(self.history))
         for attempt in self.history.attempts:
             if attempt.job_name in state.jobs:
                 self._transitions.repeat(attempt)
+        if (watched := self.history.live or self.history.last) is not None:
+            for found in told:
+                self._tell(of_finding(found, watched.job_name, watched.checkpoint_s3_uri))
 
     def now(self) -> datetime:
         """Return AWS's time, which its jobs' times are of."""
@@ -273,8 +284,9 @@ class TrainingRun:
         self._check_alive()
         following = self.history.next_generation_if_idle()
         if following is not self.history:
-            self.history = following
+            self.history = replace(following, progress=self._progress.begin(following))
             self._tell_generation()
+        self.history = self._progress.look(self.history, self.now())
 
     def _decide(self) -> Action:
         return decide(self.limits, self.history, self.now(), self.policy)
@@ -346,7 +358,9 @@ class TrainingRun:
         """Read the history again: the number is taken by a job of another try, ended, that nothing had shown."""
         self._conflicts.check_try(ended)
         again = self._begun(self.hook.jobs_of(self.plan, known=[ended.job_name]))
-        self.history = replace(again, refusals=self.history.refusals)
+        same = again.generation == self.history.generation
+        progress = self.history.progress if same else self._progress.begin(again)
+        self.history = replace(again, refusals=self.history.refusals, progress=progress)
 
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
         self.stopping.watch(attempt.job_name)
@@ -383,10 +397,19 @@ class TrainingRun:
                 break
             if found.waits_longer_than(action.capacity_timeout, self.now()) or self._another_ended():
                 break
+            if self._is_stuck(action.attempt, found.description):
+                break
             if self.options.defers(self.now()):  # the triggerer may be able to look again
                 break
             self._sleep(self.options.check_interval, action.until)
         self._refresh(name)
+
+    def _is_stuck(self, attempt: Attempt, description: Mapping[str, Any]) -> bool:
+        """Look at the checkpoints of a job that is waited for; whether as many starts as may left nothing new."""
+        before = self.history.progress.is_stuck(self.limits.progress)
+        self._put(replace(attempt, starts=read_starts(description)))
+        self.history = self._progress.look(self.history, self.now())
+        return self.history.progress.is_stuck(self.limits.progress) and not before
 
     def _another_ended(self) -> bool:
         """Look after the jobs of other roles; whether one has ended, so that there is something to decide."""
@@ -547,10 +570,12 @@ class TrainingRun:
 
     def _watched(self, job: Attempt, capacity_timeout: float | None = None) -> WatchedJob:
         seen = self._transitions.seen(job.job_name)
-        return WatchedJob(job.job_name, seen, capacity_timeout, keeps_checkpoints=bool(job.checkpoint_s3_uri))
+        keeps = bool(job.checkpoint_s3_uri)
+        folder = self._progress.folder(job) if job.role is Role.ATTEMPT else None
+        return WatchedJob(job.job_name, seen, capacity_timeout, keeps_checkpoints=keeps, folder=folder)
 
     def _totals(self) -> RunTotals:
-        return total(self.history.attempts, self.now(), self.prices)
+        return total(self.history.attempts, self.now(), self.prices, self.history.progress.lost)
 
     def _check_alive(self) -> None:
         if self._killed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airflow_spot.core.decide import Fail, in_a_row
 from airflow_spot.core.history import History
 from airflow_spot.core.outcomes import SCRIPT_OUTCOMES, Outcome
+from airflow_spot.core.progress import explain as explain_progress
 from airflow_spot.core.sentences import sentences
 from airflow_spot.core.service_errors import explain
 from airflow_spot.errors import error_for
@@ -38,7 +39,9 @@ def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, 
             parts.append("The last lines of its log:\n  " + "\n  ".join(tail))
     if action.kind is Outcome.SERVICE_ERROR and in_a_row(history.past) > 1 and attempt.whole:
         parts.append(explain(look_into(hook, attempt.checkpoint_s3_uri)))
-    if attempt.checkpoint_s3_uri:
+    if action.kind is Outcome.NO_PROGRESS:
+        parts.append(explain_progress(history.progress, attempt.checkpoint_s3_uri))
+    elif attempt.checkpoint_s3_uri:
         parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
     elif attempt.whole:
         parts.append("Its checkpoints are the script's matter (use_checkpoints=False)")

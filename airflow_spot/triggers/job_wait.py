@@ -10,7 +10,9 @@ from typing import Any
 from airflow_spot.core.events import CapacityAwaited, Observer, Transitioned
 from airflow_spot.core.log_messages import label_of
 from airflow_spot.core.run_state import WatchedJob
+from airflow_spot.core.starts import Start
 from airflow_spot.core.waits import WaitStory
+from airflow_spot.triggers.folder_watch import FolderWatch
 from airflow_spot.watch.observe import waits_longer_than
 from airflow_spot.watch.subscription import JobUpdate, Subscription
 
@@ -23,6 +25,7 @@ class JobWait:
     :param observe: hears of the job's transitions.
     :param log: the trigger's.
     :param clock: AWS's time, in seconds since 1970: what the job's own times are of.
+    :param folder: looks whether the job leaves checkpoints; None where nothing is looked at.
     """
 
     def __init__(
@@ -32,9 +35,11 @@ class JobWait:
         observe: Observer,
         log: Any,
         clock: Callable[[], float] | None = None,
+        folder: FolderWatch | None = None,
     ) -> None:
         self._now = clock or now
         self._job = job
+        self._folder = folder
         self._until = until
         self._observe = observe
         self._log = log
@@ -56,7 +61,8 @@ class JobWait:
         left = self._left()
         update = None if left == 0 else await subscription.next(left)
         if update is not None:
-            return self._read(update)
+            found = self._read(update)
+            return found if found is not None else await self._look(update.starts)
         self._tell_wait()
         if self._until is not None and self._now() >= self._until:
             return {"status": "timeout"}
@@ -64,7 +70,14 @@ class JobWait:
             # What is known of the job may be as old as the last sweep, or nothing yet.
             self._asked = True
             subscription.ask()
-        return None
+        return await self._look()
+
+    async def _look(self, starts: tuple[Start, ...] = ()) -> dict[str, Any] | None:
+        """Look at the checkpoints, if a start has ended or trains for long; return what there is to decide, or None."""
+        if self._folder is None:
+            return None
+        self._folder.take(starts)
+        return {"status": "no_progress"} if await self._folder.look(self._moment()) else None
 
     def _read(self, update: JobUpdate) -> dict[str, Any] | None:
         """Report what is new; return what there is to decide, or None."""
@@ -100,6 +113,8 @@ class JobWait:
         ends = [] if self._until is None else [max(0.0, self._until - self._now())]
         if not self._asked and (left := self._capacity_time_left()) is not None:
             ends.append(left)
+        if self._folder is not None and (look := self._folder.next) is not None:
+            ends.append(max(0.0, look.timestamp() - self._now()))
         if (reminder := self._story.seconds_left(self._moment())) is not None:
             ends.append(reminder)
         return min(ends, default=None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from airflow_spot.aws.checkpoint_store import look_at
 from airflow_spot.aws.retrying import is_expired, is_transient
 from airflow_spot.core.identity import MARKER
 from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.core.progress import FolderLook
 from airflow_spot.watch.service import ErrorKind
 from airflow_spot.watch.sweep import PAGE_SIZE
 
@@ -70,6 +73,11 @@ class SageMakerSource:
             self._learn(summary)
         return page
 
+    def folder(self, uri: str) -> FolderLook:
+        """Look at a checkpoint folder, by one list."""
+        now = datetime.fromtimestamp(time.time() + self.clock_offset, timezone.utc)
+        return look_at(self._connect_s3, uri, now, renew=self.renew)
+
     def _learn(self, job: Mapping[str, Any]) -> None:
         arn, hook = str(job.get("TrainingJobArn") or "").split(":"), self._hook
         if hook is not None and len(arn) > _ARN_ACCOUNT:
@@ -82,6 +90,11 @@ class SageMakerSource:
     def classify_error(self, error: Exception) -> ErrorKind:
         """Return what an error of a call means."""
         return classify_error(error)
+
+    def _connect_s3(self) -> Any:
+        hook = self._connect()
+        with self._lock:  # several looks come at once, and a session makes one client at a time
+            return hook.s3_hook.get_conn()
 
     def _connect(self) -> SageMakerSpotTrainingHook:
         with self._lock:

@@ -16,17 +16,21 @@ from airflow_spot.aws.marks import STOP_PAUSES
 from airflow_spot.aws.retrying import ENDING_SECONDS
 from airflow_spot.compat.triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.events import Event, JobStopped, Observer
+from airflow_spot.core.findings import pack
 from airflow_spot.core.marks import StopMark
+from airflow_spot.core.progress import Progress
 from airflow_spot.core.run_state import WatchedJob
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.observers import observers
 from airflow_spot.triggers.cancelled import stop_if_ended
+from airflow_spot.triggers.folder_watch import FolderWatch
 from airflow_spot.triggers.job_wait import JobWait, now
 from airflow_spot.triggers.sources import SageMakerSource, SqsEventQueue
 from airflow_spot.watch.push import EventQueue
 from airflow_spot.watch.quota_queue import QUOTA_QUEUE
 from airflow_spot.watch.registry import WATCHERS, key_of
 from airflow_spot.watch.service import Service
+from airflow_spot.watch.watcher import Watcher
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -42,8 +46,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
 
     It may be killed, or run twice, without harm: all it does is to look. It fires once, with
     ``{"status": ..., "job_name": ..., "run_state": {...}}``; the status is ``terminal``, ``timeout``, ``not_found``,
-    ``quota_available`` or ``access_denied``. Its arguments are rows in Airflow's database: they are only ever added to,
-    and one that this version does not know is kept and ignored.
+    ``quota_available``, ``no_progress`` or ``access_denied``. Its arguments are rows in Airflow's database: they are
+    only ever added to, and one that this version does not know is kept and ignored.
 
     :param jobs: what to wait for: each with its ``name``, ``transitions_seen`` (how many were logged before) and
         ``capacity_timeout`` (seconds that it may wait for capacity in one go; None for any). None waits for the moment
@@ -52,7 +56,8 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         ``defer()`` would end the task and leave the job running.
     :param quota_key: the name of the quota that the first job uses, or that a run without a job waits for: when a job
         ends, one that waits is let through before its moment.
-    :param run_state: handed back unchanged in the event: how the operator's run continues where it was.
+    :param run_state: handed back in the event: how the operator's run continues where it was. Unchanged but for what
+        was seen of the checkpoints of a job that has a ``folder``; ``told`` is then what was told of them.
     :param run_key: of the run, for its events.
     :param poll_interval: polling interval in seconds, at most: one watcher looks for all triggers of a connection.
     :param events_queue_url: of an SQS queue that SageMaker's events come to, see ``docs/events.md``; None for none.
@@ -160,16 +165,28 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         key = key_of({**self._settings, "events": self.events_queue_url})
         watcher = WATCHERS.get(key, self._service, self._event_queue)
         with ExitStack() as stack:
-            waits = []
+            waits, folders = [], []
             for job in map(WatchedJob.from_json, self.jobs):
                 subscription = watcher.subscribe(job.name, seen=job.transitions_seen, interval=self.poll_interval)
                 stack.enter_context(subscription)
-                wait = JobWait(job, self.until, self._observer(), self.log, lambda: now() + watcher.clock_offset)
+                observe = self._observer()
+                folder = self._folder(job, watcher, observe)
+                folders += [folder] if folder is not None else []
+                wait = JobWait(job, self.until, observe, self.log, lambda: now() + watcher.clock_offset, folder)
                 waits.append(wait.event(subscription))
             found = await _first(waits)
         if found["status"] in ("terminal", "not_found") and found["job_name"] == self.jobs[0]["name"]:
             self._release_quota()
-        return TriggerEvent({**found, "run_state": self.run_state})
+        seen = {"progress": folders[0].progress.to_json()} if folders else {}
+        told = {"told": pack(folders[0].told)} if folders and folders[0].told else {}
+        return TriggerEvent({**found, "run_state": {**self.run_state, **seen}, **told})
+
+    def _folder(self, job: WatchedJob, watcher: Watcher, observe: Observer) -> FolderWatch | None:
+        """Return what looks at the checkpoints of a job; None where nothing is to be looked at, or known of them."""
+        progress = Progress.from_json(self.run_state.get("progress"))
+        if job.folder is None or progress is None:
+            return None
+        return FolderWatch(job.name, job.folder, progress, watcher.look_into, observe)
 
     async def _pause_over(self) -> TriggerEvent:
         """Wait for the moment, or for the quota to become available before it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_spot.verify.pace import Length
 from airflow_spot.verify.scratch import Scratch
@@ -63,9 +64,13 @@ class Experiment:
     expectations: Sequence[Expectation]
     also: Sequence[str] = ()
 
-    def judge(self, seen: Seen) -> Verdict:
-        """Return how it came out."""
-        return judge(self.expectations, seen.facts, seen.reason, seen.why)
+    def judge(self, seen: Seen, told: Callable[[Any], Any] = lambda value: value) -> Verdict:
+        """
+        Return how it came out.
+
+        :param told: see :func:`airflow_spot.verify.verdicts.judge`.
+        """
+        return judge(self.expectations, seen.facts, seen.reason, seen.why, told)
 
     def seen(self, facts: Facts) -> dict[str, object]:
         """Return the facts that it is about."""

@@ -32,9 +32,9 @@ class Result:
 
 def result(experiment: Experiment, seen: Seen, scrubber: Scrubber) -> Result:
     """Judge an experiment by what its setup has seen."""
-    verdict = experiment.judge(seen)
-    told = Verdict(verdict.kind, scrubber.text(verdict.detail))
-    return Result(experiment, told, scrubber.value(experiment.seen(seen.facts)), seen.seconds)
+    # The names of facts, and what is assumed of them, are this package's own.
+    told = {fact: scrubber.value(value) for fact, value in experiment.seen(seen.facts).items()}
+    return Result(experiment, experiment.judge(seen, scrubber.value), told, seen.seconds)
 
 
 def to_json(results: Sequence[Result], about: Mapping[str, Any]) -> dict[str, Any]:

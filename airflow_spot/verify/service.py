@@ -19,9 +19,13 @@ class Control:
     Local SageMaker's control endpoint.
 
     :param url: of the service.
+    :param grace: from SIGTERM to SIGKILL, in seconds.
+    :param relocates: whether its jobs have no ``/opt/ml`` of their own, but other paths.
     """
 
     url: str
+    grace: float = 0.0
+    relocates: bool = False
 
     def call(self, action: str, **body: Any) -> dict[str, Any]:
         """
@@ -43,18 +47,19 @@ class Control:
         self.call("interrupt", job=job_name, region=region, capacity_gap=capacity_gap)
 
 
-def find_control(endpoint_url: str) -> tuple[Control, float] | None:
+def find_control(endpoint_url: str) -> Control | None:
     """
-    Return the control of the Local SageMaker at an address, and its grace in seconds; None where none is there.
+    Return the control of the Local SageMaker at an address; None where none is there.
 
     Only this machine is asked: it answers nobody else.
     """
     parts = urlsplit(endpoint_url)
     if parts.scheme not in ("http", "https") or not is_loopback(parts.hostname or ""):
         return None
-    control = Control(endpoint_url.rstrip("/"))
+    url = endpoint_url.rstrip("/")
     try:
-        return control, float(control.call("health")["grace_seconds"])
+        health = Control(url).call("health")
+        return Control(url, float(health["grace_seconds"]), relocates=health.get("namespace") is False)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -90,7 +90,11 @@ class Verdict:
 
 
 def judge(
-    expectations: Sequence[Expectation], facts: Facts, reason: str, why: Mapping[str, str] | None = None
+    expectations: Sequence[Expectation],
+    facts: Facts,
+    reason: str,
+    why: Mapping[str, str] | None = None,
+    told: Callable[[Any], Any] = lambda value: value,
 ) -> Verdict:
     """
     Compare what was seen with what is assumed.
@@ -100,9 +104,10 @@ def judge(
     :param facts: what was seen; a fact that is not in it was not reached.
     :param reason: why facts are missing; may be empty.
     :param why: the same for single facts, which goes before it.
+    :param told: what of a fact's value or of a reason is told in the detail; it is judged as it is.
     """
     different = [
-        f"{each.fact} is {facts[each.fact]!r}, assumed: {each.words}"
+        f"{each.fact} is {told(facts[each.fact])!r}, assumed: {each.words}"
         for each in expectations
         if each.fact in facts and not each.holds(facts[each.fact])
     ]
@@ -110,6 +115,7 @@ def judge(
         return Verdict(Kind.DIFFERS, "; ".join(different))
     missing = [each.fact for each in expectations if each.fact not in facts]
     if missing or not expectations:
-        told = dict.fromkeys((why or {}).get(fact, reason) or f"{fact} was not seen" for fact in missing)
-        return Verdict(Kind.NOT_REACHED, "; ".join(told) or "nothing is expected")
+        reasons = {fact: (why or {}).get(fact, reason) for fact in missing}
+        texts = dict.fromkeys(str(told(text)) if text else f"{fact} was not seen" for fact, text in reasons.items())
+        return Verdict(Kind.NOT_REACHED, "; ".join(texts) or "nothing is expected")
     return Verdict(Kind.AS_ASSUMED)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from airflow_spot.core.progress import FolderLook
+
 
 class ErrorKind(enum.Enum):
     """
@@ -47,6 +49,9 @@ class Service(Protocol):
         :param token: of the page before; None for the first page.
         :param after: only those modified after it, for a service that keeps to that.
         """
+
+    def folder(self, uri: str) -> FolderLook:
+        """Look at a checkpoint folder, by one list. It raises nothing: what could not be seen says so."""
 
     def renew(self) -> None:
         """Make the next call with a client of a new session, with credentials read again."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_spot.core.starts import Start, read_starts
 from airflow_spot.watch.observe import Look
 
 
@@ -21,6 +22,7 @@ class JobUpdate:
     :param gone: there is no such job.
     :param waiting_since: since when it has waited for capacity, while it does.
     :param wait_message: what SageMaker says of the wait.
+    :param starts: of the job so far; empty where they are not known.
     :param refused: why nobody can look at it, now or later.
     :param trouble: why nobody could look at it just now; it is tried again.
     """
@@ -30,6 +32,7 @@ class JobUpdate:
     gone: bool = False
     waiting_since: datetime | None = None
     wait_message: str = ""
+    starts: tuple[Start, ...] = ()
     refused: str | None = None
     trouble: str | None = None
 
@@ -125,7 +128,13 @@ class Subscription:
         self.seen, self._since, self._counted, self._asked = found.seen, found.waiting_since, True, False
         self._message = found.wait_message
         self.tell(
-            JobUpdate(found.new, ended=found.ended, waiting_since=found.waiting_since, wait_message=found.wait_message)
+            JobUpdate(
+                found.new,
+                ended=found.ended,
+                waiting_since=found.waiting_since,
+                wait_message=found.wait_message,
+                starts=read_starts(found.description),
+            )
         )
 
     def tell(self, news: JobUpdate) -> None:

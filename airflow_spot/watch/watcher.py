@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from airflow_spot.core.outcomes import ENDED_STATUSES
+from airflow_spot.core.progress import FolderLook
 from airflow_spot.watch import observe
 from airflow_spot.watch.list_quota import GIVES_WAY_AFTER, ListQuota
 from airflow_spot.watch.lists import ListScheduler
@@ -48,7 +49,7 @@ _REMINDER_SECONDS = 600.0
 #: Subscribers that are told at a time, before others have their turn on the loop.
 _SLICE = 50
 _AT_ONCE = 2
-#: Describes made at once, where jobs wait to be described.
+#: Describes made at once, where jobs wait to be described; and looks at checkpoint folders.
 TOGETHER = 4
 #: While events come, it is looked so often whether they still do.
 SILENCE_SEEN_SECONDS = 30.0
@@ -95,6 +96,7 @@ class Watcher:
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._wake = asyncio.Event()
+        self._folders = asyncio.Semaphore(TOGETHER)
         self._task: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._listener = None
@@ -160,6 +162,12 @@ class Watcher:
             for task in tasks:
                 if task is not None:
                     task.cancel()
+
+    async def look_into(self, uri: str) -> FolderLook:
+        """Look at a checkpoint folder for whoever watches it: a few at a time, beside the calls about jobs."""
+        async with self._folders:
+            found: FolderLook = await self._call(partial(self._service.folder, uri))
+            return found
 
     # ---- its task
 

@@ -15,6 +15,8 @@ from airflow_spot.core.decide import Action, Fail, Pause, Stop, Submit, Succeed,
 from airflow_spot.core.history import History
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.progress import Progress, ProgressRules
+from airflow_spot.core.starts import Start
 from airflow_spot.core.stop_reasons import StopReason
 from tests.core.cases import FOLDER, NOW, SPOT, Case, attempt, history, later, limits, refusal
 
@@ -543,3 +545,99 @@ def test_a_job_that_is_cut_off_is_gone_on_from_within_a_total() -> None:
     assert isinstance(end, Fail)
     assert "max_total_run" in end.why
     assert isinstance(act(past), Fail)
+
+
+# ---- no progress, and all that was trained
+
+
+STUCK = Progress(barren=3)
+
+
+@pytest.mark.parametrize(
+    ("barren", "most", "stops"), [(2, 3, False), (3, 3, True), (9, 3, True), (9, None, False), (1, 1, True)]
+)
+def test_a_live_spot_job_is_stopped_after_so_many_starts_without_progress(
+    barren: int, most: int | None, stops: bool
+) -> None:
+    past = replace(history(None), progress=Progress(barren=barren))
+    action = act(past, limits(progress=ProgressRules(600, most)))
+    assert isinstance(action, Stop) == stops
+    if isinstance(action, Stop):
+        assert action.reason is StopReason.NO_PROGRESS
+        assert f"{barren} starts in a row left nothing new" in action.why
+        assert "no on-demand rung" in action.why
+
+
+def test_where_the_ladder_has_an_on_demand_rung_it_moves_there() -> None:
+    case = limits(SPOT, OTHER, DEMAND)
+    stop = act(replace(history(None), progress=STUCK), case)
+    assert isinstance(stop, Stop)
+    assert f"it moves to {DEMAND}" in stop.why
+    stopped = replace(history(O.NO_PROGRESS), progress=STUCK)
+    submit = act(stopped, case)
+    assert isinstance(submit, Submit)
+    assert submit.rung == DEMAND
+    # There it stays, whatever it has trained in vain before, and comes back to no spot rung for want of capacity.
+    there = History(1, (*stopped.attempts, attempt(2, None, rung=DEMAND)), progress=STUCK)
+    assert isinstance(act(there, case), Wait)
+    missed = History(1, (*stopped.attempts, attempt(2, O.NO_CAPACITY, rung=DEMAND)), progress=STUCK)
+    again = act(missed, case, later(days=1))
+    assert isinstance(again, Submit)
+    assert again.rung == DEMAND
+    pause = act(missed, case)
+    assert isinstance(pause, Pause)
+
+
+@pytest.mark.parametrize("ended", [O.NO_PROGRESS, O.MAX_WAIT_EXCEEDED, O.CAPACITY_TIMEOUT, O.STOPPED_BY_OPERATOR])
+def test_without_one_the_run_fails(ended: Outcome) -> None:
+    action = act(replace(history(ended), progress=STUCK))
+    assert isinstance(action, Fail)
+    assert action.kind is O.NO_PROGRESS
+    assert "3 starts in a row" in action.why
+
+
+def test_one_that_left_something_after_all_goes_on_where_it_was() -> None:
+    """On SIGTERM, when it was stopped for want of that."""
+    action = act(history(O.NO_PROGRESS), limits(SPOT, DEMAND))
+    assert isinstance(action, Submit)
+    assert action.rung == SPOT
+
+
+def test_a_success_is_one_whatever_it_left() -> None:
+    assert isinstance(act(replace(history(O.COMPLETED), progress=STUCK)), Succeed)
+
+
+def test_a_try_that_begins_counts_anew() -> None:
+    past = history(O.NO_PROGRESS, first_of_try=2)
+    assert isinstance(act(past), Submit)
+
+
+@pytest.mark.parametrize("ended", [O.MAX_WAIT_EXCEEDED, O.MOVED, O.SERVICE_ERROR, O.NO_CAPACITY, O.NO_PROGRESS])
+def test_max_total_run_bounds_what_no_job_was_cut_off_in(ended: Outcome) -> None:
+    past = History(1, tuple(attempt(number, ended, training_seconds=100) for number in (1, 2)))
+    action = act(past, limits(max_total_run=200.0), later(days=1))
+    assert isinstance(action, Fail)
+    assert action.kind is O.MAX_RUNTIME_EXCEEDED
+    assert "max_total_run" in action.why
+    assert isinstance(act(past, limits(max_total_run=201.0), later(days=1)), Submit)
+
+
+def test_max_total_run_bounds_a_job_that_trains() -> None:
+    trains = (Start(NOW, NOW, NOW),)
+    past = History(1, (attempt(1, O.MOVED, training_seconds=100), attempt(2, None, starts=trains)))
+    case = limits(max_total_run=200.0)
+    wait = act(past, case, later(seconds=40))
+    assert isinstance(wait, Wait)
+    assert wait.until == later(seconds=100)
+    stop = act(past, case, later(seconds=100))
+    assert isinstance(stop, Stop)
+    assert stop.reason is StopReason.TIMEOUT
+    stopped = attempt(2, O.STOPPED_BY_OPERATOR, starts=(Start(NOW, NOW, NOW, ended=later(seconds=100)),))
+    assert isinstance(act(History(1, (past.attempts[0], stopped)), case, later(seconds=101)), Fail)
+
+
+def test_one_that_waits_is_not_looked_at_again_and_again_for_its_last_second() -> None:
+    waits = attempt(1, None, training_seconds=199, waiting_since=NOW)
+    wait = act(History(1, (waits,)), limits(max_total_run=200.0))
+    assert isinstance(wait, Wait)
+    assert wait.until == later(seconds=300)

@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_nothing(value: Any) -> None:
 
 def test_an_outcome_of_a_newer_version_is_read_again_after_a_rollback() -> None:
     written = pack([ended(1, Outcome.NO_CAPACITY), ended(2, Outcome.MOVED)])
-    assert [one.number for one in unpack({**written, "words": [str(RUNGS[0]), "no_progress", "moved"]})] == [2]
+    assert [one.number for one in unpack({**written, "words": [str(RUNGS[0]), "of_a_newer_version", "moved"]})] == [2]
     assert [one.number for one in unpack({**written, "more": 1, "lines": written["lines"]})] == [1, 2]
 
 

@@ -14,17 +14,23 @@ from airflow_spot.core.events import (
     AttemptDecided,
     AttemptFound,
     CapacityAwaited,
+    CheckpointMissing,
+    CheckpointsNotSeen,
     CreateRefused,
     Event,
     GenerationBegan,
     JobStopped,
     Paused,
+    ProgressMissing,
     RunFailed,
     RunSucceeded,
     ServiceErrorsRepeated,
+    StartEnded,
+    TrainedLong,
     Transitioned,
     as_line,
 )
+from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.log_messages import attempt_line, label_of, lines, totals_line
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.service_errors import SeenFolder
@@ -129,6 +135,11 @@ EVENTS: list[Event] = [
     CapacityAwaited("job", "attempt 1", NOW, NOW, "Insufficient capacity error from EC2"),
     Paused(NOW, "no capacity; again in 8 s"),
     ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket/c", 5000, 10**11, more=True)),
+    StartEnded("train-afspot-abcdefghij-1-2", "s3://bucket/c", StartEnd(3, NOW, 1800.0, 480.0, NOW)),
+    CheckpointMissing("job", "s3://bucket/c", NothingYet(3600.0)),
+    CheckpointsNotSeen("job", "s3://bucket/c", NotSeen("AccessDenied at ListObjectsV2")),
+    ProgressMissing("job", "s3://bucket/c", Stuck(3, 3600.0)),
+    TrainedLong(180_000.0, 86_400),
     JobStopped("job", StopReason.KILLED, "killed by Airflow", None, "s3://bucket/c"),
     JobStopped("job", StopReason.KILLED, "killed by Airflow", "it is Stopped already"),
     RunSucceeded((attempt(1, Outcome.COMPLETED),), RunTotals(attempts=1)),
@@ -209,3 +220,33 @@ def test_no_line_holds_a_secret() -> None:
         told = "\n".join([*lines(AttemptFound(said)), *lines(ended), str(as_line(ended, RUN.key, NOW))])
         assert "hunter2" not in told
         assert "s3cr3t" not in told
+
+
+@pytest.mark.parametrize(
+    ("found", "says", "facts"),
+    [
+        (
+            StartEnd(3, NOW, 1800.0, 480.0, NOW - timedelta(minutes=8)),
+            "attempt 2: start 3 trained 30 min 00 s; the newest checkpoint was 8 min 00 s old at its end, "
+            "8 min 00 s of training are lost",
+            (480, 480),
+        ),
+        (
+            StartEnd(1, NOW, 60.0, 60.0, None),
+            "attempt 2: start 1 trained 60 s and left no checkpoint; 60 s of training are lost",
+            (None, 60),
+        ),
+        (
+            StartEnd(1, NOW, 60.0, None, NOW),
+            "attempt 2: start 1 trained 60 s; what its end lost is not known: the next start has written checkpoints "
+            "since",
+            (None, None),
+        ),
+    ],
+)
+def test_what_an_interruption_lost_is_told(found: StartEnd, says: str, facts: tuple[int | None, int | None]) -> None:
+    event = StartEnded("train-afspot-abcdefghij-1-2", "s3://bucket/c", found)
+    assert list(lines(event)) == [says]
+    told = as_line(event, RUN.key, NOW)
+    assert (told["checkpoint_age_seconds"], told["lost_seconds"]) == facts
+    assert (told["job"], told["start"], told["checkpoint_s3_uri"]) == (event.job_name, found.start, "s3://bucket/c")

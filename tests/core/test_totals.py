@@ -140,3 +140,18 @@ def test_what_was_billed_is_not_guessed_where_an_attempt_could_not_be_read() -> 
     sums = total([attempt(1, Outcome.NO_CAPACITY, whole=False), read], NOW, PRICES)
     assert (sums.attempts, sums.training_seconds) == (2, 100)
     assert (sums.to_json()["billable_seconds"], sums.cost, sums.spot_discount_percent) == (None, None, None)
+
+
+def test_what_looks_at_the_checkpoints_tell_is_lost_is_not_saved() -> None:
+    """300 s were trained for 120 s of money, and 150 of them again: an on-demand job had trained for 150."""
+    taken = [attempt(1, Outcome.COMPLETED, interruptions=2, training_seconds=300, billable_seconds=120)]
+    sums = total(taken, NOW, PRICES, 150.0)
+    assert sums.trained_twice_seconds == 150.0
+    assert sums.savings_percent == 20.0
+    assert sums.on_demand_cost is not None and sums.cost is not None
+    assert float(sums.on_demand_cost.amount) == pytest.approx(float(sums.cost.amount) / 0.8)
+    assert total(taken, NOW, PRICES, 900.0).trained_twice_seconds == 300.0
+    assert total(taken, NOW).trained_twice_seconds is None
+    other = attempt(2, Outcome.COMPLETED, rung=Rung("ml.p3.2xlarge"), training_seconds=300, billable_seconds=120)
+    mixed = total([*taken, other], NOW, PRICES, 150.0)
+    assert (mixed.on_demand_cost, mixed.trained_twice_seconds) == (None, 150.0)

@@ -64,3 +64,15 @@ def test_the_operator_is_named_to_aws_once_for_all_clients(
 
 def _hooks(number: int) -> list[SageMakerSpotTrainingHook]:
     return [SageMakerSpotTrainingHook() for _ in range(number)]
+
+
+def test_a_new_client_for_s3_reads_the_credentials_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "old")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    hook = SageMakerSpotTrainingHook(aws_conn_id=None, region_name="us-east-1")
+    before = hook.s3_hook.get_conn()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "new")
+    assert hook.s3_hook.get_conn() is before
+    hook.renew_s3()
+    after = hook.s3_hook.get_conn()
+    assert after._request_signer._credentials.access_key == "new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,22 @@ def test_a_retry_begins_where_there_is_enough_memory() -> None:
     history = History(1, (attempt(1, OOM, rung=SMALL),), 2, refused)
     closed = decide(case.limits, history, NOW, case.policy)
     assert isinstance(closed, Fail) and closed.kind is Outcome.QUOTA_TOO_SMALL
+    assert closed.why.startswith("no rung with more memory than ml.m5.xlarge spot has a quota")
+
+
+def test_a_retry_forgets_it_neither_after_many_attempts_nor_where_they_are_not_read() -> None:
+    unread = tuple(replace(attempt(number, Outcome.UNKNOWN), rung="") for number in range(1, 5))
+    newest = (attempt(5, MISS, rung=LARGE), attempt(6, Outcome.SCRIPT_ERROR, rung=LARGE))
+    case = limits(SMALL, LARGE)
+    action = decide(case.limits, History(1, (*unread, *newest), 7), NOW, case.policy)
+    assert isinstance(action, Submit) and action.rung == LARGE
+
+
+def test_another_training_begins_on_the_usual_rungs() -> None:
+    policy = LadderPolicy((SMALL, LARGE), fingerprint="a smaller batch")
+    earlier = [attempt(1, OOM, rung=SMALL, fingerprint="a large batch")]
+    chosen = policy.next_rung((), earlier=earlier)
+    assert chosen is not None and chosen.rung == SMALL
 
 
 def test_a_quota_of_nothing_for_the_larger_type_leaves_the_next_larger() -> None:

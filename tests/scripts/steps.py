@@ -4,7 +4,8 @@ A training script for the tests: counts steps, each of which takes a while, and 
     --steps 20 --seconds 0.1 [--fail-at 7] [--exit-code 3] [--fail-once-at 7] [--hold-at 6] [--release FILE]
 
 With ``--fail-once-at`` a start without a checkpoint fails there. With ``--hold-at`` one trains so far, and then waits
-for whoever ends it. With ``--release`` the last step is followed by a wait for that file.
+for whoever ends it. With ``--release`` the last step is followed by a wait for that file. With ``--forget 1`` nothing
+is written as a checkpoint, and with ``--blind 1`` none is read.
 """
 
 import argparse
@@ -22,21 +23,24 @@ parser.add_argument("--exit-code", type=int, default=1)
 parser.add_argument("--fail-once-at", type=int, default=0)
 parser.add_argument("--hold-at", type=int, default=0)
 parser.add_argument("--release", type=Path)
+parser.add_argument("--forget", type=int, default=0)
+parser.add_argument("--blind", type=int, default=0)
 args, _ = parser.parse_known_args()
 
 checkpoints = Path(os.environ.get("SM_CHECKPOINT_DIR") or "/opt/ml/checkpoints")
 state = checkpoints / "step.json"
-done = json.loads(state.read_text())["step"] if state.exists() else 0
+done = json.loads(state.read_text())["step"] if state.exists() and not args.blind else 0
 print(f"starting after step {done}", flush=True)
 for step in range(done + 1, args.steps + 1):
     time.sleep(args.seconds)
     if step == args.fail_at or (step == args.fail_once_at and done == 0):
         print("something is about to go wrong", flush=True)
         sys.exit(args.exit_code)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    new = checkpoints / ".step.json.tmp"
-    new.write_text(json.dumps({"step": step}))
-    new.replace(state)
+    if not args.forget:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        new = checkpoints / ".step.json.tmp"
+        new.write_text(json.dumps({"step": step}))
+        new.replace(state)
     print(f"step {step}", flush=True)
     while step == args.hold_at and done == 0:
         time.sleep(1)

@@ -165,12 +165,30 @@ class _Pages:
         return self._service.pages(self._operation, **asked)
 
 
+class EmptyBucket:
+    """S3 without an object."""
+
+    def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+        """No page of a list has anything."""
+        return {}
+
+    def put_object(self, **_: Any) -> dict[str, Any]:
+        """Keep nothing."""
+        return {}
+
+    def get_paginator(self, _: str) -> Any:
+        """Pages, likewise."""
+        return SimpleNamespace(paginate=lambda **__: iter([{}]))
+
+
 class DictionaryHook(SageMakerSpotTrainingHook):
     """The real hook, on a dictionary."""
 
     def __init__(self, service: DictionarySageMaker) -> None:
         super().__init__(aws_conn_id=None, region_name="us-east-1")
         self.service = service
+        # Without a folder to look at: a test that has one puts it in its place.
+        self.s3_hook = SimpleNamespace(get_conn=EmptyBucket)  # type: ignore[assignment]
 
     @property
     def client(self) -> Any:

@@ -75,6 +75,32 @@ def test_without_quota_it_is_not_reached(
     assert "not reached: The account-level service limit 'ml.p3.2xlarge for spot training job usage' is 0" in out
 
 
+@pytest.mark.local_sagemaker(isolation="relocate", grace_seconds=2)
+def test_where_paths_are_relocated_the_working_directory_is_not_reached(
+    local_sagemaker: LocalSageMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local_sagemaker.client("s3").create_bucket(Bucket="relocated")
+    assert main(command("relocated", "--yes", *only("working-directory", "training-time"))) == 0
+    out = capsys.readouterr().out
+    assert "1 as assumed, 0 differ, 1 not reached" in out
+    assert "working-directory: not reached: this Local SageMaker gives its jobs no /opt/ml of their own" in out
+
+
+@pytest.mark.parametrize("role", ["Training", "team,secret-canary"])
+def test_a_role_of_any_name_leaves_the_report_readable(
+    local: LocalSageMaker, bucket: str, tmp_path: Path, role: str
+) -> None:
+    report = tmp_path / "report.json"
+    arn = f"arn:aws:iam::{ACCOUNT}:role/{role}"
+    options = ["--yes", "--report", str(report), *only("completed", "working-directory", "name-twice")]
+    assert main(["verify-aws", "--role", arn, "--bucket", bucket, *options]) == 0
+    made = {each["id"]: each["seen"] for each in json.loads(report.read_text())["experiments"]}
+    assert {"Starting", "Downloading", "Training", "Completed"} <= set(made["completed"]["statuses"])
+    assert {"RoleArn", "TrainingJobName", "ModelArtifacts"} <= set(made["completed"]["described_members"])
+    assert made["working-directory"] == {"working_directory": "/opt/ml/code"}
+    assert "secret" not in report.read_text() and bucket not in report.read_text()
+
+
 def test_it_stops_at_the_maximum_cost(local: LocalSageMaker, bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--yes", "--price-per-hour", "100", "--max-cost", "1", *only("describe-unknown", "stop-grace")]
     before = len(local.audit)

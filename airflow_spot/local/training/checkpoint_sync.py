@@ -18,7 +18,7 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from airflow_spot.local.aws.s3 import S3_ERRORS, S3Uri, download, objects, safe_join, upload
@@ -60,7 +60,7 @@ class CheckpointSync:
     :param folder: the host's path of CheckpointConfig.LocalPath.
     :param scratch: for copies, outside of what the job sees.
     :param facts: what goes into each line of the audit log: job, host and start.
-    :param warn: called once for each file that cannot be uploaded, for the job's log.
+    :param warn: called once for each path that cannot be uploaded, for the job's log.
     :param markers: whether there is somebody who can see the files beside a checkpoint.
     """
 
@@ -134,8 +134,8 @@ class CheckpointSync:
         for version, key, path in sorted(present, key=lambda entry: (entry[0].mtime_ns, entry[1])):
             if self._known.get(key) != version:
                 settled = self._upload(key, path, version, markers) and settled
-        gone = self._known.keys() - {key for _, key, _ in present} - unreadable
-        for key in sorted(gone):
+        gone = self._known.keys() - {key for _, key, _ in present}
+        for key in sorted(key for key in gone if not _is_within(key, unreadable)):
             self._s3.delete_object(Bucket=self._target.bucket, Key=self._target.folder + key)
             del self._known[key]
             upload_markers.drop(self._folder / key)
@@ -143,11 +143,25 @@ class CheckpointSync:
         return settled
 
     def _files(self) -> tuple[list[tuple[_Version, str, Path]], set[str]]:
-        """Return the files that there are, and the keys of what cannot be uploaded."""
+        """Return the files that there are, and the keys of what cannot be uploaded, folders among them."""
         found, unreadable = [], set()
-        for folder, _, names in os.walk(self._folder):
-            for name in names:
-                path = Path(folder) / name
+
+        def refuse(path: Path, error: Exception) -> None:
+            if isinstance(error, FileNotFoundError) and not path.is_symlink():
+                return
+            key = path.relative_to(self._folder).as_posix()
+            if not upload_markers.is_left_out(key):
+                unreadable.add(key)
+                self._refuse(key, error)
+
+        for folder, folders, names in os.walk(
+            self._folder, onerror=lambda error: refuse(Path(os.fsdecode(error.filename)), error)
+        ):
+            for path in (Path(folder) / name for name in folders):
+                if path.is_symlink():
+                    # What it leads to may be without end, or not the job's.
+                    refuse(path, OSError("it is a link to a folder"))
+            for path in (Path(folder) / name for name in names):
                 key = path.relative_to(self._folder).as_posix()
                 if upload_markers.is_left_out(key):
                     continue
@@ -155,10 +169,7 @@ class CheckpointSync:
                     key.encode()
                     found.append((_Version.of(path), key, path))
                 except (OSError, UnicodeEncodeError) as error:
-                    if isinstance(error, FileNotFoundError) and not path.is_symlink():
-                        continue
-                    unreadable.add(key)
-                    self._refuse(key, error)
+                    refuse(path, error)
         return found, unreadable
 
     def _upload(self, key: str, path: Path, version: _Version, markers: bool) -> bool:
@@ -190,3 +201,8 @@ class CheckpointSync:
 
     def _record(self, action: str, key: str, size: int, etag: str | None, mtime: float | None) -> None:
         self._audit.write("checkpoint", action=action, key=key, size=size, etag=etag, mtime=mtime, **self._facts)
+
+
+def _is_within(key: str, folders: set[str]) -> bool:
+    """Return whether a key is one of these, or lies in one; ``.`` has them all."""
+    return key in folders or not folders.isdisjoint(str(parent) for parent in PurePosixPath(key).parents)

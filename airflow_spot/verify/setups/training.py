@@ -16,6 +16,7 @@ from airflow_spot.verify.scripts import CRASH, EXIT_42, FAILURE_FILE, TOOLKIT_EX
 from airflow_spot.verify.verdicts import between, equals, in_order, matches, one_of
 
 _LOCAL = "docs/local-sagemaker.md"
+_RELOCATES = "this Local SageMaker gives its jobs no /opt/ml of their own: it relocates their paths"
 
 
 def _completes(scratch: Scratch) -> None:
@@ -39,7 +40,10 @@ def _completes(scratch: Scratch) -> None:
     span = (last["TrainingEndTime"] - last["TrainingStartTime"]).total_seconds()
     facts["training_time_against_span_seconds"] = round(last["TrainingTimeInSeconds"] - span, 1)
     facts["billable_minus_training_seconds"] = last["BillableTimeInSeconds"] - last["TrainingTimeInSeconds"]
-    facts["working_directory"] = (scratch.model(name) or {}).get("cwd")
+    if scratch.service.control is not None and scratch.service.control.relocates:
+        scratch.why["working_directory"] = _RELOCATES
+    else:
+        facts["working_directory"] = (scratch.model(name) or {}).get("cwd")
 
 
 COMPLETES = Setup("completes", (Length.TRAINS,), _completes)

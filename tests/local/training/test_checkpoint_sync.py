@@ -54,6 +54,7 @@ def test_what_cannot_be_uploaded_is_said_once_and_spares_the_other_files_and_wha
         for name in ("kept", "good"):
             open(name, "w").write(name)
         os.symlink("good", "link")
+        os.symlink("folder", "linked-folder")
         while not os.path.exists("/opt/ml/input/go"):
             time.sleep(0.05)
         os.remove("kept")
@@ -68,7 +69,15 @@ def test_what_cannot_be_uploaded_is_said_once_and_spares_the_other_files_and_wha
     assert jobs.get(f"s3://{BUCKET}/checkpoints/{name}/kept") == b"kept"
     (lines,) = jobs.output(name)
     warned = sorted(line.split()[1] for line in lines if "is not uploaded" in line)
-    assert warned == ["'dangling'", "'fifo'", "'folder/socket'", "'kept'", "'latin-\\udce9'", "'loop'"]
+    assert warned == [
+        "'dangling'",
+        "'fifo'",
+        "'folder/socket'",
+        "'kept'",
+        "'latin-\\udce9'",
+        "'linked-folder'",
+        "'loop'",
+    ]
 
 
 class NoS3:
@@ -97,12 +106,17 @@ class NoS3:
 
 
 @pytest.fixture
-def synced(tmp_path: Path) -> Iterator[tuple[CheckpointSync, NoS3, Path]]:
+def warned() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def synced(tmp_path: Path, warned: list[str]) -> Iterator[tuple[CheckpointSync, NoS3, Path]]:
     """A folder that has been restored from what an S3 with markers, and with a file of a name that is left out, has."""
     s3 = NoS3({"c/kept": b"k", "c/kept.sagemaker-uploaded": b"", "c/own.sagemaker-ignore": b"o"})
     audit = Audit(tmp_path / "audit.jsonl", Clock())
     folder = tmp_path / "checkpoints"
-    sync = CheckpointSync(s3, "s3://bucket/c", folder, scratch=tmp_path, audit=audit, facts={})
+    sync = CheckpointSync(s3, "s3://bucket/c", folder, scratch=tmp_path, audit=audit, facts={}, warn=warned.append)
     sync.restore()
     yield sync, s3, folder
     audit.close()
@@ -136,6 +150,57 @@ def test_no_marker_is_made_through_a_link_or_a_pipe(synced: tuple[CheckpointSync
     sync.sync()
     assert {"c/a", "c/b"} <= set(s3.objects)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_link_to_a_folder_is_said_once_and_deletes_nothing(
+    synced: tuple[CheckpointSync, NoS3, Path], tmp_path: Path, warned: list[str]
+) -> None:
+    """The folder was uploaded before it became a link: what lies behind the link is not what the script deleted."""
+    sync, s3, folder = synced
+    (folder / "step-1").mkdir()
+    (folder / "step-1" / "weights").write_text("w")
+    sync.sync()
+    assert s3.objects["c/step-1/weights"] == b"w"
+    (folder / "step-1").rename(tmp_path / "moved")
+    (folder / "step-1").symlink_to(tmp_path / "moved")
+    (folder / "deep").mkdir()
+    (folder / "deep" / "latest").symlink_to("../step-1")
+    (folder / "own.sagemaker-ignore").unlink()
+    (folder / "own.sagemaker-ignore").symlink_to(tmp_path / "moved")  # of a name that is left out without a word
+    (folder / "beside").write_text("b")
+    for _ in range(3):
+        sync.sync()
+    assert s3.objects["c/step-1/weights"] == b"w" and s3.objects["c/beside"] == b"b"
+    assert not any("latest" in key for key in s3.objects)
+    assert sorted(warned) == [
+        "Checkpoint 'deep/latest' is not uploaded: it is a link to a folder",
+        "Checkpoint 'step-1' is not uploaded: it is a link to a folder",
+    ]
+    (folder / "step-1").unlink()
+    sync.sync()
+    assert "c/step-1/weights" not in s3.objects  # now it was deleted
+
+
+def test_a_folder_that_cannot_be_read_is_said_once_and_deletes_nothing(
+    synced: tuple[CheckpointSync, NoS3, Path], monkeypatch: pytest.MonkeyPatch, warned: list[str]
+) -> None:
+    """Its error is raised here: a test that root runs can read every folder."""
+    sync, s3, folder = synced
+    (folder / "closed").mkdir()
+    (folder / "closed" / "weights").write_text("w")
+    sync.sync()
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for _ in range(2):
+        sync.sync()
+    assert s3.objects["c/closed/weights"] == b"w"
+    assert warned == ["Checkpoint 'closed' is not uploaded: Permission denied"]
 
 
 def test_a_job_whose_results_cannot_be_packed_is_stopped_all_the_same(sm: LocalSageMaker, jobs: Jobs) -> None:

@@ -1,0 +1,356 @@
+"""Looks at a checkpoint folder: what counts, what is new, what an interruption lost, and when nothing comes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_spot.core.findings import KEPT, Finding, NothingYet, NotSeen, StartEnd, Stuck, pack, unpack
+from airflow_spot.core.progress import (
+    LOOK_LIMIT,
+    FolderLook,
+    Progress,
+    ProgressRules,
+    WatchedStarts,
+    is_checkpoint,
+    mark_of,
+    needs_look,
+    next_look,
+    take_in,
+)
+from airflow_spot.core.starts import Start
+from tests.core.cases import FOLDER, NOW, later
+
+RULES = ProgressRules(warning_after=600.0, max_starts=3)
+
+
+def start(begin: float, end: float | None = None) -> Start:
+    """A start that trained from one minute to another."""
+    moments = [None if at is None else later(minutes=at) for at in (begin, end)]
+    return Start(moments[0], moments[0], moments[0], lost=moments[1], ended=moments[1])
+
+
+WAITS = Start(NOW)
+
+
+def job(*starts: Start, **more: Any) -> WatchedStarts:
+    return WatchedStarts(**{"number": 1, "uri": FOLDER, "starts": starts, **more})
+
+
+def item(key: str, minute: float, *, size: int = 10, etag: str = '"e"') -> dict[str, Any]:
+    return {"Key": f"c/{key}", "Size": size, "ETag": etag, "LastModified": later(minutes=minute)}
+
+
+def seen(at: float, *items: dict[str, Any]) -> FolderLook:
+    return FolderLook.of(items, later(minutes=at))
+
+
+def kinds(found: tuple[Finding, ...]) -> list[str]:
+    return [type(each).__name__ for each in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "counts"),
+    [
+        ("step-1.pt", 1, True),
+        ("step-1.pt", 0, False),
+        ("rank0/.metadata", 5, True),
+        ("airflow-spot-run.json", 100, False),
+        ("step-1.pt.sagemaker-uploading", 5, False),
+        ("step-1.pt.sagemaker-uploaded", 5, False),
+        ("data.sagemaker-ignore", 5, False),
+        ("step-1.pt.tmp", 5, False),
+        ("step-1.part", 5, False),
+        ("folder/", 5, False),
+    ],
+)
+def test_what_may_be_part_of_a_checkpoint(name: str, size: int, counts: bool) -> None:
+    assert is_checkpoint(f"run/g0001/{name}", size) is counts
+    assert bool(seen(0, item(name, 0, size=size)).objects) is counts
+
+
+def test_new_is_another_key_size_or_etag() -> None:
+    marks = {mark_of(*of) for of in (("k", 1, "e"), ("l", 1, "e"), ("k", 2, "e"), ("k", 1, "f"))}
+    assert len(marks) == 4
+    assert mark_of("k", 1, "e") in marks
+
+
+@pytest.mark.parametrize(
+    "again", [item("other", 25), item("a", 25, size=11), item("a", 25, etag='"f"')], ids=["key", "size", "etag"]
+)
+def test_what_is_new_begins_the_count_again(again: dict[str, Any]) -> None:
+    progress = replace(Progress(), barren=2, seen=(mark_of("c/a", 10, '"e"'),), longest=60.0)
+    known, found = take_in(progress, RULES, job(start(20, 30), WAITS), seen(31, again))
+    assert known.barren == 0
+    assert kinds(found) == ["StartEnd"]
+
+
+def test_the_same_again_written_later_is_nothing_new() -> None:
+    """A script that cannot read what it wrote writes it again."""
+    progress, found = take_in(Progress(), RULES, job(start(0, 30), WAITS), seen(31, item("a", 1)))
+    for number, begin in enumerate((40, 80, 120), 1):
+        starts = [start(0, 30), *(start(at, at + 30) for at in (40, 80, 120)[:number])]
+        progress, found = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31, item("a", begin + 1)))
+        assert progress.barren == number
+    assert kinds(found) == ["StartEnd", "Stuck"]
+    assert found[-1] == Stuck(3, 60.0)
+    assert progress.is_stuck(RULES)
+
+
+def test_three_starts_that_left_nothing() -> None:
+    progress, told = Progress(lost=0.0), []
+    starts: list[Start] = []
+    for begin in (0, 40, 80):
+        starts.append(start(begin, begin + 30))
+        progress, found = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31))
+        told += kinds(found)
+    assert told == ["StartEnd", "StartEnd", "StartEnd", "Stuck"]
+    assert progress.is_stuck(RULES)
+    assert progress.lost == 3 * 30 * 60
+    assert not progress.is_stuck(ProgressRules(600.0, None))
+
+
+def test_several_starts_between_two_looks_are_judged_by_one() -> None:
+    starts = (start(0, 30), start(40, 70), start(80, 110), WAITS)
+    progress, found = take_in(Progress(lost=0.0), RULES, job(*starts), seen(111))
+    assert progress.barren == 3
+    assert kinds(found) == ["StartEnd"] * 3 + ["Stuck"]
+    # The second wrote, and the third not: what the first two lost is not known any more.
+    progress, found = take_in(Progress(lost=0.0), RULES, job(*starts), seen(111, item("a", 45)))
+    assert progress.barren == 1
+    assert [each.lost for each in found if isinstance(each, StartEnd)] == [None, 25 * 60, 30 * 60]
+    assert progress.lost is None
+
+
+@pytest.mark.parametrize(("minutes", "counts"), [(9, False), (10, False), (11, True)])
+def test_where_no_interval_was_seen_a_start_counts_from_the_warning_on(minutes: float, counts: bool) -> None:
+    progress, _ = take_in(Progress(), RULES, job(start(0, minutes), WAITS), seen(minutes + 1))
+    assert progress.barren == int(counts)
+
+
+@pytest.mark.parametrize(("minutes", "counts"), [(20, False), (21, True)])
+def test_else_from_the_longest_interval_on(minutes: float, counts: bool) -> None:
+    """From the begin to the first, 20 min, and between the others, 15 min; between two starts nothing is one."""
+    wrote = [item("a", 20), item("b", 35), item("c", 45)]
+    progress, _ = take_in(Progress(), RULES, job(start(0, 50), WAITS), seen(51, *wrote))
+    assert progress.longest == 20 * 60
+    progress, _ = take_in(progress, RULES, job(start(0, 50), start(90, 90 + minutes), WAITS), seen(140, *wrote))
+    assert progress.barren == int(counts)
+
+
+def test_a_short_start_neither_counts_nor_ends_a_row() -> None:
+    progress = replace(Progress(), barren=2)
+    progress, found = take_in(progress, RULES, job(start(0, 5), WAITS), seen(6))
+    assert progress.barren == 2
+    assert kinds(found) == ["StartEnd"]
+
+
+def test_a_start_without_training_is_none() -> None:
+    never = Start(NOW, NOW, None, lost=later(minutes=90), ended=later(minutes=90))
+    assert not needs_look(Progress(), RULES, job(never, WAITS), later(minutes=91))
+
+
+def test_how_old_the_newest_checkpoint_is_and_what_was_lost() -> None:
+    wrote = [item("a", 10), item("b", 22)]
+    _, (end,) = take_in(Progress(lost=0.0), RULES, job(start(0, 30), WAITS), seen(31, *wrote))
+    assert isinstance(end, StartEnd)
+    assert (end.start, end.trained, end.age, end.lost) == (1, 1800.0, 480.0, 480.0)
+    # The next start wrote nothing: the checkpoint is older than it, and all of it is lost.
+    known, _ = take_in(Progress(lost=0.0), RULES, job(start(0, 30), WAITS), seen(31, *wrote))
+    known, (end,) = take_in(known, RULES, job(start(0, 30), start(40, 45), WAITS), seen(46, *wrote))
+    assert isinstance(end, StartEnd)
+    assert (end.start, end.age, end.lost) == (2, 23 * 60.0, 300.0)
+    assert known.lost == 780.0
+
+
+def test_what_was_there_before_the_run_is_no_checkpoint_of_it() -> None:
+    """A seed, or a folder that is used as it is."""
+    progress, _ = take_in(Progress(), RULES, job(start(0, 30), WAITS), seen(31, item("seed", -60)))
+    assert progress.barren == 1
+
+
+@pytest.mark.parametrize(
+    ("look", "why"),
+    [
+        (FolderLook(later(minutes=31), problem="AccessDenied at ListObjectsV2"), "AccessDenied"),
+        (FolderLook.of([item("a", 1)], later(minutes=31), more=True), f"more than {LOOK_LIMIT:,} objects"),
+    ],
+)
+def test_not_seen_is_not_absent(look: FolderLook, why: str) -> None:
+    progress = replace(Progress(lost=0.0), barren=2)
+    progress, found = take_in(progress, RULES, job(start(0, 30), WAITS), look)
+    assert (progress.barren, progress.lost) == (0, None)
+    (line,) = found
+    assert isinstance(line, NotSeen)
+    assert why in line.problem
+    # It is said once, however often it is tried.
+    again = replace(look, at=later(minutes=71))
+    assert take_in(progress, RULES, job(start(0, 30), start(40, 70), WAITS), again)[1] == ()
+
+
+def test_where_nothing_is_to_be_looked_at_one_line_says_why() -> None:
+    own = job(start(0), why_not="use_checkpoints=False")
+    assert needs_look(Progress(), RULES, own, NOW)
+    progress, found = take_in(Progress(), RULES, own, FolderLook(NOW, problem="use_checkpoints=False"))
+    assert found == (NotSeen("use_checkpoints=False"),)
+    assert not needs_look(progress, RULES, own, later(days=9))
+    assert next_look(progress, RULES, own) is None
+
+
+# ---- while it trains
+
+
+def test_one_look_while_a_start_trains_for_long() -> None:
+    trains = job(start(0))
+    assert next_look(Progress(), RULES, trains) == later(minutes=10)
+    assert not needs_look(Progress(), RULES, trains, later(minutes=9))
+    assert needs_look(Progress(), RULES, trains, later(minutes=10))
+    progress, found = take_in(Progress(), RULES, trains, seen(10))
+    assert found == (NothingYet(600.0),)
+    assert next_look(progress, RULES, trains) is None
+    assert not needs_look(progress, RULES, trains, later(days=20))
+    on_demand = replace(trains, spot=False)
+    assert next_look(Progress(), RULES, on_demand) is None
+
+
+def test_one_that_has_written_is_not_warned_of() -> None:
+    trains = job(start(0))
+    progress, found = take_in(Progress(), RULES, trains, seen(10, item("a", 4)))
+    assert found == ()
+    # It goes on from there, and what the look had seen counts for the start whose end is looked at later.
+    progress, (end,) = take_in(progress, RULES, job(start(0, 40), WAITS), seen(41, item("a", 4)))
+    assert isinstance(end, StartEnd)
+    assert end.lost == 36 * 60
+    assert progress.barren == 0
+
+
+def test_a_start_that_may_still_be_before_its_first_checkpoint_is_not_warned_of() -> None:
+    known = replace(Progress(), longest=3600.0)
+    assert next_look(known, RULES, job(start(0))) == later(hours=1)
+
+
+@pytest.mark.parametrize(("max_run", "after"), [(86400, 3600.0), (7200, 1800.0)])
+def test_the_default_is_an_hour_or_a_quarter_of_max_run(max_run: int, after: float) -> None:
+    assert ProgressRules.of(None, 3, max_run) == ProgressRules(after, 3)
+    assert ProgressRules.of(60, None, max_run) == ProgressRules(60, None)
+
+
+# ---- the end of an attempt
+
+
+def test_the_last_start_of_a_job_that_failed_is_lost_and_of_one_that_completed_not() -> None:
+    over = job(start(0, 30), start(40, 70), over=True, ended=later(minutes=70))
+    progress, found = take_in(Progress(lost=0.0), RULES, over, seen(71))
+    assert kinds(found) == ["StartEnd", "StartEnd"]
+    completed = replace(over, completed=True)
+    progress, found = take_in(Progress(lost=0.0), RULES, completed, seen(71))
+    assert kinds(found) == ["StartEnd"]
+    assert progress.lost == 1800.0
+    assert not needs_look(progress, RULES, completed, later(days=1))
+
+
+def test_a_row_goes_on_over_attempts() -> None:
+    progress = Progress(lost=0.0)
+    for number in (1, 2, 3):
+        begin = 100 * number
+        over = job(start(begin, begin + 30), number=number, over=True)
+        progress, found = take_in(progress, RULES, over, seen(begin + 31))
+    assert kinds(found) == ["StartEnd", "Stuck"]
+
+
+# ---- what a deferral carries
+
+
+def test_it_is_carried_and_bounded() -> None:
+    many = [item(f"step-{i}", i / 1000) for i in range(LOOK_LIMIT)]
+    progress, _ = take_in(Progress(lost=1.5), RULES, job(start(0, 30), WAITS), seen(31, *many))
+    few = [item(f"later-{i}", 40) for i in range(3)]
+    again, _ = take_in(progress, RULES, job(start(0, 30), start(35, 50), WAITS), seen(51, *few))
+    for one, most in ((progress, 6_500), (again, 3_000)):
+        text = json.dumps(one.to_json())
+        assert len(text) <= most
+        read = Progress.from_json({**json.loads(text), "of_a_newer_version": 1})
+        assert read is not None
+        assert read.to_json() == one.to_json()
+    # What lies there is remembered whatever it is; of what is gone, the newest.
+    assert set(FolderLook.of(few, NOW).objects) <= set(again.seen)
+
+
+@pytest.mark.parametrize("value", [None, {}, [], "text", {"seen": "", "attempt": "x", "starts": 1}, {"seen": ""}])
+def test_what_cannot_be_read_begins_anew(value: Any) -> None:
+    assert Progress.from_json(value) is None
+
+
+def test_begun_anew_it_holds_nothing_against_the_run() -> None:
+    starts = (start(0, 30), start(40, 70), start(80, 110))
+    trains = job(*starts, start(120))
+    progress = Progress.anew(trains, trained=True)
+    assert progress.lost is None
+    assert not needs_look(progress, RULES, trains, later(minutes=121))
+    progress, _ = take_in(progress, RULES, job(*starts, start(120, 150), WAITS), seen(151))
+    assert progress.barren == 1
+    assert Progress.anew(None, trained=False) == Progress(lost=0.0)
+
+
+def test_findings_are_handed_on() -> None:
+    found = [StartEnd(1, NOW, 5.0, None, NOW), NotSeen("no"), NothingYet(1.0), Stuck(3, 2.0)]
+    assert unpack(json.loads(json.dumps(pack(found)))) == tuple(found)
+    assert len(pack(found * 100)) == KEPT
+    for value in (None, 5, [5], [{"kind": "of_a_newer_version"}], [{"kind": "stuck", "starts": 1, "other": 2}]):
+        assert unpack(value) == ()
+
+
+# ---- whatever happens
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> tuple[list[tuple[float, float, list[float]]], list[bool]]:
+    """Starts, each with when it wrote a new checkpoint; and after which of them it was looked."""
+    at, starts = 0.0, []
+    for _ in range(draw(st.integers(1, 12))):
+        at += draw(st.integers(1, 120))
+        length = draw(st.integers(1, 120))
+        wrote = draw(st.lists(st.integers(0, length - 1), max_size=3, unique=True))
+        starts.append((at, at + length, sorted(at + each + 0.5 for each in wrote)))
+        at += length
+    return starts, draw(st.lists(st.booleans(), min_size=len(starts), max_size=len(starts)))
+
+
+@given(lives(), st.booleans())
+def test_nobody_is_ended_who_left_something_new_in_the_last_three_starts(
+    life: tuple[list[tuple[float, float, list[float]]], list[bool]], keeps_one: bool
+) -> None:
+    """However rarely it is looked, however much the script deletes, and also where what was known is lost."""
+    starts, looked = life
+    for lost_after in (None, len(starts) // 2):
+        progress, files = Progress(lost=0.0), []
+        for number, (begin, end, wrote) in enumerate(starts, 1):
+            files = [*files, *(item(f"{at}", at) for at in wrote)][-1 if keeps_one else -1000 :]
+            had = [start(a, b) for a, b, _ in starts[:number]]
+            if looked[number - 1]:
+                progress, _ = take_in(progress, RULES, job(*had, WAITS), seen(end + 0.1, *files))
+                progress = Progress.from_json(json.loads(json.dumps(progress.to_json()))) or progress
+            if number == lost_after:
+                progress = Progress.anew(job(*had, WAITS), trained=True)
+            if progress.is_stuck(RULES):
+                assert not any(each for _, _, each in starts[max(0, number - 3) : number])
+                assert end - begin > 0
+            if progress.lost is not None and all(looked[:number]):
+                whole = sum((b - max([a, *each])) * 60 for a, b, each in starts[:number])
+                assert progress.lost == pytest.approx(whole, abs=number * 61)
+
+
+@given(st.lists(st.integers(11, 60), min_size=3, max_size=8))
+def test_whoever_leaves_nothing_three_times_is_ended(lengths: list[int]) -> None:
+    at, had, progress = 0, [], Progress()
+    for number, length in enumerate(lengths, 1):
+        had.append(start(at, at + length))
+        at += length + 5
+        progress, found = take_in(progress, RULES, job(*had, WAITS), seen(at))
+        assert progress.is_stuck(RULES) == (number >= 3)
+        assert ("Stuck" in kinds(found)) == (number == 3)

@@ -1,0 +1,61 @@
+"""A script that keeps nothing, on a market that takes its instances back: it ends, or it moves to where it can end."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from airflow_spot.core.marks import TAG_STOP
+from airflow_spot.errors import NoProgressError
+from airflow_spot.local import LocalSageMaker
+from tests.support.service import Task
+from tests.support.task import TaskInstance, run_task
+
+#: Four seconds of work, of which 2.5 s are given at a time.
+NEVER: dict[str, Any] = {"steps": 8, "seconds": 0.5, "checkpoint_warning_after": 1, "max_run": 3600}
+TAKEN_BACK = "ml.c5.2xlarge"
+
+
+def jobs_of(local: LocalSageMaker, since: int) -> list[str]:
+    """The jobs that were created since a line of the audit log."""
+    return list(dict.fromkeys(line["job"] for line in local.audit[since:] if line["event"] == "state"))
+
+
+@pytest.mark.parametrize("habit", ["forget", "blind"])
+def test_it_ends_after_three_starts(local: LocalSageMaker, task: Task, ti: TaskInstance, habit: str) -> None:
+    begun = len(local.audit)
+    never = task.operator(**NEVER, instance_type=TAKEN_BACK, hyperparameters={habit: 1})
+    with pytest.raises(NoProgressError) as ended:
+        run_task(never, ti)
+    # Between two looks, a second apart, two may have ended.
+    assert re.search(r"[345] starts in a row left nothing new in the checkpoint folder", str(ended.value))
+    assert "The script has to write checkpoints to checkpoint_local_path" in str(ended.value)
+    (name,) = jobs_of(local, begun)
+    client = local.client("sagemaker")
+    job = client.describe_training_job(TrainingJobName=name)
+    assert job["TrainingJobStatus"] == "Stopped"
+    tags = client.list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tags}[TAG_STOP].startswith("no-progress")
+    taken = sum(1 for each in job["SecondaryStatusTransitions"] if each["Status"] == "Interrupted")
+    assert taken >= 3  # a start that a busy machine kept from training does not count
+
+
+def test_it_moves_to_the_on_demand_rung_and_completes(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    ladder = [TAKEN_BACK, {"on_demand": ["ml.m5.xlarge"]}]
+    never = task.operator(**NEVER, ladder=ladder, hyperparameters={"forget": 1})
+    result = run_task(never, ti)
+    first, second = result["Spot"]["attempts"]
+    assert (first["outcome"], second["outcome"]) == ("no_progress", "completed")
+    assert (second["spot"], second["instance_type"]) == (False, "ml.m5.xlarge")
+    # What the first one trained was in vain, and nobody counts it as saved.
+    assert result["Spot"]["trained_twice_seconds"] == pytest.approx(first["training_seconds"], abs=6)
+
+
+def test_one_that_keeps_its_checkpoints_is_left_alone(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    quick = {**NEVER, "steps": 20, "seconds": 0.2}
+    result = run_task(task.operator(**quick, instance_type=TAKEN_BACK), ti)
+    assert result["Spot"]["interruptions"] >= 1
+    (only,) = result["Spot"]["attempts"]
+    assert only["outcome"] == "completed"
