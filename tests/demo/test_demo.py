@@ -22,17 +22,23 @@ from airflow_spot.core.events import (
     AttemptDecided,
     AttemptFound,
     CapacityAwaited,
+    CheckpointMissing,
+    CheckpointsNotSeen,
     CreateRefused,
     Event,
     GenerationBegan,
     JobStopped,
     Paused,
+    ProgressMissing,
     RunFailed,
     RunSucceeded,
     ServiceErrorsRepeated,
+    StartEnded,
+    TrainedLong,
     Transitioned,
     as_line,
 )
+from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
@@ -131,6 +137,11 @@ def test_what_the_run_decided_stands_where_it_happened(capsys: pytest.CaptureFix
             ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket/checkpoints", 9, 9)),
             "attempt 2: SageMaker's own error, 2 in a row",
         ),
+        (StartEnded(JOB, "s3://b/c", StartEnd(1, NOW, 9.0, 2.4, NOW)), "attempt 2: start 1 trained 9 s; 2 s are lost"),
+        (
+            StartEnded(JOB, "s3://b/c", StartEnd(1, NOW, 9.0, None, NOW)),
+            "attempt 2: start 1 trained 9 s; what is lost is not known",
+        ),
         (RunSucceeded((), RunTotals(2, 1)), "the run succeeded: 0 attempts, 1 interruption"),
         (RunFailed(None, "the task's time is up", RunTotals()), "the run failed: the task's time is up"),
     ],
@@ -147,6 +158,11 @@ def test_an_event_is_told(event: Event, text: str, capsys: pytest.CaptureFixture
         AttemptFound(attempt(2, None)),
         AttemptCreated(attempt(2, None)),
         Transitioned(JOB, "attempt 2", "Training"),
+        # The demo's script keeps its checkpoints.
+        CheckpointMissing(JOB, "s3://b/c", NothingYet(9.0)),
+        CheckpointsNotSeen(JOB, "s3://b/c", NotSeen("denied")),
+        ProgressMissing(JOB, "s3://b/c", Stuck(3, 9.0)),
+        TrainedLong(9.0, 4),
     ],
 )
 def test_what_another_line_tells_is_not_told_again(event: Event, capsys: pytest.CaptureFixture[str]) -> None:
