@@ -18,6 +18,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -173,8 +174,18 @@ class StandaloneAirflow:
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a run of a DAG and return its run id; `conf` overrides the DAG's params."""
-        body = {"logical_date": None, "conf": dict(conf or {})}
-        return str(self.api("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        run_id = f"manual__{datetime.now(timezone.utc).isoformat()}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
+        for _ in range(5):
+            try:
+                return str(self.api("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+            except urllib.error.HTTPError as error:
+                if error.code == 409:  # made, though the answer said otherwise
+                    return run_id
+                if error.code < 500:
+                    raise
+            time.sleep(1.0)  # SQLite was locked
+        raise StandaloneError(f"Airflow does not start a run of {dag_id}: its API answers 5xx")
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a DAG run."""

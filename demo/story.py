@@ -84,12 +84,6 @@ def _stopped(event: Mapping[str, Any]) -> str:
     return f"{label_of(event['job'])}: {'stopped' if left is None else f'not stopped, {left}'} ({event['why']})"
 
 
-def _start_ended(event: Mapping[str, Any]) -> str:
-    lost, trained = event["lost_seconds"], f"{label_of(event['job'])}: start {event['start']} trained"
-    what = "what is lost is not known" if lost is None else f"{lost} s are lost"
-    return f"{trained} {event['trained_seconds']} s; {what}"
-
-
 _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "attempt_decided": lambda event: (
         f"attempt {event['attempt']} on {event['rung']} ({event['why']}): training job {event['job']}"
@@ -101,7 +95,6 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "service_errors_repeated": lambda event: (
         f"attempt {event['attempt']}: SageMaker's own error, {event['errors']} in a row"
     ),
-    "start_ended": _start_ended,
     "job_stopped": _stopped,
     "run_succeeded": lambda event: (
         f"the run succeeded: {times(event['attempts'], 'attempt')}, {times(event['interruptions'], 'interruption')}"

@@ -64,6 +64,7 @@ def _digest(client: Any, uri: str) -> str | None:
     bucket, key = _place(uri)
     packed = client.get_object(Bucket=bucket, Key=key)["Body"].read()
     files: list[str] = []
+    names: set[str] = set()
     size = 0
     try:
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:*") as archive:
@@ -71,9 +72,14 @@ def _digest(client: Any, uri: str) -> str | None:
                 size += member.size
                 if size > _UNPACKED_LIMIT:
                     return None
-                if (content := archive.extractfile(member)) is not None:
-                    name = member.name.removeprefix("./")
-                    files.append(f"{name}\0{member.mode & 0o100}\0{hashlib.sha256(content.read()).hexdigest()}")
+                name = member.name.removeprefix("./")
+                if name in names:  # the last of them wins where it is unpacked
+                    return None
+                names.add(name)
+                content = None if member.issym() else archive.extractfile(member)
+                what = member.linkname if content is None else hashlib.sha256(content.read()).hexdigest()
+                if not member.isdir():
+                    files.append(f"{name}\0{int(member.issym())}\0{member.mode & 0o100}\0{what}")
     except (tarfile.TarError, OSError, EOFError):
         return None
     return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()

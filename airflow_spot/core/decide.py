@@ -189,6 +189,8 @@ def _watch(limits: Limits, history: History, live: Attempt, now: datetime, polic
         return Wait(live, None)
     left = _wait_left(limits, live, past, now)
     more = None if limits.max_total_run is None else limits.max_total_run - _trained(past, now)
+    if live.secondary_status == "Uploading":
+        more = None  # it has trained, and what it made is on its way
     if (stop := _over(limits, history, live, now, left, more)) is not None:
         return stop
     if live.placement.spot and history.progress.is_stuck(limits.progress):
@@ -302,7 +304,9 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
 def _spent(limits: Limits, history: History, kind: Outcome, left: float | None, now: datetime) -> Fail | None:
     """Return the failure of a run that may go on as its newest attempt ended, and has used up another limit."""
     attempt = history.last
-    if limits.max_total_run is not None and _trained(history.past, now) >= limits.max_total_run:
+    # SageMaker's figure of a job that was stopped for it comes short by moments: no further job for these.
+    short = min(60.0, 0.0025 * (limits.max_total_run or 0.0))
+    if limits.max_total_run is not None and _trained(history.past, now) >= limits.max_total_run - short:
         return Fail(attempt, Outcome.MAX_RUNTIME_EXCEEDED, _TOTAL_RUN.format(human(limits.max_total_run)))
     if left is not None and left <= 0:
         capacity = kind if kind in CAPACITY_OUTCOMES else Outcome.CAPACITY_TIMEOUT

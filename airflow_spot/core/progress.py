@@ -30,6 +30,8 @@ REMEMBERED = 400
 #: S3 tells when an object was written in whole seconds.
 _SECOND = timedelta(seconds=1)
 _MARK_LENGTH = 6
+#: A start may take so many times the longest interval that was seen to its next checkpoint.
+_MARGIN = 2.0
 HOW_TO_CHECKPOINT = (
     "The script has to write checkpoints to checkpoint_local_path (/opt/ml/checkpoints) as it trains, and to resume "
     "from the newest at its start: docs/checkpoints.md shows how"
@@ -195,8 +197,13 @@ class Progress:
         return cls(lost=lost) if watched is None else cls(attempt=watched.number, starts=len(watched.done), lost=lost)
 
     def counts_from(self, rules: ProgressRules) -> float:
-        """Return the seconds that a start has to train at least for its leaving nothing new to count."""
-        return self.longest or rules.warning_after
+        """
+        Return the seconds that a start has to train at least for its leaving nothing new to count.
+
+        A file that is written at once, such as the arguments, makes an interval of seconds, and another rung may be
+        slower: so never less than ``warning_after``, and twice what was seen.
+        """
+        return max(_MARGIN * self.longest, rules.warning_after)
 
     def is_stuck(self, rules: ProgressRules) -> bool:
         """Return whether as many starts in a row as may be left nothing new."""
@@ -255,7 +262,8 @@ def explain(progress: Progress, uri: str) -> str:
     return (
         f"The folder {uri} was looked at after each start. It has {there}{newest}, and none of another key, size or "
         f"ETag than before (empty, half-written and SageMaker's own ones do not count). {HOW_TO_CHECKPOINT}. Mend "
-        "that and clear the task; an on-demand rung at the end of the ladder would train without interruptions"
+        "that and clear the task; where it keeps its checkpoints elsewhere, as on FSx, say use_checkpoints=False. "
+        "An on-demand rung at the end of the ladder would train without interruptions"
     )
 
 
@@ -326,7 +334,7 @@ def take_in(
         findings += [end] if end.trained >= 1 else []
         lost = None if lost is None or end.lost is None else lost + end.lost
         # What was written in this start or after it: that start, and those before it, were not in vain.
-        if not _is_after(advanced, start) and end.trained > judged.counts_from(rules):
+        if job.spot and not _is_after(advanced, start) and end.trained > judged.counts_from(rules):
             barren += 1
     judged = replace(judged, barren=barren, lost=lost)
     if judged.is_stuck(rules) and not progress.is_stuck(rules):

@@ -35,7 +35,11 @@ def explain(config: Mapping[str, Any], parameter: Any, max_wait: Any, ladder: An
     spot, theirs = spot_of(config, parameter), config.get("EnableManagedSpotTraining")
     if not gives_nothing(theirs) and (read := spot_of(config, None)) != spot:
         yield f"use_spot_instances={spot} overrides EnableManagedSpotTraining={read} of the config"
-    if spot is not False or ladder is not None:
+    if spot is not False:
+        return
+    if parameter is None and ladder is not None:
+        yield "EnableManagedSpotTraining=False in the config: rungs of the ladder that do not say are on-demand"
+    if ladder is not None:
         return
     if parameter is None:
         yield "EnableManagedSpotTraining=False in the config: trains on-demand. use_spot_instances=True is for spot"

@@ -114,7 +114,12 @@ class Adoption:
             run.log.info("Training job %s was taken over by run %s: not by this one", self.job_name, theirs)
             return None
         delivered = TryMark.parse(tags.get(TAG_DELIVERED))
-        if delivered is not None and run.this_try.is_restart_since(delivered, description.get("TrainingEndTime")):
+        ended = description["TrainingJobStatus"] in ENDED_STATUSES
+        if (
+            ended
+            and delivered is not None
+            and run.this_try.is_restart_since(delivered, description.get("TrainingEndTime"))
+        ):
             run.log.info("Training job %s was this run's, which was started over since", self.job_name)
             return None
         return description

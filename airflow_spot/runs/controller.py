@@ -286,7 +286,7 @@ class TrainingRun:
         if following is not self.history:
             self.history = replace(following, progress=self._progress.begin(following))
             self._tell_generation()
-        self.history = self._progress.look(self.history, self.now())
+        self.history = self._progress.confirm(self._progress.look(self.history, self.now()), self.now())
 
     def _decide(self) -> Action:
         return decide(self.limits, self.history, self.now(), self.policy)

@@ -39,6 +39,7 @@ class ProgressWatch:
         self._plan = plan
         self._rules = rules
         self._tell = tell
+        self._confirmed: tuple[int, int, int] | None = None
 
     def begin(self, history: History) -> Progress:
         """Return what is known where nothing was carried: the count begins anew."""
@@ -58,6 +59,25 @@ class ProgressWatch:
             for each in found:
                 self._tell(of_finding(each, newest.job_name, watched.uri))
         return self._long(history, now)
+
+    def confirm(self, history: History, now: datetime) -> History:
+        """
+        Look once more where as many starts as may left nothing new, before anything is done about it.
+
+        What a start saved at its end is uploaded after that, and may have come since the last look.
+        """
+        newest = history.live or history.last
+        if newest is None or not newest.whole or not history.progress.is_stuck(self._rules):
+            return history
+        looked = (newest.number, history.progress.barren, history.progress.starts)
+        if self._confirmed == looked:
+            return history
+        self._confirmed = looked
+        watched = self._watched(newest)
+        progress, found = take_in(history.progress, self._rules, watched, self._seen(watched, now))
+        for each in found:
+            self._tell(of_finding(each, newest.job_name, watched.uri))
+        return replace(history, progress=progress)
 
     def folder(self, attempt: Attempt) -> WatchedFolder | None:
         """Return what the triggerer is to look at while an attempt may be interrupted; None for nothing."""

@@ -622,6 +622,17 @@ def test_max_total_run_bounds_what_no_job_was_cut_off_in(ended: Outcome) -> None
     assert isinstance(act(past, limits(max_total_run=201.0), later(days=1)), Submit)
 
 
+def test_what_uploads_has_trained_and_is_not_stopped() -> None:
+    uploads = replace(attempt(1, None, training_seconds=500), secondary_status="Uploading")
+    assert isinstance(act(History(1, (uploads,)), limits(max_total_run=200.0)), Wait)
+
+
+def test_a_stop_that_came_moments_early_makes_no_further_job() -> None:
+    past = history(O.STOPPED_BY_OPERATOR, training_seconds=3598)
+    assert isinstance(act(past, limits(max_total_run=3600.0), later(days=1)), Fail)
+    assert isinstance(act(past, limits(max_total_run=3700.0), later(days=1)), Submit)
+
+
 def test_max_total_run_bounds_a_job_that_trains() -> None:
     trains = (Start(NOW, NOW, NOW),)
     past = History(1, (attempt(1, O.MOVED, training_seconds=100), attempt(2, None, starts=trains)))

@@ -98,8 +98,29 @@ def test_the_same_again_written_later_is_nothing_new() -> None:
         progress, found = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31, item("a", begin + 1)))
         assert progress.barren == number
     assert kinds(found) == ["StartEnd", "Stuck"]
-    assert found[-1] == Stuck(3, 60.0)
+    assert found[-1] == Stuck(3, RULES.warning_after)
     assert progress.is_stuck(RULES)
+
+
+def test_a_small_file_of_the_first_seconds_ends_no_run_that_checkpoints_rarely() -> None:
+    """Such as the script's arguments: the same in each start, and written at once."""
+    progress, starts = Progress(), []
+    for begin in (0, 20, 40, 60):
+        starts.append(start(begin, begin + 9))
+        progress, _ = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 9.1, item("args.json", begin + 0.1)))
+    assert progress.barren == 0
+
+
+def test_a_start_has_twice_the_longest_interval() -> None:
+    """Another rung may be slower, and no two epochs take the same time."""
+    progress = replace(Progress(), longest=1200.0)
+    assert progress.counts_from(RULES) == 2400.0
+    assert Progress().counts_from(RULES) == RULES.warning_after
+
+
+def test_a_start_on_demand_counts_for_nothing() -> None:
+    progress, _ = take_in(Progress(), RULES, job(start(0, 60), WAITS, spot=False), seen(61))
+    assert progress.barren == 0
 
 
 def test_three_starts_that_left_nothing() -> None:
@@ -133,8 +154,8 @@ def test_where_no_interval_was_seen_a_start_counts_from_the_warning_on(minutes: 
     assert progress.barren == int(counts)
 
 
-@pytest.mark.parametrize(("minutes", "counts"), [(20, False), (21, True)])
-def test_else_from_the_longest_interval_on(minutes: float, counts: bool) -> None:
+@pytest.mark.parametrize(("minutes", "counts"), [(40, False), (41, True)])
+def test_else_from_twice_the_longest_interval_on(minutes: float, counts: bool) -> None:
     """From the begin to the first, 20 min, and between the others, 15 min; between two starts nothing is one."""
     wrote = [item("a", 20), item("b", 35), item("c", 45)]
     progress, _ = take_in(Progress(), RULES, job(start(0, 50), WAITS), seen(51, *wrote))

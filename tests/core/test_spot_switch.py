@@ -58,6 +58,13 @@ def test_who_says_whether_it_is_spot(config: dict[str, Any], parameter: Any, spo
             None,
             ["MaxWaitTimeInSeconds is left out: it is for spot only, and this training is on-demand"],
         ),
+        (
+            {"EnableManagedSpotTraining": False},
+            None,
+            None,
+            ["ml.m5.large"],
+            ["EnableManagedSpotTraining=False in the config: rungs of the ladder that do not say are on-demand"],
+        ),
         ({}, False, 7200, ["ml.m5.large"], []),  # a rung may be on spot, and takes it
     ],
 )

@@ -137,11 +137,6 @@ def test_what_the_run_decided_stands_where_it_happened(capsys: pytest.CaptureFix
             ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket/checkpoints", 9, 9)),
             "attempt 2: SageMaker's own error, 2 in a row",
         ),
-        (StartEnded(JOB, "s3://b/c", StartEnd(1, NOW, 9.0, 2.4, NOW)), "attempt 2: start 1 trained 9 s; 2 s are lost"),
-        (
-            StartEnded(JOB, "s3://b/c", StartEnd(1, NOW, 9.0, None, NOW)),
-            "attempt 2: start 1 trained 9 s; what is lost is not known",
-        ),
         (RunSucceeded((), RunTotals(2, 1)), "the run succeeded: 0 attempts, 1 interruption"),
         (RunFailed(None, "the task's time is up", RunTotals()), "the run failed: the task's time is up"),
     ],
@@ -158,7 +153,9 @@ def test_an_event_is_told(event: Event, text: str, capsys: pytest.CaptureFixture
         AttemptFound(attempt(2, None)),
         AttemptCreated(attempt(2, None)),
         Transitioned(JOB, "attempt 2", "Training"),
-        # The demo's script keeps its checkpoints.
+        # The demo's script keeps its checkpoints; what an interruption lost is told in the log, twice where it was
+        # deferred, and in the demo's own table.
+        StartEnded(JOB, "s3://b/c", StartEnd(1, NOW, 9.0, 2.4, NOW)),
         CheckpointMissing(JOB, "s3://b/c", NothingYet(9.0)),
         CheckpointsNotSeen(JOB, "s3://b/c", NotSeen("denied")),
         ProgressMissing(JOB, "s3://b/c", Stuck(3, 9.0)),
