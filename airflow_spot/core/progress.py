@@ -30,8 +30,8 @@ REMEMBERED = 400
 #: S3 tells when an object was written in whole seconds.
 _SECOND = timedelta(seconds=1)
 _MARK_LENGTH = 6
-#: A start may take so many times the longest interval that was seen to its next checkpoint.
-_MARGIN = 2.0
+#: A start may take so many times the longest interval that was seen: no two epochs take the same time.
+_MARGIN = 1.1
 HOW_TO_CHECKPOINT = (
     "The script has to write checkpoints to checkpoint_local_path (/opt/ml/checkpoints) as it trains, and to resume "
     "from the newest at its start: docs/checkpoints.md shows how"
@@ -201,7 +201,7 @@ class Progress:
         Return the seconds that a start has to train at least for its leaving nothing new to count.
 
         A file that is written at once, such as the arguments, makes an interval of seconds, and another rung may be
-        slower: so never less than ``warning_after``, and twice what was seen.
+        slower: so never less than ``warning_after``, and a tenth more than what was seen.
         """
         return max(_MARGIN * self.longest, rules.warning_after)
 

@@ -111,10 +111,10 @@ def test_a_small_file_of_the_first_seconds_ends_no_run_that_checkpoints_rarely()
     assert progress.barren == 0
 
 
-def test_a_start_has_twice_the_longest_interval() -> None:
+def test_a_start_has_more_than_the_longest_interval() -> None:
     """Another rung may be slower, and no two epochs take the same time."""
     progress = replace(Progress(), longest=1200.0)
-    assert progress.counts_from(RULES) == 2400.0
+    assert progress.counts_from(RULES) == pytest.approx(1320.0)
     assert Progress().counts_from(RULES) == RULES.warning_after
 
 
@@ -154,8 +154,8 @@ def test_where_no_interval_was_seen_a_start_counts_from_the_warning_on(minutes: 
     assert progress.barren == int(counts)
 
 
-@pytest.mark.parametrize(("minutes", "counts"), [(40, False), (41, True)])
-def test_else_from_twice_the_longest_interval_on(minutes: float, counts: bool) -> None:
+@pytest.mark.parametrize(("minutes", "counts"), [(21, False), (23, True)])
+def test_else_from_beyond_the_longest_interval_on(minutes: float, counts: bool) -> None:
     """From the begin to the first, 20 min, and between the others, 15 min; between two starts nothing is one."""
     wrote = [item("a", 20), item("b", 35), item("c", 45)]
     progress, _ = take_in(Progress(), RULES, job(start(0, 50), WAITS), seen(51, *wrote))
