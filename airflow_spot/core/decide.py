@@ -188,13 +188,12 @@ def _watch(limits: Limits, history: History, live: Attempt, now: datetime, polic
     if live.status == "Stopping":
         return Wait(live, None)
     left = _wait_left(limits, live, past, now)
-    more = None if limits.max_total_run is None else limits.max_total_run - _trained(past, now)
-    if live.secondary_status == "Uploading":
-        more = None  # it has trained, and what it made is on its way
+    uploads = live.secondary_status == "Uploading"  # it has trained, and what it made is on its way
+    more = None if limits.max_total_run is None or uploads else limits.max_total_run - _trained(past, now)
     if (stop := _over(limits, history, live, now, left, more)) is not None:
         return stop
-    if live.placement.spot and history.progress.is_stuck(limits.progress):
-        chosen = policy.next_rung(past, on_demand=True)
+    if live.placement.spot and not uploads and history.progress.is_stuck(limits.progress):
+        chosen = policy.next_rung(past, earlier=history.of_earlier_tries, on_demand=True)
         goes_on = f"it moves to {chosen.rung}" if chosen else "the ladder has no on-demand rung to move to"
         return Stop(live, StopReason.NO_PROGRESS, f"{_nothing_new(history)}; {goes_on}")
     review = policy.review(live, past, now)
@@ -232,7 +231,6 @@ def _over(
     return None
 
 
-_NO_QUOTA = "no rung has a quota that is large enough. With max_total_wait, the task waits for a larger one"
 _OUT_OF_MEMORY = (
     "it used up the memory of {}. Choose an instance type with more, a smaller batch, or give the ladder a rung with "
     'on="out_of_memory"'
@@ -304,9 +302,9 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
 def _spent(limits: Limits, history: History, kind: Outcome, left: float | None, now: datetime) -> Fail | None:
     """Return the failure of a run that may go on as its newest attempt ended, and has used up another limit."""
     attempt = history.last
-    # SageMaker's figure of a job that was stopped for it comes short by moments: no further job for these.
-    short = min(60.0, 0.0025 * (limits.max_total_run or 0.0))
-    if limits.max_total_run is not None and _trained(history.past, now) >= limits.max_total_run - short:
+    # Of a job that was stopped for it SageMaker's figure may come short by moments: no further job for these.
+    stopped = attempt is not None and attempt.stop is not None and attempt.stop.reason == StopReason.TIMEOUT
+    if limits.max_total_run is not None and (stopped or _trained(history.past, now) >= limits.max_total_run):
         return Fail(attempt, Outcome.MAX_RUNTIME_EXCEEDED, _TOTAL_RUN.format(human(limits.max_total_run)))
     if left is not None and left <= 0:
         capacity = kind if kind in CAPACITY_OUTCOMES else Outcome.CAPACITY_TIMEOUT

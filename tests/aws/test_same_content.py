@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from typing import Any
 
 import pytest
@@ -33,6 +35,33 @@ def s3(local: LocalSageMaker) -> Any:
 def test_archives(s3: Any, bucket: str, body: bytes, same: bool) -> None:
     s3.put_object(Bucket=bucket, Key="one", Body=archive(FILES, 1))
     s3.put_object(Bucket=bucket, Key="two", Body=body)
+    assert same_archive(s3, f"s3://{bucket}/one", f"s3://{bucket}/two") is same
+
+
+def linked(*links: tuple[str, str]) -> bytes:
+    """An archive of a script, and of symbolic links to folders."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as packed:
+        for name, target in links:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            packed.addfile(member)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (linked(("current", "v1")), linked(("current", "v1"), ("old", "v0")), False),
+        (linked(("current", "v1")), linked(("current", "v2")), False),
+        (linked(("a", "x"), ("b", "y")), linked(("b", "y"), ("a", "x")), True),
+        # The last member of a name wins where it is unpacked, so that their order says what is there.
+        (linked(("current", "v1"), ("current", "v2")), linked(("current", "v2"), ("current", "v1")), False),
+    ],
+)
+def test_archives_with_links(s3: Any, bucket: str, one: bytes, other: bytes, same: bool) -> None:
+    s3.put_object(Bucket=bucket, Key="one", Body=one)
+    s3.put_object(Bucket=bucket, Key="two", Body=other)
     assert same_archive(s3, f"s3://{bucket}/one", f"s3://{bucket}/two") is same
 
 

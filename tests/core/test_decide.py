@@ -14,6 +14,7 @@ from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Action, Fail, Pause, Stop, Submit, Succeed, Wait, decide
 from airflow_spot.core.history import History
 from airflow_spot.core.ladder import Rung
+from airflow_spot.core.marks import StopMark
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.progress import Progress, ProgressRules
 from airflow_spot.core.starts import Start
@@ -625,12 +626,16 @@ def test_max_total_run_bounds_what_no_job_was_cut_off_in(ended: Outcome) -> None
 def test_what_uploads_has_trained_and_is_not_stopped() -> None:
     uploads = replace(attempt(1, None, training_seconds=500), secondary_status="Uploading")
     assert isinstance(act(History(1, (uploads,)), limits(max_total_run=200.0)), Wait)
+    stuck = History(1, (uploads,), progress=Progress(barren=9))
+    assert isinstance(act(stuck, limits()), Wait)
+    assert isinstance(act(replace(stuck, attempts=(attempt(1, None),)), limits()), Stop)
 
 
-def test_a_stop_that_came_moments_early_makes_no_further_job() -> None:
-    past = history(O.STOPPED_BY_OPERATOR, training_seconds=3598)
-    assert isinstance(act(past, limits(max_total_run=3600.0), later(days=1)), Fail)
-    assert isinstance(act(past, limits(max_total_run=3700.0), later(days=1)), Submit)
+def test_a_job_that_was_stopped_for_max_total_run_is_the_last_though_its_figure_comes_short() -> None:
+    stopped = history(O.STOPPED_BY_OPERATOR, training_seconds=3598, stop=StopMark("timeout", 1))
+    assert isinstance(act(stopped, limits(max_total_run=3600.0), later(days=1)), Fail)
+    killed_before = history(O.STOPPED_BY_OPERATOR, training_seconds=3598, stop=StopMark("killed", 1))
+    assert isinstance(act(killed_before, limits(max_total_run=3600.0), later(days=1)), Submit)
 
 
 def test_max_total_run_bounds_a_job_that_trains() -> None:

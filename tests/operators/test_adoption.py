@@ -127,6 +127,14 @@ def test_a_deferred_task_stops_it_when_it_is_killed_and_goes_on_when_a_person_do
     assert len(service.live()) == 1
 
 
+def test_a_clear_beside_the_live_job_makes_no_second_one(service: DictionarySageMaker) -> None:
+    service.put("theirs", CreationTime=datetime.now(timezone.utc))
+    execute(service, adopt_job="theirs", wait_for_completion=False)
+    context: Any = {"ti": ti(2, 3), "dag_run": BEGAN}  # cleared: max_tries has grown
+    operator(service, adopt_job="theirs", wait_for_completion=False).execute(context)
+    assert list(service.jobs) == ["theirs"]
+
+
 def test_a_killed_worker_stops_it(service: DictionarySageMaker) -> None:
     service.put("theirs")
     task = operator(service, adopt_job="theirs", deferrable=False, check_interval=0.01)

@@ -122,6 +122,25 @@ def test_each_interruption_says_what_it_lost_and_the_third_without_anything_new_
     assert service.live() == []
 
 
+def test_a_run_is_looked_at_once_more_before_it_is_ended(service: DictionarySageMaker) -> None:
+    """What the third start saved at its end has come to S3 only after the look at that end."""
+
+    class Late(Bucket):
+        def list_objects_v2(self, **asked: Any) -> dict[str, Any]:
+            answer = super().list_objects_v2(**asked)
+            if len(self.looks) == 3:
+                self.write("step-9.pt", life.now)
+            return answer
+
+    life = Life(service, Late())
+    for _ in range(3):
+        life.trains(1)
+        life.goes_on()
+    assert len(life.bucket.looks) == 4
+    assert life.progress.barren == 0
+    assert service.live() == [life.trigger.job_name]
+
+
 def test_an_on_demand_rung_takes_over_and_what_was_lost_is_not_saved(service: DictionarySageMaker) -> None:
     life = Life(service, ladder=["ml.m5.xlarge", {"on_demand": ["ml.m5.2xlarge"]}])
     for _ in range(3):
