@@ -58,6 +58,7 @@ def linked(*links: tuple[str, str]) -> bytes:
         # The last member of a name wins where it is unpacked, so that their order says what is there.
         (linked(("current", "v1"), ("current", "v2")), linked(("current", "v2"), ("current", "v1")), False),
     ],
+    ids=["one more", "another target", "another order", "twice"],
 )
 def test_archives_with_links(s3: Any, bucket: str, one: bytes, other: bytes, same: bool) -> None:
     s3.put_object(Bucket=bucket, Key="one", Body=one)
