@@ -69,11 +69,12 @@ def compare(baseline: Trial, again: Trial | None, others: Sequence[Trial], readi
     missing = next((trial for trial in changed if baseline.model and not trial.model), None)
     if missing is not None:
         says = "the result differs: no model against one"
-        return Comparison(True, says, (_where(missing), *breaks), unjudged=tuple(unjudged))
+        return Comparison(
+            True, says, (f"{_where(missing)}: nothing was left in /opt/ml/model.", *breaks), unjudged=tuple(unjudged)
+        )
     worst = next((each for each in (*by_metric, *by_answer) if each.differs), None)
     if worst is not None:
-        where = [_where(each) for each in changed if each is worst.trial]
-        lines = (*where, *worst.evidence, *breaks)
+        lines = (f"{_where(worst.trial)}: {worst.says}.", *worst.evidence, *breaks)
         return Comparison(True, f"the result differs: {worst.says}", lines, unjudged=tuple(unjudged))
     told = [each.says for each in (*by_metric, *by_answer)][:1]
     if baseline.model and not told:
@@ -94,9 +95,7 @@ class _Difference:
     evidence: tuple[str, ...] = ()
 
 
-def _by_metric(
-    baseline: Trial, again: Trial | None, changed: Sequence[Trial], reading: Reading
-) -> list[_Difference]:
+def _by_metric(baseline: Trial, again: Trial | None, changed: Sequence[Trial], reading: Reading) -> list[_Difference]:
     """Return the differences of the last metrics, the greatest first."""
     alone = last_metrics(_lines(baseline), reading.metrics)
     ranges = metric_ranges(_lines(baseline), reading.metrics)
@@ -158,7 +157,7 @@ def _unequal_files(baseline: Trial, changed: Sequence[Trial]) -> tuple[str, ...]
 
 def _where(trial: Trial) -> str:
     text = trial.scenario.value
-    return f"{text[:1].upper()}{text[1:]}."
+    return text[:1].upper() + text[1:]
 
 
 def _breaks(baseline: Trial, done: Sequence[Trial], reading: Reading) -> tuple[str, ...]:
@@ -179,9 +178,8 @@ def _breaks(baseline: Trial, done: Sequence[Trial], reading: Reading) -> tuple[s
                     continue
                 if abs(value - there) > BREAK * ranges[name] and abs(value - first) < abs(value - there):
                     return (
-                        f"{trial.scenario.value[:1].upper()}{trial.scenario.value[1:]}: after the resume, at {unit} "
-                        f"{each.first}, {name} is {_value(name, value)}; uninterrupted it is {_value(name, there)} "
-                        f"there, and {_value(name, first)} at the first {unit}.",
+                        f"{_where(trial)}: after the resume, at {unit} {each.first}, {name} is {_value(name, value)}; "
+                        f"uninterrupted it is {_value(name, there)} there, and {_value(name, first)} at the first {unit}.",
                     )
     return ()
 

@@ -80,7 +80,7 @@ def of_markers(with_them: Sequence[Verdict], without: Sequence[Verdict], trial: 
     if not gone:
         return None
     says = f"takes marker files for checkpoints: {gone[0].says} with SageMaker's files beside them, and not without"
-    return Verdict(Kind.MARKER_FILES, says, tuple([*gone[0].evidence, *named[:1]]))
+    return Verdict(Kind.MARKER_FILES, says, (*gone[0].evidence, *named[:1]))
 
 
 def _ends(trial: Trial) -> list[str]:
@@ -176,7 +176,7 @@ def _no_checkpoint(baseline: Trial, others: Sequence[Trial], reading: Reading) -
                 Verdict(
                     Kind.NO_CHECKPOINT,
                     f"no checkpoint within {within}",
-                    (f"The first one is written after the last {unit}, {_seconds(begun - last.began)} after the start.",),
+                    (f"The first is written after the last {unit}, {_seconds(begun - last.began)} after the start.",),
                 )
             ]
         return []
@@ -266,9 +266,7 @@ def _differences(comparison: Comparison) -> list[Verdict]:
     return found
 
 
-def _sound(
-    baseline: Trial, others: Sequence[Trial], reading: Reading, comparison: Comparison
-) -> list[Verdict]:
+def _sound(baseline: Trial, others: Sequence[Trial], reading: Reading, comparison: Comparison) -> list[Verdict]:
     found = _resumes(baseline, others, reading)
     if comparison.unequal:
         found.append(Verdict(Kind.NOT_BIT_EQUAL, comparison.unequal, comparison.evidence))
@@ -288,11 +286,9 @@ def _resumes(baseline: Trial, others: Sequence[Trial], reading: Reading) -> list
     return [Verdict(Kind.RESUMES, "resumes", tuple(evidence))]
 
 
-def _unjudged(
-    trials: Sequence[Trial], reading: Reading, found: Sequence[Verdict], comparison: Comparison
-) -> list[str]:
+def _unjudged(trials: Sequence[Trial], reading: Reading, found: Sequence[Verdict], comparison: Comparison) -> list[str]:
     baseline = trials[0]
-    lines = [f"{trial.scenario.value}: {trial.missed}" for trial in trials if trial.missed]
+    lines = [f"{trial.scenario.value}: {trial.missed}" for trial in trials if trial.missed and trial.completed]
     if not reading.tells:
         lines.append("the progress: the log has no number of a step or epoch; --step REGEX reads another one")
     elif any(each.first is None for trial in trials[1:] for each in resumes(trial, reading) if trial.completed):

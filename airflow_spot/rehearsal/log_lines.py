@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -21,7 +22,8 @@ _COUNTER = re.compile(
 _BRACKETED = re.compile(r"^\s*\[(\d+)\](?:#011|\t|\s)\S")
 #: A line that tells of a checkpoint names a step that was trained before.
 _OF_A_CHECKPOINT = re.compile(
-    r"resum|restor|load|checkpoint|ckpt|\bsav(?:e|ed|ing)\b|continu|already|skip|begin at|from (?:step|epoch|round)", re.I
+    r"resum|restor|load|checkpoint|ckpt|\bsav(?:e|ed|ing)\b|continu|already|skip|begin at|from (?:step|epoch|round)",
+    re.I,
 )
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _METRIC = re.compile(
@@ -93,7 +95,7 @@ def choose_counter(lines: Sequence[Line]) -> str | None:
     rising = {
         name: len(set(values))
         for name, values in series.items()
-        if len(set(values)) > 1 and all(a <= b for a, b in zip(values, values[1:], strict=False))
+        if len(set(values)) > 1 and all(a <= b for a, b in itertools.pairwise(values))
     }
     if not rising:
         return None
@@ -145,9 +147,9 @@ def metric_values(text: str, patterns: Mapping[str, str]) -> dict[str, float]:
             if value is not None:
                 found[name] = value
         return found
-    value = _json(text)
-    if value is not None:
-        pairs = [(str(name), number) for name, number in value.items() if not isinstance(number, bool)]
+    whole = _json(text)
+    if whole is not None:
+        pairs = [(str(name), number) for name, number in whole.items() if not isinstance(number, bool)]
         return {
             name: float(number)
             for name, number in pairs
@@ -156,9 +158,9 @@ def metric_values(text: str, patterns: Mapping[str, str]) -> dict[str, float]:
     # SageMaker's log shows a tab as #011, which would be a part of the name behind it.
     found = {}
     for match in _METRIC.finditer(text.replace("#011", "\t")):
-        number = _float(match[2])
-        if number is not None and _METRIC_NAME.search(match[1]):
-            found[match[1]] = number
+        read = _float(match[2])
+        if read is not None and _METRIC_NAME.search(match[1]):
+            found[match[1]] = read
     return found
 
 
@@ -180,14 +182,15 @@ def metric_ranges(lines: Iterable[Line], patterns: Mapping[str, str]) -> dict[st
 
 
 def error_lines(lines: Sequence[Line], count: int = 3) -> list[str]:
-    """Return the lines that say why a script failed: the last of its output, from a traceback the place and the error."""
+    """Return the lines that say why a script failed: of a traceback the place and the error, else the last ones."""
     texts = [line.text for line in lines if line.text.strip()]
     begin = max((i for i, text in enumerate(texts) if text.startswith("Traceback ")), default=None)
     if begin is None:
         return texts[-count:]
     places = [text.strip() for text in texts[begin:] if text.lstrip().startswith("File ")]
     errors = [text for text in texts[begin + 1 :] if not text.startswith(" ")]
-    return [*places[-1:], *errors[-(count - 1) :]]
+    own = [place for place in places if "/ml/code/" in place]
+    return [*(own or places)[-1:], *errors[-(count - 1) :]]
 
 
 def _json(text: str) -> dict[str, Any] | None:

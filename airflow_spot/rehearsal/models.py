@@ -13,7 +13,9 @@ ANSWER_SECONDS = 600
 _COMPLAINT_CHARACTERS = 300
 
 
-def read_model(archive: IO[bytes] | Any, command: str | None) -> tuple[dict[str, tuple[str, int]], str | None, str | None]:
+def read_model(
+    archive: IO[bytes] | Any, command: str | None
+) -> tuple[dict[str, tuple[str, int]], str | None, str | None]:
     """
     Return of each file of a ``model.tar.gz`` a digest and the size; what a command says of the model; why it does not.
 

@@ -1,7 +1,8 @@
-"""When a script is interrupted: seeded, and measured in checkpoints rather than seconds, which a busy machine stretches."""
+"""When a script is interrupted: seeded, and counted in checkpoints, since a busy machine stretches seconds."""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def _moments(
 
 def _between(moments: Sequence[float]) -> float:
     """Return the usual time from one moment to the next."""
-    gaps = sorted(b - a for a, b in zip(moments, moments[1:], strict=False))
+    gaps = sorted(b - a for a, b in itertools.pairwise(moments))
     return gaps[len(gaps) // 2] if gaps else 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -91,14 +92,14 @@ def interval(baseline: Trial, reading: Reading) -> int | None:
         earlier = [mark.at for mark in known if mark.time <= write.ended]
         if earlier and (not steps or earlier[-1] > steps[-1]):
             steps.append(earlier[-1])
-    gaps = [b - a for a, b in zip(steps, steps[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(steps)]
     return max(gaps) if gaps else None
 
 
 def spacing(baseline: Trial, reading: Reading) -> int:
     """Return how many steps are between two lines that tell of one, usually; at least 1."""
     known = [mark.at for start in baseline.starts for mark in marks(start.lines, reading.counter, reading.step)]
-    gaps = sorted(b - a for a, b in zip(known, known[1:], strict=False) if b > a)
+    gaps = sorted(b - a for a, b in itertools.pairwise(known) if b > a)
     return gaps[len(gaps) // 2] if gaps else 1
 
 

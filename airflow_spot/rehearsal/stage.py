@@ -16,7 +16,7 @@ from airflow_spot.rehearsal.models import read_model
 from airflow_spot.rehearsal.observations import Scenario, Start, Stored, Trial, Written
 from airflow_spot.rehearsal.plan import Interruption
 from airflow_spot.rehearsal.subject import RehearsalError, Subject
-from airflow_spot.rehearsal.writes import FolderWatch, is_supported, process_tree
+from airflow_spot.rehearsal.writes import FolderWatch, Write, is_supported, process_tree
 
 if TYPE_CHECKING:
     from airflow_spot.local import LocalSageMaker
@@ -30,6 +30,8 @@ _ROLE = "arn:aws:iam::123456789012:role/rehearsal"
 _LOOK_SECONDS = 0.01
 _UPLOAD_SECONDS = 20.0
 _INTERRUPT_SECONDS = 60.0
+#: From the end of a process, and of its files, until the service has noticed it.
+_CLOSING_SECONDS = 0.03
 
 _ENDED_BEFORE = "the script had ended before"
 
@@ -159,7 +161,7 @@ class Stage:
         starts = [start for job in jobs for start in self._starts(job, jobs)]
         spans = [(start.began, start.ended) for start in starts]
         writes = tuple(
-            Written(each.key, each.began, each.ended, each.size, each.pieces, each.aside)
+            Written(each.key, each.began, _ended(each, spans), each.size, each.pieces, each.aside)
             for each in watch.writes
             if _within(each.began, spans)
         )
@@ -244,9 +246,7 @@ class Stage:
         found: list[Line] = []
         token: dict[str, Any] = {}
         while True:
-            page = self._logs.get_log_events(
-                logGroupName=LOG_GROUP, logStreamName=stream, startFromHead=True, **token
-            )
+            page = self._logs.get_log_events(logGroupName=LOG_GROUP, logStreamName=stream, startFromHead=True, **token)
             found += [Line(event["timestamp"] / 1000, event["message"]) for event in page["events"]]
             if not page["events"] or token.get("nextToken") == page["nextForwardToken"]:
                 return found
@@ -291,9 +291,7 @@ class _Driver:
     @property
     def starts(self) -> int:
         """How often the script was started, in all jobs."""
-        return sum(
-            line["action"] == "started" for job in self._jobs for line in self._stage.audit_of(job, "process")
-        )
+        return sum(line["action"] == "started" for job in self._jobs for line in self._stage.audit_of(job, "process"))
 
     @property
     def _job(self) -> str:
@@ -447,6 +445,14 @@ class _Tail:
             line = json.loads(text)
             if "job" in line:
                 self._lines.setdefault((str(line["job"]), line["event"]), []).append(line)
+
+
+def _ended(write: Write, spans: Sequence[tuple[float, float]]) -> float | None:
+    """Return when a write was whole; None where the file was closed by the end of the process that wrote it."""
+    if write.ended is None or write.aside:
+        return write.ended
+    end = next((ended for began, ended in spans[:-1] if began <= write.began <= ended), None)
+    return None if end is not None and write.ended > end - _CLOSING_SECONDS else write.ended
 
 
 def _within(moment: float, spans: Sequence[tuple[float, float]]) -> bool:

@@ -76,6 +76,7 @@ class _Trap:
     known: list[int] = field(default_factory=list)
     caught: threading.Event = field(default_factory=threading.Event)
     torn: Torn | None = None
+    write: Write | None = None
     bound: bool = False
 
 
@@ -233,14 +234,15 @@ class FolderWatch:
             write = self._open.get(key) or self._begin(key, now)
             write.pieces += 1
         if mask & CLOSE_WRITE:
-            write = self._open.pop(key, None) or self._begin(key, now, known=False)
-            write.ended = now
+            write = self._open.pop(key) if key in self._open else self._begin(key, now, known=False)
+            # The kernel closes the files of a process that is killed.
+            write.ended = None if self._trap is not None and self._trap.write is write else now
             with contextlib.suppress(OSError):
                 write.size = (self.folder / key).stat().st_size
         if mask & MOVED_FROM:
             self._moved[cookie] = key
         if mask & MOVED_TO:
-            self._renamed(self._moved.pop(cookie, None), key, now)
+            self._renamed(self._moved.pop(cookie, ""), key, now)
         if mask & DELETE:
             self._open.pop(key, None)
             self.deleted.append(Deleted(key, now))
@@ -256,13 +258,13 @@ class FolderWatch:
             self._open[key] = write
         return write
 
-    def _renamed(self, before: str | None, key: str, now: float) -> None:
+    def _renamed(self, before: str, key: str, now: float) -> None:
         write = next((each for each in reversed(self.writes) if each.key == before), None)
         if write is None:
             write = Write(key, now)
             self.writes.append(write)
         write.key, write.ended, write.aside = key, now, True
-        if before is not None and before in self._open:
+        if before in self._open:
             self._open[key] = self._open.pop(before)
         with contextlib.suppress(OSError):
             write.size = (self.folder / key).stat().st_size
@@ -310,6 +312,7 @@ class FolderWatch:
         size = 0
         with contextlib.suppress(OSError):
             size = (self.folder / write.key).stat().st_size
+        trap.write = write
         trap.torn = Torn(write.key, size)
         trap.caught.set()
 
@@ -337,7 +340,7 @@ def process_tree(root: int) -> list[int]:
 
 def _threads(process: int) -> list[int]:
     try:
-        return [int(name) for name in os.listdir(f"/proc/{process}/task")]
+        return [int(path.name) for path in Path(f"/proc/{process}/task").iterdir()]
     except OSError:
         return []
 

@@ -1,7 +1,6 @@
 """The fault: what is loaded goes into a variable that is not trained."""
 
 import json
-import os
 
 import tiny
 
@@ -16,7 +15,7 @@ for done in range(begin + 1, tiny.EPOCHS + 1):
     tiny.tell(done, weights)
     part = tiny.FOLDER / "writing.part"
     part.write_text(json.dumps({"epoch": done, "weights": weights}))
-    os.replace(part, tiny.FOLDER / f"epoch-{done:04}.json")
+    part.replace(tiny.FOLDER / f"epoch-{done:04}.json")
     for old in sorted(tiny.FOLDER.glob("epoch-*.json"))[:-2]:
         old.unlink()
 tiny.finish(weights)

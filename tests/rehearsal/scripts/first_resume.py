@@ -1,6 +1,5 @@
 """The fault: what it saves, it cannot load; no start before the first resume tries."""
 
-import os
 import pickle
 
 import tiny
@@ -28,7 +27,7 @@ for done in range(state.epoch + 1, tiny.EPOCHS + 1):
     tiny.tell(done, state.weights)
     part = tiny.FOLDER / "writing.part"
     part.write_bytes(pickle.dumps(state))
-    os.replace(part, tiny.FOLDER / f"epoch-{done:04}.pkl")
+    part.replace(tiny.FOLDER / f"epoch-{done:04}.pkl")
     for old in sorted(tiny.FOLDER.glob("epoch-*.pkl"))[:-2]:
         old.unlink()
 tiny.finish(state.weights)

@@ -1,7 +1,6 @@
 """The fault: it deletes nothing, and all that it ever saved is downloaded at each start."""
 
 import json
-import os
 
 import tiny
 
@@ -22,5 +21,5 @@ for done in range(state["epoch"] + 1, tiny.EPOCHS + 1):
     tiny.tell(done, weights)
     part = tiny.FOLDER / "writing.part"
     part.write_text(json.dumps({"epoch": done, "weights": weights, "more": "0" * 100_000}))
-    os.replace(part, tiny.FOLDER / f"epoch-{done:04}.json")
+    part.replace(tiny.FOLDER / f"epoch-{done:04}.json")
 tiny.finish(weights)

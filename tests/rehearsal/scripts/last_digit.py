@@ -1,7 +1,6 @@
-"""The fault: of the epoch in a checkpoint's name, one digit is read, so that from 10 on every resume begins at 9 or so."""
+"""The fault: of the epoch in a checkpoint's name one digit is read: from 10 on a resume goes back to 9 or so."""
 
 import json
-import os
 
 import tiny
 
@@ -15,5 +14,5 @@ for done in range(begin + 1, tiny.EPOCHS + 1):
     tiny.tell(done, weights)
     part = tiny.FOLDER / "writing.part"
     part.write_text(json.dumps(weights))
-    os.replace(part, tiny.FOLDER / f"epoch-{done}.json")
+    part.replace(tiny.FOLDER / f"epoch-{done}.json")
 tiny.finish(weights)

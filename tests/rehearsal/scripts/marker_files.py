@@ -1,7 +1,7 @@
 """The fault: the newest file of the folder is its checkpoint, whatever its name."""
 
 import json
-import os
+import time
 
 import tiny
 
@@ -19,8 +19,10 @@ for done in range(state["epoch"] + 1, tiny.EPOCHS + 1):
     tiny.tell(done, weights)
     part = tiny.FOLDER / "writing.part"
     part.write_text(json.dumps({"epoch": done, "weights": weights}))
-    os.replace(part, tiny.FOLDER / f"epoch-{done:04}.json")
-    if done % 5 == 0:
-        # As early stopping does, which puts back the best weights.
-        weights = json.loads(newest().read_text())["weights"]
+    part.replace(tiny.FOLDER / f"epoch-{done:04}.json")
+    for old in sorted(tiny.FOLDER.glob("epoch-*.json"))[:-2]:
+        old.unlink()
+# As early stopping does, which puts back what was best, after a last evaluation.
+time.sleep(0.6)
+weights = json.loads(newest().read_text())["weights"]
 tiny.finish(weights)

@@ -1,7 +1,6 @@
 """The fault: it saves, and never looks at what it has saved."""
 
 import json
-import os
 
 import tiny
 
@@ -11,5 +10,5 @@ for done in range(1, tiny.EPOCHS + 1):
     tiny.tell(done, weights)
     part = tiny.FOLDER / "writing.part"
     part.write_text(json.dumps({"epoch": done, "weights": weights}))
-    os.replace(part, tiny.FOLDER / "newest.json")
+    part.replace(tiny.FOLDER / "newest.json")
 tiny.finish(weights)

@@ -1,7 +1,6 @@
 """Sound, but not bit-equal: the order of the points is drawn by a generator whose state is not saved."""
 
 import json
-import os
 import random
 
 import tiny
@@ -24,7 +23,7 @@ for done in range(state["epoch"] + 1, tiny.EPOCHS + 1):
     tiny.tell(done, weights)
     part = tiny.FOLDER / "writing.part"
     part.write_text(json.dumps({"epoch": done, "weights": weights}))
-    os.replace(part, tiny.FOLDER / f"epoch-{done:04}.json")
+    part.replace(tiny.FOLDER / f"epoch-{done:04}.json")
     for old in sorted(tiny.FOLDER.glob("epoch-*.json"))[:-2]:
         old.unlink()
 tiny.finish(weights)

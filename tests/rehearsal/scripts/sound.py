@@ -1,7 +1,6 @@
 """As it should be: written aside and renamed, the newest whole one is loaded, the newest two are kept."""
 
 import json
-import os
 
 import tiny
 
@@ -22,7 +21,7 @@ for done in range(state["epoch"] + 1, tiny.EPOCHS + 1):
     tiny.tell(done, weights)
     part = tiny.FOLDER / "writing.part"
     part.write_text(json.dumps({"epoch": done, "weights": weights}))
-    os.replace(part, tiny.FOLDER / f"epoch-{done:04}.json")
+    part.replace(tiny.FOLDER / f"epoch-{done:04}.json")
     for old in sorted(tiny.FOLDER.glob("epoch-*.json"))[:-2]:
         old.unlink()
 tiny.finish(weights)

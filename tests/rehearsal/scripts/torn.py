@@ -13,7 +13,7 @@ for done in range(state["epoch"] + 1, tiny.EPOCHS + 1):
     weights = tiny.epoch(weights)
     tiny.tell(done, weights)
     with (tiny.FOLDER / f"epoch-{done:04}.json").open("w") as file:
-        json.dump({"epoch": done, "weights": weights}, file)
+        json.dump({"epoch": done, "weights": weights, "momentum": [0.0] * 20_000}, file)
     for old in sorted(tiny.FOLDER.glob("epoch-*.json"))[:-3]:
         old.unlink()
 tiny.finish(weights)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from airflow_spot.rehearsal.differences import models_differ
@@ -15,17 +16,11 @@ from airflow_spot.rehearsal.observations import INTERRUPTED, Reading, Scenario, 
 from airflow_spot.rehearsal.plan import interruptions
 from airflow_spot.rehearsal.report import Report, progress_line
 from airflow_spot.rehearsal.stage import Stage
-from airflow_spot.rehearsal.subject import RehearsalError, Subject
+from airflow_spot.rehearsal.subject import RehearsalError, Subject, from_script
 from airflow_spot.rehearsal.verdicts import Kind, Verdict, worst_first
 
 #: What a control run without marker files can tell.
-_BY_MARKERS = (
-    Kind.FAILS_UNINTERRUPTED,
-    Kind.FAILS_AT_RESUME,
-    Kind.STARTS_FROM_NOTHING,
-    Kind.REPEATS,
-    Kind.RESULT_DIFFERS,
-)
+_BY_MARKERS = (Kind.FAILS_UNINTERRUPTED, Kind.FAILS_AT_RESUME, Kind.STARTS_FROM_NOTHING)
 
 
 @dataclass(frozen=True)
@@ -193,19 +188,18 @@ class _Rehearsal:
         )
 
 
-def rehearse(script: Any, **options: Any) -> Report:
+def rehearse(script: str | Path | Subject, *, tell: Tell = lambda line: None, **options: Any) -> Report:
     """
     Rehearse a script; what the pytest fixture calls.
 
     :param script: its path; or a :class:`Subject`.
+    :param tell: is called with a line for each run, as it ends.
     :param options: those of :func:`~airflow_spot.rehearsal.subject.from_script` and of :class:`Options`.
     :raises RehearsalError: it cannot be run.
     """
-    from airflow_spot.rehearsal.subject import from_script
-
     if isinstance(script, Subject):
-        return run_rehearsal(script, Options(**options))
+        return run_rehearsal(script, Options(**options), tell)
     known = Options.__dataclass_fields__
     own = {name: value for name, value in options.items() if name in known}
     rest = {name: value for name, value in options.items() if name not in known}
-    return run_rehearsal(from_script(script, **rest), Options(**own))
+    return run_rehearsal(from_script(script, **rest), Options(**own), tell)
