@@ -177,9 +177,10 @@ def _breaks(baseline: Trial, done: Sequence[Trial], reading: Reading) -> tuple[s
                 if there is None or first is None:
                     continue
                 if abs(value - there) > BREAK * ranges[name] and abs(value - first) < abs(value - there):
+                    alone_said = f"{_value(name, there)} there, and {_value(name, first)} at the first {unit}"
                     return (
                         f"{_where(trial)}: after the resume, at {unit} {each.first}, {name} is {_value(name, value)}; "
-                        f"uninterrupted it is {_value(name, there)} there, and {_value(name, first)} at the first {unit}.",
+                        f"uninterrupted it is {alone_said}.",
                     )
     return ()
 

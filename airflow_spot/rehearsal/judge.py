@@ -13,6 +13,7 @@ from airflow_spot.rehearsal.resumes import (
     first_step,
     interval,
     kept,
+    last_step,
     resumes,
     spacing,
     steps_trained,
@@ -240,7 +241,7 @@ def _without_end(others: Sequence[Trial]) -> list[Verdict]:
 
 
 def _kept(baseline: Trial, reading: Reading) -> list[Verdict]:
-    left, written = kept(baseline)
+    left, written = kept(baseline, reading)
     if left < MANY_CHECKPOINTS or left < written:
         return []
     unit, steps = unit_of(reading.counter), steps_trained(baseline, reading)
@@ -276,7 +277,7 @@ def _sound(baseline: Trial, others: Sequence[Trial], reading: Reading, compariso
 def _resumes(baseline: Trial, others: Sequence[Trial], reading: Reading) -> list[Verdict]:
     resumed = [(trial, each) for trial in others if trial.completed for each in resumes(trial, reading)]
     proved = [(trial, each) for trial, each in resumed if each.first is not None and each.reached is not None]
-    if not resumed or (reading.tells and not proved):
+    if not proved:
         return []
     unit, every = unit_of(reading.counter), interval(baseline, reading)
     most = max((each.repeated for _, each in proved), default=0)
@@ -291,8 +292,11 @@ def _unjudged(trials: Sequence[Trial], reading: Reading, found: Sequence[Verdict
     lines = [f"{trial.scenario.value}: {trial.missed}" for trial in trials if trial.missed and trial.completed]
     if not reading.tells:
         lines.append("the progress: the log has no number of a step or epoch; --step REGEX reads another one")
-    elif any(each.first is None for trial in trials[1:] for each in resumes(trial, reading) if trial.completed):
-        lines.append("the progress of a start whose log has no number of a step")
+    for trial in trials[1:]:
+        last = next(reversed(resumes(trial, reading)), None)
+        silent = last is not None and last.first is None and last.reached != last_step(baseline, reading)
+        if reading.tells and trial.completed and silent:
+            lines.append(f"{trial.scenario.value}: the log of the last start has no number of a step")
     if not any(verdict.kind is Kind.NO_CHECKPOINT for verdict in found) and baseline.writes:
         torn = next((trial for trial in trials if trial.scenario is Scenario.TORN), None)
         if torn is not None and torn.torn is not None and torn.cuts and ".sagemaker-ignore" not in torn.torn.key:

@@ -103,21 +103,37 @@ def spacing(baseline: Trial, reading: Reading) -> int:
     return gaps[len(gaps) // 2] if gaps else 1
 
 
-def kept(baseline: Trial) -> tuple[int, int]:
+def kept(baseline: Trial, reading: Reading) -> tuple[int, int]:
     """
     Return how many checkpoints of one kind are left at the end of a training, and how many there were.
 
-    Files are of one kind if their names differ in numbers only.
+    Files are of one kind if their names differ in numbers only. Several that were written between two steps are one
+    checkpoint, and what is written over and over is no new one each time.
     """
-    written: defaultdict[str, set[str]] = defaultdict(set)
-    left: defaultdict[str, set[str]] = defaultdict(set)
+    times: defaultdict[str, list[float]] = defaultdict(list)
     for write in baseline.writes:
         if write.ended is not None:
-            written[_DIGITS.sub("#", write.key)].add(write.key)
-    for file in baseline.left:
-        left[_DIGITS.sub("#", file.key)].add(file.key)
-    kind = max(left, key=lambda name: len(left[name]), default=None)
-    return (0, 0) if kind is None else (len(left[kind]), max(len(written[kind]), len(left[kind])))
+            times[write.key].append(write.ended)
+    once: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for key, moments in times.items():
+        if len(moments) == 1:
+            once[_DIGITS.sub("#", key)][key] = moments[0]
+    left = {file.key for file in baseline.left}
+    counts = []
+    for files in once.values():
+        there = [moment for key, moment in files.items() if key in left]
+        counts.append((_saves(baseline, there, reading), _saves(baseline, list(files.values()), reading)))
+    return max(counts, default=(0, 0))
+
+
+def _saves(baseline: Trial, moments: Sequence[float], reading: Reading) -> int:
+    """Return in how many different places of a training something was written."""
+    if reading.tells:
+        known = [mark for start in baseline.starts for mark in marks(start.lines, reading.counter, reading.step)]
+        return len({sum(1 for mark in known if mark.time <= moment) for moment in moments})
+    gaps = [b - a for a, b in itertools.pairwise(sorted(moments))]
+    least = max(max(gaps, default=0.0) / 4, baseline.seconds / 100)
+    return sum(1 for gap in gaps if gap > least) + bool(moments)
 
 
 def first_step(baseline: Trial, reading: Reading) -> int | None:

@@ -45,7 +45,7 @@ class Options:
     seed: int = 0
     max_run: float = 600.0
     grace: float = 30.0
-    upload_seconds: float = 0.25
+    upload_seconds: float = 0.1
     images: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
     metrics: Mapping[str, str] = field(default_factory=dict)

@@ -352,6 +352,8 @@ class _Driver:
         else:
             if each.after_writes:
                 self._until(lambda: self._watch.begun >= each.after_writes, _ENDED_BEFORE)
+                # What is not in S3 yet is lost however good the script is: that would prove nothing.
+                self._until(self._has_uploaded, "the script had ended before a checkpoint of it was uploaded")
             self._pause(each.pause)
             how = each.how
         if how == "stop":
@@ -366,6 +368,12 @@ class _Driver:
         self._until(lambda: len(self._begun()) >= wanted, _ENDED_BEFORE, starting=True)
         self._started_of_job = wanted
         return wanted
+
+    def _has_uploaded(self) -> bool:
+        return any(line["action"] == "upload" for job in self._jobs for line in self._checkpoints(job))
+
+    def _checkpoints(self, job: str) -> list[dict[str, Any]]:
+        return self._stage.audit_of(job, "checkpoint")
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -404,7 +412,7 @@ class _Driver:
             time.sleep(_LOOK_SECONDS)
 
     def _is_uploaded(self, file: Stored) -> bool:
-        for line in reversed(self._stage.audit_of(self._job, "checkpoint")):
+        for line in reversed(self._checkpoints(self._job)):
             if line["action"] == "upload" and line["key"] == file.key:
                 return bool(line["size"] == file.size)
         return ".sagemaker-ignore" in file.key

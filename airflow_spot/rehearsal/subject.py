@@ -115,7 +115,8 @@ def from_script(
     folders = {name: Path(folder).absolute() for name, folder in (channels or {}).items()}
     base = Path.cwd()
     program, folder = str(script), None if source_dir is None else Path(source_dir)
-    if folder is not None and not (base / folder / program).is_file() and Path(program).is_file():
+    in_folder = folder is not None and not Path(program).is_absolute() and (base / folder / program).is_file()
+    if folder is not None and not in_folder and Path(program).is_file():
         # Named as one sees it from here, and not from its folder.
         try:
             program = Path(program).resolve().relative_to((base / folder).resolve()).as_posix()
