@@ -250,7 +250,7 @@ def _kept(baseline: Trial, reading: Reading) -> list[Verdict]:
         Verdict(
             Kind.KEEPS_EVERYTHING,
             f"keeps everything: {_bytes(baseline.left_bytes)} for {of} are downloaded at each start",
-            (f"{left:,} of {written:,} checkpoints are left at the end, in {plural(len(baseline.left), 'file')}.",),
+            (f"No checkpoint is deleted: {plural(len(baseline.left), 'file')} are left at the end.",),
         )
     ]
 
