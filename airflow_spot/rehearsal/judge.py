@@ -67,14 +67,19 @@ def judge(trials: Sequence[Trial], reading: Reading) -> Judgement:
     return Judgement(tuple(worst_first(found)), tuple(_unjudged(trials, reading, found, comparison)))
 
 
-def of_markers(with_them: Sequence[Verdict], without: Sequence[Verdict], trial: Trial) -> Verdict | None:
+def of_markers(
+    with_them: Sequence[Verdict], trial: Trial, control: Trial, without: Sequence[Verdict], reading: Reading
+) -> Verdict | None:
     """
     Say whether a fault comes of SageMaker's files beside the checkpoints; None if it does not.
 
     :param with_them: what was said of a trial with such files.
-    :param without: what was said of the same one without them.
-    :param trial: with them; its log may name one.
+    :param trial: that one; its log may name one.
+    :param control: the same one without them.
+    :param without: what was said of that.
     """
+    if not control.completed or (trial.scenario is not Scenario.UNINTERRUPTED and not _goes_on(control, reading)):
+        return None
     faults = [verdict for verdict in with_them if verdict.fault]
     gone = [verdict for verdict in faults if verdict.kind not in {each.kind for each in without}]
     named = [line for line in _ends(trial) if any(suffix in line for suffix in MARKER_SUFFIXES)]
@@ -82,6 +87,15 @@ def of_markers(with_them: Sequence[Verdict], without: Sequence[Verdict], trial: 
         return None
     says = f"takes marker files for checkpoints: {gone[0].says} with SageMaker's files beside them, and not without"
     return Verdict(Kind.MARKER_FILES, says, (*gone[0].evidence, *named[:1]))
+
+
+def _goes_on(trial: Trial, reading: Reading) -> bool:
+    """Return whether a start was seen to go on from a checkpoint."""
+    begin = first_step(trial, reading)
+    return any(
+        each.saved is not None and each.first is not None and begin is not None and each.first > begin
+        for each in resumes(trial, reading)
+    )
 
 
 def _ends(trial: Trial) -> list[str]:

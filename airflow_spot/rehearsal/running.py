@@ -140,8 +140,11 @@ class _Rehearsal:
         """Run a trial once more, without marker files; return what that says, and the trial."""
         control = self._run(trial.scenario, baseline, markers=False)
         self._say(control)
+        reading = self._reading
+        if baseline is None and reading.step is None:
+            reading = replace(reading, counter=choose_counter([line for each in control.starts for line in each.lines]))
         both = [control] if baseline is None else [baseline, control]
-        return of_markers(verdicts, judge(both, self._reading).verdicts, trial), control
+        return of_markers(verdicts, trial, control, judge(both, reading).verdicts, reading), control
 
     def _run(self, scenario: Scenario, baseline: Trial | None, *, markers: bool = True) -> Trial:
         options = self._options

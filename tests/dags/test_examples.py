@@ -154,7 +154,7 @@ def test_a_script_is_rehearsed_before_it_is_trained(airflow: Airflow, sm: LocalS
     s3.create_bucket(Bucket="airflow-spot-demo")
     s3.upload_file(str(digits / "train" / "train.csv"), "airflow-spot-demo", "digits/data/train/train.csv")
     before = len(calls(sm, "CreateTrainingJob"))
-    state, tasks = airflow.run("spot_rehearsal")
+    state, tasks = airflow.run("spot_rehearsal", rehearsal_rounds=10)
     assert state == "success", tasks
     assert len(calls(sm, "CreateTrainingJob")) == before + 1, "a rehearsal has a service of its own"
     # A script that saves no checkpoint at all: the one that prepares the data, which fails without its option.

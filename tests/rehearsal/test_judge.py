@@ -239,11 +239,13 @@ def test_the_worst_comes_first() -> None:
 def test_marker_files_are_the_cause_where_the_fault_goes_with_them() -> None:
     trial = failed(said="ValueError: epoch-0015.pt.sagemaker-uploaded")
     with_them, without = judged(trial).verdicts, judged(interrupted()).verdicts
-    found = of_markers(with_them, without, trial)
+    found = of_markers(with_them, trial, interrupted(), without, READING)
     assert found is not None
     assert found.kind is Kind.MARKER_FILES
     assert found.says.startswith("takes marker files for checkpoints: fails at the first resume")
-    assert of_markers(with_them, with_them, trial) is None
+    assert of_markers(with_them, trial, trial, with_them, READING) is None
+    never_interrupted = interrupted(starts=interrupted().starts[:1], cuts=0)
+    assert of_markers(with_them, trial, never_interrupted, without, READING) is None
 
 
 def test_every_fault_has_a_fix() -> None:
