@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -43,14 +44,26 @@ def test_the_fault_of_a_script_is_found_and_no_other(
     assert not report.unjudged, report
 
 
-def test_the_middle_of_a_write_is_met_and_tears_the_file() -> None:
+def shape(line: str) -> str:
+    """A line without its numbers; of what it quotes of a log, nothing."""
+    return "quoted" if line.startswith("    ") else re.sub(r"[\d.]+ ?(?:kB|bytes)|[\d.]+", "#", line)
+
+
+def test_the_middle_of_a_write_is_met_and_tears_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     report = rehearsed("torn", scenarios=(Scenario.TORN, Scenario.TERMINATED), interruptions=1)
+    said = [*capsys.readouterr().out.splitlines(), "", *str(report).splitlines()]
     assert report.kinds == ("torn-file",), report
     trial = next(trial for trial in report.trials if trial.scenario is Scenario.TORN)
     assert trial.torn is not None
     whole = min(write.size for write in trial.writes if write.ended is not None and write.key < trial.torn.key)
     assert 0 < trial.torn.size < whole
     assert trial.torn.key in [file.key for file in trial.starts[1].restored]
+    page = (Path(__file__).parents[2] / "docs" / "rehearse.md").read_text()
+    told = page.split("```text\n")[1].split("```")[0].splitlines()
+    # That SIGTERM comes between two writes is chance.
+    assert [shape(line) for line in told if "SIGTERM:" not in line] == [
+        shape(line) for line in said if "SIGTERM:" not in line
+    ]
 
 
 @pytest.mark.slow
