@@ -109,7 +109,11 @@ def _uninterrupted_failure(baseline: Trial) -> Verdict:
         return Verdict(Kind.FAILS_UNINTERRUPTED, says, ("Uninterrupted. Give it fewer steps by --hyperparameter.",))
     start = baseline.starts[-1] if baseline.starts else None
     if start is None or start.code in (None, 0):
-        return Verdict(Kind.FAILS_UNINTERRUPTED, "fails without any interruption", ("Its script never ran.",))
+        return Verdict(
+            Kind.FAILS_UNINTERRUPTED,
+            "fails without any interruption",
+            (f"Its script never ran. {baseline.reason or ''}".strip(),),
+        )
     return Verdict(
         Kind.FAILS_UNINTERRUPTED,
         "fails without any interruption",
@@ -289,13 +293,13 @@ def _sound(baseline: Trial, others: Sequence[Trial], reading: Reading, compariso
 
 
 def _resumes(baseline: Trial, others: Sequence[Trial], reading: Reading) -> list[Verdict]:
-    resumed = [(trial, each) for trial in others if trial.completed for each in resumes(trial, reading)]
-    proved = [(trial, each) for trial, each in resumed if each.first is not None and each.reached is not None]
+    resumed = [each for trial in others if trial.completed for each in resumes(trial, reading)]
+    proved = [each for each in resumed if each.first is not None and each.reached is not None]
     if not proved:
         return []
-    unit, every = unit_of(reading.counter), interval(baseline, reading)
-    most = max((each.repeated for _, each in proved), default=0)
-    evidence = [f"{plural(len(resumed), 'start')} after an interruption, all to the end."]
+    unit, every = unit_of(reading.counter), interval(baseline, reading, usual=True)
+    most = max(each.repeated for each in proved)
+    evidence = [f"{plural(sum(trial.cuts for trial in others), 'interruption')}, and every run came to its end."]
     if every:
         evidence.append(f"A checkpoint every {plural(every, unit)}; up to {plural(most, unit)} trained again.")
     return [Verdict(Kind.RESUMES, "resumes", tuple(evidence))]

@@ -8,19 +8,20 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 #: Names of counters, the ones that go on over a whole training first.
 COUNTERS = ("global_step", "step", "round", "iteration", "iter", "epoch")
-_ALIASES = {"rounds": "round", "globalstep": "global_step", "global step": "global_step"}
+_ALIASES = {"globalstep": "global_step", "global step": "global_step"}
 _COUNTER = re.compile(
-    r"(?<![A-Za-z0-9_.\-])(global[_ ]?step|steps?|epochs?|round|iteration|iter)\b[\"']?"
+    r"(?<![A-Za-z0-9_.\-])(?<!best )(global[_ ]?step|step|epoch|round|iteration|iter)\b[\"']?"
     r"\s*[:=#]?\s*[\[(]?\s*(\d+)(?:\s*(?:/|of)\s*\d+)?(?![\d.]*[eE%])",
     re.IGNORECASE,
 )
 #: XGBoost's and LightGBM's lines, with the tab as SageMaker's log shows it, or as it is.
 _BRACKETED = re.compile(r"^\s*\[(\d+)\](?:#011|\t|\s)\S")
-#: A line that tells of a checkpoint names a step that was trained before.
+#: What a line names behind these words is a step that was trained before.
 _OF_A_CHECKPOINT = re.compile(
     r"resum|restor|load|checkpoint|ckpt|\bsav(?:e|ed|ing)\b|continu|already|skip|begin at|from (?:step|epoch|round)",
     re.I,
@@ -58,7 +59,8 @@ class Mark:
     text: str
 
 
-def counters_of(text: str) -> dict[str, int]:
+@lru_cache(maxsize=1 << 17)
+def counters_of(text: str) -> Mapping[str, int]:
     """Return the counters that a line has, by name; ``[]`` is the name of XGBoost's."""
     found: dict[str, int] = {}
     value = _json(text)
@@ -71,14 +73,11 @@ def counters_of(text: str) -> dict[str, int]:
     bracketed = _BRACKETED.match(text)
     if bracketed:
         return {"[]": int(bracketed[1])}
-    if _OF_A_CHECKPOINT.search(text):
-        return {}
     for match in _COUNTER.finditer(text):
-        name = match[1].lower().replace(" ", "_")
-        if name.endswith("s") and not re.search(r"[:=#]|/", match[0]):
-            continue  # "20 epochs 3 layers" says how many, not which
-        name = _ALIASES.get(name, name.rstrip("s"))
-        found.setdefault("global_step" if name == "globalstep" else name, int(match[2]))
+        if _OF_A_CHECKPOINT.search(text[: match.start()]):
+            break
+        name = match[1].lower()
+        found.setdefault(_ALIASES.get(name, name), int(match[2]))
     return found
 
 
@@ -94,7 +93,7 @@ def choose_counter(lines: Sequence[Line]) -> str | None:
             series.setdefault(name, []).append(number)
     rising = {
         name: len(set(values))
-        for name, values in series.items()
+        for name, values in ((name, _inner(values)) for name, values in series.items())
         if len(set(values)) > 1 and all(a <= b for a, b in itertools.pairwise(values))
     }
     if not rising:
@@ -119,7 +118,23 @@ def marks(lines: Iterable[Line], counter: str | None, pattern: str | None = None
             at = counters_of(line.text).get(counter) if counter else None
         if at is not None:
             found.append(Mark(line.time, at, line.text))
-    return found
+    begin, end = _trim([mark.at for mark in found])
+    return found[begin:end]
+
+
+def _inner(values: list[int]) -> list[int]:
+    begin, end = _trim(values)
+    return values[begin:end]
+
+
+def _trim(values: Sequence[int]) -> tuple[int, int]:
+    """Return where numbers begin to tell of progress, and where they end: not with options, not with a summary."""
+    begin, end = 0, len(values)
+    if end > 2 and values[0] > values[1]:
+        begin = 1
+    if end - begin > 2 and values[end - 1] < values[end - 2]:
+        end -= 1
+    return begin, end
 
 
 def unit_of(counter: str | None) -> str:
@@ -147,6 +162,11 @@ def metric_values(text: str, patterns: Mapping[str, str]) -> dict[str, float]:
             if value is not None:
                 found[name] = value
         return found
+    return dict(_usual_metrics(text))
+
+
+@lru_cache(maxsize=1 << 17)
+def _usual_metrics(text: str) -> Mapping[str, float]:
     whole = _json(text)
     if whole is not None:
         pairs = [(str(name), number) for name, number in whole.items() if not isinstance(number, bool)]

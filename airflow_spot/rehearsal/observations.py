@@ -87,6 +87,7 @@ class Trial:
     :param model: of each file of the model: a digest and its size; None if there is no model.
     :param answers: what the command that compares said of the model; None if it was not asked, or failed.
     :param complaint: why the command did not say anything.
+    :param reason: why SageMaker never came to start the script; None if it did.
     :param markers: whether SageMaker's files were beside the checkpoints.
     """
 
@@ -103,6 +104,7 @@ class Trial:
     model: Mapping[str, tuple[str, int]] | None = None
     answers: str | None = None
     complaint: str | None = None
+    reason: str | None = None
     markers: bool = True
 
     @property

@@ -13,6 +13,8 @@ from airflow_spot.rehearsal.observations import INTERRUPTED, Scenario, Trial
 MAX_PAUSE_SECONDS = 5.0
 #: How much later than its start an instance goes again.
 AT_ONCE_SECONDS = 0.2
+#: So many writes are left to be met in their middle, if there are that many.
+TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ def interruptions(scenario: Scenario, baseline: Trial, times: int, seed: int) ->
         return _moments("term", baseline, times, 0.25, 0.9, generator)
     (one,) = _moments("kill", baseline, 1, 0.4, 0.85, generator)
     if scenario is Scenario.TORN:
-        return [Interruption("tear", after_writes=one.after_writes, piece=_piece(baseline))]
+        # Not every write is met: several have to come.
+        after = min(one.after_writes, max(1, len(baseline.writes) - TRIES))
+        return [Interruption("tear", after_writes=after, piece=_piece(baseline))]
     if scenario is Scenario.AT_ONCE:
         return [one, Interruption("kill", pause=generator.uniform(0, AT_ONCE_SECONDS), after_start=True)]
     return [Interruption("stop", one.after_writes, one.pause)]

@@ -9,7 +9,7 @@ from airflow_spot.rehearsal.differences import metrics_of
 from airflow_spot.rehearsal.log_lines import plural, unit_of
 from airflow_spot.rehearsal.observations import Reading, Scenario, Trial
 from airflow_spot.rehearsal.resumes import last_step, resumes, steps_trained
-from airflow_spot.rehearsal.verdicts import Verdict
+from airflow_spot.rehearsal.verdicts import Kind, Verdict
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Report:
     @property
     def sound(self) -> bool:
         """Whether no fault was found, and a resume was seen."""
-        return not self.faults and bool(self.verdicts)
+        return not self.faults and any(verdict.kind is Kind.RESUMES for verdict in self.verdicts)
 
     @property
     def faults(self) -> tuple[Verdict, ...]:

@@ -82,8 +82,8 @@ def _restored(writes: Sequence[Written], start: Start) -> tuple[Stored | None, t
     return newest, tuple(torn)
 
 
-def interval(baseline: Trial, reading: Reading) -> int | None:
-    """Return how many steps are between two checkpoints, at most; None where that cannot be told."""
+def interval(baseline: Trial, reading: Reading, *, usual: bool = False) -> int | None:
+    """Return how many steps are between two checkpoints, at most or as usual; None where that cannot be told."""
     known = [mark for start in baseline.starts for mark in marks(start.lines, reading.counter, reading.step)]
     steps: list[int] = []
     for write in baseline.writes:
@@ -92,8 +92,10 @@ def interval(baseline: Trial, reading: Reading) -> int | None:
         earlier = [mark.at for mark in known if mark.time <= write.ended]
         if earlier and (not steps or earlier[-1] > steps[-1]):
             steps.append(earlier[-1])
-    gaps = [b - a for a, b in itertools.pairwise(steps)]
-    return max(gaps) if gaps else None
+    gaps = sorted(b - a for a, b in itertools.pairwise(steps))
+    if not gaps:
+        return None
+    return gaps[len(gaps) // 2] if usual else gaps[-1]
 
 
 def spacing(baseline: Trial, reading: Reading) -> int:

@@ -179,6 +179,7 @@ class Stage:
             writes=writes,
             deleted=tuple(each.key for each in watch.deleted if _within(each.time, spans)),
             left=left,
+            reason=None if starts else description.get("FailureReason"),
             markers=self._markers,
         )
         if not trial.completed:

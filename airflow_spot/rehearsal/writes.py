@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import select
 import signal
 import struct
@@ -27,6 +28,9 @@ _WATCHED = MODIFY | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE
 _MARKERS = (".sagemaker-uploading", ".sagemaker-uploaded")
 _HEAD = struct.Struct("iIII")
 _STOP_SECONDS = 2.0
+#: sched_setattr(2), which neither Python nor the C library offers, and its argument.
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+_SCHED_ATTR = struct.Struct("=IIQiIQQQ")
 _POLL_MILLISECONDS = 10
 
 
@@ -166,7 +170,8 @@ class FolderWatch:
             if poll.poll(_POLL_MILLISECONDS):
                 self._read()
 
-    def _add(self, path: Path, key: str) -> None:
+    def _add(self, path: Path, key: str, *, whole: bool = False) -> None:
+        """Watch a folder, and the folders in it. What is in it already was written before there was a watch."""
         number = self._libc.inotify_add_watch(self._fd, os.fsencode(path), _WATCHED)
         if number < 0:
             return
@@ -175,10 +180,12 @@ class FolderWatch:
             for entry in list(os.scandir(path)):
                 inner = f"{key}/{entry.name}" if key else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    self._add(Path(entry.path), inner)
-                elif key and not inner.endswith(_MARKERS):
-                    # It may have been made before the watch was there.
-                    self._handle(CREATE, inner, 0, time.time())
+                    self._add(Path(entry.path), inner, whole=whole)
+                elif key and not inner.endswith(_MARKERS) and not self._knows(inner):
+                    self._handle(CREATE | (CLOSE_WRITE if whole else 0), inner, 0, time.time())
+
+    def _knows(self, key: str) -> bool:
+        return any(write.key == key for write in reversed(self.writes))
 
     def _read(self) -> None:
         try:
@@ -216,7 +223,7 @@ class FolderWatch:
         elif mask & MOVED_TO:
             before = self._moved.pop(cookie, None)
             if before is None:
-                self._add(self.folder / key, key)
+                self._add(self.folder / key, key, whole=True)
                 return
             for number, known in self._folders.items():
                 if known == before or known.startswith(f"{before}/"):
@@ -225,7 +232,11 @@ class FolderWatch:
                 for write in self.writes:
                     if write.key.startswith(f"{before}/"):
                         write.key = key + write.key[len(before) :]
-                        write.aside, write.ended = True, now if write.ended is not None else None
+                        write.aside, write.ended = True, now
+                        if self._open.pop(f"{before}{write.key[len(key) :]}", None) is not None:
+                            self._measure(write)
+            # It may have been renamed before anybody looked into it.
+            self._add(self.folder / key, key, whole=True)
 
     def _handle(self, mask: int, key: str, cookie: int, now: float) -> None:
         if mask & CREATE:
@@ -234,11 +245,11 @@ class FolderWatch:
             write = self._open.get(key) or self._begin(key, now)
             write.pieces += 1
         if mask & CLOSE_WRITE:
-            write = self._open.pop(key) if key in self._open else self._begin(key, now, known=False)
+            write = self._open[key] if key in self._open else self._begin(key, now, known=False)
+            self._measure(write)
             # The kernel closes the files of a process that is killed.
             write.ended = None if self._trap is not None and self._trap.write is write else now
-            with contextlib.suppress(OSError):
-                write.size = (self.folder / key).stat().st_size
+            self._open.pop(key, None)
         if mask & MOVED_FROM:
             self._moved[cookie] = key
         if mask & MOVED_TO:
@@ -263,11 +274,15 @@ class FolderWatch:
         if write is None:
             write = Write(key, now)
             self.writes.append(write)
-        write.key, write.ended, write.aside = key, now, True
         if before in self._open:
             self._open[key] = self._open.pop(before)
+        write.key, write.aside = key, True
+        self._measure(write)
+        write.ended = now
+
+    def _measure(self, write: Write) -> None:
         with contextlib.suppress(OSError):
-            write.size = (self.folder / key).stat().st_size
+            write.size = (self.folder / write.key).stat().st_size
 
     def _bind(self, trap: _Trap) -> None:
         """Let this thread go before the job's: see the module."""
@@ -275,11 +290,18 @@ class FolderWatch:
         trap.known = trap.processes()
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, {trap.processor})
+            self._take_short_turns()
         for process in trap.known:
             for thread in _threads(process):
                 with contextlib.suppress(OSError):
                     os.sched_setaffinity(thread, {trap.processor})
                     os.setpriority(os.PRIO_PROCESS, thread, 19)
+
+    def _take_short_turns(self) -> None:
+        """Ask for turns of a tenth of a millisecond: from Linux 6.12 on, whoever does so goes first when it wakes."""
+        call = _SCHED_SETATTR.get(platform.machine())
+        if call is not None:
+            self._libc.syscall(call, 0, _SCHED_ATTR.pack(_SCHED_ATTR.size, 0, 0, 0, 0, 100_000, 0, 0), 0)
 
     def _spring(self) -> None:
         trap = self._trap

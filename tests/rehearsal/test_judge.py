@@ -38,7 +38,7 @@ def test_sound() -> None:
     assert found.sound
     assert not found.unjudged
     assert found.verdicts[0].evidence == (
-        "2 starts after an interruption, all to the end.",
+        "2 interruptions, and every run came to its end.",
         "A checkpoint every 1 epoch; up to 0 epochs trained again.",
     )
 

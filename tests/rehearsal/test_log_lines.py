@@ -35,7 +35,14 @@ from airflow_spot.rehearsal.log_lines import (
         ('{"step": 20.0, "loss": 0.5}', {"step": 20}),
         # How many, not which.
         ("training for 20 epochs", {}),
-        ("Namespace(epochs=20, lr=0.1)", {"epoch": 20}),
+        ("Namespace(epochs=20, lr=0.1)", {}),
+        ("epoch 5/20 loss=0.1, saved to ckpt-5.pt", {"epoch": 5}),
+        ("{'loss': 0.5, 'epoch': 1.0}", {"epoch": 1}),
+        ("Epoch[3] Train-accuracy=0.9", {"epoch": 3}),
+        ("[Epoch 3] training: accuracy=0.9", {"epoch": 3}),
+        ("Epoch 3:  50%|###", {"epoch": 3}),
+        ("best epoch: 7", {}),
+        ("Loaded checkpoint ckpt.pt (epoch 5)", {}),
         ("--epochs 20", {}),
         # Of a checkpoint, and so of a step that was trained before.
         ("Resuming from epoch 5", {}),
@@ -62,6 +69,13 @@ def test_the_counter_that_rises_over_the_whole_training_is_chosen() -> None:
     lines = log(*(f"epoch {epoch} step {step}" for epoch in (1, 2, 3) for step in (1, 2, 3, 4)))
     assert choose_counter(lines) == "epoch"
     assert choose_counter(log(*(f"epoch {step // 4} step {step}" for step in range(12)))) == "step"
+
+
+def test_options_before_and_a_summary_behind_do_not_count() -> None:
+    lines = log("Namespace(epoch=20)", "epoch 1", "epoch 2", "epoch 3", "epoch 2 was the one")
+    assert choose_counter(lines) == "epoch"
+    assert [mark.at for mark in marks(lines, "epoch")] == [1, 2, 3]
+    assert [mark.at for mark in marks(lines[1:3], "epoch")] == [1, 2]
 
 
 def test_one_number_alone_tells_of_no_progress() -> None:

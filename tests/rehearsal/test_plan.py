@@ -41,6 +41,13 @@ def test_a_write_of_many_pieces_is_torn_in_its_middle_and_one_of_a_single_piece_
     assert interruptions(Scenario.TORN, baseline(), 1, 0)[0].piece == 0
 
 
+def test_there_is_more_than_one_write_to_be_met() -> None:
+    for seed in range(20):
+        assert interruptions(Scenario.TORN, baseline(), 1, seed)[0].after_writes <= 16
+        few = baseline(writes=baseline().writes[:3])
+        assert interruptions(Scenario.TORN, few, 1, seed)[0].after_writes == 1
+
+
 def test_uninterrupted_is_uninterrupted() -> None:
     assert not interruptions(Scenario.UNINTERRUPTED, baseline(), 2, 0)
     assert not interruptions(Scenario.AGAIN, baseline(), 2, 0)

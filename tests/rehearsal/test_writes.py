@@ -40,12 +40,15 @@ def folder(tmp_path: Path) -> Path:
 def watch(folder: Path) -> Iterator[FolderWatch]:
     with FolderWatch(folder) as watch:
         watch.live_since(0)
-        time.sleep(0.1)
+        until(lambda: bool(watch._folders), "the folder is watched")
         yield watch
 
 
 def settled(watch: FolderWatch, writes: int) -> FolderWatch:
-    until(lambda: len(watch.writes) >= writes and not watch._open, "the writes are told")
+    until(
+        lambda: len(watch.writes) >= writes and all(write.ended is not None for write in watch.writes),
+        "the writes are told",
+    )
     return watch
 
 
@@ -53,8 +56,9 @@ def test_a_write_in_place_and_one_aside(watch: FolderWatch, folder: Path) -> Non
     (folder / "in-place").write_bytes(b"12345")
     (folder / "part").write_bytes(b"123")
     (folder / "part").rename(folder / "aside")
+    settled(watch, 2)
     (folder / "in-place").unlink()
-    until(lambda: watch.deleted, "the deletion is told")
+    until(lambda: bool(watch.deleted), "the deletion is told")
     first, second = watch.writes
     assert (first.key, first.size, first.aside, first.ended is not None) == ("in-place", 5, False, True)
     assert (second.key, second.size, second.aside) == ("aside", 3, True)
@@ -71,12 +75,25 @@ def test_a_file_that_is_written_over_is_written_twice(watch: FolderWatch, folder
 
 def test_folders_are_watched_and_may_be_renamed(watch: FolderWatch, folder: Path) -> None:
     (folder / "tmp-5").mkdir()
-    time.sleep(0.1)
     (folder / "tmp-5" / "model").write_bytes(b"12")
     settled(watch, 1)
     (folder / "tmp-5").rename(folder / "checkpoint-5")
-    until(lambda: watch.writes[0].key == "checkpoint-5/model", "the rename is told")
-    assert watch.writes[0].aside
+    until(lambda: watch.writes[0].key == "checkpoint-5/model" and watch.writes[0].aside, "the rename is told")
+
+
+def test_a_folder_that_is_renamed_before_anybody_looks_into_it_is_whole(watch: FolderWatch, folder: Path) -> None:
+    """As trainers do, which write a checkpoint of many files aside; so fast that the watch may come late."""
+    for i in range(20):
+        (folder / "tmp").mkdir()
+        (folder / "tmp" / "model").write_bytes(b"12")
+        (folder / "tmp" / "optimizer").write_bytes(b"123")
+        (folder / "tmp").rename(folder / f"checkpoint-{i}")
+        time.sleep(0.02)
+    wanted = {f"checkpoint-{i}/{name}" for i in range(20) for name in ("model", "optimizer")}
+    until(lambda: {write.key for write in watch.writes if write.ended is not None} == wanted, "all are told")
+    sizes = {(write.key.rpartition("/")[2], write.size) for write in watch.writes}
+    assert sizes == {("model", 2), ("optimizer", 3)}
+    assert all(write.ended is not None for write in watch.writes)
 
 
 def test_sagemakers_markers_are_not_the_scripts(watch: FolderWatch, folder: Path) -> None:
@@ -90,12 +107,12 @@ def test_the_folder_may_come_late_and_come_again(tmp_path: Path) -> None:
     with FolderWatch(folder) as watch:
         for number in (1, 2):
             folder.mkdir()
-            time.sleep(0.1)
+            until(lambda: bool(watch._folders), "the folder is watched")
             (folder / "a").write_bytes(b"1")
             settled(watch, number)
             (folder / "a").unlink()
             folder.rmdir()
-            time.sleep(0.1)
+            until(lambda: not watch._folders, "it is told that the folder has gone")
         assert [write.key for write in watch.writes] == ["a", "a"]
 
 
