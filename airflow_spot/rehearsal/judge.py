@@ -86,7 +86,11 @@ def of_markers(
     if not gone:
         return None
     says = f"takes marker files for checkpoints: {gone[0].says} with SageMaker's files beside them, and not without"
-    return Verdict(Kind.MARKER_FILES, says, (*gone[0].evidence, *named[:1]))
+    return Verdict(
+        Kind.MARKER_FILES,
+        says,
+        (*gone[0].evidence, *(line for line in named[:1] if f"  {line}" not in gone[0].evidence)),
+    )
 
 
 def _goes_on(trial: Trial, reading: Reading) -> bool:
@@ -137,7 +141,7 @@ def _failed(trial: Trial, reading: Reading) -> Resume | None:
 def _failures(others: Sequence[Trial], reading: Reading) -> list[Verdict]:
     failed = [(trial, each) for trial in others if (each := _failed(trial, reading)) is not None]
     if not failed:
-        return []
+        return _failures_by_chance(others)
     survived = [trial for trial in others if trial.completed and trial.cuts]
     torn = [(trial, each) for trial, each in failed if each.torn]
     whole = [(trial, each) for trial, each in failed if not each.torn]
@@ -165,6 +169,17 @@ def _failures(others: Sequence[Trial], reading: Reading) -> list[Verdict]:
     if whole:
         found.append(_failed_resume(whole, survived))
     return found
+
+
+def _failures_by_chance(others: Sequence[Trial]) -> list[Verdict]:
+    """Return what is to be said of a script that fails before it is interrupted, and did not when it ran alone."""
+    for trial in others:
+        if trial.status == "Failed" and len(trial.starts) == 1:
+            start = trial.starts[0]
+            says = "fails at times without any interruption"
+            lines = (f"Exit code {start.code}:", *_quoted(error_lines(start.lines)))
+            return [Verdict(Kind.FAILS_UNINTERRUPTED, says, lines)]
+    return []
 
 
 def _failed_resume(failed: Sequence[tuple[Trial, Resume]], survived: Sequence[Trial]) -> Verdict:

@@ -170,8 +170,12 @@ class FolderWatch:
             if poll.poll(_POLL_MILLISECONDS):
                 self._read()
 
-    def _add(self, path: Path, key: str, *, whole: bool = False) -> None:
-        """Watch a folder, and the folders in it. What is in it already was written before there was a watch."""
+    def _add(self, path: Path, key: str) -> None:
+        """
+        Watch a folder, and the folders in it.
+
+        What is in a folder already was written before anybody looked, and counts as whole unless more is told.
+        """
         number = self._libc.inotify_add_watch(self._fd, os.fsencode(path), _WATCHED)
         if number < 0:
             return
@@ -180,9 +184,9 @@ class FolderWatch:
             for entry in list(os.scandir(path)):
                 inner = f"{key}/{entry.name}" if key else entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    self._add(Path(entry.path), inner, whole=whole)
+                    self._add(Path(entry.path), inner)
                 elif key and not inner.endswith(_MARKERS) and not self._knows(inner):
-                    self._handle(CREATE | (CLOSE_WRITE if whole else 0), inner, 0, time.time())
+                    self._handle(CREATE | CLOSE_WRITE, inner, 0, time.time())
 
     def _knows(self, key: str) -> bool:
         return any(write.key == key for write in reversed(self.writes))
@@ -223,7 +227,7 @@ class FolderWatch:
         elif mask & MOVED_TO:
             before = self._moved.pop(cookie, None)
             if before is None:
-                self._add(self.folder / key, key, whole=True)
+                self._add(self.folder / key, key)
                 return
             for number, known in self._folders.items():
                 if known == before or known.startswith(f"{before}/"):
@@ -233,10 +237,10 @@ class FolderWatch:
                     if write.key.startswith(f"{before}/"):
                         write.key = key + write.key[len(before) :]
                         write.aside, write.ended = True, now
-                        if self._open.pop(f"{before}{write.key[len(key) :]}", None) is not None:
-                            self._measure(write)
+                        self._open.pop(f"{before}{write.key[len(key) :]}", None)
+                        self._measure(write)
             # It may have been renamed before anybody looked into it.
-            self._add(self.folder / key, key, whole=True)
+            self._add(self.folder / key, key)
 
     def _handle(self, mask: int, key: str, cookie: int, now: float) -> None:
         if mask & CREATE:

@@ -128,6 +128,18 @@ def test_fails_without_any_interruption() -> None:
     assert found.verdicts[0].evidence == ("Exit code 2:", "  usage: train.py")
 
 
+def test_fails_before_it_is_interrupted_though_not_alone() -> None:
+    chance = interrupted(
+        status="Failed",
+        starts=(Start(0, 3, 1, (Line(0, "OSError: busy"),)),),
+        cuts=0,
+        model=None,
+        missed="it had ended",
+    )
+    found = judged(chance, interrupted(scenario=Scenario.NEW_JOB))
+    assert [verdict.says for verdict in found.verdicts] == ["fails at times without any interruption"]
+
+
 def test_too_long_is_said_as_such() -> None:
     late = baseline(status="Stopped", secondary="MaxRuntimeExceeded", model=None)
     (verdict,) = judge([late], READING).verdicts
