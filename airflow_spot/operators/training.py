@@ -133,8 +133,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         fails.
     :param check_if_job_exists: accepted and ignored: job names are derived from the run.
     :param action_if_job_exists: accepted and ignored, likewise.
-    :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. Default:
-        ``[airflow_spot] stop_on_kill``, True.
+    :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. At ``max_total_run``
+        and ``max_total_wait`` it is stopped whatever this says. Default: ``[airflow_spot] stop_on_kill``, True.
     :param deferrable: wait in the triggerer instead of a worker.
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
     :raises InvalidParameterError: a parameter that is known when the DAG is parsed is wrong.

@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_spot.core.progress import LOOK_LIMIT, Progress
-from airflow_spot.errors import MaxRuntimeExceededError, NonRetryableSpotError, NoProgressError
+from airflow_spot.errors import MaxRuntimeExceededError, NonRetryableSpotError, NoProgressError, SpotCapacityError
 from tests.operators.scene import deferred, mark, operator, resume, ti
 from tests.support.sagemaker import DictionarySageMaker, error
 
@@ -295,6 +295,29 @@ def test_a_job_that_trains_is_stopped_at_max_total_run(service: DictionarySageMa
     with pytest.raises(MaxRuntimeExceededError, match=r"trained for max_total_run \(60 min 00 s\)"):
         resume(life.made(), ti(), life.trigger)
     assert service.live() == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "fails", "says"),
+    [
+        ("max_total_run", "Training", MaxRuntimeExceededError, r"trained for max_total_run \(60 min 00 s\)"),
+        ("max_total_wait", "Starting", SpotCapacityError, r"waited for capacity for max_total_wait \(60 min 00 s\)"),
+    ],
+)
+def test_a_limit_stops_the_job_whatever_a_kill_would_do(
+    service: DictionarySageMaker, limit: str, status: str, fails: type[Exception], says: str
+) -> None:
+    """Left alone, each retry would attach to it, find the same limit reached, and fail within seconds."""
+    life = Life(service, stop_on_kill=False, **{limit: "1h"})
+    long_ago = datetime.now(timezone.utc) - HOUR * 2
+    transition = {"Status": status, "StartTime": long_ago}
+    service.jobs[life.trigger.job_name]["SecondaryStatusTransitions"] = [transition]
+    service.put(life.trigger.job_name, secondary=status, CreationTime=long_ago)
+    with pytest.raises(fails, match=says):
+        resume(life.made(), ti(), life.trigger)
+    assert service.live() == []
+    deferred(service, ti(2, 2), **life.parameters)  # a retry trains on, with the limit's time anew
+    assert len(service.live()) == 1
 
 
 def test_a_worker_looks_as_often_as_something_happens_and_not_as_it_polls(
