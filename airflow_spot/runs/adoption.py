@@ -16,6 +16,7 @@ from airflow_spot.core.run_state import RunState, WatchedJob
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, StoppedExternallyError, error_for
+from airflow_spot.runs.claiming import claim, claims_in
 from airflow_spot.runs.state import Deferral
 from airflow_spot.runs.transitions import TransitionLog
 
@@ -24,17 +25,14 @@ if TYPE_CHECKING:
     from airflow_spot.runs.controller import TrainingRun
     from airflow_spot.runs.staging import InputStager
 
-#: On a job of somebody else's: the key of the run that took it over.
-TAG_ADOPTED = "airflow-spot:adopted"
-
 
 @dataclass(frozen=True)
 class Adoption:
     """
     Takes a job over for a run that has no job of its own yet.
 
-    One run takes a job over, ever: a tag on the job says which. A job that ended before the DAG run could begin is
-    another run's, and is left alone.
+    One run takes a job over, ever: a tag on the job says which, and without it none does. A job that ended before the
+    DAG run could begin is another run's, and is left alone.
 
     :param job_name: the job.
     :param stager: told of its checkpoints, for the run's first own job.
@@ -61,7 +59,8 @@ class Adoption:
         :return: the job's description, if it completed: its result is the run's. None where the run has to train
             itself: then its first job begins with this one's checkpoints, if it has any.
         :raises Deferral: the triggerer is to wait.
-        :raises RequestError: there is no such job, or it may not be tagged.
+        :raises RequestError: there is no such job, or its tags may not be set or read.
+        :raises SpotTrainingError: another run wants the job too, and does not go on.
         :raises StoppedExternallyError: somebody stopped it while this task waited.
         """
         run = self.run
@@ -97,24 +96,21 @@ class Adoption:
                 "Nothing was sent to SageMaker"
             )
         arn, key = description["TrainingJobArn"], run.plan.run.key
-        tags = run.hook.marks.tags(arn)
-        if (theirs := tags.get(TAG_ADOPTED)) is None:
+        ended = description["TrainingJobStatus"] in ENDED_STATUSES
+        tags = run.hook.marks.read(arn)
+        if tags is None and self.waited:
+            return description  # it was this run's when the wait began
+        claims = claims_in(run, self.job_name, tags)
+        if claims.owner is None and ended:
             created = description.get("CreationTime")
-            over = description["TrainingJobStatus"] in ENDED_STATUSES
-            if over and (self.not_before is None or created is None or created < self.not_before):
+            if self.not_before is None or created is None or created < self.not_before:
                 run.log.info("Training job %s ended before this DAG run: not taken over", self.job_name)
                 return None
-            if not run.hook.marks.set(arn, {TAG_ADOPTED: key}):
-                raise RequestError(
-                    f"adopt_job needs sagemaker:AddTags on training job {self.job_name}: only a tag says that it was "
-                    "taken over. Nothing was sent to SageMaker"
-                )
-            theirs = run.hook.marks.tags(arn).get(TAG_ADOPTED, key)
-        if theirs != key:
-            run.log.info("Training job %s was taken over by run %s: not by this one", self.job_name, theirs)
+        owner = claims.owner or claim(run, self.job_name, arn)
+        if owner != key:
+            run.log.info("Training job %s was taken over by run %s: not by this one", self.job_name, owner)
             return None
-        delivered = TryMark.parse(tags.get(TAG_DELIVERED))
-        ended = description["TrainingJobStatus"] in ENDED_STATUSES
+        delivered = TryMark.parse((tags or {}).get(TAG_DELIVERED))
         if (
             ended
             and delivered is not None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_spot.errors import RequestError, StoppedExternallyError
+from airflow_spot.errors import RequestError, SpotTrainingError, StoppedExternallyError
 from airflow_spot.local import LocalSageMaker
 from tests.operators.scene import operator, ti
 from tests.operators.test_sent_anew import archive
@@ -125,6 +125,47 @@ def test_a_deferred_task_stops_it_when_it_is_killed_and_goes_on_when_a_person_do
     with pytest.raises(TaskDeferred):  # the next try trains on
         execute(service, 2, adopt_job="theirs")
     assert len(service.live()) == 1
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+@pytest.mark.parametrize("runs", [("first", "second"), ("second", "first")])
+def test_of_two_runs_at_the_same_moment_one_has_it(
+    service: DictionarySageMaker, runs: tuple[str, str], moment: int
+) -> None:
+    """The second begins between a read and a write of the first: a kill of one would stop the job of both."""
+    service.put("theirs")
+    reads = service.pages
+    waits: list[str] = []
+
+    def begins(run_id: str) -> None:
+        context: Any = {"ti": TaskInstance("train", run_id=run_id, try_number=1, max_tries=2), "dag_run": BEGAN}
+        try:
+            operator(service, adopt_job="theirs").execute(context)
+        except TaskDeferred as wait:
+            waits.extend([run_id] if wait.trigger.job_name == "theirs" else [])
+        except SpotTrainingError as error:
+            assert "wants to take it over too" in str(error)
+
+    def pages(operation: str, **asked: Any) -> Any:
+        found = list(reads(operation, **asked))
+        pages.seen += 1  # type: ignore[attr-defined]
+        if pages.seen == moment:  # type: ignore[attr-defined]
+            begins(runs[1])
+        return iter(found)
+
+    pages.seen = 0  # type: ignore[attr-defined]
+    service.pages = pages  # type: ignore[method-assign]
+    begins(runs[0])
+    assert len(waits) == 1
+
+
+def test_where_its_tags_may_not_be_read_it_is_left_alone(service: DictionarySageMaker) -> None:
+    service.put("theirs")
+    service.denied.add("ListTags")
+    with pytest.raises(RequestError, match=r"adopt_job needs sagemaker:ListTags.*Nothing was sent to SageMaker"):
+        execute(service, adopt_job="theirs")
+    assert service.tags_of("theirs") == {}
+    assert list(service.jobs) == ["theirs"]
 
 
 def test_a_clear_beside_the_live_job_makes_no_second_one(service: DictionarySageMaker) -> None:
