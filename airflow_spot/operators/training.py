@@ -249,7 +249,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._poll_if_blind(run, event or {})
         adoption = None
         if parameters.adopt_job is not None:
-            adoption = Adoption.of(run, parameters.adopt_job, self._stager, context, waited=waited is not None)
+            adoption = Adoption.of(run, parameters.adopt_job, self._stager, context, waited)
         return self._carry(run, parameters, run.begin, adoption, to_the_end=parameters.wait_for_completion)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:

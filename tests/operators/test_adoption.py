@@ -176,6 +176,82 @@ def test_a_clear_beside_the_live_job_makes_no_second_one(service: DictionarySage
     assert list(service.jobs) == ["theirs"]
 
 
+def ended(service: DictionarySageMaker, **fields: Any) -> None:
+    service.put("theirs", "Stopped", "Stopped", TrainingEndTime=datetime.now(timezone.utc), **fields)
+
+
+def test_a_clear_with_resume_false_stops_it_and_trains_from_scratch(
+    service: DictionarySageMaker, said: list[str]
+) -> None:
+    began = datetime.now(timezone.utc)
+    service.put("theirs", CreationTime=began, CheckpointConfig={"S3Uri": "s3://bucket/theirs"})
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs", resume=False)
+    context: Any = {"ti": ti(2, 4), "dag_run": BEGAN}  # cleared: max_tries has grown
+    with pytest.raises(TaskDeferred) as wait:
+        operator(service, adopt_job="theirs", resume=False).execute(context)
+    assert service.jobs["theirs"]["TrainingJobStatus"] == "Stopping"
+    assert service.tags_of("theirs")["airflow-spot:stop"] == "restart 2"
+    trigger = wait.value.trigger
+    assert (trigger.job_name, list(service.jobs)) == ("theirs", ["theirs"])
+    ended(service)
+    event = {"status": "terminal", "job_name": "theirs", "run_state": trigger.run_state}
+    made = operator(service, adopt_job="theirs", resume=False)
+    with pytest.raises(TaskDeferred):
+        made.execute_complete(context, event)
+    assert made._stager._resume_from is None
+    assert len(service.live()) == 1
+    assert "The task was cleared to train from scratch: nothing of training job theirs is used" in said
+
+
+@pytest.mark.parametrize(
+    ("retries", "mark", "seeds"),
+    [(2, "killed 1", True), (4, "killed 1", False), (4, "", False), (2, "", True)],
+    ids=["retry", "clear of what was killed", "clear after it failed", "retry after it failed"],
+)
+def test_resume_false_is_for_a_clear_and_not_for_a_retry(
+    service: DictionarySageMaker, retries: int, mark: str, seeds: bool
+) -> None:
+    service.put("theirs", CheckpointConfig={"S3Uri": "s3://bucket/theirs"})
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs", resume=False)
+    if mark:
+        service.marks[service.jobs["theirs"]["TrainingJobArn"]]["airflow-spot:stop"] = mark
+        ended(service)
+    else:
+        service.put("theirs", "Failed", "Failed", FailureReason="AlgorithmError: Exit Code: 1")
+    context: Any = {"ti": ti(2, retries), "dag_run": BEGAN}
+    made = operator(service, adopt_job="theirs", resume=False)
+    with pytest.raises(TaskDeferred):
+        made.execute(context)
+    assert (made._stager._resume_from == "s3://bucket/theirs") is seeds
+    assert len(service.live()) == 1
+
+
+def test_a_stop_that_never_came_is_not_a_persons_later_stop(service: DictionarySageMaker) -> None:
+    """A worker died between the mark and the stop: the next try takes the mark back, as for its own jobs."""
+    service.put("theirs")
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs")
+    service.marks[service.jobs["theirs"]["TrainingJobArn"]]["airflow-spot:stop"] = "killed 1"
+    with pytest.raises(TaskDeferred):
+        execute(service, 2, adopt_job="theirs")
+    assert service.tags_of("theirs")["airflow-spot:stop"].startswith("withdrawn")
+
+
+def test_a_superseded_worker_does_not_take_it_back(service: DictionarySageMaker) -> None:
+    service.put("theirs")
+    with pytest.raises(TaskDeferred) as wait:
+        execute(service, adopt_job="theirs")
+    with pytest.raises(TaskDeferred):
+        execute(service, 2, adopt_job="theirs")
+    event = {"status": "timeout", "job_name": "theirs", "run_state": wait.value.trigger.run_state}
+    context: Any = {"ti": ti(1, 2), "dag_run": BEGAN}
+    with pytest.raises(TaskDeferred):
+        operator(service, adopt_job="theirs").execute_complete(context, event)
+    assert service.tags_of("theirs")["airflow-spot:owner"] == "2"
+
+
 def test_a_killed_worker_stops_it(service: DictionarySageMaker) -> None:
     service.put("theirs")
     task = operator(service, adopt_job="theirs", deferrable=False, check_interval=0.01)
