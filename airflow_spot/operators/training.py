@@ -102,7 +102,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :param checkpoint_retention: after success, delete the checkpoints of this task's other runs that have not
         changed for so long, such as ``"30d"``, and have no live job (templated). Default: keep all.
     :param model_s3_uri: after success, copy the model here inside S3: the URI of the object or, ending in a slash, of
-        the folder (templated). What another training left there is replaced. Default: it stays where it is made.
+        the folder (templated). What another training's copy left there is replaced. Default: it stays where it is made.
     :param checkpoint_warning_after: warn once a start has trained for so long without any checkpoint (templated).
         Default: an hour or a quarter of ``max_run``, whichever is less.
     :param ladder: where to train, in order, when there is no capacity: a list of :class:`Rung`, instance types, or
