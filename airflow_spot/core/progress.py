@@ -36,18 +36,11 @@ HOW_TO_CHECKPOINT = (
     "The script has to write checkpoints to checkpoint_local_path (/opt/ml/checkpoints) as it trains, and to resume "
     "from the newest at its start: docs/checkpoints.md shows how"
 )
-#: Names of what is not written to its end, and of what SageMaker puts beside checkpoints for itself (recorded).
-UNFINISHED = (
-    ".sagemaker-uploading",
-    ".sagemaker-uploaded",
-    ".sagemaker-ignore",
-    ".tmp",
-    ".temp",
-    ".part",
-    ".partial",
-    ".incomplete",
-    "~",
-)
+#: Names that scripts give to what is not written to its end. Some give them to checkpoints, too.
+HALF_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".incomplete", "~")
+#: With those of what SageMaker puts beside checkpoints for itself (recorded).
+UNFINISHED = (".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore", *HALF_WRITTEN)
+_DOUBTFUL = "what it wrote has the names of half-written files, such as *.part"
 
 
 def is_checkpoint(key: str, size: int) -> bool:
@@ -69,11 +62,14 @@ class FolderLook:
 
     :param at: when it was looked.
     :param objects: when each was written, by its mark; only what may be part of a checkpoint.
+    :param doubtful: when the newest was written that has the name of a half-written file; None where there is none.
+        It counts for nothing: a name does not prove that a start left something, nor that it left nothing.
     :param problem: why it does not show the folder, or not all of it; empty where it does.
     """
 
     at: datetime
     objects: Mapping[str, datetime] = field(default_factory=dict)
+    doubtful: datetime | None = None
     problem: str = ""
 
     @classmethod
@@ -85,6 +81,8 @@ class FolderLook:
         """
         if more:
             return cls(at, problem=f"it has more than {LOOK_LIMIT:,} objects")
+        items = tuple(items)
+        named = [item["LastModified"] for item in items if item["Size"] > 0 and item["Key"].endswith(HALF_WRITTEN)]
         return cls(
             at,
             {
@@ -92,6 +90,7 @@ class FolderLook:
                 for item in items
                 if is_checkpoint(item["Key"], item["Size"])
             },
+            max(named, default=None),
         )
 
 
@@ -330,6 +329,9 @@ def take_in(
     findings: list[Finding] = []
     barren, lost = (0 if new else progress.barren), progress.lost
     for number, start, until in ended:
+        if _is_after(look.doubtful, start) and not _is_after(advanced, start):
+            judged, barren, lost = replace(judged, unseen=_DOUBTFUL), 0, None
+            continue
         end = _end_of(number, start, until, moments, look)
         findings += [end] if end.trained >= 1 else []
         lost = None if lost is None or end.lost is None else lost + end.lost
@@ -343,8 +345,13 @@ def take_in(
     if current is not None and current.training is not None and job.spot and not judged.warned:
         trained = (look.at - current.training).total_seconds()
         if trained >= max(rules.warning_after, longest) and not _is_after(advanced, current):
-            findings.append(NothingYet(trained))
-            judged = replace(judged, warned=True)
+            if _is_after(look.doubtful, current):
+                judged = replace(judged, unseen=_DOUBTFUL)
+            else:
+                findings.append(NothingYet(trained))
+                judged = replace(judged, warned=True)
+    if judged.unseen and judged.unseen != progress.unseen:
+        findings.append(NotSeen(judged.unseen))
     return judged, tuple(findings)
 
 

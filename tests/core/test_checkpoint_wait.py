@@ -38,6 +38,10 @@ def look(*minutes: float) -> FolderLook:
         # One that is older than what is waited for, and still of this start, puts it off.
         (CheckpointWait(later(minutes=30), 600), look(5), TRAINS, 14, False, Verdict.WAITING),
         (CheckpointWait(later(minutes=30), 600), look(5), TRAINS, 15, False, Verdict.STALE),
+        # So does one with the name of a half-written file; it is not the one that is waited for.
+        (CheckpointWait(NOW, 600), FolderLook(NOW, doubtful=later(minutes=5)), TRAINS, 14, False, Verdict.WAITING),
+        (CheckpointWait(NOW, 600), FolderLook(NOW, doubtful=later(minutes=5)), TRAINS, 15, False, Verdict.STALE),
+        (CheckpointWait(NOW), FolderLook(NOW, doubtful=later(minutes=5)), TRAINS, 15, True, Verdict.ENDED),
         (CheckpointWait(), FolderLook(NOW, problem="AccessDenied"), TRAINS, 99, True, Verdict.NOT_SEEN),
     ],
 )

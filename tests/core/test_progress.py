@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_spot.core.findings import KEPT, Finding, NothingYet, NotSeen, StartEnd, Stuck, pack, unpack
 from airflow_spot.core.progress import (
+    HALF_WRITTEN,
     LOOK_LIMIT,
     FolderLook,
     Progress,
@@ -212,6 +213,42 @@ def test_not_seen_is_not_absent(look: FolderLook, why: str) -> None:
     # It is said once, however often it is tried.
     again = replace(look, at=later(minutes=71))
     assert take_in(progress, RULES, job(start(0, 30), start(40, 70), WAITS), again)[1] == ()
+
+
+@pytest.mark.parametrize("end", HALF_WRITTEN)
+def test_checkpoints_with_the_names_of_half_written_files_end_no_run(end: str) -> None:
+    """A name proves neither that a start left something nor that it left nothing: one line says so."""
+    progress, told, starts, files = Progress(lost=0.0), [], [], [item("args.json", 0.1)]
+    for begin in (0, 40, 80, 120, 160):
+        trains = job(*starts, start(begin))
+        progress, found = take_in(progress, RULES, trains, seen(begin + 12, *files))
+        told += found
+        starts.append(start(begin, begin + 30))
+        files.append(item(f"step-{begin}{end}", begin + 25))
+        progress, found = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31, *files))
+        told += found
+    assert progress.barren == 0
+    assert [each for each in told if isinstance(each, Stuck)] == []
+    assert sum(isinstance(each, NotSeen) for each in told) <= len(starts)
+    assert progress.lost is None
+
+
+def test_one_that_trains_and_writes_them_is_not_warned_of() -> None:
+    progress, found = take_in(Progress(), RULES, job(start(0)), seen(11, item("step-1.part", 9)))
+    assert kinds(found) == ["NotSeen"]
+    assert "half-written" in found[0].problem  # type: ignore[union-attr]
+    assert not progress.warned
+
+
+def test_what_was_half_written_before_a_start_says_nothing_of_it() -> None:
+    """A leftover of a start that was cut off while it saved, or a seed's; and SageMaker's own, whenever written."""
+    progress, starts = Progress(lost=0.0), []
+    left = [item("step.pt.tmp", -5), item("step.pt.sagemaker-uploading", 130), item("new.tmp", 130, size=0)]
+    for begin in (0, 40, 80):
+        starts.append(start(begin, begin + 30))
+        progress, _ = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31, *left))
+    assert progress.is_stuck(RULES)
+    assert progress.lost == 3 * 30 * 60
 
 
 def test_where_nothing_is_to_be_looked_at_one_line_says_why() -> None:
