@@ -20,9 +20,11 @@ from airflow_spot.core.starts import Start
 
 VERSION = 1
 #: The defaults: starts in a row that may leave nothing new, and the seconds that one may train without a checkpoint,
-#: but never more than a quarter of ``max_run``.
+#: but never more than a quarter of ``max_run``, and not less than minutes: loading data takes that long, and a short
+#: ``max_run`` bounds what such a job wastes all the same.
 MAX_STARTS = 3
 WARNING_AFTER = 3600.0
+WARNING_AFTER_LEAST = 600.0
 #: One list of S3 shows so many objects. A folder that has more is not judged.
 LOOK_LIMIT = 1000
 #: Objects that a deferral remembers, besides those that lie in the folder: with them 2.4 kB, and 6 kB at most.
@@ -111,9 +113,10 @@ class ProgressRules:
         """
         Make them of what a task says.
 
-        :param warning_after: None for an hour or a quarter of ``max_run``, whichever is less.
+        :param warning_after: None for an hour or a quarter of ``max_run``, whichever is less, but at least ten minutes.
         """
-        return cls(min(WARNING_AFTER, max_run / 4) if warning_after is None else warning_after, max_starts)
+        default = max(WARNING_AFTER_LEAST, min(WARNING_AFTER, max_run / 4))
+        return cls(default if warning_after is None else warning_after, max_starts)
 
 
 @dataclass(frozen=True)

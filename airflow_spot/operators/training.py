@@ -104,7 +104,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :param model_s3_uri: after success, copy the model here inside S3: the URI of the object or, ending in a slash, of
         the folder (templated). What another training's copy left there is replaced. Default: it stays where it is made.
     :param checkpoint_warning_after: warn once a start has trained for so long without any checkpoint (templated).
-        Default: an hour or a quarter of ``max_run``, whichever is less.
+        Default: an hour or a quarter of ``max_run``, whichever is less, but at least ten minutes.
     :param ladder: where to train, in order, when there is no capacity: a list of :class:`Rung`, instance types, or
         mappings, or JSON of one (templated). Default: the config's instances, again and again.
     :param max_total_wait: how long a try may be without instances, all waits together (templated). Default: as

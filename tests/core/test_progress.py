@@ -292,8 +292,10 @@ def test_a_start_that_may_still_be_before_its_first_checkpoint_is_not_warned_of(
     assert next_look(known, RULES, job(start(0))) == later(hours=1)
 
 
-@pytest.mark.parametrize(("max_run", "after"), [(86400, 3600.0), (7200, 1800.0)])
-def test_the_default_is_an_hour_or_a_quarter_of_max_run(max_run: int, after: float) -> None:
+@pytest.mark.parametrize(
+    ("max_run", "after"), [(86400, 3600.0), (7200, 1800.0), (3600, 900.0), (600, 600.0), (60, 600.0)]
+)
+def test_the_default_is_an_hour_or_a_quarter_of_max_run_and_ten_minutes_at_least(max_run: int, after: float) -> None:
     assert ProgressRules.of(None, 3, max_run) == ProgressRules(after, 3)
     assert ProgressRules.of(60, None, max_run) == ProgressRules(60, None)
 
