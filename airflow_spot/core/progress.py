@@ -10,11 +10,12 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from airflow_spot.core.findings import Finding, NothingYet, NotSeen, StartEnd, Stuck
+from airflow_spot.core.read_values import amount, count, moment
 from airflow_spot.core.run_marker import MARKER_NAME
 from airflow_spot.core.starts import Start
 
@@ -235,26 +236,33 @@ class Progress:
 
     @classmethod
     def from_json(cls, value: Any) -> Progress | None:
-        """Read what :meth:`to_json` wrote, of this version or another; None where it cannot be read."""
-        try:
-            seen, objects, lost = str(value["seen"]), value.get("objects"), value.get("lost")
-            return cls(
-                seen=tuple(seen[at : at + _MARK_LENGTH] for at in range(0, len(seen), _MARK_LENGTH)),
-                advanced=_moment(value.get("advanced")),
-                newest=_moment(value.get("newest")),
-                objects=None if objects is None else int(objects),
-                longest=float(value.get("longest") or 0.0),
-                barren=int(value.get("barren") or 0),
-                attempt=int(value["attempt"]),
-                starts=int(value["starts"]),
-                looked=_moment(value.get("looked")),
-                lost=None if lost is None else float(lost),
-                unseen=str(value.get("unseen") or ""),
-                warned=bool(value.get("warned")),
-                told_long=bool(value.get("told_long")),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        """
+        Read what :meth:`to_json` wrote, of this version or another.
+
+        :return: what is odd in it has its default; None where it cannot be read at all.
+        """
+        if not isinstance(value, Mapping):
             return None
+        seen, attempt, starts = value.get("seen"), count(value.get("attempt")), count(value.get("starts"))
+        if not isinstance(seen, str) or attempt is None or starts is None:
+            return None
+        whole = len(seen) // _MARK_LENGTH * _MARK_LENGTH
+        unseen = value.get("unseen")
+        return cls(
+            seen=tuple(seen[at : at + _MARK_LENGTH] for at in range(0, whole, _MARK_LENGTH)),
+            advanced=moment(value.get("advanced")),
+            newest=moment(value.get("newest")),
+            objects=count(value.get("objects")),
+            longest=amount(value.get("longest")) or 0.0,
+            barren=count(value.get("barren")) or 0,
+            attempt=attempt,
+            starts=starts,
+            looked=moment(value.get("looked")),
+            lost=amount(value.get("lost")),
+            unseen=unseen if isinstance(unseen, str) else "",
+            warned=value.get("warned") is True,
+            told_long=value.get("told_long") is True,
+        )
 
 
 def explain(progress: Progress, uri: str) -> str:
@@ -402,7 +410,3 @@ def _remember(seen: tuple[str, ...], objects: Mapping[str, datetime]) -> tuple[s
 
 def _stamp(moment: datetime | None) -> float | None:
     return None if moment is None else round(moment.timestamp(), 3)
-
-
-def _moment(stamp: Any) -> datetime | None:
-    return None if stamp is None else datetime.fromtimestamp(float(stamp), timezone.utc)

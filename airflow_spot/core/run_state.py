@@ -12,6 +12,7 @@ from airflow_spot.core.ended_attempts import pack, unpack
 from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts
+from airflow_spot.core.read_values import amount, count
 from airflow_spot.core.starts import Start
 from airflow_spot.core.try_marks import TryMark
 
@@ -169,12 +170,13 @@ class WatchedFolder:
     @classmethod
     def from_json(cls, value: Any) -> WatchedFolder | None:
         """Read what :meth:`to_json` wrote; None where there is none, or it cannot be read."""
-        try:
-            most = value["max_starts"]
-            rules = ProgressRules(float(value["warning_after"]), None if most is None else int(most))
-            return cls(str(value["uri"]), int(value["number"]), rules)
-        except (KeyError, TypeError, ValueError):
+        if not isinstance(value, Mapping):
             return None
+        uri, number, after = value.get("uri"), count(value.get("number")), amount(value.get("warning_after"))
+        most = value.get("max_starts")
+        if not isinstance(uri, str) or number is None or after is None or (most is not None and not count(most)):
+            return None
+        return cls(uri, number, ProgressRules(after, count(most)))
 
 
 @dataclass(frozen=True)

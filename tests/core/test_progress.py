@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_spot.core.events import of_finding
 from airflow_spot.core.findings import KEPT, Finding, NothingYet, NotSeen, StartEnd, Stuck, pack, unpack
+from airflow_spot.core.log_messages import lines
 from airflow_spot.core.progress import (
     HALF_WRITTEN,
     LOOK_LIMIT,
@@ -18,12 +20,14 @@ from airflow_spot.core.progress import (
     Progress,
     ProgressRules,
     WatchedStarts,
+    explain,
     is_checkpoint,
     mark_of,
     needs_look,
     next_look,
     take_in,
 )
+from airflow_spot.core.run_state import WatchedFolder
 from airflow_spot.core.starts import Start
 from tests.core.cases import FOLDER, NOW, later
 
@@ -414,3 +418,56 @@ def test_whoever_leaves_nothing_three_times_is_ended(lengths: list[int]) -> None
         progress, found = take_in(progress, RULES, job(*had, WAITS), seen(at))
         assert progress.is_stuck(RULES) == (number >= 3)
         assert ("Stuck" in kinds(found)) == (number == 3)
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-(10**30), 10**30),
+    st.sampled_from([-1, 0, 1, 3.5, 1e15, 1e300, 253402300800, 10**400]),
+    st.text(max_size=20),
+    st.sampled_from(["2026-01-02", "2026-01-02T03:04:05", "9999-12-31T23:59:59+00:00", "3"]),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+KEYS = [*Progress(seen=("abcdef",)).to_json(), "advanced", "newest", "objects", "longest", "barren", "looked", "unseen"]
+
+
+@given(st.dictionaries(st.sampled_from([*KEYS, "warned", "told_long", "new"]), ODD), st.integers(0, 200))
+def test_odd_values_of_a_row_are_dropped_and_raise_nothing_ever(odd: dict[str, Any], at: int) -> None:
+    whole = Progress(("abcdef",), NOW, NOW, 1, 60.0, 1, 1, 1, NOW, 5.0, "denied", warned=True, told_long=True)
+    progress = Progress.from_json({**whole.to_json(), **odd})
+    if progress is None:
+        assert {"seen", "attempt", "starts"} & set(odd)
+        return
+    assert Progress.from_json(json.loads(json.dumps(progress.to_json(), allow_nan=False))) is not None
+    assert progress.longest >= 0 and progress.barren >= 0
+    assert progress.lost is None or progress.lost >= 0
+    for each in (job(start(0, at), WAITS), job(start(at))):
+        needs_look(progress, RULES, each, later(minutes=at))
+        next_look(progress, RULES, each)
+        known, _ = take_in(progress, RULES, each, seen(at + 1, item("a", at)))
+        explain(known, FOLDER)
+        json.dumps(known.to_json(), allow_nan=False)
+
+
+@given(ODD)
+def test_what_is_no_mapping_is_nothing(odd: Any) -> None:
+    Progress.from_json(odd)
+
+
+@given(st.dictionaries(st.sampled_from(["uri", "number", "warning_after", "max_starts"]), ODD))
+def test_odd_rules_of_a_row_are_none(odd: dict[str, Any]) -> None:
+    folder = WatchedFolder.from_json({**WatchedFolder(FOLDER, 1, RULES).to_json(), **odd})
+    if folder is not None:
+        watched = folder.starts((start(0),))
+        assert next_look(Progress(), folder.rules, watched) is not None
+        assert take_in(Progress(), folder.rules, watched, seen(10))[0].is_stuck(folder.rules) is False
+
+
+@given(st.dictionaries(st.sampled_from(["trained", "starts", "longer_than", "at", "lost", "newest", "start"]), ODD))
+def test_odd_findings_raise_nothing_where_they_are_told(odd: dict[str, Any]) -> None:
+    for whole in pack([StartEnd(1, NOW, 5.0, 2.0, NOW), NotSeen("no"), NothingYet(1.0), Stuck(3, 2.0)]):
+        for found in unpack([{**whole, **odd, "kind": whole["kind"]}]):
+            list(lines(of_finding(found, "train-afspot-abcdefghij-1-1", FOLDER)))
