@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.progress import FolderLook
 from airflow_spot.core.starts import Start
 
 

@@ -6,17 +6,15 @@ Not seen is not absent: what a look could not show counts for nothing, neither a
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from airflow_spot.core.findings import Finding, NothingYet, NotSeen, StartEnd, Stuck
+from airflow_spot.core.folder_look import MARK_LENGTH, FolderLook
 from airflow_spot.core.read_values import amount, count, moment
-from airflow_spot.core.run_marker import MARKER_NAME
 from airflow_spot.core.starts import Start
 
 VERSION = 1
@@ -26,75 +24,17 @@ VERSION = 1
 MAX_STARTS = 3
 WARNING_AFTER = 3600.0
 WARNING_AFTER_LEAST = 600.0
-#: One list of S3 shows so many objects. A folder that has more is not judged.
-LOOK_LIMIT = 1000
 #: Objects that a deferral remembers, besides those that lie in the folder: with them 2.4 kB, and 6 kB at most.
 REMEMBERED = 400
 #: S3 tells when an object was written in whole seconds.
 _SECOND = timedelta(seconds=1)
-_MARK_LENGTH = 6
 #: A start may take so many times the longest interval that was seen: no two epochs take the same time.
 _MARGIN = 1.1
 HOW_TO_CHECKPOINT = (
     "The script has to write checkpoints to checkpoint_local_path (/opt/ml/checkpoints) as it trains, and to resume "
     "from the newest at its start: docs/checkpoints.md shows how"
 )
-#: Names that scripts give to what is not written to its end. Some give them to checkpoints, too.
-HALF_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".incomplete", "~")
-#: With those of what SageMaker puts beside checkpoints for itself (recorded).
-UNFINISHED = (".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore", *HALF_WRITTEN)
 _DOUBTFUL = "what it wrote has the names of half-written files, such as *.part"
-
-
-def is_checkpoint(key: str, size: int) -> bool:
-    """Return whether an object may be part of a checkpoint: it is no marker, not empty, and not half written."""
-    name = key.rpartition("/")[2]
-    return size > 0 and name not in ("", MARKER_NAME) and not name.endswith(UNFINISHED)
-
-
-def mark_of(key: str, size: int, etag: str) -> str:
-    """Return six characters for one state of an object: another key, size or ETag gives others."""
-    made = hashlib.blake2b(f"{key}\n{size}\n{etag}".encode(errors="surrogatepass"), digest_size=5).digest()
-    return base64.urlsafe_b64encode(made).decode()[:_MARK_LENGTH]
-
-
-@dataclass(frozen=True)
-class FolderLook:
-    """
-    What one list of a checkpoint folder shows.
-
-    :param at: when it was looked.
-    :param objects: when each was written, by its mark; only what may be part of a checkpoint.
-    :param doubtful: when the newest was written that has the name of a half-written file; None where there is none.
-        It counts for nothing: a name does not prove that a start left something, nor that it left nothing.
-    :param problem: why it does not show the folder, or not all of it; empty where it does.
-    """
-
-    at: datetime
-    objects: Mapping[str, datetime] = field(default_factory=dict)
-    doubtful: datetime | None = None
-    problem: str = ""
-
-    @classmethod
-    def of(cls, items: Iterable[Mapping[str, Any]], at: datetime, *, more: bool = False) -> FolderLook:
-        """
-        Read it from what ListObjectsV2 returned.
-
-        :param more: the folder has more objects than the list.
-        """
-        if more:
-            return cls(at, problem=f"it has more than {LOOK_LIMIT:,} objects")
-        items = tuple(items)
-        named = [item["LastModified"] for item in items if item["Size"] > 0 and item["Key"].endswith(HALF_WRITTEN)]
-        return cls(
-            at,
-            {
-                mark_of(item["Key"], item["Size"], str(item.get("ETag"))): item["LastModified"]
-                for item in items
-                if is_checkpoint(item["Key"], item["Size"])
-            },
-            max(named, default=None),
-        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +72,7 @@ class WatchedStarts:
     :param ended: when it ended.
     :param spot: whether it may be interrupted.
     :param why_not: why there is nothing to look at; empty where there is.
+    :param elsewhere: why the script may keep its checkpoints somewhere else: then nothing follows from an empty folder.
     """
 
     number: int
@@ -142,6 +83,11 @@ class WatchedStarts:
     ended: datetime | None = None
     spot: bool = True
     why_not: str = ""
+    elsewhere: str = ""
+
+    def doubt(self, look: FolderLook, start: Start) -> str:
+        """Return why a start may have left something though the look shows nothing new of it; empty where not so."""
+        return self.elsewhere or (_DOUBTFUL if _is_after(look.doubtful, start) else "")
 
     @property
     def done(self) -> tuple[Start, ...]:
@@ -246,10 +192,10 @@ class Progress:
         seen, attempt, starts = value.get("seen"), count(value.get("attempt")), count(value.get("starts"))
         if not isinstance(seen, str) or attempt is None or starts is None:
             return None
-        whole = len(seen) // _MARK_LENGTH * _MARK_LENGTH
+        whole = len(seen) // MARK_LENGTH * MARK_LENGTH
         unseen = value.get("unseen")
         return cls(
-            seen=tuple(seen[at : at + _MARK_LENGTH] for at in range(0, whole, _MARK_LENGTH)),
+            seen=tuple(seen[at : at + MARK_LENGTH] for at in range(0, whole, MARK_LENGTH)),
             advanced=moment(value.get("advanced")),
             newest=moment(value.get("newest")),
             objects=count(value.get("objects")),
@@ -340,8 +286,8 @@ def take_in(
     findings: list[Finding] = []
     barren, lost = (0 if new else progress.barren), progress.lost
     for number, start, until in ended:
-        if _is_after(look.doubtful, start) and not _is_after(advanced, start):
-            judged, barren, lost = replace(judged, unseen=_DOUBTFUL), 0, None
+        if not _is_after(advanced, start) and (doubt := job.doubt(look, start)):
+            judged, barren, lost = replace(judged, unseen=doubt), 0, None
             continue
         end = _end_of(number, start, until, moments, look)
         findings += [end] if end.trained >= 1 else []
@@ -356,8 +302,8 @@ def take_in(
     if current is not None and current.training is not None and job.spot and not judged.warned:
         trained = (look.at - current.training).total_seconds()
         if trained >= max(rules.warning_after, longest) and not _is_after(advanced, current):
-            if _is_after(look.doubtful, current):
-                judged = replace(judged, unseen=_DOUBTFUL)
+            if doubt := job.doubt(look, current):
+                judged = replace(judged, unseen=doubt)
             else:
                 findings.append(NothingYet(trained))
                 judged = replace(judged, warned=True)

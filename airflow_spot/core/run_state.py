@@ -147,15 +147,17 @@ class WatchedFolder:
 
     :param uri: an S3 URI.
     :param number: the attempt's.
+    :param elsewhere: why there may be checkpoints in another place; empty where not.
     """
 
     uri: str
     number: int
     rules: ProgressRules
+    elsewhere: str = ""
 
     def starts(self, starts: tuple[Start, ...]) -> WatchedStarts:
         """Return the starts of its job, which is live."""
-        return WatchedStarts(self.number, self.uri, starts)
+        return WatchedStarts(self.number, self.uri, starts, elsewhere=self.elsewhere)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a job of the trigger has it."""
@@ -165,6 +167,7 @@ class WatchedFolder:
             "number": self.number,
             "warning_after": rules.warning_after,
             "max_starts": rules.max_starts,
+            **({"elsewhere": self.elsewhere} if self.elsewhere else {}),
         }
 
     @classmethod
@@ -176,7 +179,8 @@ class WatchedFolder:
         most = value.get("max_starts")
         if not isinstance(uri, str) or number is None or after is None or (most is not None and not count(most)):
             return None
-        return cls(uri, number, ProgressRules(after, count(most)))
+        elsewhere = value.get("elsewhere")
+        return cls(uri, number, ProgressRules(after, count(most)), elsewhere if isinstance(elsewhere, str) else "")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_spot.core.checkpoint_wait import CheckpointWait, Verdict, read_moment
+from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.progress import FolderLook
 from airflow_spot.core.starts import Start
 from tests.core.cases import NOW, later
 

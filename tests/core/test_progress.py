@@ -12,21 +12,9 @@ from hypothesis import strategies as st
 
 from airflow_spot.core.events import of_finding
 from airflow_spot.core.findings import KEPT, Finding, NothingYet, NotSeen, StartEnd, Stuck, pack, unpack
+from airflow_spot.core.folder_look import HALF_WRITTEN, LOOK_LIMIT, FolderLook, is_checkpoint, mark_of
 from airflow_spot.core.log_messages import lines
-from airflow_spot.core.progress import (
-    HALF_WRITTEN,
-    LOOK_LIMIT,
-    FolderLook,
-    Progress,
-    ProgressRules,
-    WatchedStarts,
-    explain,
-    is_checkpoint,
-    mark_of,
-    needs_look,
-    next_look,
-    take_in,
-)
+from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts, explain, needs_look, next_look, take_in
 from airflow_spot.core.run_state import WatchedFolder
 from airflow_spot.core.starts import Start
 from tests.core.cases import FOLDER, NOW, later
