@@ -231,6 +231,16 @@ def check_parameters(given: Any, task_id: str) -> None:
         spot_rules.check(apply_settings(read.config, read.spot_settings, task_id))
 
 
+def check_given(given: Mapping[str, Any]) -> None:
+    """
+    Check each for itself what all members of a mapped task are given, as far as it is no template.
+
+    :raises InvalidParameterError: naming the parameter, its value and the fix.
+    """
+    for name in PARAMETERS.keys() & given.keys():
+        _read(name, given[name], PARAMETERS[name], rendered=False)
+
+
 def _read(name: str, value: Any, parameter: Parameter, rendered: bool) -> Any:
     if not parameter.required and (value is None or (rendered and parameter.templated and gives_nothing(value))):
         return parameter.default

@@ -25,7 +25,7 @@ from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri, is_loopback
 from airflow_spot.core.log_messages import result_line
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_parameters, read_parameters
+from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_given, check_parameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.progress import MAX_STARTS, ProgressRules
@@ -229,6 +229,17 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._trained: Mapping[str, Any] = {}
         check_steps(type(self), SageMakerSpotTrainingOperator)
         check_parameters(self, self.task_id)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """
+        Begin a mapped task. Airflow makes no operator of it when the DAG is parsed, so what can be checked is here.
+
+        :raises InvalidParameterError: as for an operator that is not mapped.
+        """
+        check_steps(cls, SageMakerSpotTrainingOperator)
+        check_given(kwargs)
+        return super().partial(**kwargs)
 
     # ---- Airflow's entries
 
