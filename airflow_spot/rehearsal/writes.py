@@ -65,10 +65,11 @@ class Deleted:
 
 @dataclass
 class Torn:
-    """A write in whose middle the processes were stopped."""
+    """A write in whose middle the processes were stopped. :ivar began: when it was begun."""
 
     key: str
     size: int
+    began: float
 
 
 @dataclass
@@ -339,7 +340,7 @@ class FolderWatch:
         with contextlib.suppress(OSError):
             size = (self.folder / write.key).stat().st_size
         trap.write = write
-        trap.torn = Torn(write.key, size)
+        trap.torn = Torn(write.key, size, write.began)
         trap.caught.set()
 
 
