@@ -16,6 +16,7 @@ COMMANDS = {
     "history": ("airflow_spot.cli.history", "what became of a run, from SageMaker alone"),
     "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),
     "orphans": ("airflow_spot.cli.orphans", "find live jobs whose Airflow task is over"),
+    "lint": ("airflow_spot.cli.lint", "find faults of a script that only an interruption would show"),
     "gc": ("airflow_spot.cli.gc", "delete old checkpoints"),
     "verify-aws": ("airflow_spot.cli.verify_aws", "ask a real SageMaker what this package assumes of it"),
 }
