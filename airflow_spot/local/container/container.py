@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -26,6 +27,9 @@ from airflow_spot.local.settings import Settings
 log = logging.getLogger(__name__)
 
 OPT_ML = "/opt/ml"
+SHORT_TMP = "/tmp"  # noqa: S108 - for links with names that nobody can know before
+#: Of a TMPDIR: what PyTorch and multiprocessing add for their sockets is some 40.
+MAX_TMP_CHARACTERS = 50
 SHIM = Path(__file__).with_name("shim.py")
 LINE_BYTES = 64 * 1024
 """Longer lines of output are cut in pieces; a progress bar without line ends must not fill the memory."""
@@ -158,6 +162,17 @@ class Container:
             stdin.flush()
 
 
+def _short_link(folder: str) -> str:
+    """Return a short name for a folder; empty where none can be made. The shim removes it."""
+    link = f"{SHORT_TMP}/afspot-{secrets.token_hex(6)}"
+    try:
+        os.symlink(folder, link)  # noqa: PTH211 - as text
+    except OSError as error:
+        log.warning("no short name for %s (%s): Unix sockets below TMPDIR may fail", folder, error.strerror)
+        return ""
+    return link
+
+
 def _close(pipe: IO[bytes] | None) -> None:
     if pipe is not None:
         # What a dead shim has not read cannot be flushed.
@@ -220,7 +235,8 @@ class Containers:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         if opt_ml is not None:
             environment["HOME"] = str(opt_ml.host.parent / "home")
-            environment["TMPDIR"] = str(opt_ml.host.parent / "tmp")
+            if not self.namespace:  # else it has a /tmp of its own
+                environment["TMPDIR"] = str(opt_ml.host.parent / "tmp")
         return environment
 
     def start(self, spec: Spec, on_line: OnLine) -> Container:
@@ -256,9 +272,17 @@ class Containers:
             )
         finally:
             os.close(write_fd)
+        environment, link = dict(spec.environment), ""
+        own_tmp = str(spec.opt_ml.host.parent / "tmp")
+        if environment.get("TMPDIR") == own_tmp and len(own_tmp) > MAX_TMP_CHARACTERS:
+            # A Unix socket's path may have 107 characters, on macOS 103.
+            link = _short_link(own_tmp)
+            environment["TMPDIR"] = link or own_tmp
         line = json.dumps(
             {
                 **asdict(spec),
+                "environment": environment,
+                "link": link,
                 "opt_ml": None,
                 "namespace": namespace,
                 "root": str(spec.opt_ml.host),
