@@ -219,14 +219,16 @@ class Containers:
             (scratch / name).mkdir()
         return OptMl(host, OPT_ML if self.namespace else str(host))
 
-    def base_environment(self, opt_ml: OptMl | None = None) -> dict[str, str]:
+    def base_environment(self, opt_ml: OptMl | None = None, first: str | None = None) -> dict[str, str]:
         """Return what every container's environment starts from: no more than a program needs to run.
 
         Not the service's own environment: a script that works here by a variable of this machine fails on AWS.
+
+        :param first: a folder that comes before all others in PATH, such as that of an image's interpreter.
         """
-        path = os.environ.get("PATH", os.defpath)
+        path = [str(Path(self._settings.python).parent), os.environ.get("PATH", os.defpath)]
         environment = {
-            "PATH": os.pathsep.join([str(Path(self._settings.python).parent), path]),
+            "PATH": os.pathsep.join(path if first is None else [first, *path]),
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",

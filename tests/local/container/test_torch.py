@@ -38,5 +38,5 @@ def torch_python() -> str:
 @pytest.mark.parametrize("isolation", ["auto", "relocate"])
 def test_a_data_loader_with_two_workers_runs(torch_python: str, isolation: str) -> None:
     with LocalSageMaker(python=torch_python, isolation=isolation, grace_seconds=0.5) as service:
-        done = Jobs(service).run(LOADER, StoppingCondition={"MaxRuntimeInSeconds": 120})
+        done = Jobs(service).run(LOADER, spot=False)
     assert done["TrainingJobStatus"] == "Completed", done
