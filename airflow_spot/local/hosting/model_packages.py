@@ -166,7 +166,8 @@ def package_container(backend: Backend, region: str, container: dict[str, Any]) 
         )
     if len(package.containers) != 1:
         raise validation(
-            f"Model package {package.arn} has {len(package.containers)} containers; Local SageMaker deploys those with one"
+            f"Model package {package.arn} has {len(package.containers)} containers; Local SageMaker deploys only "
+            "those of one"
         )
     for member in ("Image", "ModelDataUrl", "ModelDataSource"):
         if member in container:

@@ -47,7 +47,10 @@ def test_a_job_may_listen_on_sockets_below_its_temporary_folder(far: Jobs) -> No
 
 def test_temporary_files_are_the_jobs_own(far: Jobs) -> None:
     name = f"afspot-test-{uuid4().hex}"
-XX
+    script = (
+        f"import os, tempfile\npath = os.path.join(tempfile.gettempdir(), {name!r})\n"
+        "assert not os.path.exists(path)\nopen(path, 'w')"
+    )
     for _ in range(2):
         assert far.run(script)["TrainingJobStatus"] == "Completed"
     assert not (Path("/tmp") / name).exists()

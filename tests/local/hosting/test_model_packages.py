@@ -174,7 +174,7 @@ def test_a_model_without_its_data_is_refused(registry: Registry) -> None:
     arn = registry.register(
         InferenceSpecification=specification("s3://bucket/none.tar.gz"), ModelApprovalStatus="Approved"
     )
-    with pytest.raises(ClientError, match="Could not find model data at s3://bucket/none.tar.gz"):
+    with pytest.raises(ClientError, match=r"Could not find model data at s3://bucket/none\.tar\.gz"):
         model(registry, arn)
 
 
