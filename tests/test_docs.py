@@ -48,8 +48,14 @@ SNIPPET = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def snippets(language: str) -> list[object]:
+    """The snippets of all pages; what starts an Airflow or pytest is slow, but for the README's."""
+
+    def marks(page: Path, code: str) -> list[pytest.MarkDecorator]:
+        slow = page.name != "README.md" and (language == "python" or "pytest" in code)
+        return [pytest.mark.slow] if slow else []
+
     return [
-        pytest.param(match[2], id=f"{page.name}-{i}")
+        pytest.param(match[2], id=f"{page.name}-{i}", marks=marks(page, match[2]))
         for page in PAGES
         for i, match in enumerate(SNIPPET.finditer(page.read_text()))
         if match[1] == language

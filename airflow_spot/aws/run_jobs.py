@@ -92,7 +92,11 @@ class RunJobs:
         return [attempt.job_name for attempt in self._found(generation, self._ended) if attempt.live]
 
     def others(self, generation: int) -> Iterator[Attempt]:
-        """Read what is live of other roles: the two newest of each that are listed, and probes that are not yet."""
+        """
+        Read what is live of other roles: the two newest of each that are listed.
+
+        A probe that no list shows yet ends by itself, so its name is tried only where no list may be asked for.
+        """
         for role in (Role.PROBE, Role.STANDBY):
             ours = self._numbers(generation, role)
             names = sorted(ours, key=lambda name: ours[name])[-2:]
@@ -100,7 +104,7 @@ class RunJobs:
                 job = None if name in self._listed_ended else self._source.find(name)
                 if job is not None and is_live(job):
                     yield self._source.as_attempt(job)
-            if role is Role.PROBE:
+            if role is Role.PROBE and self._reach > 1:
                 following = self._following(generation, max(ours.values(), default=0) + 1, role, 1)
                 yield from (self._source.as_attempt(job) for job in following if is_live(job))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ from airflow_spot.observers import Log
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
+
+#: Seconds for which what was read of a run's jobs says that there is no newer generation.
+FRESH_SECONDS = 2.0
 
 #: Seconds between looks for another run's job in an exact folder: a list lags by some.
 LIST_LAG_PAUSES = (5.0, 10.0)
@@ -47,6 +51,11 @@ class ConflictGuard:
         self._plan = plan
         self._this_try = this_try
         self._log = log
+        self._read_at = -math.inf
+
+    def reading(self) -> None:
+        """Note that the run's jobs are read from now on, which begins with a look for a newer generation."""
+        self._read_at = time.monotonic()
 
     def check_try(self, taken: Attempt) -> None:
         """
@@ -68,6 +77,17 @@ class ConflictGuard:
                 f"Run {self._plan.run.key} was cleared while this try was running; generation {generation + 1} is "
                 "active, so this stale try ends"
             )
+
+    def check_before_create(self, generation: int) -> None:
+        """
+        Look for a newer generation before a create, unless the run's jobs were read just now.
+
+        Whatever happens between this look and the create is found by the one after it.
+
+        :raises RunKilledError: there is one.
+        """
+        if time.monotonic() - self._read_at > FRESH_SECONDS:
+            self.check_generation(generation)
 
     def check_created(self, attempt: Attempt) -> None:
         """

@@ -133,6 +133,7 @@ class TrainingRun:
 
     def begin(self) -> None:
         """Find out where the run stands, at the start of a try."""
+        self._conflicts.reading()
         jobs = self.hook.jobs_of(self.plan)
         self._set_clock()
         self.history = self._begun(jobs)
@@ -161,6 +162,7 @@ class TrainingRun:
         :param told: what the trigger told of the checkpoints, to be told again.
         """
         self.stopping.watch(*state.jobs)
+        self._conflicts.reading()
         jobs = self.hook.jobs_of(self.plan, state=state)
         refusals = state.refusals
         if quota_available and refusals:
@@ -307,7 +309,7 @@ class TrainingRun:
 
     def _submit(self, action: Submit) -> None:
         generation = self.history.generation
-        self._conflicts.check_generation(generation)
+        self._conflicts.check_before_create(generation)
         folder = self._checkpoint_folder()
         # An attempt that could not be read may have kept some: then there is a marker, and a seed is copied once.
         kept = self.history.checkpoint_s3_uri or any(not attempt.whole for attempt in self.history.attempts)
@@ -391,7 +393,7 @@ class TrainingRun:
             found = self._transitions.look(name, keeps_checkpoints=bool(action.attempt.checkpoint_s3_uri))
             if found is None:
                 break
-            if log is not None:
+            if log is not None and found.has_started:
                 self._transitions.show(name, log.new_lines())
             if found.ended or (action.until is not None and self.now() >= action.until):
                 break

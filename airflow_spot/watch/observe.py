@@ -31,6 +31,12 @@ class Look:
     waiting_since: datetime | None = None
     wait_message: str = ""
 
+    @property
+    def has_started(self) -> bool:
+        """Return whether the script was started at all: before that there is no output to ask for."""
+        transitions = self.description.get("SecondaryStatusTransitions") or ()
+        return self.ended or any(transition.get("Status") == "Training" for transition in transitions)
+
     def waits_longer_than(self, capacity_timeout: float | None, now: datetime) -> bool:
         """Return whether the job has waited for capacity for ``capacity_timeout`` seconds in one go; None: never."""
         return waits_longer_than(self.waiting_since, capacity_timeout, now)

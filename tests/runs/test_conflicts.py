@@ -16,6 +16,7 @@ from airflow_spot.core.plan import Plan
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, RunKilledError, ScriptError, StoppedExternallyError
 from airflow_spot.policies.ladder import LadderPolicy
+from airflow_spot.runs import conflicts as conflicts_module
 from airflow_spot.runs import controller as run_module
 from airflow_spot.runs.controller import Deferral, RunOptions, TrainingRun
 from airflow_spot.runs.staging import InputStager
@@ -263,3 +264,21 @@ def test_two_runs_in_one_exact_folder_are_seen_though_lists_lag(
         second.run()
     statuses = [job["TrainingJobStatus"] for job in service.jobs.values()]
     assert statuses == ["InProgress", "Stopping"]
+
+
+# ---- a newer generation
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_create_looks_for_a_newer_generation_before_it_unless_the_jobs_were_read_just_now(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
+) -> None:
+    monkeypatch.setattr(conflicts_module, "FRESH_SECONDS", 3600.0 if fresh else -1.0)
+    late = worker(service, TryMark(1, 0))
+    late.begin()
+    service.put(ANEW, Environment={"AIRFLOW_SPOT_RUN": RUN.key})
+    with pytest.raises(RunKilledError, match="generation 2 is active, so this stale try ends"):
+        late.run()
+    assert ("CreateTrainingJob" in service.calls) is fresh
+    # After it too: then the job is stopped.
+    assert [job["TrainingJobStatus"] for job in service.jobs.values()] == ["InProgress", *["Stopping"] * fresh]

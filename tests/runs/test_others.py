@@ -38,9 +38,9 @@ def started(service: DictionarySageMaker, number: int = 2) -> tuple[TrainingRun,
     return run, heard
 
 
-@pytest.mark.parametrize("unlisted", [0, 1, 2])
-def test_a_retry_takes_over_the_probe_and_stops_it_with_the_run(service: DictionarySageMaker, unlisted: int) -> None:
-    service.unlisted = unlisted
+@pytest.mark.parametrize("denied", [set(), {"ListTrainingJobs"}])
+def test_a_retry_takes_over_the_probe_and_stops_it_with_the_run(service: DictionarySageMaker, denied: set[str]) -> None:
+    service.denied = denied
     service.put(FIRST, "Completed", "Completed")
     run, heard = started(service)
     assert service.tags_of(PROBE)["airflow-spot:owner"] == "2"
