@@ -37,7 +37,7 @@ def find_absences(actions: Actions) -> Iterator[Found]:
 
 def _is_told_where(actions: Actions) -> bool:
     """Return whether the checkpoint folder is named, or may be given by an argument."""
-    if actions.places.kept:
+    if actions.places.kept or any(actions.is_elsewhere(each) for each in actions.saves):
         return True
     given = [places for each in actions.saves if (places := each.places)]
     given += [actions.places.of(module, value) for module, value in actions.places.elsewhere]

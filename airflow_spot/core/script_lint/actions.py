@@ -61,6 +61,11 @@ _PREPARATIONS = re.compile(
     r"Scaler|Encoder|Binarizer|Vectorizer|Imputer|Transformer|PCA|Tokenizer|Discretizer|Normalizer|Selector|KFold|TSNE"
     r"|NMF|SVD|scaler|encoder|vectoriz|imputer|pca|tokeniz|transformer|preproc|selector|^sc$|^le$|^ohe$"
 )
+_FRAMEWORKS = {
+    "torch", "transformers", "trl", "accelerate", "deepspeed", "lightning", "pytorch_lightning", "composer", "keras",
+    "tensorflow", "tf", "mxnet", "mx", "paddle", "xgboost", "lightgbm", "catboost", "orbax", "flax", "jax", "fastai",
+    "stable_baselines3", "ignite", "sentence_transformers", "setfit", "ultralytics", "sagemaker_xgboost_container",
+}  # fmt: skip
 #: Where they are told a checkpoint folder, they use it.
 _TRAINERS = {"train", "fit", "learn", "fine_tune"}
 _COUNTS = re.compile(r"^(i_?)?(epoch|step|iteration|iter|round|epochs_done|global_step|n_epoch|epoch_idx|epoch_num)s?$")
@@ -124,6 +129,8 @@ class Actions:
                 return Action(module, call, self.places.arguments(module, call), own=False)
             path = self._path(module, call)
             return Action(module, call, self.places.of(module, path), path=path)
+        if re.search(r"(save|write|store).*(ckpt|checkpoint|snapshot|state)", last, re.IGNORECASE):
+            return Action(module, call, places, own=False)
         return None
 
     def _path(self, module: Module, call: ast.Call) -> ast.expr | None:
@@ -184,6 +191,14 @@ class Actions:
             return self.places.definitions.get(("attribute", node.attr), [])
         return []
 
+    def is_elsewhere(self, action: Action) -> bool:
+        """Return whether it is left to a module that is not here, and no framework's: who knows where it writes."""
+        if action.own or action.places:
+            return False
+        top = action.module.dotted(action.call.func).partition(".")[0]
+        tops = {whole.partition(".")[0] for whole in action.module.imports.values()}
+        return top in tops and top not in _FRAMEWORKS and self.program.module_named(top) is None
+
     # ---- loading
 
     @cached_property
@@ -208,6 +223,8 @@ class Actions:
             found = self.places.of(module, call.func.value)
             return Action(module, call, found, path=call.func.value) if CHECKPOINT in found else None
         if name in _TORCH_LOADS or last in _LOADS:
+            return Action(module, call, places)
+        if re.search(r"(load|restore|read|resume).*(ckpt|checkpoint|snapshot|latest|training)|^resume$", last, re.I):
             return Action(module, call, places)
         if CHECKPOINT in places and (re.search(r"load|restore|resume|read|Booster|from_pretrained", last)):
             return Action(module, call, places)

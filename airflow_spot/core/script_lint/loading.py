@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from airflow_spot.core.script_lint.absence import Found
 from airflow_spot.core.script_lint.actions import Actions
-from airflow_spot.core.script_lint.places import CHECKPOINT
+from airflow_spot.core.script_lint.places import CHECKPOINT, DATA, MODEL, OUTPUT
 from airflow_spot.core.script_lint.program import Function, Module
 
 #: Functions whose only use is what they return.
@@ -157,6 +157,8 @@ def _saved_whole(actions: Actions) -> str:
     for module, call in actions.program.calls:
         if module.dotted(call.func) != "torch.save" or not call.args:
             continue
+        if actions.places.arguments(module, call) & {MODEL, OUTPUT, DATA}:
+            continue  # it is no checkpoint
         for value in _parts(actions, module, call.args[0], 3):
             if found := _is_whole(actions, *value):
                 return found

@@ -22,8 +22,25 @@ def find_writes_in_place(actions: Actions) -> Iterator[Found]:
     if actions.passes_over_torn_files:
         return
     for save in actions.saves:
-        if save.own and CHECKPOINT in save.places and save.path is not None and not _is_aside(actions, save):
+        if not save.own or CHECKPOINT not in save.places or save.path is None:
+            continue
+        if _is_state(actions, save) and not _is_aside(actions, save):
             yield "writes-in-place", save.module, save.call, ""
+
+
+def _is_state(actions: Actions, save: Action) -> bool:
+    """Return whether a start may need what is written: notes in text that nothing reads are none of it."""
+    name = save.module.dotted(save.call.func)
+    last = name.rpartition(".")[2]
+    if last in ("to_csv", "to_parquet"):
+        return False
+    is_text = last == "write_text" or (last == "open" and "b" not in _mode(save.call))
+    return not is_text or any(each.path is not None for each in actions.checkpoint_loads)
+
+
+def _mode(call: ast.Call) -> str:
+    given = [*call.args, *(each.value for each in call.keywords if each.arg == "mode")]
+    return "".join(str(each.value) for each in given if isinstance(each, ast.Constant) and len(str(each.value)) <= 3)
 
 
 def _is_aside(actions: Actions, save: Action) -> bool:
@@ -59,12 +76,15 @@ def _renames_around(actions: Actions, module: Module, node: ast.AST, depth: int)
 
 def _renames(actions: Actions, module: Module, function: Function | None) -> bool:
     scope = function.node if function is not None else None
+    # A function that writes and renames sees to its own file, not to those of its callers.
+    writers = {id(actions.program.function_of(each.module, each.call)) for each in actions.saves}
     for where, call in actions.program.calls:
         if where is not module or module.scope(call) is not scope:
             continue
         if _is_rename(module, call) or any(
             _is_rename(each.module, inner)
             for each in actions.program.called(module, call)
+            if id(each) not in writers
             for inner in ast.walk(each.node)
             if isinstance(inner, ast.Call)
         ):

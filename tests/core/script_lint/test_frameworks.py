@@ -394,6 +394,16 @@ CASES: dict[str, tuple[str, list[str]]] = {
         """,
         [],
     ),
+    "a library of the user's that is not here": (
+        """
+        from ourlib import checkpoints
+        begin = checkpoints.resume(model, optimizer)
+        for epoch in range(begin, 10):
+            loss.backward()
+            checkpoints.save_checkpoint(model, optimizer, epoch)
+        """,
+        [],
+    ),
     "serving is not training": (
         """
         import torch

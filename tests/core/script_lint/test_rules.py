@@ -198,6 +198,19 @@ CASES: dict[str, tuple[str, list[str]]] = {
         [],
     ),
     "the model's folder is another matter": (SOUND, []),
+    "notes that nobody reads": (
+        changed("    os.remove(old)\n", "    os.remove(old)\n    json.dump({}, open(os.path.join(FOLDER, 'metrics.json'), 'w'))\n"),
+        [],
+    ),
+    "a step in a text file of its own": (
+        changed(
+            "        save(model, optimizer, epoch)\n",
+            "        save(model, optimizer, epoch)\n        open(os.path.join(FOLDER, 'step.txt'), 'w').write(str(epoch))\n",
+            "    found = steps()\n    if",
+            "    found = steps()\n    print(open(os.path.join(FOLDER, 'step.txt')).read())\n    if",
+        ),
+        ["writes-in-place"],
+    ),
     # ---- newest-by-listing
     "max of names": (
         changed(LISTED, "    return sorted(glob.glob(os.path.join(FOLDER, '*.pt')))[-1]\n", "found[max(found)]", "found"),
@@ -403,6 +416,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
         ["whole-objects"],
     ),
     "torch's random state": (changed('"epoch": epoch}', '"epoch": epoch, "random": torch.get_rng_state()}'), []),
+    "the model itself, where it is served from": (
+        changed('torch.save(model.state_dict(), os.path.join(args.model_dir', 'torch.save(model, os.path.join(args.model_dir'),
+        [],
+    ),
     "the model itself, and it says so": (
         changed('"model": model.state_dict()', '"model": model', 'map_location="cpu"', "weights_only=False"),
         [],
