@@ -12,6 +12,8 @@ against Local SageMaker (`make demo`) and against AWS. For AWS, set when you tri
 
 Scripts and data get to S3 by the DAG itself. On AWS the endpoint is billed from `deploy` to `delete_endpoint`, which
 runs also when something before it has failed.
+
+Each run leaves a version of its model in the model registry, in the group `model_group`, which costs nothing.
 """
 
 from __future__ import annotations

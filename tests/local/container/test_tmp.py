@@ -26,10 +26,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.fixture(params=["auto", "relocate"])
-def far(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
+@pytest.fixture(scope="module", params=["auto", "relocate"])
+def far(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     """A service whose folder alone is longer than a socket's path may be."""
-    folder = tmp_path / ("a-folder-with-a-long-name/" * 5)
+    folder = tmp_path_factory.mktemp("far") / ("a-folder-with-a-long-name/" * 5)
     with LocalSageMaker(dir=folder, isolation=request.param, grace_seconds=0.5) as service:
         yield Jobs(service)
 
