@@ -22,11 +22,11 @@ from airflow_spot import errors
 from airflow_spot.core import events
 from airflow_spot.core.decide import Pause, Submit, decide
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
+from airflow_spot.core.folder_look import UNFINISHED
 from airflow_spot.core.history import History
 from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import lines, result_line
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.progress import UNFINISHED
 from airflow_spot.core.result import build_result
 from airflow_spot.core.script_lint import RULES, lint
 from airflow_spot.core.service_errors import SeenFolder
