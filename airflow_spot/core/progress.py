@@ -23,6 +23,8 @@ VERSION = 1
 #: but never more than a quarter of ``max_run``.
 MAX_STARTS = 3
 WARNING_AFTER = 3600.0
+#: What the library for scripts writes beside its checkpoints (PROGRESS_NAME of airflow_spot.checkpoint).
+SCRIPT_PROGRESS_NAME = "airflow-spot-progress.json"
 #: One list of S3 shows so many objects. A folder that has more is not judged.
 LOOK_LIMIT = 1000
 #: Objects that a deferral remembers, besides those that lie in the folder: with them 2.4 kB, and 6 kB at most.
@@ -53,7 +55,7 @@ UNFINISHED = (
 def is_checkpoint(key: str, size: int) -> bool:
     """Return whether an object may be part of a checkpoint: it is no marker, not empty, and not half written."""
     name = key.rpartition("/")[2]
-    return size > 0 and name not in ("", MARKER_NAME) and not name.endswith(UNFINISHED)
+    return size > 0 and name not in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME) and not name.endswith(UNFINISHED)
 
 
 def mark_of(key: str, size: int, etag: str) -> str:
