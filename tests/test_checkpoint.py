@@ -387,11 +387,13 @@ def test_two_hundred_kills(trainer: Path, seed: int) -> None:
 def test_sigterm_saves_once_and_ends_with_143(trainer: Path) -> None:
     process = started(trainer, 10**6)
     assert process.stdout is not None
+    said = ""
     for line in process.stdout:
+        said += line
         if line.startswith("STEP 10"):
             break
     process.send_signal(signal.SIGTERM)
-    said = process.stdout.read()
+    said += process.stdout.read()
     assert process.wait() == 143
     last = int(said.rstrip().rsplit("STEP ", 1)[1].split()[0])
     assert f"saved step {last + 1} after SIGTERM, ending with exit code 143" in said
