@@ -22,11 +22,11 @@ from airflow_spot import errors
 from airflow_spot.core import events
 from airflow_spot.core.decide import Pause, Submit, decide
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
+from airflow_spot.core.folder_look import UNFINISHED
 from airflow_spot.core.history import History
 from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import lines, result_line
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.progress import UNFINISHED
 from airflow_spot.core.result import build_result
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
@@ -47,8 +47,14 @@ SNIPPET = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def snippets(language: str) -> list[object]:
+    """The snippets of all pages; what starts an Airflow or pytest is slow, but for the README's."""
+
+    def marks(page: Path, code: str) -> list[pytest.MarkDecorator]:
+        slow = page.name != "README.md" and (language == "python" or "pytest" in code)
+        return [pytest.mark.slow] if slow else []
+
     return [
-        pytest.param(match[2], id=f"{page.name}-{i}")
+        pytest.param(match[2], id=f"{page.name}-{i}", marks=marks(page, match[2]))
         for page in PAGES
         for i, match in enumerate(SNIPPET.finditer(page.read_text()))
         if match[1] == language

@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.aws.live_folders import LiveFolders
 from airflow_spot.aws.retrying import is_expired, summarize_error
+from airflow_spot.core.folder_look import LOOK_LIMIT, FolderLook
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.progress import LOOK_LIMIT, FolderLook
 from airflow_spot.core.retention import CheckpointFolder, folder_of, overlaps, to_delete
 from airflow_spot.core.run_marker import MARKER_NAME, marker_text, owner_of
 

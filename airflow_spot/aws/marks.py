@@ -40,6 +40,10 @@ class Marks:
 
     def tags(self, arn: str, client: Any = None) -> dict[str, str]:
         """Return a job's tags; empty, said once, where they may not be read."""
+        return self.read(arn, client) or {}
+
+    def read(self, arn: str, client: Any = None) -> dict[str, str] | None:
+        """Return a job's tags; None, said once, where they may not be read."""
         try:
             pages = (client or self._client()).get_paginator("list_tags").paginate(ResourceArn=arn)
             return tag_map(tag for page in pages for tag in page["Tags"])
@@ -47,7 +51,7 @@ class Marks:
             if not is_denied(error):
                 raise
             self.log_denial("sagemaker:ListTags")
-            return {}
+            return None
 
     def set(self, arn: str, tags: Mapping[str, str], client: Any = None) -> bool:
         """Set tags on a job; False, said once, where that is not permitted."""

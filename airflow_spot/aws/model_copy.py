@@ -7,10 +7,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from airflow_spot.core.locations import check_s3_uri
+from airflow_spot.core.identity import short_hash
+from airflow_spot.core.locations import check_s3_uri, lies_in
 
 #: In the metadata of a copy: the job that made the model, and the ETag of what was copied.
 SOURCE_KEY = "airflow-spot-source"
+#: And a hash of the place that it was copied to, as a whole: what lies there by another way is not ours to delete.
+PLACE_KEY = "airflow-spot-place"
 _MISSING = ("404", "NoSuchKey", "NotFound")
 
 
@@ -18,11 +21,16 @@ class NoModelError(RuntimeError):
     """There is no model where the training job says that it is."""
 
 
+class PlaceError(RuntimeError):
+    """The model cannot go to the place that it is to go to: something else is there."""
+
+
 def copy_model(client: Any, source: str, target: str, job_name: str, kms_key: str | None = None) -> tuple[str, bool]:
     """
-    Copy a model to a place, unless this very model is there; any other that is there is replaced.
+    Copy a model to a place, unless this very model is there; any other that was copied there is replaced.
 
-    Done again after a crash, only what is missing is copied. S3 copies, whatever the size.
+    Done again after a crash, only what is missing is copied. S3 copies, whatever the size. Of a folder, what is left of
+    the model before is deleted once all of the new one is there: nothing but what this function copied to that folder.
 
     :param client: boto3's for S3.
     :param source: ``S3ModelArtifacts``: an object, or a folder where the job's output is not compressed.
@@ -30,40 +38,78 @@ def copy_model(client: Any, source: str, target: str, job_name: str, kms_key: st
     :param kms_key: the key that the job encrypted the model with, for the copy; None for the bucket's way.
     :return: the S3 URI of the copy, a folder's ends in a slash; and whether anything was copied.
     :raises NoModelError: there is nothing to copy.
+    :raises PlaceError: the folder overlaps with the source, or has something that was not copied there.
     """
     bucket, key = _place(source)
     to_bucket, to_key = _place(target)
     head = None if not key or key.endswith("/") else _head(client, bucket, key)
     if head is not None:
+        place = f"s3://{to_bucket}/{to_key}"
         to_key += key.rpartition("/")[2] if not to_key or to_key.endswith("/") else ""
-        copied = _copy(client, (bucket, key), head, (to_bucket, to_key), job_name, kms_key)
+        mark = _mark(job_name, head, place)
+        copied = _copy(client, (bucket, key), head, (to_bucket, to_key), mark, kms_key)
         return f"s3://{to_bucket}/{to_key}", copied
     folder, to_folder = _folder(key), _folder(to_key)
-    done = [
-        _copy(client, (bucket, found), _head(client, bucket, found), (to_bucket, to_folder + name), job_name, kms_key)
-        for found, name in _objects(client, bucket, folder)
-    ]
-    if not done:
+    found = dict(_objects(client, bucket, folder))
+    if not found:
         raise NoModelError(f"there is no model in {source}")
-    return f"s3://{to_bucket}/{to_folder}", any(done)
+    place = f"s3://{to_bucket}/{to_folder}"
+    origin = f"s3://{bucket}/{folder}"
+    if lies_in(origin, place) or lies_in(place, origin):
+        raise PlaceError(f"its model is in {origin}, which overlaps with {place}")
+    there = _ours(client, to_bucket, to_folder, place)
+    done = []
+    for each, name in found.items():
+        head = _head(client, bucket, each)
+        if head is not None:  # else deleted since it was listed
+            target_key = (to_bucket, to_folder + name)
+            done.append(_copy(client, (bucket, each), head, target_key, _mark(job_name, head, place), kms_key))
+    kept = {to_folder + name for name in found.values()}
+    gone = [each for each in there if each not in kept and _is_ours(client, to_bucket, each, place)]
+    for each in gone:
+        client.delete_object(Bucket=to_bucket, Key=each)
+    return place, any(done) or bool(gone)
+
+
+def _ours(client: Any, bucket: str, folder: str, place: str) -> list[str]:
+    """
+    Return what was copied to a folder before.
+
+    :raises PlaceError: it has something else. It would be taken for a part of the model, and is not ours to delete.
+    """
+    found = []
+    for key, name in _objects(client, bucket, folder):
+        if not _is_ours(client, bucket, key, place):
+            raise PlaceError(f"{place} has {name}, which was not copied there as a model")
+        found.append(key)
+    return found
+
+
+def _is_ours(client: Any, bucket: str, key: str, place: str) -> bool:
+    head = _head(client, bucket, key)
+    return head is not None and (head.get("Metadata") or {}).get(PLACE_KEY) == short_hash(place)
+
+
+def _mark(job_name: str, head: dict[str, Any], place: str) -> dict[str, str]:
+    etag = str(head.get("ETag")).strip('"')
+    return {SOURCE_KEY: f"{job_name} {etag}", PLACE_KEY: short_hash(place)}
 
 
 def _copy(
     client: Any,
     source: tuple[str, str],
-    head: dict[str, Any] | None,
+    head: dict[str, Any],
     target: tuple[str, str],
-    job_name: str,
+    mark: dict[str, str],
     kms_key: str | None,
 ) -> bool:
     """Copy one object; return False where it is there already."""
-    if source == target or head is None:  # the latter: deleted since it was listed
+    if source == target:
         return False
-    mark = f"{job_name} {str(head.get('ETag')).strip(chr(34))}"
     there = _head(client, *target)
-    if there is not None and (there.get("Metadata") or {}).get(SOURCE_KEY) == mark:
+    if there is not None and mark.items() <= (there.get("Metadata") or {}).items():
         return False
-    extra: dict[str, Any] = {"MetadataDirective": "REPLACE", "Metadata": {**head.get("Metadata", {}), SOURCE_KEY: mark}}
+    extra: dict[str, Any] = {"MetadataDirective": "REPLACE", "Metadata": {**head.get("Metadata", {}), **mark}}
     if content_type := head.get("ContentType"):
         extra["ContentType"] = content_type
     if kms_key:

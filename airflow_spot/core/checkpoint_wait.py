@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.progress import FolderLook
 from airflow_spot.core.starts import Start
 
 
@@ -59,7 +59,8 @@ class CheckpointWait:
         current = starts[-1] if starts else None
         if self.stale_after is None or current is None or current.training is None or current.ended is not None:
             return None
-        since = max([current.training, *look.objects.values()])
+        # What has the name of a half-written file may be a checkpoint, or becomes one: the job is not idle.
+        since = max([current.training, *look.objects.values(), *([look.doubtful] if look.doubtful else [])])
         return since + timedelta(seconds=self.stale_after)
 
 

@@ -227,7 +227,7 @@ def _over(
     if left is not None and live.waiting_since is not None and (now - live.waiting_since).total_seconds() >= left:
         return Stop(live, StopReason.CAPACITY_TIMEOUT, _TOTAL_WAIT.format(human(limits.max_total_wait or 0)))
     if more is not None and more <= 0:
-        return Stop(live, StopReason.TIMEOUT, _TOTAL_RUN.format(human(limits.max_total_run or 0)))
+        return Stop(live, StopReason.MAX_TOTAL_RUN, _TOTAL_RUN.format(human(limits.max_total_run or 0)))
     return None
 
 
@@ -303,7 +303,7 @@ def _spent(limits: Limits, history: History, kind: Outcome, left: float | None, 
     """Return the failure of a run that may go on as its newest attempt ended, and has used up another limit."""
     attempt = history.last
     # Of a job that was stopped for it SageMaker's figure may come short by moments: no further job for these.
-    stopped = attempt is not None and attempt.stop is not None and attempt.stop.reason == StopReason.TIMEOUT
+    stopped = attempt is not None and attempt.stop is not None and attempt.stop.reason == StopReason.MAX_TOTAL_RUN
     if limits.max_total_run is not None and (stopped or _trained(history.past, now) >= limits.max_total_run):
         return Fail(attempt, Outcome.MAX_RUNTIME_EXCEEDED, _TOTAL_RUN.format(human(limits.max_total_run)))
     if left is not None and left <= 0:

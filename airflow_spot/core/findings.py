@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+
+from airflow_spot.core.read_values import amount, count
 
 
 @dataclass(frozen=True)
@@ -57,34 +59,49 @@ class Stuck:
 
 Finding = StartEnd | NotSeen | NothingYet | Stuck
 
-_KINDS: dict[str, Any] = {"end": StartEnd, "not_seen": NotSeen, "nothing_yet": NothingYet, "stuck": Stuck}
-_MOMENTS = ("at", "newest")
+_NAMES: dict[type, str] = {StartEnd: "end", NotSeen: "not_seen", NothingYet: "nothing_yet", Stuck: "stuck"}
 #: The newest findings that a trigger hands on.
 KEPT = 50
 
 
 def pack(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     """Write findings for a trigger's event: the newest, where there are many."""
-    names = {kind: name for name, kind in _KINDS.items()}
     packed = []
     for found in list(findings)[-KEPT:]:
         values = {
             key: value.isoformat() if isinstance(value, datetime) else value for key, value in asdict(found).items()
         }
-        packed.append({"kind": names[type(found)], **values})
+        packed.append({"kind": _NAMES[type(found)], **values})
     return packed
 
 
 def unpack(value: Any) -> tuple[Finding, ...]:
     """Read what :func:`pack` wrote, without what cannot be read."""
-    findings = []
-    for each in value if isinstance(value, list) else ():
-        try:
-            given = {key: inner for key, inner in each.items() if key != "kind"}
-            for key in _MOMENTS:
-                if given.get(key) is not None:
-                    given[key] = datetime.fromisoformat(given[key])
-            findings.append(_KINDS[each["kind"]](**given))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            continue
-    return tuple(findings)
+    given = [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+    return tuple(found for each in given if (found := _read(each)) is not None)
+
+
+def _read(given: Mapping[str, Any]) -> Finding | None:
+    kind, trained = given.get("kind"), amount(given.get("trained"))
+    if kind == "end":
+        start, at = count(given.get("start")), _moment(given.get("at"))
+        if start is None or at is None or trained is None:
+            return None
+        return StartEnd(start, at, trained, amount(given.get("lost")), _moment(given.get("newest")))
+    if kind == "not_seen":
+        problem = given.get("problem")
+        return NotSeen(problem) if isinstance(problem, str) else None
+    if kind == "nothing_yet":
+        return None if trained is None else NothingYet(trained)
+    if kind == "stuck":
+        starts, longer_than = count(given.get("starts")), amount(given.get("longer_than"))
+        return None if starts is None or longer_than is None else Stuck(starts, longer_than)
+    return None  # of a newer version
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        read = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return read if read.tzinfo is not None else None

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeAlias
 
 from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.marks import StopMark
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.progress import Progress
 from airflow_spot.core.roles import Role
@@ -196,11 +197,21 @@ def _is_over(last: Attempt, this_try: TryMark) -> bool:
 
 
 def _is_abandoned(last: Attempt, this_try: TryMark) -> bool:
-    if last.created_by is None:
-        return False
-    if this_try.is_restart_since(last.created_by, last.ended):
-        return True
     # A job that was told to stop is still Stopping for minutes when the next try begins.
     ends = not last.live or last.status == "Stopping"
-    killed = ends and last.stop is not None and last.stop.reason == StopReason.KILLED
-    return killed and this_try.is_after_a_clear_of_the_run(last.created_by)
+    return is_started_over(this_try, last.created_by, last.ended, last.stop if ends else None)
+
+
+def is_started_over(this_try: TryMark, by: TryMark | None, ended: datetime | None, stop: StopMark | None) -> bool:
+    """
+    Return whether a person has started a task over since it had a job.
+
+    :param by: the try that created the job, or took it over; None where that is not known.
+    :param ended: when the job ended.
+    :param stop: our mark on a job that ends or has ended.
+    """
+    if by is None:
+        return False
+    if this_try.is_restart_since(by, ended):
+        return True
+    return stop is not None and stop.reason == StopReason.KILLED and this_try.is_after_a_clear_of_the_run(by)

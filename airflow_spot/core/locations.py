@@ -39,3 +39,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() in ("localhost", "localhost.localdomain")
+
+
+def lies_in(inner: str, outer: str) -> bool:
+    """Return whether a folder is another one or lies in it; both are S3 URIs."""
+    return f"{inner.rstrip('/')}/".startswith(f"{outer.rstrip('/')}/")

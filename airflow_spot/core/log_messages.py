@@ -139,7 +139,7 @@ def _(event: CheckpointMissing) -> Iterable[str]:
 @lines.register
 def _(event: CheckpointsNotSeen) -> Iterable[str]:
     yield (
-        f"{label_of(event.job_name)}: whether it leaves checkpoints is not looked at ({event.found.problem}), nor what "
+        f"{label_of(event.job_name)}: whether it leaves checkpoints is not known ({event.found.problem}), nor what "
         "an interruption loses"
     )
 

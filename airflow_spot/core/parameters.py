@@ -9,7 +9,7 @@ from typing import Any
 from airflow_spot.core import spot_rules
 from airflow_spot.core.durations import interval, seconds
 from airflow_spot.core.ladder import has_templates, read_ladder
-from airflow_spot.core.locations import check_queue_url, check_s3_uri
+from airflow_spot.core.locations import check_queue_url, check_s3_uri, lies_in
 from airflow_spot.core.own_checkpoints import check_own_checkpoints
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups
@@ -193,7 +193,20 @@ def read_parameters(given: Any, *, rendered: bool = True) -> TrainingParameters:
         read_s3_operations(read.config.get("S3Operations"))
     if read.use_checkpoints is False:
         check_own_checkpoints(read, given)
+    if read.model_s3_uri is not None:
+        _check_model_place(read.model_s3_uri, read.config)
     return read
+
+
+def _check_model_place(place: str, config: Any) -> None:
+    """Check that a folder of model files is not to be copied to one that it lies in, before anything trains."""
+    output = config.get("OutputDataConfig") if isinstance(config, Mapping) else None
+    if not isinstance(output, Mapping) or output.get("CompressionType") != "NONE" or has_templates([place, output]):
+        return
+    path = output.get("S3OutputPath")
+    if isinstance(path, str) and lies_in(path, place):
+        fix = f"must not contain the jobs' output ({path}), whose models are not compressed: name another folder"
+        raise InvalidParameterError("model_s3_uri", place, fix)
 
 
 def check_parameters(given: Any, task_id: str) -> None:
@@ -216,6 +229,16 @@ def check_parameters(given: Any, task_id: str) -> None:
     check_groups(read.ladder, read.config)
     if all(not is_template(part) for part in read.config.values()):
         spot_rules.check(apply_settings(read.config, read.spot_settings, task_id))
+
+
+def check_given(given: Mapping[str, Any]) -> None:
+    """
+    Check each for itself what all members of a mapped task are given, as far as it is no template.
+
+    :raises InvalidParameterError: naming the parameter, its value and the fix.
+    """
+    for name in PARAMETERS.keys() & given.keys():
+        _read(name, given[name], PARAMETERS[name], rendered=False)
 
 
 def _read(name: str, value: Any, parameter: Parameter, rendered: bool) -> Any:

@@ -6,95 +6,35 @@ Not seen is not absent: what a look could not show counts for nothing, neither a
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from airflow_spot.core.findings import Finding, NothingYet, NotSeen, StartEnd, Stuck
-from airflow_spot.core.run_marker import MARKER_NAME
+from airflow_spot.core.folder_look import MARK_LENGTH, FolderLook
+from airflow_spot.core.read_values import amount, count, moment
 from airflow_spot.core.starts import Start
 
 VERSION = 1
 #: The defaults: starts in a row that may leave nothing new, and the seconds that one may train without a checkpoint,
-#: but never more than a quarter of ``max_run``.
+#: but never more than a quarter of ``max_run``, and not less than minutes: loading data takes that long, and a short
+#: ``max_run`` bounds what such a job wastes all the same.
 MAX_STARTS = 3
 WARNING_AFTER = 3600.0
-#: What the library for scripts writes beside its checkpoints (PROGRESS_NAME of airflow_spot.checkpoint).
-SCRIPT_PROGRESS_NAME = "airflow-spot-progress.json"
-#: One list of S3 shows so many objects. A folder that has more is not judged.
-LOOK_LIMIT = 1000
+WARNING_AFTER_LEAST = 600.0
 #: Objects that a deferral remembers, besides those that lie in the folder: with them 2.4 kB, and 6 kB at most.
 REMEMBERED = 400
 #: S3 tells when an object was written in whole seconds.
 _SECOND = timedelta(seconds=1)
-_MARK_LENGTH = 6
 #: A start may take so many times the longest interval that was seen: no two epochs take the same time.
 _MARGIN = 1.1
 HOW_TO_CHECKPOINT = (
     "The script has to write checkpoints to checkpoint_local_path (/opt/ml/checkpoints) as it trains, and to resume "
     "from the newest at its start: docs/checkpoints.md shows how"
 )
-#: Names of what is not written to its end, and of what SageMaker puts beside checkpoints for itself (recorded).
-UNFINISHED = (
-    ".sagemaker-uploading",
-    ".sagemaker-uploaded",
-    ".sagemaker-ignore",
-    ".tmp",
-    ".temp",
-    ".part",
-    ".partial",
-    ".incomplete",
-    "~",
-)
-
-
-def is_checkpoint(key: str, size: int) -> bool:
-    """Return whether an object may be part of a checkpoint: it is no marker, not empty, and not half written."""
-    name = key.rpartition("/")[2]
-    return size > 0 and name not in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME) and not name.endswith(UNFINISHED)
-
-
-def mark_of(key: str, size: int, etag: str) -> str:
-    """Return six characters for one state of an object: another key, size or ETag gives others."""
-    made = hashlib.blake2b(f"{key}\n{size}\n{etag}".encode(errors="surrogatepass"), digest_size=5).digest()
-    return base64.urlsafe_b64encode(made).decode()[:_MARK_LENGTH]
-
-
-@dataclass(frozen=True)
-class FolderLook:
-    """
-    What one list of a checkpoint folder shows.
-
-    :param at: when it was looked.
-    :param objects: when each was written, by its mark; only what may be part of a checkpoint.
-    :param problem: why it does not show the folder, or not all of it; empty where it does.
-    """
-
-    at: datetime
-    objects: Mapping[str, datetime] = field(default_factory=dict)
-    problem: str = ""
-
-    @classmethod
-    def of(cls, items: Iterable[Mapping[str, Any]], at: datetime, *, more: bool = False) -> FolderLook:
-        """
-        Read it from what ListObjectsV2 returned.
-
-        :param more: the folder has more objects than the list.
-        """
-        if more:
-            return cls(at, problem=f"it has more than {LOOK_LIMIT:,} objects")
-        return cls(
-            at,
-            {
-                mark_of(item["Key"], item["Size"], str(item.get("ETag"))): item["LastModified"]
-                for item in items
-                if is_checkpoint(item["Key"], item["Size"])
-            },
-        )
+_DOUBTFUL = "what it wrote has the names of half-written files, such as *.part"
 
 
 @dataclass(frozen=True)
@@ -114,9 +54,10 @@ class ProgressRules:
         """
         Make them of what a task says.
 
-        :param warning_after: None for an hour or a quarter of ``max_run``, whichever is less.
+        :param warning_after: None for an hour or a quarter of ``max_run``, whichever is less, but at least ten minutes.
         """
-        return cls(min(WARNING_AFTER, max_run / 4) if warning_after is None else warning_after, max_starts)
+        default = max(WARNING_AFTER_LEAST, min(WARNING_AFTER, max_run / 4))
+        return cls(default if warning_after is None else warning_after, max_starts)
 
 
 @dataclass(frozen=True)
@@ -131,6 +72,7 @@ class WatchedStarts:
     :param ended: when it ended.
     :param spot: whether it may be interrupted.
     :param why_not: why there is nothing to look at; empty where there is.
+    :param elsewhere: why the script may keep its checkpoints somewhere else: then nothing follows from an empty folder.
     """
 
     number: int
@@ -141,6 +83,11 @@ class WatchedStarts:
     ended: datetime | None = None
     spot: bool = True
     why_not: str = ""
+    elsewhere: str = ""
+
+    def doubt(self, look: FolderLook, start: Start) -> str:
+        """Return why a start may have left something though the look shows nothing new of it; empty where not so."""
+        return self.elsewhere or (_DOUBTFUL if _is_after(look.doubtful, start) else "")
 
     @property
     def done(self) -> tuple[Start, ...]:
@@ -235,26 +182,33 @@ class Progress:
 
     @classmethod
     def from_json(cls, value: Any) -> Progress | None:
-        """Read what :meth:`to_json` wrote, of this version or another; None where it cannot be read."""
-        try:
-            seen, objects, lost = str(value["seen"]), value.get("objects"), value.get("lost")
-            return cls(
-                seen=tuple(seen[at : at + _MARK_LENGTH] for at in range(0, len(seen), _MARK_LENGTH)),
-                advanced=_moment(value.get("advanced")),
-                newest=_moment(value.get("newest")),
-                objects=None if objects is None else int(objects),
-                longest=float(value.get("longest") or 0.0),
-                barren=int(value.get("barren") or 0),
-                attempt=int(value["attempt"]),
-                starts=int(value["starts"]),
-                looked=_moment(value.get("looked")),
-                lost=None if lost is None else float(lost),
-                unseen=str(value.get("unseen") or ""),
-                warned=bool(value.get("warned")),
-                told_long=bool(value.get("told_long")),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        """
+        Read what :meth:`to_json` wrote, of this version or another.
+
+        :return: what is odd in it has its default; None where it cannot be read at all.
+        """
+        if not isinstance(value, Mapping):
             return None
+        seen, attempt, starts = value.get("seen"), count(value.get("attempt")), count(value.get("starts"))
+        if not isinstance(seen, str) or attempt is None or starts is None:
+            return None
+        whole = len(seen) // MARK_LENGTH * MARK_LENGTH
+        unseen = value.get("unseen")
+        return cls(
+            seen=tuple(seen[at : at + MARK_LENGTH] for at in range(0, whole, MARK_LENGTH)),
+            advanced=moment(value.get("advanced")),
+            newest=moment(value.get("newest")),
+            objects=count(value.get("objects")),
+            longest=amount(value.get("longest")) or 0.0,
+            barren=count(value.get("barren")) or 0,
+            attempt=attempt,
+            starts=starts,
+            looked=moment(value.get("looked")),
+            lost=amount(value.get("lost")),
+            unseen=unseen if isinstance(unseen, str) else "",
+            warned=value.get("warned") is True,
+            told_long=value.get("told_long") is True,
+        )
 
 
 def explain(progress: Progress, uri: str) -> str:
@@ -332,6 +286,9 @@ def take_in(
     findings: list[Finding] = []
     barren, lost = (0 if new else progress.barren), progress.lost
     for number, start, until in ended:
+        if not _is_after(advanced, start) and (doubt := job.doubt(look, start)):
+            judged, barren, lost = replace(judged, unseen=doubt), 0, None
+            continue
         end = _end_of(number, start, until, moments, look)
         findings += [end] if end.trained >= 1 else []
         lost = None if lost is None or end.lost is None else lost + end.lost
@@ -345,8 +302,13 @@ def take_in(
     if current is not None and current.training is not None and job.spot and not judged.warned:
         trained = (look.at - current.training).total_seconds()
         if trained >= max(rules.warning_after, longest) and not _is_after(advanced, current):
-            findings.append(NothingYet(trained))
-            judged = replace(judged, warned=True)
+            if doubt := job.doubt(look, current):
+                judged = replace(judged, unseen=doubt)
+            else:
+                findings.append(NothingYet(trained))
+                judged = replace(judged, warned=True)
+    if judged.unseen and judged.unseen != progress.unseen:
+        findings.append(NotSeen(judged.unseen))
     return judged, tuple(findings)
 
 
@@ -394,7 +356,3 @@ def _remember(seen: tuple[str, ...], objects: Mapping[str, datetime]) -> tuple[s
 
 def _stamp(moment: datetime | None) -> float | None:
     return None if moment is None else round(moment.timestamp(), 3)
-
-
-def _moment(stamp: Any) -> datetime | None:
-    return None if stamp is None else datetime.fromtimestamp(float(stamp), timezone.utc)

@@ -12,6 +12,7 @@ from airflow_spot.core.ended_attempts import pack, unpack
 from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts
+from airflow_spot.core.read_values import amount, count
 from airflow_spot.core.starts import Start
 from airflow_spot.core.try_marks import TryMark
 
@@ -146,15 +147,17 @@ class WatchedFolder:
 
     :param uri: an S3 URI.
     :param number: the attempt's.
+    :param elsewhere: why there may be checkpoints in another place; empty where not.
     """
 
     uri: str
     number: int
     rules: ProgressRules
+    elsewhere: str = ""
 
     def starts(self, starts: tuple[Start, ...]) -> WatchedStarts:
         """Return the starts of its job, which is live."""
-        return WatchedStarts(self.number, self.uri, starts)
+        return WatchedStarts(self.number, self.uri, starts, elsewhere=self.elsewhere)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a job of the trigger has it."""
@@ -164,17 +167,20 @@ class WatchedFolder:
             "number": self.number,
             "warning_after": rules.warning_after,
             "max_starts": rules.max_starts,
+            **({"elsewhere": self.elsewhere} if self.elsewhere else {}),
         }
 
     @classmethod
     def from_json(cls, value: Any) -> WatchedFolder | None:
         """Read what :meth:`to_json` wrote; None where there is none, or it cannot be read."""
-        try:
-            most = value["max_starts"]
-            rules = ProgressRules(float(value["warning_after"]), None if most is None else int(most))
-            return cls(str(value["uri"]), int(value["number"]), rules)
-        except (KeyError, TypeError, ValueError):
+        if not isinstance(value, Mapping):
             return None
+        uri, number, after = value.get("uri"), count(value.get("number")), amount(value.get("warning_after"))
+        most = value.get("max_starts")
+        if not isinstance(uri, str) or number is None or after is None or (most is not None and not count(most)):
+            return None
+        elsewhere = value.get("elsewhere")
+        return cls(uri, number, ProgressRules(after, count(most)), elsewhere if isinstance(elsewhere, str) else "")
 
 
 @dataclass(frozen=True)

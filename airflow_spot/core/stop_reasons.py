@@ -22,6 +22,8 @@ class StopReason(str, enum.Enum):
     RUNG_TIMEOUT = "rung-timeout"
     #: The run waited for capacity for ``max_total_wait``.
     CAPACITY_TIMEOUT = "capacity-timeout"
+    #: The try's jobs have trained for ``max_total_run``.
+    MAX_TOTAL_RUN = "max-total-run"
     #: A person had the run start over while it trained.
     RESTART = "restart"
     #: A newer generation, or another run that was there first, has its place.
@@ -49,7 +51,7 @@ class StopReason(str, enum.Enum):
         return self.value
 
 
-#: After these the run goes on with another job, so they are carried out whatever ``stop_on_kill`` says.
+#: After these the run goes on with another job.
 CONTINUING = frozenset(
     {
         StopReason.RUNG_TIMEOUT,
@@ -61,3 +63,7 @@ CONTINUING = frozenset(
         StopReason.PROBE,
     }
 )
+
+#: Carried out whatever ``stop_on_kill`` says of a task that is killed or gives up: another job is to take its place, or
+#: a limit of the training is reached. A job left alone then would be found at the same limit by each retry.
+ALWAYS = CONTINUING | {StopReason.CAPACITY_TIMEOUT, StopReason.MAX_TOTAL_RUN}

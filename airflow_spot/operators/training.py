@@ -25,7 +25,7 @@ from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri, is_loopback
 from airflow_spot.core.log_messages import result_line
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_parameters, read_parameters
+from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_given, check_parameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.progress import MAX_STARTS, ProgressRules
@@ -102,9 +102,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :param checkpoint_retention: after success, delete the checkpoints of this task's other runs that have not
         changed for so long, such as ``"30d"``, and have no live job (templated). Default: keep all.
     :param model_s3_uri: after success, copy the model here inside S3: the URI of the object or, ending in a slash, of
-        the folder (templated). What another training left there is replaced. Default: it stays where it is made.
+        the folder (templated). What another training's copy left there is replaced. Default: it stays where it is made.
     :param checkpoint_warning_after: warn once a start has trained for so long without any checkpoint (templated).
-        Default: an hour or a quarter of ``max_run``, whichever is less.
+        Default: an hour or a quarter of ``max_run``, whichever is less, but at least ten minutes.
     :param ladder: where to train, in order, when there is no capacity: a list of :class:`Rung`, instance types, or
         mappings, or JSON of one (templated). Default: the config's instances, again and again.
     :param max_total_wait: how long a try may be without instances, all waits together (templated). Default: as
@@ -133,8 +133,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         fails.
     :param check_if_job_exists: accepted and ignored: job names are derived from the run.
     :param action_if_job_exists: accepted and ignored, likewise.
-    :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. Default:
-        ``[airflow_spot] stop_on_kill``, True.
+    :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. At ``max_total_run``
+        and ``max_total_wait`` it is stopped whatever this says. Default: ``[airflow_spot] stop_on_kill``, True.
     :param deferrable: wait in the triggerer instead of a worker.
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
     :raises InvalidParameterError: a parameter that is known when the DAG is parsed is wrong.
@@ -230,6 +230,17 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         check_steps(type(self), SageMakerSpotTrainingOperator)
         check_parameters(self, self.task_id)
 
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """
+        Begin a mapped task. Airflow makes no operator of it when the DAG is parsed, so what can be checked is here.
+
+        :raises InvalidParameterError: as for an operator that is not mapped.
+        """
+        check_steps(cls, SageMakerSpotTrainingOperator)
+        check_given(kwargs)
+        return super().partial(**kwargs)
+
     # ---- Airflow's entries
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -249,7 +260,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._poll_if_blind(run, event or {})
         adoption = None
         if parameters.adopt_job is not None:
-            adoption = Adoption.of(run, parameters.adopt_job, self._stager, context, waited=waited is not None)
+            adoption = Adoption.of(run, parameters.adopt_job, self._stager, context, waited)
         return self._carry(run, parameters, run.begin, adoption, to_the_end=parameters.wait_for_completion)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from airflow_spot.core.prices import Prices
 from airflow_spot.core.roles import Role
 from airflow_spot.core.run_state import RunState, WatchedJob
 from airflow_spot.core.starts import read_starts
-from airflow_spot.core.stop_reasons import CONTINUING, StopReason
+from airflow_spot.core.stop_reasons import ALWAYS, StopReason
 from airflow_spot.core.totals import RunTotals, total
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import (
@@ -437,7 +437,7 @@ class TrainingRun:
 
     def _stop(self, action: Stop) -> None:
         name = action.attempt.job_name
-        if not self.options.stop_on_kill and action.reason not in CONTINUING:
+        if not self.options.stop_on_kill and action.reason not in ALWAYS:
             raise error_for(None)(f"{action.why}; training job {name} keeps running (stop_on_kill=False)")
         self.stopping.watch(name)
         skip_reason = self.stopping.stop(name, action.reason)

@@ -20,7 +20,7 @@ def deliver(run: TrainingRun, parameters: TrainingParameters, description: Mappi
 
     :param description: of the job that completed.
     :return: where the model was copied to, an S3 URI; None where it stays where SageMaker put it.
-    :raises NonRetryableSpotError: the job made no model.
+    :raises NonRetryableSpotError: the job made no model, or it cannot go to where it is to go.
     :raises RunKilledError: the task was started over meanwhile: its model is no longer this one.
     """
     placed = None
@@ -32,7 +32,7 @@ def deliver(run: TrainingRun, parameters: TrainingParameters, description: Mappi
 
 
 def _place_model(run: TrainingRun, target: str, description: Mapping[str, Any]) -> str:
-    from airflow_spot.aws.model_copy import NoModelError, copy_model
+    from airflow_spot.aws.model_copy import NoModelError, PlaceError, copy_model
 
     # A try that was frozen must not put an old model in the place of a newer one.
     ConflictGuard(run.hook, run.plan, run.this_try, run.log).check_generation(run.history.generation)
@@ -47,6 +47,11 @@ def _place_model(run: TrainingRun, target: str, description: Mapping[str, Any]) 
         raise NonRetryableSpotError(
             f"model_s3_uri: training job {name} completed, and {error}. Have the script write its model to "
             "/opt/ml/model, and clear the task with resume=False to train again"
+        ) from None
+    except PlaceError as error:
+        raise NonRetryableSpotError(
+            f"model_s3_uri: training job {name} completed, and {error}. Name another folder, or empty that one, and "
+            "clear the task (resume=True): the model is copied, and nothing trained again"
         ) from None
     run.log.info("%s the model from %s to %s", "Copied" if copied else "Had already copied", source, place)
     return place

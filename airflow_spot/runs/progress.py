@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from airflow_spot.aws.checkpoint_store import look_at
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.builtin_algorithms import without_checkpoints
+from airflow_spot.core.channels import writable_channel
 from airflow_spot.core.events import Event, TrainedLong, of_finding
+from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.history import History
 from airflow_spot.core.plan import Plan
-from airflow_spot.core.progress import FolderLook, Progress, ProgressRules, WatchedStarts, needs_look, take_in
+from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts, needs_look, take_in
 from airflow_spot.core.run_state import WatchedFolder
 
 if TYPE_CHECKING:
@@ -84,7 +86,7 @@ class ProgressWatch:
         watched = self._watched(attempt)
         if watched.why_not or not watched.spot:
             return None
-        return WatchedFolder(watched.uri, attempt.number, self._rules)
+        return WatchedFolder(watched.uri, attempt.number, self._rules, watched.elsewhere)
 
     def _seen(self, watched: WatchedStarts, now: datetime) -> FolderLook:
         if watched.why_not:
@@ -101,6 +103,7 @@ class ProgressWatch:
             ended=attempt.ended,
             spot=attempt.placement.spot,
             why_not=self._why_not(attempt),
+            elsewhere=writable_channel(self._plan.request),
         )
 
     def _why_not(self, attempt: Attempt) -> str:

@@ -179,8 +179,9 @@ class SageMakerCheckpointSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
             return wait, uri, written
         if verdict is Verdict.ENDED:
             status = description.get("TrainingJobStatus")
+            named = ", but files with the names of half-written ones, such as *.part" if look.doubtful else ""
             raise NoProgressError(
-                f"Training job {self.job_name} has ended ({status}), and wrote no checkpoint to {uri}"
+                f"Training job {self.job_name} has ended ({status}), and wrote no checkpoint to {uri}{named}"
             )
         if verdict is Verdict.STALE and not self._warned:
             why = f"Training job {self.job_name} has trained for {human(stale or 0)} and written no checkpoint to {uri}"

@@ -12,7 +12,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_spot.core.checkpoint_wait import CheckpointWait, Verdict
-from airflow_spot.core.progress import FolderLook
+from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.starts import Start
 from airflow_spot.triggers.job_wait import now
 from airflow_spot.triggers.sources import SageMakerSource, SqsEventQueue

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from airflow_spot.core.events import Observer, of_finding
 from airflow_spot.core.findings import Finding
-from airflow_spot.core.progress import FolderLook, Progress, needs_look, next_look, take_in
+from airflow_spot.core.folder_look import FolderLook
+from airflow_spot.core.progress import Progress, needs_look, next_look, take_in
 from airflow_spot.core.run_state import WatchedFolder
 from airflow_spot.core.starts import Start
 

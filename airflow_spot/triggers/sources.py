@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.aws.checkpoint_store import look_at
 from airflow_spot.aws.retrying import is_expired, is_transient
+from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.identity import MARKER
 from airflow_spot.core.outcomes import DENIED_CODES
-from airflow_spot.core.progress import FolderLook
 from airflow_spot.watch.service import ErrorKind
 from airflow_spot.watch.sweep import PAGE_SIZE
 

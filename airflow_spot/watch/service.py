@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from airflow_spot.core.progress import FolderLook
+from airflow_spot.core.folder_look import FolderLook
 
 
 class ErrorKind(enum.Enum):

@@ -16,8 +16,8 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.outcomes import ENDED_STATUSES
-from airflow_spot.core.progress import FolderLook
 from airflow_spot.watch import observe
 from airflow_spot.watch.list_quota import GIVES_WAY_AFTER, ListQuota
 from airflow_spot.watch.lists import ListScheduler

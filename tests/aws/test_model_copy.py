@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.aws.model_copy import NoModelError, copy_model
+from airflow_spot.aws.model_copy import NoModelError, PlaceError, copy_model
 from airflow_spot.local import LocalSageMaker
 
 
@@ -80,3 +80,49 @@ def test_no_model_is_said(s3: Counting, bucket: str) -> None:
         copy_model(s3, f"s3://{bucket}/out/none/model.tar.gz", f"s3://{bucket}/m", "job")
     source = f"s3://{bucket}/out/job/output/model.tar.gz"
     assert copy_model(s3, source, source, "job") == (source, False)
+
+
+def uncompressed(s3: Counting, bucket: str, job: str, *names: str) -> str:
+    for name in names:
+        s3.put_object(Bucket=bucket, Key=f"out/{job}/output/model/{name}", Body=f"{job} {name}".encode())
+    return f"s3://{bucket}/out/{job}/output/model/"
+
+
+def keys(s3: Counting, bucket: str, folder: str) -> list[str]:
+    found = s3.list_objects_v2(Bucket=bucket, Prefix=folder).get("Contents", ())
+    return [item["Key"].removeprefix(folder) for item in found]
+
+
+def test_a_second_model_leaves_no_file_of_the_first(s3: Counting, bucket: str) -> None:
+    place = f"s3://{bucket}/models/new/"
+    copy_model(s3, f"s3://{bucket}/out/job/output/model.tar.gz", place, "job")  # compressed then
+    copy_model(s3, uncompressed(s3, bucket, "one", "a.bin", "b.bin", "code/old.py"), place, "one")
+    assert keys(s3, bucket, "models/new/") == ["a.bin", "b.bin", "code/old.py"]
+    s3.put_object(Bucket=bucket, Key="models/newer", Body=b"beside it")
+    assert copy_model(s3, uncompressed(s3, bucket, "two", "b.bin", "c.bin"), place, "two") == (place, True)
+    assert keys(s3, bucket, "models/new/") == ["b.bin", "c.bin"]
+    assert body(s3, bucket, "models/new/b.bin") == b"two b.bin"
+    assert keys(s3, bucket, "models/newer") == [""]
+
+
+@pytest.mark.parametrize("foreign", ["README.md", "b.bin", "deep/a"])
+def test_what_was_not_copied_there_is_neither_mixed_in_nor_deleted(s3: Counting, bucket: str, foreign: str) -> None:
+    place = f"s3://{bucket}/models/new/"
+    copy_model(s3, uncompressed(s3, bucket, "one", "a.bin"), place, "one")
+    # A copy of a copy has the marks of where it was copied to first.
+    s3.copy_object(Bucket=bucket, Key="models/other", CopySource=f"{bucket}/models/new/a.bin")
+    s3.copy_object(Bucket=bucket, Key=f"models/{foreign}", CopySource=f"{bucket}/models/new/a.bin")
+    for target in (f"s3://{bucket}/models", f"s3://{bucket}/models/"):
+        with pytest.raises(PlaceError, match="which was not copied there as a model"):
+            copy_model(s3, uncompressed(s3, bucket, "two", "b.bin"), target, "two")
+    assert keys(s3, bucket, "models/") == sorted([foreign, "new/a.bin", "other"])
+
+
+@pytest.mark.parametrize("target", ["", "out", "out/one/", "out/one/output/model", "out/one/output/model/best/"])
+def test_a_place_that_overlaps_with_the_source_is_refused(s3: Counting, bucket: str, target: str) -> None:
+    source = uncompressed(s3, bucket, "one", "a.bin", "best/b.bin")
+    before = keys(s3, bucket, "")
+    with pytest.raises(PlaceError, match="overlaps with"):
+        copy_model(s3, source, f"s3://{bucket}/{target}", "one")
+    assert keys(s3, bucket, "") == before
+    assert copy_model(s3, source, f"s3://{bucket}/out/one/output/model-2/", "one")[1]

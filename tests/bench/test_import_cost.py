@@ -24,6 +24,7 @@ def bench() -> Any:
     return module
 
 
+@pytest.mark.slow
 def test_the_benchmark_speaks_json_and_finds_nothing_heavy(bench: Any) -> None:
     command = [sys.executable, str(SCRIPT), "--runs", "1", "--cold", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

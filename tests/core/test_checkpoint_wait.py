@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_spot.core.checkpoint_wait import CheckpointWait, Verdict, read_moment
+from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.progress import FolderLook
 from airflow_spot.core.starts import Start
 from tests.core.cases import NOW, later
 
@@ -38,6 +38,10 @@ def look(*minutes: float) -> FolderLook:
         # One that is older than what is waited for, and still of this start, puts it off.
         (CheckpointWait(later(minutes=30), 600), look(5), TRAINS, 14, False, Verdict.WAITING),
         (CheckpointWait(later(minutes=30), 600), look(5), TRAINS, 15, False, Verdict.STALE),
+        # So does one with the name of a half-written file; it is not the one that is waited for.
+        (CheckpointWait(NOW, 600), FolderLook(NOW, doubtful=later(minutes=5)), TRAINS, 14, False, Verdict.WAITING),
+        (CheckpointWait(NOW, 600), FolderLook(NOW, doubtful=later(minutes=5)), TRAINS, 15, False, Verdict.STALE),
+        (CheckpointWait(NOW), FolderLook(NOW, doubtful=later(minutes=5)), TRAINS, 15, True, Verdict.ENDED),
         (CheckpointWait(), FolderLook(NOW, problem="AccessDenied"), TRAINS, 99, True, Verdict.NOT_SEEN),
     ],
 )

@@ -632,7 +632,7 @@ def test_what_uploads_has_trained_and_is_not_stopped() -> None:
 
 
 def test_a_job_that_was_stopped_for_max_total_run_is_the_last_though_its_figure_comes_short() -> None:
-    stopped = history(O.STOPPED_BY_OPERATOR, training_seconds=3598, stop=StopMark("timeout", 1))
+    stopped = history(O.STOPPED_BY_OPERATOR, training_seconds=3598, stop=StopMark("max-total-run", 1))
     assert isinstance(act(stopped, limits(max_total_run=3600.0), later(days=1)), Fail)
     killed_before = history(O.STOPPED_BY_OPERATOR, training_seconds=3598, stop=StopMark("killed", 1))
     assert isinstance(act(killed_before, limits(max_total_run=3600.0), later(days=1)), Submit)
@@ -647,7 +647,7 @@ def test_max_total_run_bounds_a_job_that_trains() -> None:
     assert wait.until == later(seconds=100)
     stop = act(past, case, later(seconds=100))
     assert isinstance(stop, Stop)
-    assert stop.reason is StopReason.TIMEOUT
+    assert stop.reason is StopReason.MAX_TOTAL_RUN
     stopped = attempt(2, O.STOPPED_BY_OPERATOR, starts=(Start(NOW, NOW, NOW, ended=later(seconds=100)),))
     assert isinstance(act(History(1, (past.attempts[0], stopped)), case, later(seconds=101)), Fail)
 

@@ -77,6 +77,7 @@ def test_marks() -> None:
         "FAILURE": "failure",
         "RUNG_TIMEOUT": "rung-timeout",
         "CAPACITY_TIMEOUT": "capacity-timeout",
+        "MAX_TOTAL_RUN": "max-total-run",
         "RESTART": "restart",
         "SUPERSEDED": "superseded",
         "CLI": "cli",

@@ -10,19 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_spot.core.events import of_finding
 from airflow_spot.core.findings import KEPT, Finding, NothingYet, NotSeen, StartEnd, Stuck, pack, unpack
-from airflow_spot.core.progress import (
-    LOOK_LIMIT,
-    FolderLook,
-    Progress,
-    ProgressRules,
-    WatchedStarts,
-    is_checkpoint,
-    mark_of,
-    needs_look,
-    next_look,
-    take_in,
-)
+from airflow_spot.core.folder_look import HALF_WRITTEN, LOOK_LIMIT, FolderLook, is_checkpoint, mark_of
+from airflow_spot.core.log_messages import lines
+from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts, explain, needs_look, next_look, take_in
+from airflow_spot.core.run_state import WatchedFolder
 from airflow_spot.core.starts import Start
 from tests.core.cases import FOLDER, NOW, later
 
@@ -214,6 +207,42 @@ def test_not_seen_is_not_absent(look: FolderLook, why: str) -> None:
     assert take_in(progress, RULES, job(start(0, 30), start(40, 70), WAITS), again)[1] == ()
 
 
+@pytest.mark.parametrize("end", HALF_WRITTEN)
+def test_checkpoints_with_the_names_of_half_written_files_end_no_run(end: str) -> None:
+    """A name proves neither that a start left something nor that it left nothing: one line says so."""
+    progress, told, starts, files = Progress(lost=0.0), [], [], [item("args.json", 0.1)]
+    for begin in (0, 40, 80, 120, 160):
+        trains = job(*starts, start(begin))
+        progress, found = take_in(progress, RULES, trains, seen(begin + 12, *files))
+        told += found
+        starts.append(start(begin, begin + 30))
+        files.append(item(f"step-{begin}{end}", begin + 25))
+        progress, found = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31, *files))
+        told += found
+    assert progress.barren == 0
+    assert [each for each in told if isinstance(each, Stuck)] == []
+    assert sum(isinstance(each, NotSeen) for each in told) <= len(starts)
+    assert progress.lost is None
+
+
+def test_one_that_trains_and_writes_them_is_not_warned_of() -> None:
+    progress, found = take_in(Progress(), RULES, job(start(0)), seen(11, item("step-1.part", 9)))
+    assert kinds(found) == ["NotSeen"]
+    assert "half-written" in found[0].problem  # type: ignore[union-attr]
+    assert not progress.warned
+
+
+def test_what_was_half_written_before_a_start_says_nothing_of_it() -> None:
+    """A leftover of a start that was cut off while it saved, or a seed's; and SageMaker's own, whenever written."""
+    progress, starts = Progress(lost=0.0), []
+    left = [item("step.pt.tmp", -5), item("step.pt.sagemaker-uploading", 130), item("new.tmp", 130, size=0)]
+    for begin in (0, 40, 80):
+        starts.append(start(begin, begin + 30))
+        progress, _ = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31, *left))
+    assert progress.is_stuck(RULES)
+    assert progress.lost == 3 * 30 * 60
+
+
 def test_where_nothing_is_to_be_looked_at_one_line_says_why() -> None:
     own = job(start(0), why_not="use_checkpoints=False")
     assert needs_look(Progress(), RULES, own, NOW)
@@ -255,8 +284,10 @@ def test_a_start_that_may_still_be_before_its_first_checkpoint_is_not_warned_of(
     assert next_look(known, RULES, job(start(0))) == later(hours=1)
 
 
-@pytest.mark.parametrize(("max_run", "after"), [(86400, 3600.0), (7200, 1800.0)])
-def test_the_default_is_an_hour_or_a_quarter_of_max_run(max_run: int, after: float) -> None:
+@pytest.mark.parametrize(
+    ("max_run", "after"), [(86400, 3600.0), (7200, 1800.0), (3600, 900.0), (600, 600.0), (60, 600.0)]
+)
+def test_the_default_is_an_hour_or_a_quarter_of_max_run_and_ten_minutes_at_least(max_run: int, after: float) -> None:
     assert ProgressRules.of(None, 3, max_run) == ProgressRules(after, 3)
     assert ProgressRules.of(60, None, max_run) == ProgressRules(60, None)
 
@@ -375,3 +406,56 @@ def test_whoever_leaves_nothing_three_times_is_ended(lengths: list[int]) -> None
         progress, found = take_in(progress, RULES, job(*had, WAITS), seen(at))
         assert progress.is_stuck(RULES) == (number >= 3)
         assert ("Stuck" in kinds(found)) == (number == 3)
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.integers(-(10**30), 10**30),
+    st.sampled_from([-1, 0, 1, 3.5, 1e15, 1e300, 253402300800, 10**400]),
+    st.text(max_size=20),
+    st.sampled_from(["2026-01-02", "2026-01-02T03:04:05", "9999-12-31T23:59:59+00:00", "3"]),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+KEYS = [*Progress(seen=("abcdef",)).to_json(), "advanced", "newest", "objects", "longest", "barren", "looked", "unseen"]
+
+
+@given(st.dictionaries(st.sampled_from([*KEYS, "warned", "told_long", "new"]), ODD), st.integers(0, 200))
+def test_odd_values_of_a_row_are_dropped_and_raise_nothing_ever(odd: dict[str, Any], at: int) -> None:
+    whole = Progress(("abcdef",), NOW, NOW, 1, 60.0, 1, 1, 1, NOW, 5.0, "denied", warned=True, told_long=True)
+    progress = Progress.from_json({**whole.to_json(), **odd})
+    if progress is None:
+        assert {"seen", "attempt", "starts"} & set(odd)
+        return
+    assert Progress.from_json(json.loads(json.dumps(progress.to_json(), allow_nan=False))) is not None
+    assert progress.longest >= 0 and progress.barren >= 0
+    assert progress.lost is None or progress.lost >= 0
+    for each in (job(start(0, at), WAITS), job(start(at))):
+        needs_look(progress, RULES, each, later(minutes=at))
+        next_look(progress, RULES, each)
+        known, _ = take_in(progress, RULES, each, seen(at + 1, item("a", at)))
+        explain(known, FOLDER)
+        json.dumps(known.to_json(), allow_nan=False)
+
+
+@given(ODD)
+def test_what_is_no_mapping_is_nothing(odd: Any) -> None:
+    Progress.from_json(odd)
+
+
+@given(st.dictionaries(st.sampled_from(["uri", "number", "warning_after", "max_starts"]), ODD))
+def test_odd_rules_of_a_row_are_none(odd: dict[str, Any]) -> None:
+    folder = WatchedFolder.from_json({**WatchedFolder(FOLDER, 1, RULES).to_json(), **odd})
+    if folder is not None:
+        watched = folder.starts((start(0),))
+        assert next_look(Progress(), folder.rules, watched) is not None
+        assert take_in(Progress(), folder.rules, watched, seen(10))[0].is_stuck(folder.rules) is False
+
+
+@given(st.dictionaries(st.sampled_from(["trained", "starts", "longer_than", "at", "lost", "newest", "start"]), ODD))
+def test_odd_findings_raise_nothing_where_they_are_told(odd: dict[str, Any]) -> None:
+    for whole in pack([StartEnd(1, NOW, 5.0, 2.0, NOW), NotSeen("no"), NothingYet(1.0), Stuck(3, 2.0)]):
+        for found in unpack([{**whole, **odd, "kind": whole["kind"]}]):
+            list(lines(of_finding(found, "train-afspot-abcdefghij-1-1", FOLDER)))

@@ -103,6 +103,7 @@ def calls(sm: LocalSageMaker, operation: str) -> list[dict[str, Any]]:
     return [line for line in sm.audit if line["event"] == "call" and line.get("operation") == operation]
 
 
+@pytest.mark.slow
 def test_the_pipeline_trains_through_an_interruption_and_serves_what_it_trained(
     airflow: Airflow, sm: LocalSageMaker
 ) -> None:
@@ -115,6 +116,7 @@ def test_the_pipeline_trains_through_an_interruption_and_serves_what_it_trained(
     assert sm.client("s3").list_objects_v2(Bucket="airflow-spot-demo", Prefix="digits/data/test/")["KeyCount"] == 1
 
 
+@pytest.mark.slow
 def test_the_drop_in_trains_on_what_the_pipeline_prepared(airflow: Airflow, sm: LocalSageMaker) -> None:
     state, tasks = airflow.run("drop_in")
     assert state == "success", tasks
@@ -124,6 +126,7 @@ def test_the_drop_in_trains_on_what_the_pipeline_prepared(airflow: Airflow, sm: 
     assert job["CheckpointConfig"]["S3Uri"].startswith("s3://airflow-spot-demo/drop-in/")
 
 
+@pytest.mark.slow
 def test_the_reaper_stops_what_no_task_waits_for_and_nothing_else(airflow: Airflow, sm: LocalSageMaker) -> None:
     with sqlite3.connect(airflow.home / "airflow.db") as database:
         # The drop-in's, of the test before.

@@ -181,6 +181,7 @@ def test_an_interrupted_training_is_the_same_training(
     np.testing.assert_array_equal(model.predict(pixels), uninterrupted.predict(pixels))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_skipped(trainers: dict[str, Trainer], uninterrupted: xgb.Booster) -> None:
     trainer = trainers["kill"]
     name = trainer.start(seconds_per_round=0.15)

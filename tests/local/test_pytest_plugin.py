@@ -150,6 +150,7 @@ def test_the_environment_is_as_it_was():
     assert "4 passed" in printed, printed
 
 
+@pytest.mark.slow
 def test_tests_share_a_service_with_markets_of_their_own(project: Project) -> None:
     printed = project.run(
         """
@@ -209,6 +210,7 @@ def local_sagemaker_options():
     assert "local_sagemaker: ValueError: market 'perhaps'" in printed
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_mark_is_said(project: Project) -> None:
     printed = project.run(
         """
@@ -235,6 +237,7 @@ def test_choice(local_sagemaker): ...
     assert "Traceback" not in printed
 
 
+@pytest.mark.slow
 def test_a_failure_shows_what_the_service_did(project: Project) -> None:
     tests = """
 def test_fails(SERVICE):
@@ -256,6 +259,7 @@ def test_passes(SERVICE):
         assert "secret-" not in section
 
 
+@pytest.mark.slow
 def test_without_the_extra_it_says_what_to_install(project: Project) -> None:
     hidden = project.folder / "hidden"
     hidden.mkdir()

@@ -104,6 +104,7 @@ def test_processing(local: LocalSageMaker, bucket: str, name: str) -> None:
     assert copied == b"1,2\n"
 
 
+@pytest.mark.slow
 def test_processing_takes_another_name_when_its_own_is_taken(local: LocalSageMaker, bucket: str, name: str) -> None:
     config = {
         "ProcessingJobName": name,
@@ -131,6 +132,7 @@ class HurriedClock:
         return time.monotonic() * 30
 
 
+@pytest.mark.slow
 def test_training_shows_the_jobs_log(
     local: LocalSageMaker,
     bucket: str,
@@ -157,6 +159,7 @@ def test_training_shows_the_jobs_log(
     assert "rows 1,2" in output.out + output.err
 
 
+@pytest.mark.slow
 def test_a_failed_training_fails_the_task_with_the_reason(local: LocalSageMaker, bucket: str, name: str) -> None:
     config = training_config(local, bucket, name, "raise SystemExit(3)")
     operator = SageMakerTrainingOperator(
@@ -191,6 +194,7 @@ def tuning_config(local: LocalSageMaker, bucket: str, name: str, script: str) ->
     }
 
 
+@pytest.mark.slow
 def test_tuning_and_its_sensor(local: LocalSageMaker, bucket: str, name: str) -> None:
     script = "import os\nprint('loss=' + os.environ['SM_HP_X'])\n"
     operator = SageMakerTuningOperator(
@@ -208,6 +212,7 @@ def test_tuning_and_its_sensor(local: LocalSageMaker, bucket: str, name: str) ->
     assert SageMakerTuningSensor(task_id="wait", job_name=name).poke(CONTEXT) is True
 
 
+@pytest.mark.slow
 def test_a_failed_tuning_fails_operator_and_sensor_with_the_reason(
     local: LocalSageMaker, bucket: str, name: str
 ) -> None:
@@ -227,6 +232,7 @@ def test_a_failed_tuning_fails_operator_and_sensor_with_the_reason(
         again.execute(CONTEXT)
 
 
+@pytest.mark.slow
 def test_model_configuration_and_endpoint(local: LocalSageMaker, bucket: str, name: str) -> None:
     data = put(local, bucket, "model.tar.gz", archive({"weight": "10", "code/inference.py": ADDER}))
     container = {"Image": "image", "ModelDataUrl": data, "Environment": {"COLOUR": "green"}}
@@ -272,6 +278,7 @@ def adder_config(local: LocalSageMaker, bucket: str, name: str, weight: int) -> 
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["update", "create"])
 def test_an_endpoint_is_updated(local: LocalSageMaker, bucket: str, name: str, operation: str) -> None:
     """By name, or because the operator finds that the one to create is there."""
@@ -314,6 +321,7 @@ def transform_config(local: LocalSageMaker, bucket: str, name: str, rows: str) -
     }
 
 
+@pytest.mark.slow
 def test_transform_with_its_model(local: LocalSageMaker, bucket: str, name: str) -> None:
     names = []
     for _ in range(2):
@@ -336,6 +344,7 @@ def test_transform_with_its_model(local: LocalSageMaker, bucket: str, name: str)
     assert names[1].startswith(f"{name}-")
 
 
+@pytest.mark.slow
 def test_a_failed_transform_fails_the_task_and_the_sensor_with_the_reason(
     local: LocalSageMaker, bucket: str, name: str
 ) -> None:

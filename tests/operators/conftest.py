@@ -9,7 +9,7 @@ import pytest
 from airflow_spot.aws import retrying as patience
 from airflow_spot.hooks import training as hooks
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
-from airflow_spot.runs import controller, stopping
+from airflow_spot.runs import claiming, controller, stopping
 from tests.support.sagemaker import DictionarySageMaker
 
 
@@ -25,6 +25,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "UNSEEN_PAUSES", (0.01,) * 5)
     monkeypatch.setattr(stopping, "CREATE_PAUSES", (0.01,) * 5)
     monkeypatch.setattr(controller, "GONE_PAUSES", (0.01,) * 3)
+    monkeypatch.setattr(claiming, "PAUSES", (0.01,) * 5)
     monkeypatch.setattr(stopping, "_KILL_PAUSE", 0.01)
     monkeypatch.setattr(stopping, "STOP_SECONDS", 0)
     monkeypatch.setattr(stopping, "STOP_PAUSES", (0.01,) * 3)

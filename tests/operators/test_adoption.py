@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_spot.errors import RequestError, StoppedExternallyError
+from airflow_spot.errors import RequestError, SpotTrainingError, StoppedExternallyError
 from airflow_spot.local import LocalSageMaker
 from tests.operators.scene import operator, ti
 from tests.operators.test_sent_anew import archive
@@ -127,12 +127,129 @@ def test_a_deferred_task_stops_it_when_it_is_killed_and_goes_on_when_a_person_do
     assert len(service.live()) == 1
 
 
+@pytest.mark.parametrize("moment", [1, 2, 3])
+@pytest.mark.parametrize("runs", [("first", "second"), ("second", "first")])
+def test_of_two_runs_at_the_same_moment_one_has_it(
+    service: DictionarySageMaker, runs: tuple[str, str], moment: int
+) -> None:
+    """The second begins between a read and a write of the first: a kill of one would stop the job of both."""
+    service.put("theirs")
+    reads = service.pages
+    waits: list[str] = []
+
+    def begins(run_id: str) -> None:
+        context: Any = {"ti": TaskInstance("train", run_id=run_id, try_number=1, max_tries=2), "dag_run": BEGAN}
+        try:
+            operator(service, adopt_job="theirs").execute(context)
+        except TaskDeferred as wait:
+            waits.extend([run_id] if wait.trigger.job_name == "theirs" else [])
+        except SpotTrainingError as error:
+            assert "wants to take it over too" in str(error)
+
+    def pages(operation: str, **asked: Any) -> Any:
+        found = list(reads(operation, **asked))
+        pages.seen += 1  # type: ignore[attr-defined]
+        if pages.seen == moment:  # type: ignore[attr-defined]
+            begins(runs[1])
+        return iter(found)
+
+    pages.seen = 0  # type: ignore[attr-defined]
+    service.pages = pages  # type: ignore[method-assign]
+    begins(runs[0])
+    assert len(waits) == 1
+
+
+def test_where_its_tags_may_not_be_read_it_is_left_alone(service: DictionarySageMaker) -> None:
+    service.put("theirs")
+    service.denied.add("ListTags")
+    with pytest.raises(RequestError, match=r"adopt_job needs sagemaker:ListTags.*Nothing was sent to SageMaker"):
+        execute(service, adopt_job="theirs")
+    assert service.tags_of("theirs") == {}
+    assert list(service.jobs) == ["theirs"]
+
+
 def test_a_clear_beside_the_live_job_makes_no_second_one(service: DictionarySageMaker) -> None:
     service.put("theirs", CreationTime=datetime.now(timezone.utc))
     execute(service, adopt_job="theirs", wait_for_completion=False)
     context: Any = {"ti": ti(2, 3), "dag_run": BEGAN}  # cleared: max_tries has grown
     operator(service, adopt_job="theirs", wait_for_completion=False).execute(context)
     assert list(service.jobs) == ["theirs"]
+
+
+def ended(service: DictionarySageMaker, **fields: Any) -> None:
+    service.put("theirs", "Stopped", "Stopped", TrainingEndTime=datetime.now(timezone.utc), **fields)
+
+
+def test_a_clear_with_resume_false_stops_it_and_trains_from_scratch(
+    service: DictionarySageMaker, said: list[str]
+) -> None:
+    began = datetime.now(timezone.utc)
+    service.put("theirs", CreationTime=began, CheckpointConfig={"S3Uri": "s3://bucket/theirs"})
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs", resume=False)
+    context: Any = {"ti": ti(2, 4), "dag_run": BEGAN}  # cleared: max_tries has grown
+    with pytest.raises(TaskDeferred) as wait:
+        operator(service, adopt_job="theirs", resume=False).execute(context)
+    assert service.jobs["theirs"]["TrainingJobStatus"] == "Stopping"
+    assert service.tags_of("theirs")["airflow-spot:stop"] == "restart 2"
+    trigger = wait.value.trigger
+    assert (trigger.job_name, list(service.jobs)) == ("theirs", ["theirs"])
+    ended(service)
+    event = {"status": "terminal", "job_name": "theirs", "run_state": trigger.run_state}
+    made = operator(service, adopt_job="theirs", resume=False)
+    with pytest.raises(TaskDeferred):
+        made.execute_complete(context, event)
+    assert made._stager._resume_from is None
+    assert len(service.live()) == 1
+    assert "The task was cleared to train from scratch: nothing of training job theirs is used" in said
+
+
+@pytest.mark.parametrize(
+    ("retries", "mark", "seeds"),
+    [(2, "killed 1", True), (4, "killed 1", False), (4, "", False), (2, "", True)],
+    ids=["retry", "clear of what was killed", "clear after it failed", "retry after it failed"],
+)
+def test_resume_false_is_for_a_clear_and_not_for_a_retry(
+    service: DictionarySageMaker, retries: int, mark: str, seeds: bool
+) -> None:
+    service.put("theirs", CheckpointConfig={"S3Uri": "s3://bucket/theirs"})
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs", resume=False)
+    if mark:
+        service.marks[service.jobs["theirs"]["TrainingJobArn"]]["airflow-spot:stop"] = mark
+        ended(service)
+    else:
+        service.put("theirs", "Failed", "Failed", FailureReason="AlgorithmError: Exit Code: 1")
+    context: Any = {"ti": ti(2, retries), "dag_run": BEGAN}
+    made = operator(service, adopt_job="theirs", resume=False)
+    with pytest.raises(TaskDeferred):
+        made.execute(context)
+    assert (made._stager._resume_from == "s3://bucket/theirs") is seeds
+    assert len(service.live()) == 1
+
+
+def test_a_stop_that_never_came_is_not_a_persons_later_stop(service: DictionarySageMaker) -> None:
+    """A worker died between the mark and the stop: the next try takes the mark back, as for its own jobs."""
+    service.put("theirs")
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs")
+    service.marks[service.jobs["theirs"]["TrainingJobArn"]]["airflow-spot:stop"] = "killed 1"
+    with pytest.raises(TaskDeferred):
+        execute(service, 2, adopt_job="theirs")
+    assert service.tags_of("theirs")["airflow-spot:stop"].startswith("withdrawn")
+
+
+def test_a_superseded_worker_does_not_take_it_back(service: DictionarySageMaker) -> None:
+    service.put("theirs")
+    with pytest.raises(TaskDeferred) as wait:
+        execute(service, adopt_job="theirs")
+    with pytest.raises(TaskDeferred):
+        execute(service, 2, adopt_job="theirs")
+    event = {"status": "timeout", "job_name": "theirs", "run_state": wait.value.trigger.run_state}
+    context: Any = {"ti": ti(1, 2), "dag_run": BEGAN}
+    with pytest.raises(TaskDeferred):
+        operator(service, adopt_job="theirs").execute_complete(context, event)
+    assert service.tags_of("theirs")["airflow-spot:owner"] == "2"
 
 
 def test_a_killed_worker_stops_it(service: DictionarySageMaker) -> None:

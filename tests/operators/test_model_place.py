@@ -9,9 +9,11 @@ import pytest
 
 from airflow_spot.core.log_messages import result_line
 from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.errors import NonRetryableSpotError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.runs.controller import TrainingRun
-from tests.operators.scene import WorkerLost
+from tests.operators.scene import WorkerLost, operator
+from tests.support.sagemaker import DictionarySageMaker
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
@@ -61,6 +63,34 @@ def test_a_task_that_does_not_wait_has_no_model_to_copy(sync_task: Task) -> None
         sync_task.operator(model_s3_uri="s3://bucket/m", wait_for_completion=False)
     with pytest.raises(InvalidParameterError, match="must be an S3 URI"):
         sync_task.operator(model_s3_uri="/models")
+
+
+@pytest.mark.parametrize("place", ["s3://bucket", "s3://bucket/output", "s3://bucket/output/"])
+def test_a_folder_that_has_the_output_in_it_is_refused_before_anything_trains(
+    service: DictionarySageMaker, place: str
+) -> None:
+    output = {"S3OutputPath": "s3://bucket/output", "CompressionType": "NONE"}
+    with pytest.raises(InvalidParameterError, match="must not contain the jobs' output"):
+        operator(service, config={"OutputDataConfig": output}, model_s3_uri=place)
+    operator(service, config={"OutputDataConfig": output}, model_s3_uri="s3://bucket/output-2/")
+    operator(service, config={"OutputDataConfig": {**output, "CompressionType": "GZIP"}}, model_s3_uri=place)
+
+
+def test_a_model_is_not_mixed_with_what_is_there_and_is_copied_without_training_again(
+    local: LocalSageMaker, sync_task: Task, ti: TaskInstance, bucket: str
+) -> None:
+    place = f"s3://{bucket}/models/"
+    local.client("s3").put_object(Bucket=bucket, Key="models/notes.txt", Body=b"mine")
+    made = sync_task.operator(model_s3_uri=place)
+    made.config = {**made.config, "OutputDataConfig": {**made.config["OutputDataConfig"], "CompressionType": "NONE"}}
+    with pytest.raises(NonRetryableSpotError, match=r"models/ has notes.txt, which was not copied there.*clear"):
+        run_task(made, ti)
+    assert keys(local, bucket, "models/") == ["models/notes.txt"]
+    local.client("s3").delete_object(Bucket=bucket, Key="models/notes.txt")
+    result = run_task(made, ti.retried().cleared())
+    assert result["Spot"]["model_s3_uri"] == place
+    assert (result["Spot"]["generation"], len(result["Spot"]["attempts"])) == (1, 1)
+    assert keys(local, bucket, "models/") != []
 
 
 def test_the_line_names_the_member_or_that_there_is_nothing_to_take() -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_spot.core.progress import LOOK_LIMIT, Progress
-from airflow_spot.errors import MaxRuntimeExceededError, NonRetryableSpotError, NoProgressError
+from airflow_spot.core.folder_look import LOOK_LIMIT
+from airflow_spot.core.progress import Progress
+from airflow_spot.core.run_state import WatchedFolder
+from airflow_spot.errors import MaxRuntimeExceededError, NonRetryableSpotError, NoProgressError, SpotCapacityError
 from tests.operators.scene import deferred, mark, operator, resume, ti
 from tests.support.sagemaker import DictionarySageMaker, error
 
@@ -204,11 +206,54 @@ def test_not_seen_is_not_absent(
     for _ in range(5):
         life.trains(1)
         life.goes_on()
-    (line,) = [line for line in said if "is not looked at" in line]
+    (line,) = [line for line in said if "leaves checkpoints is not known" in line]
     assert why in line
     assert service.live() == [life.trigger.job_name]
     assert bool(bucket.looks) == (not {"use_checkpoints", "config"} & set(more))
     assert not any("left nothing new" in line or "left no checkpoint" in line for line in said)
+
+
+def mounted(mode: str) -> dict[str, Any]:
+    """A channel of a file system."""
+    system = {
+        "FileSystemId": "fs-0123456789abcdef0",
+        "FileSystemType": "FSxLustre",
+        "DirectoryPath": "/fsx",
+        "FileSystemAccessMode": mode,
+    }
+    return {"InputDataConfig": [{"ChannelName": "work", "DataSource": {"FileSystemDataSource": system}}]}
+
+
+def test_a_file_system_that_the_script_may_write_to_may_hold_them(
+    service: DictionarySageMaker, said: list[str]
+) -> None:
+    life = Life(service, config=mounted("rw"))
+    assert Progress.from_json(life.trigger.run_state["progress"]) == Progress(lost=0.0)
+    watched = WatchedFolder.from_json(life.trigger.jobs[0]["folder"])
+    assert watched is not None and watched.starts(()).elsewhere.startswith("the script may write to channel work")
+    for _ in range(5):
+        life.trains(1)
+        life.goes_on()
+    (line,) = [line for line in said if "leaves checkpoints is not known" in line]
+    assert "the script may write to channel work (FSxLustre), and keep them there" in line
+    assert service.live() == [life.trigger.job_name]
+    assert not any("left nothing new" in line or "left no checkpoint" in line for line in said)
+    # What does come is told, as of any other run.
+    life.bucket.write("step-1", life.now + timedelta(minutes=50))
+    life.trains(1)
+    life.goes_on()
+    assert sum("the newest checkpoint was 10 min 00 s old at its end" in line for line in said) == 1
+
+
+def test_one_that_it_may_only_read_holds_none(service: DictionarySageMaker) -> None:
+    life = Life(service, config=mounted("ro"))
+    assert "elsewhere" not in life.trigger.jobs[0]["folder"]
+    for _ in range(2):
+        life.trains(1)
+        life.goes_on()
+    life.trains(1)
+    with pytest.raises(NoProgressError):
+        resume(life.made(), ti(), life.trigger)
 
 
 def test_a_retry_counts_anew(service: DictionarySageMaker) -> None:
@@ -297,6 +342,29 @@ def test_a_job_that_trains_is_stopped_at_max_total_run(service: DictionarySageMa
     assert service.live() == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "status", "fails", "says"),
+    [
+        ("max_total_run", "Training", MaxRuntimeExceededError, r"trained for max_total_run \(60 min 00 s\)"),
+        ("max_total_wait", "Starting", SpotCapacityError, r"waited for capacity for max_total_wait \(60 min 00 s\)"),
+    ],
+)
+def test_a_limit_stops_the_job_whatever_a_kill_would_do(
+    service: DictionarySageMaker, limit: str, status: str, fails: type[Exception], says: str
+) -> None:
+    """Left alone, each retry would attach to it, find the same limit reached, and fail within seconds."""
+    life = Life(service, stop_on_kill=False, **{limit: "1h"})
+    long_ago = datetime.now(timezone.utc) - HOUR * 2
+    transition = {"Status": status, "StartTime": long_ago}
+    service.jobs[life.trigger.job_name]["SecondaryStatusTransitions"] = [transition]
+    service.put(life.trigger.job_name, secondary=status, CreationTime=long_ago)
+    with pytest.raises(fails, match=says):
+        resume(life.made(), ti(), life.trigger)
+    assert service.live() == []
+    deferred(service, ti(2, 2), **life.parameters)  # a retry trains on, with the limit's time anew
+    assert len(service.live()) == 1
+
+
 def test_a_worker_looks_as_often_as_something_happens_and_not_as_it_polls(
     service: DictionarySageMaker, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,4 +403,4 @@ def test_expired_credentials_are_read_again(service: DictionarySageMaker, said: 
         resume(made, ti(), life.trigger)
     assert renewed == [1]
     assert any("left no checkpoint" in line for line in said)
-    assert not any("is not looked at" in line for line in said)
+    assert not any("leaves checkpoints is not known" in line for line in said)

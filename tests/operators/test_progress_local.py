@@ -23,6 +23,7 @@ def jobs_of(local: LocalSageMaker, since: int) -> list[str]:
     return list(dict.fromkeys(line["job"] for line in local.audit[since:] if line["event"] == "state"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("habit", ["forget", "blind"])
 def test_it_ends_after_three_starts(local: LocalSageMaker, task: Task, ti: TaskInstance, habit: str) -> None:
     begun = len(local.audit)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.errors import RequestError
@@ -116,6 +117,23 @@ def test_what_is_not_called_is_refused_when_the_dag_is_parsed(
         made(kind, service)
 
 
+@pytest.mark.parametrize(("name", "override"), [("_get_unique_job_name", names), ("on_kill", kills)])
+def test_and_so_is_it_where_the_task_is_mapped(name: str, override: Any) -> None:
+    """Airflow makes no operator of a mapped task before a worker runs a member of it."""
+    kind = type("Mine", (SageMakerTrainingOperator,), {name: override})
+    with pytest.raises(InvalidParameterError, match=rf"Mine\.{name} "):
+        kind.partial(task_id="train", config=stock_config("bucket"))
+
+
+@pytest.mark.parametrize("wrong", [{"max_run": "soon"}, {"checkpoint_scope": "all"}, {"model_s3_uri": "/models"}])
+def test_what_all_members_are_given_is_read_when_the_dag_is_parsed(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
+        SageMakerTrainingOperator.partial(task_id="train", **wrong)
+    with DAG("a_dag", schedule=None):
+        given = {"max_run": "2h", "max_wait": "{{ params.wait }}", "retries": 3, "model_s3_uri": None}
+        SageMakerTrainingOperator.partial(task_id="train", **given).expand(config=[stock_config("bucket")])
+
+
 class ChangesInExecute(SageMakerTrainingOperator):
     def execute(self, context: Any) -> Any:
         self.config["HyperParameters"]["epochs"] = 5
@@ -137,3 +155,24 @@ def test_a_config_that_execute_changes_is_refused_where_a_deferral_would_lose_it
         operator.execute(context)
         (job,) = service.jobs.values()
         assert job["HyperParameters"] == {"epochs": "5"}
+
+
+@pytest.mark.parametrize("by", ["config", "kwargs", "max_run"])
+def test_and_so_is_it_in_a_mapped_task(by: str, service: DictionarySageMaker) -> None:
+    """Rendered by Airflow's own mapped operator, which makes the member's operator and hands it on in the context."""
+    config = stock_config("bucket")
+    with DAG("a_dag", schedule=None) as dag:
+        if by == "config":
+            mapped = ChangesInExecute.partial(task_id="train", deferrable=True).expand(config=[config])
+        elif by == "kwargs":
+            mapped = ChangesInExecute.partial(task_id="train").expand_kwargs([{"config": config, "deferrable": True}])
+        else:
+            mapped = ChangesInExecute.partial(task_id="train", deferrable=True, config=config).expand(max_run=[3600])
+    ti = TaskInstance("train", map_index=0)
+    context: Any = {"ti": ti, "task": mapped, "dag": dag, "dag_run": SimpleNamespace(conf={}), "params": {}}
+    mapped.render_template_fields(context)
+    member = context["task"]
+    member.__dict__["hook"] = Hook(service)
+    with pytest.raises(RequestError, match=r"ChangesInExecute\.execute changes the config"):
+        member.execute(context)
+    assert not service.jobs

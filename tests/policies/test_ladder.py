@@ -12,7 +12,7 @@ from airflow_spot.core.ladder import Rung
 from airflow_spot.core.marks import RequestMark
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.policy import Move, NextRung, Stay
-from airflow_spot.core.stop_reasons import CONTINUING, StopReason
+from airflow_spot.core.stop_reasons import ALWAYS, StopReason
 from airflow_spot.policies.ladder import LadderPolicy
 from tests.core.cases import NOW, SPOT, attempt, later, limits
 
@@ -64,7 +64,7 @@ def test_a_policy_may_move_a_job_that_trains() -> None:
     live = History(1, (attempt(1, None),))
     action = decide(case.limits, live, NOW, Mover())
     assert action == Stop(live.attempts[0], StopReason.MOVE, "on-demand is cheaper now")
-    assert StopReason.MOVE in CONTINUING  # so stop_on_kill=False does not make it a failure
+    assert StopReason.MOVE in ALWAYS  # so stop_on_kill=False does not make it a failure
 
 
 def test_no_policy_moves_a_job_that_is_stopping_or_whose_time_is_up() -> None:

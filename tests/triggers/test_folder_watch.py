@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.core.events import CheckpointMissing, Event, ProgressMissing, StartEnded
 from airflow_spot.core.findings import unpack
-from airflow_spot.core.progress import LOOK_LIMIT, Progress, ProgressRules
+from airflow_spot.core.folder_look import LOOK_LIMIT
+from airflow_spot.core.progress import Progress, ProgressRules
 from airflow_spot.core.run_state import WatchedFolder, WatchedJob
 from airflow_spot.triggers import training
 from airflow_spot.triggers.sources import SageMakerSource

@@ -1,0 +1,74 @@
+"""One list of a checkpoint folder, as a value: what of it may be checkpoints, and what is not known to be."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from airflow_spot.core.run_marker import MARKER_NAME
+
+#: One list of S3 shows so many objects. A folder that has more is not judged.
+LOOK_LIMIT = 1000
+#: What the library for scripts writes beside its checkpoints (PROGRESS_NAME of airflow_spot.checkpoint).
+SCRIPT_PROGRESS_NAME = "airflow-spot-progress.json"
+#: Characters of a hash that stand for one state of an object.
+MARK_LENGTH = 6
+#: Names that scripts give to what is not written to its end. Some give them to checkpoints, too.
+HALF_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".incomplete", "~")
+#: With those of what SageMaker puts beside checkpoints for itself (recorded).
+UNFINISHED = (".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore", *HALF_WRITTEN)
+
+
+def is_checkpoint(key: str, size: int) -> bool:
+    """Return whether an object may be part of a checkpoint: it is no marker, not empty, and not half written."""
+    name = key.rpartition("/")[2]
+    return size > 0 and name not in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME) and not name.endswith(UNFINISHED)
+
+
+def mark_of(key: str, size: int, etag: str) -> str:
+    """Return six characters for one state of an object: another key, size or ETag gives others."""
+    made = hashlib.blake2b(f"{key}\n{size}\n{etag}".encode(errors="surrogatepass"), digest_size=5).digest()
+    return base64.urlsafe_b64encode(made).decode()[:MARK_LENGTH]
+
+
+@dataclass(frozen=True)
+class FolderLook:
+    """
+    What one list of a checkpoint folder shows.
+
+    :param at: when it was looked.
+    :param objects: when each was written, by its mark; only what may be part of a checkpoint.
+    :param doubtful: when the newest was written that has the name of a half-written file; None where there is none.
+        It counts for nothing: a name does not prove that a start left something, nor that it left nothing.
+    :param problem: why it does not show the folder, or not all of it; empty where it does.
+    """
+
+    at: datetime
+    objects: Mapping[str, datetime] = field(default_factory=dict)
+    doubtful: datetime | None = None
+    problem: str = ""
+
+    @classmethod
+    def of(cls, items: Iterable[Mapping[str, Any]], at: datetime, *, more: bool = False) -> FolderLook:
+        """
+        Read it from what ListObjectsV2 returned.
+
+        :param more: the folder has more objects than the list.
+        """
+        if more:
+            return cls(at, problem=f"it has more than {LOOK_LIMIT:,} objects")
+        items = tuple(items)
+        named = [item["LastModified"] for item in items if item["Size"] > 0 and item["Key"].endswith(HALF_WRITTEN)]
+        return cls(
+            at,
+            {
+                mark_of(item["Key"], item["Size"], str(item.get("ETag"))): item["LastModified"]
+                for item in items
+                if is_checkpoint(item["Key"], item["Size"])
+            },
+            max(named, default=None),
+        )
