@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 
 from airflow_spot import checkpoint as library
 from airflow_spot.checkpoint import Checkpointer, CheckpointError
+from tests.checkpoint.killing import killed_often
 
 SOURCE = Path(library.__file__)
 
@@ -344,42 +343,22 @@ def started(trainer: Path, total: int) -> subprocess.Popen[str]:
     )
 
 
-def killed_often(trainer: Path, kills: int, total: int, seed: int) -> list[int]:
-    """Kill it that often, each time within the first saves after its start; where each start began, to the end."""
-    drawn, begun = random.Random(seed), []
-    for number in range(kills + 1):
-        process = started(trainer, total)
-        assert process.stdout is not None
-        begun.append(_from(process))
-        if number < kills:
-            time.sleep(drawn.uniform(0, 0.08))
-            process.kill()
-        said = process.stdout.read()
-        code = process.wait()
-        if code == 0:
-            assert f"END {expected(total)}" in said
-            return begun
-        assert code == -signal.SIGKILL
-    raise AssertionError("it never ended")
-
-
-def _from(process: subprocess.Popen[str]) -> int:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("FROM"):
-            return int(line.split()[1])
-    raise AssertionError("it did not begin")
+def lives(trainer: Path, kills: int, total: int, seed: int) -> list[int]:
+    command = [sys.executable, str(trainer), str(trainer.parent / "c"), str(total)]
+    found = killed_often(command, kills, seed, within=0.08)
+    assert f"END {expected(total)}" in found.output
+    return found.begun
 
 
 def test_kills_at_any_moment_lose_nothing_that_was_saved(trainer: Path) -> None:
-    begun = killed_often(trainer, 8, 400, 1)
+    begun = lives(trainer, 8, 400, 1)
     assert begun == sorted(begun)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_two_hundred_kills(trainer: Path, seed: int) -> None:
-    begun = killed_often(trainer, 20, 600, seed)
+    begun = lives(trainer, 20, 600, seed)
     assert begun == sorted(begun)
     assert len(set(begun)) > 1
 
