@@ -13,6 +13,8 @@ from airflow_spot.core.run_marker import MARKER_NAME
 
 #: One list of S3 shows so many objects. A folder that has more is not judged.
 LOOK_LIMIT = 1000
+#: What the library for scripts writes beside its checkpoints (PROGRESS_NAME of airflow_spot.checkpoint).
+SCRIPT_PROGRESS_NAME = "airflow-spot-progress.json"
 #: Characters of a hash that stand for one state of an object.
 MARK_LENGTH = 6
 #: Names that scripts give to what is not written to its end. Some give them to checkpoints, too.
@@ -24,7 +26,7 @@ UNFINISHED = (".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore"
 def is_checkpoint(key: str, size: int) -> bool:
     """Return whether an object may be part of a checkpoint: it is no marker, not empty, and not half written."""
     name = key.rpartition("/")[2]
-    return size > 0 and name not in ("", MARKER_NAME) and not name.endswith(UNFINISHED)
+    return size > 0 and name not in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME) and not name.endswith(UNFINISHED)
 
 
 def mark_of(key: str, size: int, etag: str) -> str:
