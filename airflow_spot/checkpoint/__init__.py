@@ -83,6 +83,7 @@ class Checkpointer:
         self.path = str(path or os.environ.get("SM_CHECKPOINT_DIR") or DEFAULT_PATH)
         self.keep = keep
         self.stopping = False
+        self._process = os.getpid()
         self._barrier = barrier
         self._tell = tell
         self._writes, self._cleans = _roles(os.environ)
@@ -173,6 +174,7 @@ class Checkpointer:
 
         A spot instance may also go without SIGTERM, or before the save is done: what was saved before counts.
         """
+        self._process = os.getpid()
         signal.signal(signal.SIGTERM, self._note_sigterm)
 
     def progress(self, step: int, total: Optional[int] = None, metrics: Optional[Mapping[str, Any]] = None) -> None:
@@ -332,6 +334,10 @@ class Checkpointer:
             )
 
     def _note_sigterm(self, number: int, frame: Any) -> None:
+        if os.getpid() != self._process:
+            # A forked worker has this handler too. One that only notes SIGTERM never ends: Pool.terminate() would hang.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         self.stopping = True
 
     def _say(self, line: str) -> None:

@@ -408,3 +408,23 @@ def test_no_damage_is_taken_for_a_state(tmp_path_factory: pytest.TempPathFactory
     except CheckpointError:
         return
     assert found in (None, (1, "state 1 " * 5), (2, "state 2 " * 5))
+
+
+FORKS = """
+import multiprocessing, sys, time
+from airflow_spot.checkpoint import Checkpointer
+Checkpointer(sys.argv[1]).on_sigterm()
+worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+worker.start()
+time.sleep(0.1)
+worker.terminate()
+worker.join(5)
+print(worker.exitcode)
+worker.kill()
+"""
+
+
+def test_sigterm_ends_a_forked_worker(tmp_path: Path) -> None:
+    """Pool.terminate() sends it, and waits."""
+    done = subprocess.run([sys.executable, "-c", FORKS, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == [str(-signal.SIGTERM)], done.stderr
