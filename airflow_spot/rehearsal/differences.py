@@ -107,10 +107,20 @@ def _by_metric(baseline: Trial, again: Trial | None, changed: Sequence[Trial], r
             chance = abs(alone[name] - second[name]) if name in second else 0.0
             scale = ranges[name] or abs(alone[name]) or 1.0
             difference = abs(values[name] - alone[name])
-            differs = difference > max(TOLERANCE * scale, CHANCE * chance)
+            # Two runs may be near each other by luck: what moves at random does so from line to line, too.
+            noise = _noise(baseline, name, reading) if chance else 0.0
+            differs = difference > max(TOLERANCE * scale, CHANCE * chance, noise)
             says = f"{name} {_value(name, values[name])} against {_value(name, alone[name])}"
             found.append(_Difference(trial, differs, says, difference / scale))
     return sorted(found, key=lambda each: (not each.differs, -each.weight, each.says))
+
+
+def _noise(trial: Trial, name: str, reading: Reading) -> float:
+    """Return how far a metric jumps off its course in the second half of a trial: the greatest second difference."""
+    found = [metric_values(line.text, reading.metrics) for line in _lines(trial)]
+    values = [each[name] for each in found if name in each]
+    late = values[len(values) // 2 :]
+    return max((abs(a - 2 * b + c) for a, b, c in zip(late, late[1:], late[2:], strict=False)), default=0.0)
 
 
 def _by_answer(baseline: Trial, again: Trial | None, changed: Sequence[Trial]) -> list[_Difference]:

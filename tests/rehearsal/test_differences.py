@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow_spot.rehearsal.differences import compare, differ, models_differ
-from airflow_spot.rehearsal.observations import Reading, Scenario
-from tests.rehearsal.trials import OTHER_MODEL, READING, baseline, interrupted
+from airflow_spot.rehearsal.observations import Reading, Scenario, Start
+from tests.rehearsal.trials import EPOCHS, OTHER_MODEL, READING, baseline, interrupted, lines
 
 
 def test_answers_are_compared_as_texts_and_their_numbers_with_a_tolerance() -> None:
@@ -65,3 +65,18 @@ def test_a_script_without_a_model_is_compared_by_its_metrics() -> None:
 def test_a_command_that_fails_is_said() -> None:
     found = compare(baseline(complaint="exit code 1: no"), None, [interrupted()], READING)
     assert found.unjudged == ("the model's answers: --compare failed with exit code 1: no",)
+
+
+def test_a_metric_that_jumps_at_random_is_not_blamed_where_two_runs_met_by_luck() -> None:
+    def jumping(epoch: int) -> float:
+        return epoch / EPOCHS + (0.04 if epoch % 2 else -0.04)
+
+    alone = baseline(starts=(Start(0.0, 20.0, 0, lines(1, EPOCHS, told=jumping)),))
+    luck = Start(0.0, 20.0, 0, lines(1, EPOCHS, told=lambda epoch: jumping(epoch) + 0.001))
+    again = baseline(scenario=Scenario.AGAIN, starts=(luck,), model={"model.bin": ("third", 1)})
+    high = interrupted(model=OTHER_MODEL, told=lambda epoch: epoch / EPOCHS + 0.04)
+    low = interrupted(model=OTHER_MODEL, told=lambda epoch: 0.1)
+    assert not compare(alone, again, [high], READING).differs
+    assert compare(alone, again, [low], READING).differs
+    # What is the same in two runs is not random.
+    assert compare(alone, replace(alone, scenario=Scenario.AGAIN), [high], READING).differs
