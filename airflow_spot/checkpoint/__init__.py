@@ -88,6 +88,7 @@ class Checkpointer:
         self._tell = tell
         self._writes, self._cleans = _roles(os.environ)
         self._saves = 0
+        self._last = ""
         self._save_seconds = 0.0
         self._interval_began = time.monotonic()
         self._progress_at = -math.inf
@@ -205,7 +206,7 @@ class Checkpointer:
     # ---- inside
 
     def _write(self, step: int, write: Callable[[str], Any], metrics: Mapping[str, Any]) -> None:
-        stem = "step-%012d-%012x" % (step, int(time.time() * 1000))
+        stem = self._new_stem(step)
         aside = os.path.join(self.path, "%s.data%s" % (stem, IGNORED))
         try:
             write(aside)
@@ -222,7 +223,15 @@ class Checkpointer:
         # Last of all: without it the data are no checkpoint.
         manifest = {"v": _VERSION, "step": step, "files": files, "metrics": dict(metrics)}
         self._put_json(stem + ".json", manifest)
+        self._last = stem + ".json"
         self._say("checkpoint of step %d: %s" % (step, _size_of(files)))
+
+    def _new_stem(self, step: int) -> str:
+        """Return a name that sorts behind those of the same step, also where the clock went back or stood."""
+        start = "step-%012d-" % step
+        taken = [name[len(start) : len(start) + 12] for name in os.listdir(self.path) if name.startswith(start)]
+        after = [int(each, 16) + 1 for each in taken if re.match("^[0-9a-f]{12}$", each)]
+        return "%s%012x" % (start, max([int(time.time() * 1000), *after]))
 
     def _put_json(self, name: str, said: Mapping[str, Any]) -> None:
         aside = os.path.join(self.path, name + IGNORED)
@@ -293,6 +302,11 @@ class Checkpointer:
         manifests = [name for _, name in self._manifests()]
         # One that is damaged is in nobody's way, and counts for none.
         whole = [name for name in manifests if name not in self._damaged]
+        if self._last in whole[self.keep :]:
+            # It does not go at once, whatever is there: a training that began again below what was left would keep none.
+            whole.remove(self._last)
+            whole.insert(0, self._last)
+            self._say_once("below", "checkpoints of later steps are here, and the next start takes those: %s" % self.path)
         if not uploads or any(self._is_uploaded(name) for name in whole[: self.keep]):
             self._drop([name for name in manifests if name not in whole[: self.keep]])
 

@@ -429,3 +429,40 @@ def test_sigterm_ends_a_forked_worker(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FORKS, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == [str(-signal.SIGTERM)], done.stderr
+
+
+def test_what_was_just_saved_stays_below_later_steps(tmp_path: Path) -> None:
+    """A training that began again in a folder that was not empty."""
+    before = Script(tmp_path)
+    before.save(90)
+    before.save(100)
+    script = Script(tmp_path)
+    script.save(5)
+    script.save(6)
+    assert 6 in steps(tmp_path)
+    assert sum("checkpoints of later steps are here" in line for line in script.told) == 1
+
+
+@pytest.mark.parametrize("later", [1000.0, 500.0])
+def test_a_step_saved_again_is_the_newer_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: float
+) -> None:
+    script = Script(tmp_path, keep=1)
+    monkeypatch.setattr(library.time, "time", lambda: 1000.0)
+    script.save(1, "old")
+    monkeypatch.setattr(library.time, "time", lambda: later)
+    script.save(1, "new")
+    assert Script(tmp_path).load() == (1, "new")
+
+
+def test_a_folder_saved_twice_in_a_millisecond(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library.time, "time", lambda: 1000.0)
+    script = Script(tmp_path)
+
+    def write(path: str) -> None:
+        Path(path).mkdir()
+        (Path(path) / "weights").write_text("w")
+
+    script.checkpoints.save(1, write)
+    script.checkpoints.save(1, write)
+    assert steps(tmp_path) == [1, 1]
