@@ -303,10 +303,10 @@ class Checkpointer:
         # One that is damaged is in nobody's way, and counts for none.
         whole = [name for name in manifests if name not in self._damaged]
         if self._last in whole[self.keep :]:
-            # It does not go at once, whatever is there: a training that began again below what was left would keep none.
+            # Whatever is there: a training that began again below what was left would keep nothing.
             whole.remove(self._last)
             whole.insert(0, self._last)
-            self._say_once("below", "checkpoints of later steps are here, and the next start takes those: %s" % self.path)
+            self._say_once("below", "checkpoints of later steps are here, and the next start takes those")
         if not uploads or any(self._is_uploaded(name) for name in whole[: self.keep]):
             self._drop([name for name in manifests if name not in whole[: self.keep]])
 
