@@ -93,6 +93,19 @@ def of_markers(
     )
 
 
+def _counts_anew(trial: Trial, baseline: Trial, reading: Reading) -> bool:
+    """
+    Return whether each start counts from the beginning, though it does not train from there.
+
+    ``xgboost.train`` with ``xgb_model`` does: the last start ends below the last step.
+    """
+    begin, end = first_step(baseline, reading), last_step(baseline, reading)
+    own = marks(trial.starts[-1].lines, reading.counter, reading.step) if trial.starts else []
+    if not trial.completed or begin is None or end is None or not own:
+        return False
+    return own[0].at <= begin and max(mark.at for mark in own) < end
+
+
 def _goes_on(trial: Trial, reading: Reading) -> bool:
     """Return whether a start was seen to go on from a checkpoint."""
     begin = first_step(trial, reading)
@@ -229,6 +242,8 @@ def _lost_progress(baseline: Trial, others: Sequence[Trial], reading: Reading) -
     nothing: list[tuple[Trial, Resume]] = []
     again: list[tuple[Trial, Resume]] = []
     for trial in others:
+        if _counts_anew(trial, baseline, reading):
+            continue
         for each in resumes(trial, reading):
             if each.first is None or each.saved is None:
                 continue

@@ -263,3 +263,12 @@ def test_marker_files_are_the_cause_where_the_fault_goes_with_them() -> None:
 def test_every_fault_has_a_fix() -> None:
     assert set(FIXES) == set(Kind)
     assert all(FIXES[kind] for kind in Kind if kind.is_fault)
+
+
+def test_a_start_that_counts_anew_and_trains_what_is_missing_does_not_start_from_nothing() -> None:
+    """The log of xgboost.train with xgb_model begins with [0] each time."""
+    trial = interrupted(at=15, resumes_at=1)
+    first, second = trial.starts
+    missing = replace(second, lines=lines(1, EPOCHS - 15, second.began))
+    assert Kind.STARTS_FROM_NOTHING not in kinds(replace(trial, starts=(first, missing)))
+    assert Kind.STARTS_FROM_NOTHING in kinds(trial)
