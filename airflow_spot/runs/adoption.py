@@ -97,6 +97,8 @@ class Adoption:
                 "was sent to SageMaker"
             )
         description = run.hook.find(self.job_name)
+        if description is None and self.waited is not None:
+            raise self._deleted()
         if description is None:
             raise RequestError(
                 f"adopt_job is {self.job_name!r}: there is no such training job. Correct the name, or remove it. "
@@ -175,7 +177,7 @@ class Adoption:
         while True:
             found = story.look(self.job_name, keeps_checkpoints=keeps)
             if found is None:
-                raise StoppedExternallyError(f"Training job {self.job_name} was deleted while this task waited for it")
+                raise self._deleted()
             if output is not None:
                 story.show(self.job_name, output.new_lines())
             if found.ended:
@@ -189,6 +191,12 @@ class Adoption:
                 state = RunState.of(run.history, run.this_try, space, (self.job_name,), until, run.stopping.stopped)
                 raise Deferral((watched,), until, replace(state, restart_requested=restarts))
             run.pause(run.options.check_interval, until)
+
+    def _deleted(self) -> StoppedExternallyError:
+        return StoppedExternallyError(
+            f"Training job {self.job_name}, which this task had taken over, was deleted while it waited for it. Remove "
+            "adopt_job, and clear the task to train anew"
+        )
 
     def _judge(self, description: Mapping[str, Any], *, waited: bool) -> Mapping[str, Any] | None:
         run = self.run

@@ -60,6 +60,9 @@ def kinds(found: tuple[Finding, ...]) -> list[str]:
         ("step-1.pt.tmp", 5, False),
         ("step-1.part", 5, False),
         ("folder/", 5, False),
+        ("runs/Jan02_host/events.out.tfevents.1700000000.host.1.0", 88, False),
+        ("lightning_logs/version_3/hparams.yaml", 3, False),
+        ("metrics.csv", 5, True),
     ],
 )
 def test_what_may_be_part_of_a_checkpoint(name: str, size: int, counts: bool) -> None:
@@ -114,6 +117,17 @@ def test_a_start_has_more_than_the_longest_interval() -> None:
 def test_a_start_on_demand_counts_for_nothing() -> None:
     progress, _ = take_in(Progress(), RULES, job(start(0, 60), WAITS, spot=False), seen(61))
     assert progress.barren == 0
+
+
+def test_the_logs_of_tensorboard_are_no_checkpoints() -> None:
+    """Each start has a file of its own, written all along: in the folder that Transformers' ``output_dir`` names."""
+    progress, starts, files = Progress(lost=0.0), [], []
+    for begin in (0, 40, 80):
+        starts.append(start(begin, begin + 30))
+        files.append(item(f"runs/{begin}/events.out.tfevents.{begin}.host.1.0", begin + 29))
+        progress, _ = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31, *files))
+    assert progress.is_stuck(RULES)
+    assert progress.lost == 3 * 30 * 60
 
 
 def test_three_starts_that_left_nothing() -> None:
