@@ -211,14 +211,16 @@ class Adoption:
             )
         reason = redact(str(description.get("FailureReason") or ""), description)
         folder = (description.get("CheckpointConfig") or {}).get("S3Uri")
+        seeds = folder and run.plan.checkpoint_base is not None
+        why_not = "use_checkpoints=False" if folder else "it kept no checkpoints"
         run.log.warning(
             "Training job %s, taken over, ended: %s%s; training goes on %s",
             self.job_name,
             outcome.label if outcome else description["TrainingJobStatus"],
             f" ({reason})" if reason else "",
-            f"from its checkpoints in {folder}" if folder else "from nothing: it kept no checkpoints",
+            f"from its checkpoints in {folder}" if seeds else f"from nothing: {why_not}",
         )
-        if folder:
+        if seeds:
             self.stager.seed_from(str(folder))
         return None
 

@@ -295,7 +295,23 @@ def test_one_that_has_written_is_not_warned_of() -> None:
 
 def test_a_start_that_may_still_be_before_its_first_checkpoint_is_not_warned_of() -> None:
     known = replace(Progress(), longest=3600.0)
-    assert next_look(known, RULES, job(start(0))) == later(hours=1)
+    assert next_look(known, RULES, job(start(0))) == later(minutes=66)
+
+
+def test_a_healthy_run_whose_intervals_vary_a_little_is_not_warned_of() -> None:
+    """It is looked at when its checkpoint is a tenth late, not at the very moment of the latest so far."""
+    progress, files, starts, at = Progress(), [], [], 0
+    for number, interval in enumerate((61, 62, 60, 63, 64)):
+        begin, at = at, at + interval + 5
+        due = next_look(progress, RULES, job(*starts, start(begin)))
+        if due is not None and number and due < later(minutes=begin + interval):
+            look = FolderLook.of(files, due)
+            progress, found = take_in(progress, RULES, job(*starts, start(begin)), look)
+            assert found == ()
+        files.append(item(f"step-{number}", begin + interval))
+        starts.append(start(begin, at))
+        progress, found = take_in(progress, RULES, job(*starts, WAITS), seen(at, *files))
+        assert kinds(found) == ["StartEnd"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.errors import RequestError, RunKilledError, SpotTrainingError, StoppedExternallyError
 from airflow_spot.local import LocalSageMaker
 from tests.operators.scene import operator, ti
@@ -94,6 +95,36 @@ def test_what_cannot_be_taken_over_is_refused(service: DictionarySageMaker, name
     service.denied.add("AddTags")
     with pytest.raises(RequestError, match="adopt_job needs sagemaker:AddTags"):
         execute(service, adopt_job="theirs")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fix"),
+    [
+        ("arn:aws:sagemaker:us-east-1:123456789012:training-job/x", "the part of it behind training-job/"),
+        ("no name!", "letters, digits and hyphens"),
+        (5, "give a training job's name"),
+    ],
+)
+def test_what_is_no_name_is_refused_when_the_dag_is_parsed(service: DictionarySageMaker, wrong: Any, fix: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"adopt_job is .*{fix}"):
+        operator(service, adopt_job=wrong)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_its_checkpoints_are_promised_only_where_sagemaker_keeps_some(
+    service: DictionarySageMaker, said: list[str], keeps: bool
+) -> None:
+    service.put("theirs", CheckpointConfig={"S3Uri": "s3://bucket/theirs"})
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs", use_checkpoints=keeps)
+    service.put("theirs", "Failed", "Failed", FailureReason="AlgorithmError: Exit Code: 1")
+    made = operator(service, adopt_job="theirs", use_checkpoints=keeps)
+    context: Any = {"ti": ti(2, 2), "dag_run": BEGAN}
+    with pytest.raises(TaskDeferred):
+        made.execute(context)
+    (line,) = [line for line in said if line.startswith("Training job theirs, taken over, ended")]
+    after = "from its checkpoints in s3://bucket/theirs" if keeps else "from nothing: use_checkpoints=False"
+    assert line.endswith(f"training goes on {after}")
 
 
 def test_one_that_ended_before_the_dag_run_is_another_runs(service: DictionarySageMaker, said: list[str]) -> None:
