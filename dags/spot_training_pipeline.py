@@ -1,4 +1,4 @@
-"""Prepare, train on spot, deploy, predict, clean up: handwritten digits with XGBoost.
+"""Prepare, train on spot, register, deploy, predict, clean up: handwritten digits with XGBoost.
 
 Everything is the Amazon provider's own, except the one import that puts the training on spot. The same file runs
 against Local SageMaker (`make demo`) and against AWS. For AWS, set when you trigger it:
@@ -12,6 +12,8 @@ against Local SageMaker (`make demo`) and against AWS. For AWS, set when you tri
 
 Scripts and data get to S3 by the DAG itself. On AWS the endpoint is billed from `deploy` to `delete_endpoint`, which
 runs also when something before it has failed.
+
+Each run leaves a version of its model in the model registry, in the group `model_group`, which costs nothing.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from airflow.providers.amazon.aws.operators.sagemaker import (
     SageMakerEndpointOperator,
     SageMakerModelOperator,
     SageMakerProcessingOperator,
+    SageMakerRegisterModelVersionOperator,
 )
 from airflow.providers.amazon.aws.transfers.local_to_s3 import LocalFilesystemToS3Operator
+from airflow.providers.amazon.aws.utils.sagemaker import ApprovalStatus
 
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 
@@ -132,6 +136,7 @@ with DAG(
         "aws_conn_id": Param("aws_default", type="string"),
         "region": Param("us-east-1", type="string"),
         "image": Param("683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1", type="string"),
+        "model_group": Param("digits", type="string", description="of the model registry: has a version for each run"),
         "instance_type": Param("ml.m5.large", type="string"),
         "rounds": Param(60, type="integer", minimum=1),
         "checkpoint_every": Param(5, type="integer", minimum=1, description="rounds between checkpoints"),
@@ -215,14 +220,24 @@ with DAG(
         deferrable=True,
     )
 
+    # A version of the model for each run of this DAG. Where a person approves it, register it as it is by default,
+    # PENDING_MANUAL_APPROVAL, and deploy in a DAG of its own: SageMaker deploys none that is not approved.
+    register = SageMakerRegisterModelVersionOperator(
+        task_id="register",
+        image_uri="{{ params.image }}",
+        model_url="{{ ti.xcom_pull('train')['Spot']['model_artifacts'] }}",
+        package_group_name="{{ params.model_group }}",
+        package_desc="{{ dag.dag_id }}, {{ run_id }}",
+        model_approval=ApprovalStatus.APPROVED,
+    )
+
     create_model = SageMakerModelOperator(
         task_id="create_model",
         config={
             "ModelName": NAME,
             "ExecutionRoleArn": "{{ params.role }}",
             "PrimaryContainer": {
-                "Image": "{{ params.image }}",
-                "ModelDataUrl": "{{ ti.xcom_pull('train')['Spot']['model_artifacts'] }}",
+                "ModelPackageName": "{{ ti.xcom_pull('register') }}",
                 # train.py put the code that serves the model beside it.
                 "Environment": {
                     "SAGEMAKER_PROGRAM": "inference.py",
@@ -270,7 +285,7 @@ with DAG(
         name=NAME, aws_conn_id="{{ params.aws_conn_id }}", region="{{ params.region }}"
     ).as_teardown(setups=[create_model])
 
-    create_bucket >> upload_script >> prepare >> train >> create_model
+    create_bucket >> upload_script >> prepare >> train >> register >> create_model
     create_model >> configure_endpoint >> deploy >> check >> delete
 
 

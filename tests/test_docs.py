@@ -28,6 +28,7 @@ from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import lines, result_line
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.result import build_result
+from airflow_spot.core.script_lint import RULES, lint
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import total
@@ -232,6 +233,20 @@ def test_the_operators_page_names_every_outcome_and_error() -> None:
     outcomes = page.split("## How an attempt can end")[1]
     for error in re.findall(r"`(\w+)` \|$", outcomes, re.MULTILINE):
         assert issubclass(getattr(errors, error), errors.SpotTrainingError)
+
+
+def test_the_lints_page_names_every_rule_and_quotes_it() -> None:
+    page = (ROOT / "docs" / "lint.md").read_text()
+    assert set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE)) == set(RULES)
+    rule = RULES["writes-in-place"]
+    assert f"writes-in-place: {rule.what}\n    {rule.fix}\n" in page
+
+
+def test_the_lint_finds_nothing_in_the_script_of_the_checkpoints_page() -> None:
+    page = (ROOT / "docs" / "checkpoints.md").read_text()
+    script = next(match[2] for match in SNIPPET.finditer(page) if match[1] == "python")
+    report = lint({"train.py": script.encode()}, "train.py")
+    assert report.files and not report.findings
 
 
 def block(page: str, language: str, after: str) -> str:

@@ -123,10 +123,14 @@ class Marks:
         if theirs not in (None, str(owner)):
             return f"it is owned by try {theirs}"
         self.set_stop(arn, mark, client)
-        if owner is not None and (theirs := self.tags(arn, client).get(TAG_OWNER)) not in (None, str(owner)):
-            # It was taken over in between: the mark must not make a person's stop read as ours.
-            self.withdraw_stop(arn, mark.try_number, client)
-            return f"it is owned by try {theirs}"
+        if owner is not None:
+            tags = self.tags(arn, client)
+            if (theirs := tags.get(TAG_OWNER)) not in (None, str(owner)):
+                # It was taken over in between: the mark must not make a person's stop read as ours. The new owner may
+                # be stopping it by now, and its mark stays.
+                if tags.get(TAG_STOP) == str(mark):
+                    self.withdraw_stop(arn, mark.try_number, client)
+                return f"it is owned by try {theirs}"
         try:
             client.stop_training_job(TrainingJobName=job_name)
         except (ClientError, BotoCoreError):

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +81,11 @@ class SourceArchive:
         """Return where the archive lies below an S3 URI."""
         return f"{location.rstrip('/')}/{self.digest}/{ARCHIVE_NAME}"
 
+    @property
+    def sources(self) -> Mapping[str, bytes]:
+        """The files by their places in the archive, each read when it is asked for."""
+        return SourceFiles({name: path for path, name in self._files()})
+
     def _files(self) -> list[tuple[Path, str]]:
         if self.folder is None:
             return [(self._root / self.entry_point, self.program)]
@@ -89,6 +95,41 @@ class SourceArchive:
             ((path, name.as_posix()) for path, name in named if not _IGNORED.intersection(name.parts)),
             key=lambda pair: pair[1],
         )
+
+
+class SourceFiles(Mapping[str, bytes]):
+    """Files by name, each read when it is asked for."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._paths[name].read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+class FolderFiles(Mapping[str, bytes]):
+    """The files below a folder by relative path, looked up when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (self._folder / name).is_file()
+
+    def __getitem__(self, name: str) -> bytes:
+        return (self._folder / name).read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def script_mode_hyperparameters(program: str, archive_uri: str, region: str | None) -> dict[str, str]:

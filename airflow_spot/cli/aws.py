@@ -76,7 +76,12 @@ def namespace(given: str | None) -> str:
     """Return the option's value, else what Airflow's configuration on this machine says."""
     if given:
         return given
-    from airflow_spot.config import deployment_namespace  # imports Airflow
+    try:
+        from airflow_spot.config import deployment_namespace  # imports Airflow
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"--namespace: give the namespace of the runs. Without {error.name} here, no configuration tells it"
+        ) from None
 
     configured = deployment_namespace()
     if configured is None:

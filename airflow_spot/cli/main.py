@@ -16,17 +16,42 @@ COMMANDS = {
     "history": ("airflow_spot.cli.history", "what became of a run, from SageMaker alone"),
     "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),
     "orphans": ("airflow_spot.cli.orphans", "find live jobs whose Airflow task is over"),
+    "lint": ("airflow_spot.cli.lint", "find faults of a script that only an interruption would show"),
     "gc": ("airflow_spot.cli.gc", "delete old checkpoints"),
     "verify-aws": ("airflow_spot.cli.verify_aws", "ask a real SageMaker what this package assumes of it"),
 }
 
 
+#: What brings a package, where that is not called as it is imported.
+_BRINGS = {
+    "airflow": "apache-airflow",
+    "botocore": "boto3",
+    **dict.fromkeys(("moto", "werkzeug", "flask", "flask_cors", "jinja2", "markupsafe"), "'airflow-spot[local]'"),
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """
+    Run the command line; returns the exit code.
+
+    Exit codes of commands mean something: a package that is not installed is none of them, but 2, with its name.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", __name__.partition(".")[0]):
+            raise
+        command = f"airflow-spot {arguments[0]}" if arguments else "airflow-spot"
+        print(f"{command} needs {package}: pip install {_BRINGS.get(package, package)}", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="airflow-spot", description="SageMaker managed spot training from Airflow.")
     parser.add_argument("--version", action="version", version=f"airflow-spot {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    arguments = list(sys.argv[1:] if argv is None else argv)
     for name, (module, purpose) in COMMANDS.items():
         if name in arguments[:1]:
             importlib.import_module(module).add_parser(subparsers)

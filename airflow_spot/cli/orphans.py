@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _orphans(args: argparse.Namespace) -> int:
     grace = timedelta(seconds=seconds("--grace", args.grace))
-    ask = from_api(args.api) if args.api else from_database()
     space = namespace(args.namespace)
+    ask = from_api(args.api) if args.api else from_database()
     orphans = Orphans(client(args, "sagemaker"), space, ask, lambda: datetime.now(timezone.utc), grace)
     found = {one.job: one for one in orphans.find()}
     theirs = [one for one in found.values() if one.orphan]

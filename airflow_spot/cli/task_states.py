@@ -71,6 +71,11 @@ def _get(address: str, head: dict[str, str], *, missing_is_wrong: bool = False) 
 
 def from_database() -> Callable[[RunIdentity], TaskState]:
     """Ask Airflow's metadata database, which has to be reachable from this machine."""
-    from airflow_spot.compat.task_states import in_database  # imports Airflow
+    try:
+        from airflow_spot.compat.task_states import in_database  # imports Airflow
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"--api: give the address of Airflow's REST API. Without {error.name} no database is read"
+        ) from None
 
     return in_database

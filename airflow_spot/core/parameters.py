@@ -120,6 +120,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "entry_point": Parameter(),
     "source_dir": Parameter(),
     "code_location": Parameter(_unless_empty(check_s3_uri)),
+    "lint": Parameter(_truth, templated=False, default=True),
     "wait_for_completion": Parameter(templated=False),
     "print_log": Parameter(templated=False),
     "check_interval": Parameter(interval, templated=False),
@@ -166,6 +167,7 @@ class TrainingParameters:
     entry_point: str | None
     source_dir: str | None
     code_location: str | None
+    lint: bool
     wait_for_completion: bool
     print_log: bool
     check_interval: float | None

@@ -191,7 +191,15 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         description = self.find(job_name)
         if description is None or stop is None:
             return None if description is None else self.as_attempt(description)
-        return self.as_attempt(description, {TAG_STOP: str(stop), **self.marks.tags(description["TrainingJobArn"])})
+        arn = description["TrainingJobArn"]
+        tags = {TAG_STOP: str(stop), **self.marks.tags(arn)}
+        marked = StopMark.parse(tags[TAG_STOP])
+        overwritten = marked is not None and marked.withdrawn and marked.try_number <= stop.try_number
+        if overwritten and not is_live(description):
+            # By an older try, which did not know of this stop. It came, and the next try has to know why.
+            tags[TAG_STOP] = str(stop)
+            self.marks.set_stop(arn, stop)
+        return self.as_attempt(description, tags)
 
     def as_attempt(self, description: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> Attempt:
         """

@@ -49,6 +49,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``local``."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name under which it is reached, such as that of a Docker Compose service; repeatable",
+    )
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument("--dir", type=Path, help="where audit log and jobs live (default: a temporary directory)")
     parser.add_argument("--market", default="always", metavar="SPEC", help="spot market (default: %(default)s)")
@@ -57,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--image", action="append", default=[], metavar="PATTERN=COMMAND", help="what runs for an image; repeatable"
+    )
+    parser.add_argument(
+        "--python",
+        default=sys.executable,
+        metavar="PATH",
+        help="what runs the scripts of images without a COMMAND of their own (default: the service's own)",
     )
     parser.add_argument(
         "--reclaim",
@@ -134,10 +147,12 @@ def run(args: argparse.Namespace) -> int:
             directory=str(args.dir.absolute()) if args.dir else "",
             temporary=args.dir is None,
             host=args.host,
+            names=tuple(args.name),
             port=args.port,
             market=args.market,
             on_demand_market=args.on_demand_market,
             images=tuple(parse_image(text) for text in args.image),
+            python=_interpreter(args.python),
             reclaim=args.reclaim,
             grace_seconds=args.grace,
             pending_timeout_seconds=args.pending_timeout,
@@ -174,10 +189,23 @@ def run(args: argparse.Namespace) -> int:
         return 2
 
 
+def _interpreter(given: str) -> str:
+    """Return a program's absolute path: jobs run elsewhere than this command.
+
+    :raises ValueError: if there is none.
+    """
+    found = shutil.which(given)
+    if found is None:
+        raise ValueError(f"--python {given}: there is no such program")
+    return str(Path(found).absolute())
+
+
 def _print_ready(backend: Backend) -> None:
+    from airflow_spot.local.aws.moto import client_environment
+
     url = backend.aws.endpoint_url
     print(f"# Local SageMaker: {url}  (a page for your browser; audit log: {backend.audit.path})")
-    print(_exports(backend.aws.environment), flush=True)
+    print(_exports(client_environment(url, backend.settings.region)), flush=True)
 
 
 def _exports(variables: dict[str, str]) -> str:

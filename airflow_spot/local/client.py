@@ -13,7 +13,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +50,7 @@ class LocalSageMaker:
     :param on_demand_market: the on-demand market, likewise.
     :param port: 0 takes a free one.
     :param host: address to listen on.
+    :param names: further names under which it is reached; others are refused.
     :param dir: where the audit log and the jobs live; default: a temporary directory.
     :param images: image name patterns to commands, e.g. ``{"*xgboost*": "python3"}``.
     :param reclaim: ``term`` or ``kill``.
@@ -81,6 +82,7 @@ class LocalSageMaker:
         on_demand_market: str = "always",
         port: int = 0,
         host: str = "127.0.0.1",
+        names: Sequence[str] = (),
         dir: str | os.PathLike[str] | None = None,
         images: Mapping[str, str] | None = None,
         reclaim: str = "term",
@@ -102,6 +104,7 @@ class LocalSageMaker:
         self._settings = Settings(
             directory="" if dir is None else str(Path(dir).absolute()),
             host=host,
+            names=tuple(names),
             port=port,
             market=market,
             on_demand_market=on_demand_market,

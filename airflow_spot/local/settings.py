@@ -29,6 +29,7 @@ class Settings:
 
     :param host: address to listen on. Use loopback unless you know who can reach it: the
         service runs the code of every job.
+    :param names: further names under which it is reached, such as that of a service of Docker Compose.
     :param port: TCP port; 0 takes a free one.
     :param directory: where the audit log and the jobs live.
     :param market: spec of the spot market, see :mod:`airflow_spot.local.market.spec`.
@@ -56,6 +57,7 @@ class Settings:
 
     directory: str
     host: str = "127.0.0.1"
+    names: tuple[str, ...] = ()
     port: int = DEFAULT_PORT
     market: str = "always"
     on_demand_market: str = "always"
@@ -113,4 +115,5 @@ class Settings:
         """Return the reverse of :meth:`to_json`."""
         values = json.loads(text)
         values["images"] = tuple((pattern, command) for pattern, command in values["images"])
+        values["names"] = tuple(values["names"])
         return cls(**values)

@@ -124,6 +124,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :param source_dir: the folder that is sent with it, relative to the DAG's file, or the S3 URI of an archive
         that is there already (templated).
     :param code_location: the S3 folder for its archive (templated). Default: ``code`` below ``S3OutputPath``.
+    :param lint: warn, once a generation, of faults in the script that only an interruption would show, see
+        ``docs/lint.md`` (default). False is silent; nothing fails because of it.
     :param wait_for_completion: False creates or finds the job, returns its description, and leaves it running.
     :param print_log: show the job's output in the task's log: as it comes, or, deferrable, its end at each resume.
     :param check_interval: polling interval in seconds. Default: ``[airflow_spot] check_interval``, 30.
@@ -179,6 +181,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         entry_point: str | None = None,
         source_dir: str | None = None,
         code_location: str | None = None,
+        lint: bool = True,
         wait_for_completion: bool = True,
         print_log: bool = True,
         check_interval: float | None = None,
@@ -216,6 +219,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self.entry_point = entry_point
         self.source_dir = source_dir
         self.code_location = code_location
+        self.lint = lint
         self.wait_for_completion = wait_for_completion
         self.print_log = print_log
         self.check_interval = check_interval
@@ -411,7 +415,14 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 "Ladder rungs differ in instance_count: rank-sharded checkpoints cannot be restored with another count"
             )
         backoff = Backoff(identity.key)
-        self._stager = stager = InputStager(self.hook, plan, parameters.config, script, parameters.resume_from)
+        self._stager = stager = InputStager(
+            self.hook,
+            plan,
+            parameters.config,
+            script,
+            parameters.resume_from,
+            lint=self.log if parameters.lint else None,
+        )
         events_file = settings.events_file()
         self._run = run = TrainingRun(
             hook=self.hook,

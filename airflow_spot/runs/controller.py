@@ -176,7 +176,7 @@ class TrainingRun:
         )
         self.stopping.stopped.update(state.stops)
         for job in self.history.attempts:
-            if job.stop is None and job.job_name in state.stops:
+            if (job.stop is None or job.stop.withdrawn) and job.job_name in state.stops:
                 self._refresh(job.job_name)
         live = self.history.live
         self.stopping.forget(*state.jobs)

@@ -22,6 +22,7 @@ from airflow_spot.errors import RequestError, SpotTrainingError
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+    from airflow_spot.observers import Log
 
 
 class ScriptMode:
@@ -74,6 +75,7 @@ class InputStager:
     :param script: what is sent along, if anything.
     :param resume_from: where a generation's first job takes its checkpoints from: an S3 URI, the name of a job of
         ours, or a mapping of ``dag_id``, ``run_id``, ``task_id`` and, if mapped, ``map_index``.
+    :param lint: the log that is told of faults in the script before a generation's first job, if any.
     """
 
     def __init__(
@@ -83,12 +85,15 @@ class InputStager:
         config: Mapping[str, Any],
         script: ScriptMode | None,
         resume_from: Any,
+        *,
+        lint: Log | None = None,
     ) -> None:
         self._hook = hook
         self._plan = plan
         self._config = config
         self._script = script
         self._resume_from = resume_from
+        self._lint = lint
         self._adopted = False
         self._done = False
 
@@ -117,6 +122,11 @@ class InputStager:
                 self._hook.upload_source(self._script.source, self._script.location)
         if checkpoints is None:
             return
+        if first and self._lint and self._script is not None and isinstance(self._script.source, SourceArchive):
+            log, self._lint = self._lint, None
+            from airflow_spot.runs.script_faults import warn_of_faults  # here: no DAG that is parsed needs it
+
+            warn_of_faults(self._script.source, self._plan.request, log)
         if self._plan.is_shared(checkpoints):
             self._check_alone(checkpoints)
         elif first and not self._mark(checkpoints):

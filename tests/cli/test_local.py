@@ -37,6 +37,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--grace", "inf"], "grace_seconds is inf"),
         (["--pending-timeout", "nan"], "pending_timeout_seconds is nan"),
         (["--pending-timeout", "inf"], "pending_timeout_seconds is inf"),
+        (["--python", "no-such-python"], "--python no-such-python: there is no such program"),
         (["--engine", "simulated", "--time-scale", "nan"], "time_scale is nan"),
         (["--engine", "simulated", "--time-scale", "inf"], "time_scale is inf"),
     ],
@@ -88,6 +89,24 @@ def test_env_names_an_address_that_can_be_called(host: str, expected: str, capsy
     lines = [line.replace("'", "") for line in capsys.readouterr().out.splitlines()]
     assert f"export AWS_ENDPOINT_URL={expected}" in lines
     assert url(host, 6007) == expected
+
+
+def test_what_is_printed_is_what_env_prints(temporary: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    assert main(["--env", "--port", port]) == 0
+    expected = capsys.readouterr().out.splitlines()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "airflow_spot.local", "--port", port], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        first, *printed = [process.stdout.readline().rstrip("\n") for _ in range(len(expected) + 1)]
+    finally:
+        process.kill()
+        process.communicate()
+    assert first.startswith("# Local SageMaker: ")
+    assert printed == expected
 
 
 class Command:

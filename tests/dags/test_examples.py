@@ -113,6 +113,8 @@ def test_the_pipeline_trains_through_an_interruption_and_serves_what_it_trained(
     assert [line["job"] for line in sm.audit if line["event"] == "capacity" and line["action"] == "reclaimed"]
     assert len(calls(sm, "CreateTrainingJob")) == 1
     assert [line["error"] for line in calls(sm, "DeleteEndpoint")] == [None]
+    (version,) = sm.client("sagemaker").list_model_packages(ModelPackageGroupName="digits")["ModelPackageSummaryList"]
+    assert (version["ModelPackageVersion"], version["ModelApprovalStatus"]) == (1, "Approved")
     assert sm.client("s3").list_objects_v2(Bucket="airflow-spot-demo", Prefix="digits/data/test/")["KeyCount"] == 1
 
 

@@ -23,6 +23,8 @@ DEFAULT_ORDER: Mapping[str, tuple[str, str]] = {
     "ListTransformJobs": ("CreationTime", "Descending"),
     "ListHyperParameterTuningJobs": ("Name", "Ascending"),
     "ListTrainingJobsForHyperParameterTuningJob": ("Name", "Ascending"),
+    "ListModelPackageGroups": ("CreationTime", "Ascending"),
+    "ListModelPackages": ("CreationTime", "Ascending"),
     "ListModels": ("CreationTime", "Descending"),
     "ListEndpointConfigs": ("CreationTime", "Descending"),
     "ListEndpoints": ("CreationTime", "Descending"),

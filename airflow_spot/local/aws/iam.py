@@ -14,17 +14,38 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Response
 
-from airflow_spot.local.aws.moto import WsgiApp
+from airflow_spot.local.aws.moto import ACCESS_KEY, WsgiApp
 from airflow_spot.local.aws.s3_mirror import buffer_body
 from airflow_spot.local.settings import ACCOUNT
 
 _NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
+STS_NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
+#: The role of whoever has the service's credentials; sagemaker_sdk.yaml names it too.
+EXECUTION_ROLE = "AmazonSageMaker-ExecutionRole"
 _TRUST = {
     "Version": "2012-10-17",
     "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"},
     ],
 }
+
+
+class Identity:
+    """
+    The WSGI application of STS: moto, but for who the service's own credentials are.
+
+    AWS names a role that was assumed, of which the SageMaker SDK makes the role of its jobs; moto names a user.
+    """
+
+    def __init__(self, moto: WsgiApp) -> None:
+        self._moto = moto
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        form = parse_qs(buffer_body(environ).decode("utf-8", "replace"))
+        mine = f"Credential={ACCESS_KEY}/" in environ.get("HTTP_AUTHORIZATION", "")
+        if form.get("Action", [""])[0] != "GetCallerIdentity" or not mine:
+            return self._moto(environ, start_response)
+        return _xml("GetCallerIdentity", _caller(), STS_NAMESPACE)(environ, start_response)
 
 
 class Roles:
@@ -74,9 +95,14 @@ def _role(name: str) -> str:
     )
 
 
-def _xml(action: str, result: str) -> Response:
+def _caller() -> str:
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{EXECUTION_ROLE}/local"
+    return f"<Arn>{arn}</Arn><UserId>AROALOCALSAGEMAKER000:local</UserId><Account>{ACCOUNT}</Account>"
+
+
+def _xml(action: str, result: str, namespace: str = _NAMESPACE) -> Response:
     body = (
-        f'<{action}Response xmlns="{_NAMESPACE}"><{action}Result>{result}</{action}Result>'
+        f'<{action}Response xmlns="{namespace}"><{action}Result>{result}</{action}Result>'
         f"<ResponseMetadata><RequestId>local</RequestId></ResponseMetadata></{action}Response>"
     )
     return Response(body, content_type="text/xml")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_spot.local.builtin.metric_names import metrics_of
+
 FOLDER = Path(__file__).parent
 
 _XGBOOST = re.compile(r"(?:^|/)(?:[\w.-]*sagemaker-xgboost[\w.-]*|xgboost)(?::(?P<tag>[\w.-]+))?(?:@sha256:\w+)?$")
@@ -75,11 +77,17 @@ def metric_definitions(specification: Mapping[str, Any], hyperparameters: Mappin
     :param specification: an AlgorithmSpecification.
     :param hyperparameters: with a script among them, the image is a framework's.
     """
-    known = algorithm(specification.get("TrainingImage")) if is_built_in(specification, hyperparameters) else None
-    return list(specification.get("MetricDefinitions") or (known.metrics if known else ()))
+    return list(specification.get("MetricDefinitions") or _own_metrics(specification, hyperparameters))
 
 
-def is_built_in(specification: Mapping[str, Any], hyperparameters: Mapping[str, str]) -> bool:
-    """Return whether a job trains a built-in algorithm: with a script, or a command, its image is a framework's."""
-    scripted = "sagemaker_program" in hyperparameters or "ContainerEntrypoint" in specification
-    return not scripted and algorithm(specification.get("TrainingImage")) is not None
+def brings_metrics(specification: Mapping[str, Any], hyperparameters: Mapping[str, str]) -> bool:
+    """Return whether a job's algorithm has metric definitions of AWS's own, which a request may not override [T]."""
+    return bool(_own_metrics(specification, hyperparameters))
+
+
+def _own_metrics(specification: Mapping[str, Any], hyperparameters: Mapping[str, str]) -> list[dict[str, Any]]:
+    if "sagemaker_program" in hyperparameters or "ContainerEntrypoint" in specification:
+        return []  # with a script, or a command, its image is a framework's
+    image = specification.get("TrainingImage")
+    known = algorithm(image)
+    return known.metrics if known else metrics_of(image)

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -26,6 +27,9 @@ from airflow_spot.local.settings import Settings
 log = logging.getLogger(__name__)
 
 OPT_ML = "/opt/ml"
+SHORT_TMP = "/tmp"  # noqa: S108 - for links with names that nobody can know before
+#: Of a TMPDIR: what PyTorch and multiprocessing add for their sockets is some 40.
+MAX_TMP_CHARACTERS = 50
 SHIM = Path(__file__).with_name("shim.py")
 LINE_BYTES = 64 * 1024
 """Longer lines of output are cut in pieces; a progress bar without line ends must not fill the memory."""
@@ -158,6 +162,17 @@ class Container:
             stdin.flush()
 
 
+def _short_link(folder: str) -> str:
+    """Return a short name for a folder; empty where none can be made. The shim removes it."""
+    link = f"{SHORT_TMP}/afspot-{secrets.token_hex(6)}"
+    try:
+        os.symlink(folder, link)  # noqa: PTH211 - as text
+    except OSError as error:
+        log.warning("no short name for %s (%s): Unix sockets below TMPDIR may fail", folder, error.strerror)
+        return ""
+    return link
+
+
 def _close(pipe: IO[bytes] | None) -> None:
     if pipe is not None:
         # What a dead shim has not read cannot be flushed.
@@ -204,14 +219,16 @@ class Containers:
             (scratch / name).mkdir()
         return OptMl(host, OPT_ML if self.namespace else str(host))
 
-    def base_environment(self, opt_ml: OptMl | None = None) -> dict[str, str]:
+    def base_environment(self, opt_ml: OptMl | None = None, first: str | None = None) -> dict[str, str]:
         """Return what every container's environment starts from: no more than a program needs to run.
 
         Not the service's own environment: a script that works here by a variable of this machine fails on AWS.
+
+        :param first: a folder that comes before all others in PATH, such as that of an image's interpreter.
         """
-        path = os.environ.get("PATH", os.defpath)
+        path = [str(Path(self._settings.python).parent), os.environ.get("PATH", os.defpath)]
         environment = {
-            "PATH": os.pathsep.join([str(Path(self._settings.python).parent), path]),
+            "PATH": os.pathsep.join(path if first is None else [first, *path]),
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -220,7 +237,8 @@ class Containers:
             environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         if opt_ml is not None:
             environment["HOME"] = str(opt_ml.host.parent / "home")
-            environment["TMPDIR"] = str(opt_ml.host.parent / "tmp")
+            if not self.namespace:  # else it has a /tmp of its own
+                environment["TMPDIR"] = str(opt_ml.host.parent / "tmp")
         return environment
 
     def start(self, spec: Spec, on_line: OnLine) -> Container:
@@ -256,9 +274,17 @@ class Containers:
             )
         finally:
             os.close(write_fd)
+        environment, link = dict(spec.environment), ""
+        own_tmp = str(spec.opt_ml.host.parent / "tmp")
+        if environment.get("TMPDIR") == own_tmp and len(own_tmp) > MAX_TMP_CHARACTERS:
+            # A Unix socket's path may have 107 characters, on macOS 103.
+            link = _short_link(own_tmp)
+            environment["TMPDIR"] = link or own_tmp
         line = json.dumps(
             {
                 **asdict(spec),
+                "environment": environment,
+                "link": link,
                 "opt_ml": None,
                 "namespace": namespace,
                 "root": str(spec.opt_ml.host),

@@ -11,10 +11,15 @@ from airflow_spot.local.container.container import Container, Containers, OptMl
 from airflow_spot.local.errors import JobError
 
 
-def environment(containers: Containers, aws: Aws, opt_ml: OptMl, region: str, given: dict[str, str]) -> dict[str, str]:
-    """Return the variables of a container: a bare system's, AWS's, then what the request gives."""
+def environment(
+    containers: Containers, aws: Aws, opt_ml: OptMl, region: str, given: dict[str, str], first: str | None = None
+) -> dict[str, str]:
+    """Return the variables of a container: a bare system's, AWS's, then what the request gives.
+
+    :param first: a folder that comes before all others in PATH.
+    """
     return {
-        **containers.base_environment(opt_ml),
+        **containers.base_environment(opt_ml, first),
         **aws.environment,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,

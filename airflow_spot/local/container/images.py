@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -29,6 +30,12 @@ class Images:
     def interpreter(self, image: str | None) -> list[str]:
         """Return what runs a Python script in this image: the command given for it, else the service's ``python``."""
         return self.command(image) or [self._python]
+
+    def path(self, image: str | None) -> str | None:
+        """Return the folder of the program that was given for an image: first in the PATH of its jobs."""
+        given = self.command(image)
+        found = shutil.which(given[0]) if given else None
+        return str(Path(found).absolute().parent) if found is not None else None
 
     def entrypoint(self, image: str | None) -> list[str] | None:
         """Return what was given to stand in for the image's entrypoint; None if nothing was, or a bare Python."""

@@ -1,4 +1,4 @@
-"""Linux namespaces by ctypes: a view of the machine in which ``/opt/ml`` is a job's own directory.
+"""Linux namespaces by ctypes: a view of the machine in which ``/opt/ml`` and ``/tmp`` are a job's own directories.
 
 Runs inside the shim (standard library only). Everything is done inside namespaces that end with the job, so the
 host never sees a mount, and never gets a directory.
@@ -6,6 +6,7 @@ host never sees a mount, and never gets a directory.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -21,6 +22,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 OPT = "/opt"
 OPT_ML = "/opt/ml"
+TMP = "/tmp"  # noqa: S108 - of the container's own
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -78,11 +80,11 @@ def enter_process_namespace() -> None:
 
 
 def enter_mount_namespace(root: str, hostname: str, hosts: Mapping[str, str], scratch: str) -> None:
-    """Show ``root`` at ``/opt/ml``, set ``hostname``, and resolve ``hosts``.
+    """Show ``root`` at ``/opt/ml``, a directory of the job at ``/tmp``, set ``hostname``, and resolve ``hosts``.
 
     :param root: the job's directory on the host.
     :param hosts: names to addresses, added to those of the machine's /etc/hosts.
-    :param scratch: a directory of the job outside ``root``, for the file that stands in for /etc/hosts.
+    :param scratch: a directory of the job outside ``root``, for the file that stands in for /etc/hosts, and ``tmp``.
     :raises OSError: where the machine does not allow it.
     """
     unshare(CLONE_NEWNS | CLONE_NEWUTS)
@@ -95,6 +97,8 @@ def enter_mount_namespace(root: str, hostname: str, hosts: Mapping[str, str], sc
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
     if etc_hosts.exists():
         _mount(str(hosts_file), "/etc/hosts", "", MS_BIND)
+    if Path(TMP).is_dir():
+        _cover_tmp(Path(scratch) / "tmp")
     if not Path(OPT_ML).is_dir():
         _cover_opt()
     _mount(f"/proc/self/fd/{root_fd}", OPT_ML, "", MS_BIND | MS_REC)
@@ -114,17 +118,47 @@ def enter_mount_namespace(root: str, hostname: str, hosts: Mapping[str, str], sc
 def _cover_opt() -> None:
     """Put a fresh /opt in place that has all that /opt had, and ``ml``. An interpreter may well live in /opt."""
     old = os.open(OPT, os.O_PATH | os.O_DIRECTORY)
-    entries = [(entry.name, entry.is_symlink(), entry.is_dir()) for entry in os.scandir(OPT)]
+    entries = _entries(OPT)
     _mount("tmpfs", OPT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
-    for name, is_link, is_directory in entries:
-        here, there = f"{OPT}/{name}", f"/proc/self/fd/{old}/{name}"
-        if is_link:
-            Path(here).symlink_to(Path(there).readlink())
-            continue
-        if is_directory:
-            Path(here).mkdir()
-        else:
-            Path(here).touch()
-        _mount(there, here, "", MS_BIND | MS_REC)
+    for entry in entries:
+        _show(old, OPT, *entry)
     Path(OPT_ML).mkdir()
     os.close(old)
+
+
+def _cover_tmp(own: Path) -> None:
+    """Put a directory of the job in place of /tmp, with all that /tmp had: data or an interpreter may be there.
+
+    What is made in it is the job's own, and its paths are as short as a Unix socket's have to be.
+    """
+    own.mkdir(exist_ok=True)
+    own_fd = os.open(own, os.O_PATH | os.O_DIRECTORY)
+    old = os.open(TMP, os.O_PATH | os.O_DIRECTORY)
+    entries = _entries(TMP)
+    _mount(f"/proc/self/fd/{own_fd}", TMP, "", MS_BIND)
+    for entry in entries:
+        # Others use /tmp too: what was there may be gone.
+        with contextlib.suppress(OSError):
+            _show(old, TMP, *entry)
+    os.close(old)
+    os.close(own_fd)
+
+
+def _entries(folder: str) -> list[tuple[str, bool, bool]]:
+    """Return what is in a folder: of each the name, and whether it is a link, and a directory."""
+    return [(entry.name, entry.is_symlink(), entry.is_dir()) for entry in os.scandir(folder)]
+
+
+def _show(old: int, folder: str, name: str, is_link: bool, is_directory: bool) -> None:
+    """Show an entry of the directory ``old`` in the folder that has taken its place."""
+    here, there = f"{folder}/{name}", f"/proc/self/fd/{old}/{name}"
+    # A container before may have left a place for it: that of an installation is followed by the job's.
+    if is_link:
+        with contextlib.suppress(FileExistsError):
+            Path(here).symlink_to(Path(there).readlink())
+        return
+    if is_directory:
+        Path(here).mkdir(exist_ok=True)
+    else:
+        Path(here).touch()
+    _mount(there, here, "", MS_BIND | MS_REC)

@@ -52,6 +52,9 @@ def main(status_fd: int) -> int:
         _init(spec, report_write)
     os.close(report_write)
     end = _watch(init, report_read, status_fd, commands)
+    if spec["link"]:
+        with contextlib.suppress(OSError):
+            Path(spec["link"]).unlink()
     if end is not None:
         _write(status_fd, end)
     return 0

@@ -15,6 +15,7 @@ from airflow_spot.local.aws.events import ENDPOINT_CONFIG, MODEL
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.errors import ServiceError, validation
 from airflow_spot.local.hosting.model_data import check_model_data
+from airflow_spot.local.hosting.model_packages import package_container
 from airflow_spot.local.state_changes import publish_event
 from airflow_spot.local.storage.store import Kind, R
 
@@ -44,18 +45,18 @@ class _Requested:
     creation_time: float
 
 
+@dataclass(frozen=True)
 class Model(_Requested):
-    """A model."""
+    """A model.
+
+    :param container: its only container: of a package, with what the package said when the model was made.
+    """
+
+    container: dict[str, Any]
 
     @property
     def arn(self) -> str:
         return MODELS.arn(self.region, self.name)
-
-    @property
-    def container(self) -> dict[str, Any]:
-        """Its only container."""
-        only: dict[str, Any] = self.request.get("PrimaryContainer") or self.request["Containers"][0]
-        return only
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return the answer of DescribeModel: the same at any time."""
@@ -145,9 +146,11 @@ def create_model(backend: Backend, call: Call) -> dict[str, Any]:
         raise validation("You must provide either PrimaryContainer or Containers, and not both.")
     if len(several) > 1:
         raise validation(f"Containers has {len(several)} members; inference pipelines are not implemented here")
-    container = primary or several[0]
+    container = copy.deepcopy(primary or several[0])
+    if container.get("ModelPackageName"):
+        container = package_container(backend, call.region, container)
     if not container.get("Image"):
-        raise validation("PrimaryContainer.Image is required: model packages are not implemented by Local SageMaker")
+        raise validation("PrimaryContainer.Image is required, or PrimaryContainer.ModelPackageName")
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise validation(f"Mode {container['Mode']} is not implemented by Local SageMaker; use SingleModel")
     if backend.settings.engine == "process":
@@ -156,7 +159,7 @@ def create_model(backend: Backend, call: Call) -> dict[str, Any]:
         backend,
         MODELS,
         MODEL,
-        lambda request: Model(call.region, request["ModelName"], request, backend.clock.now()),
+        lambda request: Model(call.region, request["ModelName"], request, backend.clock.now(), container),
         call,
     )
     log_ignored(backend.audit, "model", made.name, ignored_members(made.request, _IGNORED_MODEL))

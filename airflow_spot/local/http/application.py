@@ -16,7 +16,7 @@ from werkzeug.wrappers import Request, Response
 from airflow_spot.local.api.access import PREFIX
 from airflow_spot.local.api.call import Call
 from airflow_spot.local.api.validation import operation_model, validate, without_nulls
-from airflow_spot.local.aws.iam import Roles
+from airflow_spot.local.aws.iam import Identity, Roles
 from airflow_spot.local.aws.moto import WsgiApp
 from airflow_spot.local.aws.s3_mirror import CHANGES, S3Mirror, buffer_body
 from airflow_spot.local.backend import Backend
@@ -25,6 +25,7 @@ from airflow_spot.local.faults.connection import cut, has, read_half, s3_operati
 from airflow_spot.local.faults.plan import Rule, first_error
 from airflow_spot.local.hosting import invocations
 from airflow_spot.local.http import control
+from airflow_spot.local.http.hosts import refusal
 from airflow_spot.local.http.registry import OPERATIONS
 from airflow_spot.local.page.handler import Page
 
@@ -48,8 +49,10 @@ class Application:
     - ``/endpoints/<name>/invocations``, signed for sagemaker: :mod:`airflow_spot.local.hosting.invocations`
     - ``/`` for a browser, and what its page links to: :mod:`airflow_spot.local.page.handler`
     - ``/_airflow_spot/...``, from loopback: :mod:`airflow_spot.local.http.control`
-    - IAM: :mod:`airflow_spot.local.aws.iam`
+    - IAM, STS: :mod:`airflow_spot.local.aws.iam`
     - all else: moto
+
+    Nothing of it under a name that is not the service's: :mod:`airflow_spot.local.http.hosts`.
 
     :param mirror: keeps S3's content on disk, for a service that is to come back.
     """
@@ -58,6 +61,7 @@ class Application:
         self._backend = backend
         self._moto = moto
         self._roles = Roles(moto)
+        self._identity = Identity(moto)
         self._mirror = mirror
         self._page = Page(backend)
 
@@ -65,7 +69,9 @@ class Application:
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         path = environ.get("PATH_INFO", "")
         answer: Response
-        if self._page.wants(environ):
+        if (why := refusal(environ, self._backend.settings)) is not None:
+            answer = Response(why, status=403)
+        elif self._page.wants(environ):
             answer = self._page.answer(Request(environ))
         elif "HTTP_ORIGIN" in environ:
             # A page in a browser on this machine must not be able to run programs on it. AWS clients send no Origin.
@@ -126,6 +132,8 @@ class Application:
             self._backend.events.begin()
         if service == "iam":
             return self._roles(environ, start_response)
+        if service == "sts":
+            return self._identity(environ, start_response)
         # What is not signed in its headers is S3's too: presigned URLs.
         if service not in ("s3", ""):
             return self._moto(environ, start_response)

@@ -6,8 +6,9 @@ from typing import Any
 
 from airflow_spot.local.backend import Operations
 from airflow_spot.local.faults.connection import S3_OPERATIONS
-from airflow_spot.local.hosting import endpoints, invocations, models
+from airflow_spot.local.hosting import endpoints, invocations, model_packages, models
 from airflow_spot.local.hosting.endpoint import ENDPOINTS
+from airflow_spot.local.hosting.model_packages import MODEL_PACKAGE_GROUPS, MODEL_PACKAGES
 from airflow_spot.local.hosting.models import ENDPOINT_CONFIGS, MODELS
 from airflow_spot.local.processing import operations as processing
 from airflow_spot.local.processing.job import PROCESSING_JOBS
@@ -26,6 +27,8 @@ KINDS: tuple[Kind[Any], ...] = (
     PROCESSING_JOBS,
     TRANSFORM_JOBS,
     TUNING_JOBS,
+    MODEL_PACKAGE_GROUPS,
+    MODEL_PACKAGES,
     MODELS,
     ENDPOINT_CONFIGS,
     ENDPOINTS,
@@ -36,6 +39,7 @@ OPERATIONS: Operations = {
     **processing.OPERATIONS,
     **transform.OPERATIONS,
     **tuning.OPERATIONS,
+    **model_packages.OPERATIONS,
     **models.OPERATIONS,
     **endpoints.OPERATIONS,
     **listings.OPERATIONS,

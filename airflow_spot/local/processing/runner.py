@@ -119,7 +119,9 @@ class ProcessingRunner(Runner):
         backend, job = self._backend, self._job
         now = backend.clock.now()
         stream = backend.logs.open(job.region, LOG_GROUP, f"{job.name}/{HOST}-{int(now)}")
-        variables = environment(backend.containers, backend.aws, opt_ml, job.region, job.request.get("Environment", {}))
+        first = backend.images.path(job.request["AppSpecification"]["ImageUri"])
+        given = job.request.get("Environment", {})
+        variables = environment(backend.containers, backend.aws, opt_ml, job.region, given, first)
         cwd = opt_ml.see("/opt/ml/processing") if opt_ml.path("/opt/ml/processing").is_dir() else opt_ml.seen
         container = backend.containers.start(Spec(opt_ml, command, variables, cwd, hostname=HOST), stream.write)
         job.update(now, ProcessingStartTime=now)

@@ -10,6 +10,7 @@ from airflow_spot.local.api.call import Call
 from airflow_spot.local.api.pagination import in_order, select
 from airflow_spot.local.backend import Backend, Operations
 from airflow_spot.local.hosting.endpoint import ENDPOINTS
+from airflow_spot.local.hosting.model_packages import MODEL_PACKAGE_GROUPS
 from airflow_spot.local.hosting.models import ENDPOINT_CONFIGS, MODELS
 from airflow_spot.local.processing.job import PROCESSING_JOBS
 from airflow_spot.local.storage.store import Kind, R
@@ -65,6 +66,9 @@ OPERATIONS: Operations = {
         "TransformJobSummaries",
         ("LastModifiedTime", "TransformEndTime", "FailureReason"),
         TransformJob.summary,
+    ),
+    "ListModelPackageGroups": Listing(
+        MODEL_PACKAGE_GROUPS, "ModelPackageGroupSummaryList", ("ModelPackageGroupDescription",)
     ),
     "ListModels": Listing(MODELS, "Models"),
     "ListEndpointConfigs": Listing(ENDPOINT_CONFIGS, "EndpointConfigs"),

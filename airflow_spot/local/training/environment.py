@@ -1,8 +1,8 @@
 """What a training container finds: the files below ``/opt/ml/input/config`` and the variables ``SM_*``.
 
 As the toolkit ``sagemaker-training`` documents them (its ENVIRONMENT_VARIABLES.md), and the developer guide under "How
-Amazon SageMaker AI Provides Training Information". ``SM_CHECKPOINT_DIR`` is ours: the checkpoint folder as the process
-sees it, which matters where ``/opt/ml`` is relocated.
+Amazon SageMaker AI Provides Training Information". ``SM_CHECKPOINT_DIR`` is ours, and not AWS's: the checkpoint folder
+where ``/opt/ml`` is relocated, and only there.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def training_environment(
         facts.update(module_name=module, module_dir=see("/opt/ml/code"), user_entry_point=program)
         facts["training_env"].update(module_name=module, module_dir=facts["module_dir"], user_entry_point=program)
     path = checkpoint_path(job)
-    if path is not None:
+    if path is not None and see(path) != os.path.normpath(path):
         facts["checkpoint_dir"] = see(path)
     environment = {f"SM_{key.upper()}": _text(value) for key, value in facts.items()}
     environment.update({f"SM_CHANNEL_{_variable(name)}": folder for name, folder in folders.items()})

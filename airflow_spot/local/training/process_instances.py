@@ -155,8 +155,9 @@ class ProcessInstances:
     def _start(self, host: _Host, number: int) -> Container:
         backend, job = self._backend, self._job
         assert host.program is not None  # noqa: S101 - prepare comes first
+        image = job.request.get("AlgorithmSpecification", {}).get("TrainingImage")
         environment = {
-            **backend.containers.base_environment(host.opt_ml),
+            **backend.containers.base_environment(host.opt_ml, backend.images.path(image)),
             **backend.aws.environment,
             "AWS_REGION": job.region,
             "AWS_DEFAULT_REGION": job.region,

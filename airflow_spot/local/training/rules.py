@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from airflow_spot.local.api import ignored
-from airflow_spot.local.builtin import is_built_in
+from airflow_spot.local.builtin import brings_metrics
 from airflow_spot.local.errors import validation
 from airflow_spot.local.settings import ACCOUNT
 
 MAX_RUNTIME = 28 * 24 * 3600
 DEFAULT_MAX_RUNTIME = 24 * 3600
 MAX_WAIT_WITHOUT_CHECKPOINTS = 3600
+
+OVERRIDDEN = (
+    "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry the request without "
+    "specifying metric definitions."
+)
 
 _NO_CHECKPOINTS = (
     *("blazingtext", "factorization-machines", "forecasting-deepar", "ipinsights", "kmeans", "knn", "lda"),
@@ -86,11 +91,8 @@ def _algorithm(request: dict[str, Any]) -> Iterator[str]:
     image, name = algorithm.get("TrainingImage"), algorithm.get("AlgorithmName")
     if bool(image) == bool(name):  # [D]
         yield "You must specify exactly one of TrainingImage and AlgorithmName in AlgorithmSpecification"
-    if algorithm.get("MetricDefinitions") and is_built_in(algorithm, request.get("HyperParameters", {})):  # [T]
-        yield (
-            "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry the request "
-            "without specifying metric definitions."
-        )
+    if algorithm.get("MetricDefinitions") and brings_metrics(algorithm, request.get("HyperParameters", {})):  # [T]
+        yield OVERRIDDEN
 
 
 def _resources(request: dict[str, Any]) -> Iterator[str]:

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from airflow_spot.local.builtin import metric_definitions
+from airflow_spot.local.builtin import brings_metrics, metric_definitions
 from airflow_spot.local.errors import limit_exceeded, validation
 from airflow_spot.local.training.environment import OBJECTIVE_PARAMETER
-from airflow_spot.local.training.rules import check_training_job
+from airflow_spot.local.training.rules import OVERRIDDEN, check_training_job
 from airflow_spot.local.tuning.ranges import Categorical, Range, combinations_of, draws, grid, parse_ranges
 from airflow_spot.local.tuning.trials import Limits
 
@@ -88,7 +88,11 @@ def _objective(config: dict[str, Any], definition: dict[str, Any]) -> Iterator[s
     if objective is None:
         yield "HyperParameterTuningJobConfig.HyperParameterTuningJobObjective is required"  # [A]
         return
-    metrics = metric_definitions(definition["AlgorithmSpecification"], definition.get("StaticHyperParameters", {}))
+    algorithm, static = definition["AlgorithmSpecification"], definition.get("StaticHyperParameters", {})
+    if algorithm.get("MetricDefinitions") and brings_metrics(algorithm, static):  # [T] for a training job, [A] here
+        yield OVERRIDDEN
+        return
+    metrics = metric_definitions(algorithm, static)
     if objective["MetricName"] not in [metric["Name"] for metric in metrics]:  # [T]
         yield (
             "A metric is required for this hyperparameter tuning job objective. Provide a metric in the metric "

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.api.validation import compiled, operation_model, problems
 from airflow_spot.local.http.registry import OPERATIONS
-from tests.local.jobs import RECORDED_ABSENT, Jobs
+from tests.local.jobs import ABSENT, Jobs
 
 CLIENT_ERRORS = {
     "ValidationException",
@@ -86,7 +86,7 @@ def check(service: LocalSageMaker, operation: str, params: Any) -> None:
     status, answer = post(service, operation, json.dumps(params).encode())
     if status == 200:
         shape = operation_model(operation).output_shape
-        assert shape is None or set(problems(shape, answer)) <= {RECORDED_ABSENT}
+        assert shape is None or set(problems(shape, answer)) <= ABSENT
     else:
         assert status in (400, 404), answer
         assert answer["__type"] in CLIENT_ERRORS

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.aws.iam import EXECUTION_ROLE
+from airflow_spot.local.aws.moto import SDK_CONFIG
 
 
 def test_a_role_that_nobody_made_trusts_sagemaker(sm: LocalSageMaker) -> None:
@@ -43,3 +47,19 @@ def test_every_action_is_allowed(sm: LocalSageMaker) -> None:
         "EvaluationResults"
     ]
     assert alone["EvalResourceName"] == "*"
+
+
+def test_who_asks_is_a_role_that_was_assumed(sm: LocalSageMaker) -> None:
+    caller = sm.client("sts").get_caller_identity()
+    assert caller["Account"] == "123456789012"
+    # As the SageMaker SDK does, to find the role of its jobs.
+    role = re.sub(r"^(.+)sts::(\d+):assumed-role/(.+?)/.*$", r"\1iam::\2:role/\3", caller["Arn"])
+    assert role == "arn:aws:iam::123456789012:role/AmazonSageMaker-ExecutionRole"
+    assert sm.client("iam").get_role(RoleName=role.rpartition("/")[2])["Role"]["Arn"] == role
+
+
+def test_the_configuration_of_the_sdks_names_that_role() -> None:
+    config = yaml.safe_load(SDK_CONFIG.read_text())["SageMaker"]
+    role = f"arn:aws:iam::123456789012:role/{EXECUTION_ROLE}"
+    assert config["TrainingJob"] == config["ProcessingJob"] == config["Pipeline"] == {"RoleArn": role}
+    assert config["Model"] == {"ExecutionRoleArn": role}

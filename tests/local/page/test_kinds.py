@@ -8,6 +8,7 @@ from html import unescape
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.http.registry import KINDS, OPERATIONS
 from tests.local.hosting.test_endpoints import Endpoints, adder
+from tests.local.hosting.test_model_packages import Registry
 from tests.local.jobs import Jobs
 from tests.local.page.test_page import ask
 from tests.local.processing.test_processing import Processing
@@ -18,11 +19,15 @@ from tests.local.tuning.tuning_jobs import Tuning
 def one_of_each(jobs: Jobs) -> dict[str, str]:
     """Make one resource of every kind; return their names by the operation that creates the kind."""
     model = Endpoints(jobs).deploy(adder())
+    registry = Registry(jobs)
+    registry.register()
     return {
         "CreateTrainingJob": jobs.start("pass"),
         "CreateProcessingJob": Processing(jobs).start("pass"),
         "CreateTransformJob": Transforms(jobs).start(model),
         "CreateHyperParameterTuningJob": Tuning(jobs).start("print('loss=1')"),
+        "CreateModelPackageGroup": registry.group,
+        "CreateModelPackage": f"{registry.group}/1",
         "CreateModel": model,
         "CreateEndpointConfig": model,
         "CreateEndpoint": model,

@@ -64,3 +64,48 @@ def test_warm_start_and_several_definitions_are_refused(simulated: Tuning) -> No
         simulated.sagemaker.create_hyper_parameter_tuning_job(
             **request, TrainingJobDefinition=definition, Autotune={"Mode": "Enabled"}
         )
+
+
+LINEAR = "382416733822.dkr.ecr.us-east-1.amazonaws.com/linear-learner:1"
+
+
+def built_in(image: str, **more: Any) -> dict[str, Any]:
+    return {"AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File", **more}}
+
+
+@pytest.mark.parametrize(
+    ("image", "metric"),
+    [
+        (LINEAR, "validation:objective_loss"),
+        ("174872318107.dkr.ecr.us-west-2.amazonaws.com/kmeans:1", "test:msd"),
+        ("683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1", "validation:rmse"),
+    ],
+)
+def test_a_built_in_algorithm_brings_its_metrics(simulated: Tuning, image: str, metric: str) -> None:
+    waits = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 1200}
+    objective = {"Type": "Minimize", "MetricName": metric}
+    name = simulated.start(
+        definition=built_in(image), training={"StoppingCondition": waits}, HyperParameterTuningJobObjective=objective
+    )
+    best = simulated.end(name)["BestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]
+    assert best["MetricName"] == metric
+
+
+def test_another_metric_of_a_built_in_algorithm_is_refused(simulated: Tuning) -> None:
+    objective = {"Type": "Minimize", "MetricName": "validation:speed"}
+    with pytest.raises(ClientError, match="A metric is required"):
+        simulated.start(definition=built_in(LINEAR), HyperParameterTuningJobObjective=objective)
+
+
+@pytest.mark.parametrize("image", [LINEAR, "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"])
+def test_metrics_of_a_built_in_algorithm_are_not_overridden(simulated: Tuning, image: str) -> None:
+    definitions = [{"Name": "loss", "Regex": "loss=(.*)"}]
+    with pytest.raises(ClientError, match="You can't override the metric definitions"):
+        simulated.start(definition=built_in(image, MetricDefinitions=definitions))
+
+
+def test_an_image_of_ones_own_that_is_called_so_brings_none(simulated: Tuning) -> None:
+    image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/linear-learner:1"
+    objective = {"Type": "Minimize", "MetricName": "validation:objective_loss"}
+    with pytest.raises(ClientError, match="A metric is required"):
+        simulated.start(definition=built_in(image), HyperParameterTuningJobObjective=objective)

@@ -1,4 +1,4 @@
-"""SDK 2: the generic Estimator with AWS's built-in XGBoost, on spot; its model deployed and asked."""
+"""SDK 2: the generic Estimator with AWS's built-in XGBoost, on spot, without a role; its model deployed and asked."""
 
 import json
 import sys
@@ -12,7 +12,6 @@ bucket, name = sys.argv[1:3]
 estimator = Estimator(
     base_job_name=name,
     image_uri=image_uris.retrieve("xgboost", "us-east-1", version="1.7-1"),
-    role="arn:aws:iam::123456789012:role/trainer",
     instance_type="ml.m5.xlarge",
     instance_count=1,
     hyperparameters={"objective": "reg:squarederror", "num_round": 300, "eta": 0.03, "max_depth": 3, "nthread": 1},

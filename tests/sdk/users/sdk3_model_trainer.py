@@ -1,4 +1,4 @@
-"""SDK 3: ModelTrainer with source code, on spot, with checkpoints; its logs while it trains."""
+"""SDK 3: ModelTrainer with source code, on spot, with checkpoints, without a role; its logs while it trains."""
 
 import json
 import sys
@@ -15,7 +15,6 @@ here = Path(__file__).parent
 trainer = ModelTrainer(
     base_job_name=name,
     training_image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312-ubuntu22.04-sagemaker",
-    role="arn:aws:iam::123456789012:role/trainer",
     source_code=SourceCode(source_dir=str(here / "source"), entry_script="train.py"),
     compute=Compute(instance_type="ml.m5.xlarge", instance_count=1, enable_managed_spot_training=True),
     stopping_condition=StoppingCondition(max_runtime_in_seconds=600, max_wait_time_in_seconds=1200),

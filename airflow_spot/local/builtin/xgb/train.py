@@ -67,8 +67,8 @@ def _train(release: tuple[int, int]) -> None:
     _say(f"Train matrix has {matrices['train'].num_row()} rows and {matrices['train'].num_col()} columns")
     if "validation" in matrices:
         _say(f"Validation matrix has {matrices['validation'].num_row()} rows")
-    checkpoint_folder = os.environ.get("SM_CHECKPOINT_DIR")
-    folder = Path(checkpoint_folder) if checkpoint_folder else None
+    checkpoints = config / "checkpointconfig.json"
+    folder = Path(json.loads(checkpoints.read_text(encoding="utf-8"))["LocalPath"]) if checkpoints.exists() else None
     model_folder = Path(os.environ["SM_MODEL_DIR"])
     try:
         booster = _boost(wanted, matrices, folder, model_folder, release)
