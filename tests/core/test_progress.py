@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_spot.checkpoint import PROGRESS_NAME
 from airflow_spot.core.events import of_finding
 from airflow_spot.core.findings import KEPT, Finding, NothingYet, NotSeen, StartEnd, Stuck, pack, unpack
 from airflow_spot.core.folder_look import HALF_WRITTEN, LOOK_LIMIT, FolderLook, is_checkpoint, mark_of
@@ -54,6 +55,7 @@ def kinds(found: tuple[Finding, ...]) -> list[str]:
         ("step-1.pt", 0, False),
         ("rank0/.metadata", 5, True),
         ("airflow-spot-run.json", 100, False),
+        (PROGRESS_NAME, 100, False),
         ("step-1.pt.sagemaker-uploading", 5, False),
         ("step-1.pt.sagemaker-uploaded", 5, False),
         ("data.sagemaker-ignore", 5, False),
