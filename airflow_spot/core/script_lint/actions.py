@@ -334,11 +334,17 @@ class Actions:
 
     def _is_value(self, function: Function) -> bool:
         """Return whether a function is handed to somebody who may call it."""
-        for module, call in self.program.calls:
-            for given in (*call.args, *(each.value for each in call.keywords)):
-                if isinstance(given, (ast.Name, ast.Attribute)) and function in self.program.named(module, given):
-                    return True
-        return isinstance(function.node, ast.Lambda)
+        return isinstance(function.node, ast.Lambda) or id(function) in self._handed
+
+    @cached_property
+    def _handed(self) -> set[int]:
+        return {
+            id(function)
+            for module, call in self.program.calls
+            for given in (*call.args, *(each.value for each in call.keywords))
+            if isinstance(given, (ast.Name, ast.Attribute))
+            for function in self.program.named(module, given)
+        }
 
 
 def opened(module: Module, call: ast.Call, modes: str) -> ast.expr | None:
