@@ -65,7 +65,10 @@ def test_its_entry_points_are_the_provider_the_plugins_and_the_command(wheel: zi
         "apache_airflow_provider": {"provider_info": "airflow_spot.provider_info:get_provider_info"},
         "airflow.plugins": {"airflow_spot": "airflow_spot.ui.plugin:AirflowSpotPlugin"},
         "console_scripts": {"airflow-spot": "airflow_spot.cli.main:main"},
-        "pytest11": {"local_sagemaker": "airflow_spot.local.pytest_plugin"},
+        "pytest11": {
+            "local_sagemaker": "airflow_spot.local.pytest_plugin",
+            "rehearsal": "airflow_spot.rehearsal.pytest_plugin",
+        },
     }
 
 

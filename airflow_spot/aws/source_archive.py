@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,8 @@ from pathlib import Path
 from airflow_spot.core.parameter_errors import InvalidParameterError, MissingFileError
 
 ARCHIVE_NAME = "sourcedir.tar.gz"
+#: The library for scripts.
+LIBRARY = "airflow_spot.checkpoint"
 _IGNORED = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
 
 
@@ -87,14 +89,31 @@ class SourceArchive:
         return SourceFiles({name: path for path, name in self._files()})
 
     def _files(self) -> list[tuple[Path, str]]:
+        files = self._own_files()
+        names = {name for _, name in files}
+        more = [(path, name) for path, name in _library(files, Path(self.program).parent) if name not in names]
+        return sorted([*files, *more], key=lambda pair: pair[1])
+
+    def _own_files(self) -> list[tuple[Path, str]]:
         if self.folder is None:
             return [(self._root / self.entry_point, self.program)]
         found = (path for path in self._root.rglob("*") if path.is_file())
         named = ((path, path.relative_to(self._root)) for path in found)
-        return sorted(
-            ((path, name.as_posix()) for path, name in named if not _IGNORED.intersection(name.parts)),
-            key=lambda pair: pair[1],
-        )
+        return [(path, name.as_posix()) for path, name in named if not _IGNORED.intersection(name.parts)]
+
+
+def _library(files: Iterable[tuple[Path, str]], beside: Path) -> list[tuple[Path, str]]:
+    """
+    Return the files of ``airflow_spot.checkpoint`` where one of a script's files names it: containers have it not.
+
+    ``airflow_spot`` has no ``__init__.py`` there, so a package of that name that is installed in the image goes first.
+
+    :param beside: the script's folder, which Python imports from.
+    """
+    if not any(path.suffix == ".py" and LIBRARY.encode() in path.read_bytes() for path, _ in files):
+        return []
+    folder = Path(__file__).parents[1] / "checkpoint"
+    return [(path, (beside / LIBRARY.replace(".", "/") / path.name).as_posix()) for path in sorted(folder.glob("*.py"))]
 
 
 class SourceFiles(Mapping[str, bytes]):

@@ -57,6 +57,8 @@ class LocalSageMaker:
     :param grace_seconds: from SIGTERM to SIGKILL. AWS gives 120.
     :param pending_timeout_seconds: how long an on-demand job may be Pending before it fails with CapacityError; None
         for ever.
+    :param checkpoint_seconds: how often changed checkpoints are uploaded.
+    :param checkpoint_markers: whether files beside each checkpoint say how far its upload is, as SageMaker's do.
     :param quotas: limits per instance type, see :mod:`airflow_spot.local.market.quotas`.
     :param list_rate: how many ListTrainingJobs a second are answered; None for any number. AWS answers 2 for the whole
         account.
@@ -89,6 +91,7 @@ class LocalSageMaker:
         grace_seconds: float = 5.0,
         pending_timeout_seconds: float | None = None,
         checkpoint_seconds: float = 1.0,
+        checkpoint_markers: bool = True,
         quotas: str = "",
         list_rate: float | None = None,
         faults: str = "",
@@ -113,6 +116,7 @@ class LocalSageMaker:
             grace_seconds=grace_seconds,
             pending_timeout_seconds=pending_timeout_seconds,
             checkpoint_seconds=checkpoint_seconds,
+            checkpoint_markers=checkpoint_markers,
             quotas=quotas,
             list_rate=list_rate,
             faults=faults,
@@ -224,13 +228,17 @@ class LocalSageMaker:
         """What happened so far, oldest first: see :class:`airflow_spot.local.storage.audit.Audit`."""
         return read_audit(self.dir / "audit.jsonl")
 
-    def interrupt(self, job_name: str, *, capacity_gap: float = 0.0, region: str | None = None) -> None:
+    def interrupt(
+        self, job_name: str, *, capacity_gap: float = 0.0, region: str | None = None, reclaim: str | None = None
+    ) -> None:
         """Take a spot job's instances back now.
 
         :param capacity_gap: seconds for which this job then gets none.
+        :param reclaim: ``term`` or ``kill``, for this once; default: as the service was started.
         :raises RuntimeError: if it is no spot job, or holds no instances.
         """
-        self._control("interrupt", {"job": job_name, "capacity_gap": capacity_gap, "region": region})
+        body = {"job": job_name, "capacity_gap": capacity_gap, "region": region, "reclaim": reclaim}
+        self._control("interrupt", body)
 
     def crash(self, job_name: str, *, region: str | None = None) -> None:
         """Break a job's instances: an InternalServerError, which a RetryStrategy may cover.

@@ -42,6 +42,7 @@ class Settings:
     :param pending_timeout_seconds: how long an on-demand job may be Pending before it fails with CapacityError; None
         for ever.
     :param checkpoint_seconds: how often checkpoints are uploaded while a job runs, in seconds; at most 2.
+    :param checkpoint_markers: whether files beside each checkpoint say how far its upload is, as SageMaker's do.
     :param quotas: specification of service quotas, see :mod:`airflow_spot.local.market.quotas`.
     :param list_rate: how many ListTrainingJobs a second are answered, in each region; None for any number. AWS: 2.
     :param faults: fault plan, see :mod:`airflow_spot.local.faults.plan`.
@@ -66,6 +67,7 @@ class Settings:
     grace_seconds: float = 120.0
     pending_timeout_seconds: float | None = None
     checkpoint_seconds: float = 1.0
+    checkpoint_markers: bool = True
     quotas: str = ""
     list_rate: float | None = None
     faults: str = ""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 #: Seconds for which what was read of a run's jobs says that there is no newer generation.
-FRESH_SECONDS = 2.0
+FRESH_SECONDS = 0.5
 
 #: Seconds between looks for another run's job in an exact folder: a list lags by some.
 LIST_LAG_PAUSES = (5.0, 10.0)

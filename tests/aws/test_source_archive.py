@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -152,3 +154,32 @@ def test_what_tells_the_container_is_json() -> None:
         "sagemaker_region": "eu-west-1",
     }
     assert "sagemaker_region" not in script_mode_hyperparameters("train.py", "s3://bucket/x", None)
+
+
+@pytest.mark.parametrize("place", ["", "src"])
+def test_the_library_is_packed_beside_a_script_that_imports_it(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "code"
+    (folder / place).mkdir(parents=True)
+    script = folder / place / "train.py"
+    script.write_text("print(1)")
+    entry_point = f"{place}/train.py".lstrip("/")
+    assert list(members(SourceArchive(entry_point, folder))) == [entry_point]
+    script.write_text("from airflow_spot.checkpoint import Checkpointer")
+    library = f"{place}/airflow_spot/checkpoint/__init__.py".lstrip("/")
+    assert library in members(SourceArchive(entry_point, folder))
+    assert library.removeprefix("src/") in members(SourceArchive(str(script)))
+    own = folder / library
+    own.parent.mkdir(parents=True)
+    own.write_text("# mine")
+    assert read(SourceArchive(entry_point, folder), library) == b"# mine"
+
+
+def test_it_runs_from_the_archive_where_the_package_is_not_installed(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("from airflow_spot.checkpoint import Checkpointer; print(Checkpointer('c').latest())")
+    with tarfile.open(fileobj=io.BytesIO(SourceArchive(str(script)).content)) as packed:
+        packed.extractall(tmp_path / "opt", filter="data")
+    done = subprocess.run(
+        [sys.executable, "-S", "train.py"], cwd=tmp_path / "opt", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "None\n"

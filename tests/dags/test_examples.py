@@ -26,7 +26,7 @@ EXAMPLES = sorted(DAGS.glob("*.py"))
 
 
 def test_there_are_examples() -> None:
-    names = {"drop_in", "spot_reaper", "spot_sweep", "spot_training_pipeline", "spot_tuning"}
+    names = {"drop_in", "spot_reaper", "spot_rehearsal", "spot_sweep", "spot_training_pipeline", "spot_tuning"}
     assert {path.stem for path in EXAMPLES} >= names
 
 
@@ -151,6 +151,21 @@ def test_the_reaper_stops_what_no_task_waits_for_and_nothing_else(airflow: Airfl
     finally:
         for what in ("another DAG", "foreign"):
             jobs.sagemaker.stop_training_job(TrainingJobName=names[what])
+
+
+@pytest.mark.slow
+def test_a_script_is_rehearsed_before_it_is_trained(airflow: Airflow, sm: LocalSageMaker, digits: Path) -> None:
+    s3 = sm.client("s3")
+    s3.create_bucket(Bucket="airflow-spot-demo")
+    s3.upload_file(str(digits / "train" / "train.csv"), "airflow-spot-demo", "digits/data/train/train.csv")
+    before = len(calls(sm, "CreateTrainingJob"))
+    state, tasks = airflow.run("spot_rehearsal", rehearsal_rounds=10)
+    assert state == "success", tasks
+    assert len(calls(sm, "CreateTrainingJob")) == before + 1, "a rehearsal has a service of its own"
+    # A script that saves no checkpoint at all: the one that prepares the data, which fails without its option.
+    state, tasks = airflow.run("spot_rehearsal", script="prepare.py")
+    assert (state, tasks["rehearse_script"], tasks["train"]) == ("failed", "failed", "upstream_failed")
+    assert len(calls(sm, "CreateTrainingJob")) == before + 1
 
 
 @pytest.mark.slow

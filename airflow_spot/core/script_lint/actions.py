@@ -63,6 +63,8 @@ _PREPARATIONS = re.compile(
     r"Scaler|Encoder|Binarizer|Vectorizer|Imputer|Transformer|PCA|Tokenizer|Discretizer|Normalizer|Selector|KFold|TSNE"
     r"|NMF|SVD|scaler|encoder|vectoriz|imputer|pca|tokeniz|transformer|preproc|selector|^sc$|^le$|^ohe$"
 )
+#: The library for scripts that comes with this package.
+LIBRARY = "airflow_spot.checkpoint"
 _FRAMEWORKS = {
     "torch", "transformers", "trl", "accelerate", "deepspeed", "lightning", "pytorch_lightning", "composer", "keras",
     "tensorflow", "tf", "mxnet", "mx", "paddle", "xgboost", "lightgbm", "catboost", "orbax", "flax", "jax", "fastai",
@@ -118,6 +120,8 @@ class Actions:
         last = name.rpartition(".")[2]
         if self._is_trainer(module, call):
             return Action(module, call, self.places.arguments(module, call), own=False)
+        if self._is_ours(module, call, "save", "train", "Saving"):
+            return Action(module, call, frozenset({CHECKPOINT}), own=False)
         if self.program.called(module, call) or self._is_class(module, call):
             return None  # what it does is in the program
         if _FRAMEWORK_SAVES.search(name):
@@ -172,6 +176,13 @@ class Actions:
             "adapters",
         )
 
+    def _is_ours(self, module: Module, call: ast.Call, *names: str) -> bool:
+        """Return whether it is one of these calls of our library for scripts, in a program that imports it."""
+        last = module.dotted(call.func).rpartition(".")[2]
+        return last in names and any(
+            whole.startswith(LIBRARY) for each in self.program.modules.values() for whole in each.imports.values()
+        )
+
     def _bases(self, name: str) -> set[str]:
         return {
             module.dotted(base).rpartition(".")[2]
@@ -217,7 +228,7 @@ class Actions:
         name = module.dotted(call.func)
         last = name.rpartition(".")[2]
         places = self.places.arguments(module, call)
-        if _LOADS_ITSELF.search(name):
+        if _LOADS_ITSELF.search(name) or self._is_ours(module, call, "load", "latest", "train"):
             return Action(module, call, places | {CHECKPOINT}, own=False)
         if any(each.arg in _RESUME_OPTIONS and not _is_off(each.value) for each in call.keywords):
             return Action(module, call, places, own=False)

@@ -43,8 +43,11 @@ def _health(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _interrupt(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
-    """Take instances back: ``{"job": name, "region": optional, "capacity_gap": seconds, default 0}``."""
-    backend.engine.interrupt(_region(backend, body), _text(body, "job"), _capacity_gap(body))
+    """Take instances back: ``{"job", "region": optional, "capacity_gap": seconds, default 0, "reclaim": optional}``."""
+    how = body.get("reclaim")
+    if how not in (None, "term", "kill"):
+        raise ValueError(f"reclaim is {how!r}; it can be 'term' or 'kill'")
+    backend.engine.interrupt(_region(backend, body), _text(body, "job"), _capacity_gap(body), how)
     return {}
 
 

@@ -58,6 +58,7 @@ class Lifecycle:
         self._launched = False
         self._stop_requested = False
         self._reclaim_requested = False
+        self._reclaim_how: str | None = None
         self._crash_requested = False
         self._out_of_memory = False
         self._blackout_until = 0.0
@@ -81,9 +82,13 @@ class Lifecycle:
                 self._enter_stopping()
         self.wake()
 
-    def request_reclaim(self, capacity_gap: float) -> None:
-        """Take the instances back, and provide none for ``capacity_gap`` service seconds."""
+    def request_reclaim(self, capacity_gap: float, how: str | None = None) -> None:
+        """Take the instances back, and provide none for ``capacity_gap`` service seconds.
+
+        :param how: ``term`` or ``kill`` for this once; None: as the service is set.
+        """
         self._blackout_until = self._clock.now() + capacity_gap
+        self._reclaim_how = how
         self._reclaim_requested = True
         self.wake()
 
@@ -192,7 +197,7 @@ class Lifecycle:
                 raise self._no_capacity()
             self._enter_waiting()
             yield min(left, pending_left, self._seconds_left())
-        self._reclaim_requested = False
+        self._reclaim_requested, self._reclaim_how = False, None
         with job.lock:
             job.instance_type = chosen
             job.begin_instances(self._clock.now())
@@ -281,7 +286,8 @@ class Lifecycle:
         return math.inf if rule is None else self._clock.now() + rule.seconds
 
     def _reclaim(self, instances: Instances) -> Steps:
-        gently = self._backend.settings.reclaim == "term"
+        how, self._reclaim_how = self._reclaim_how or self._backend.settings.reclaim, None
+        gently = how == "term"
         yield from self._end_processes(instances, self._backend.settings.grace_seconds if gently else 0.0)
         if gently:
             instances.sync(final=True)

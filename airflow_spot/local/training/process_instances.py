@@ -135,7 +135,14 @@ class ProcessInstances:
                 facts = {"job": job.name, "host": host.name, "start": job.starts}
                 local = host.opt_ml.path(path)
                 host.checkpoints = CheckpointSync(
-                    s3, uri, local, scratch=host.scratch, audit=backend.audit, facts=facts, warn=host.log
+                    s3,
+                    uri,
+                    local,
+                    scratch=host.scratch,
+                    audit=backend.audit,
+                    facts=facts,
+                    warn=host.log,
+                    markers=backend.settings.checkpoint_markers,
                 )
                 host.checkpoints.restore()
 

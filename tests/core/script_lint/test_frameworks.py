@@ -414,6 +414,61 @@ CASES: dict[str, tuple[str, list[str]]] = {
         """,
         [],
     ),
+    "our library": (
+        """
+        import json
+        from pathlib import Path
+        from airflow_spot.checkpoint import Checkpointer
+        weights = [0.0]
+        def write(path):
+            Path(path).write_text(json.dumps(weights))
+        checkpoints = Checkpointer()
+        found = checkpoints.load(lambda path: json.loads(Path(path).read_text()))
+        if found:
+            weights = found.state
+        for epoch in range(found.step if found else 0, 20):
+            weights[0] += 1.0
+            if checkpoints.due(epoch + 1, every=5):
+                checkpoints.save(epoch + 1, write)
+        """,
+        [],
+    ),
+    "our library, with PyTorch": (
+        """
+        import torch
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_pytorch import SeededSampler, TorchState
+        def main():
+            model = torch.nn.Linear(3, 1)
+            optimizer = torch.optim.Adam(model.parameters())
+            checkpoints = Checkpointer()
+            state = TorchState(model=model, optimizer=optimizer)
+            found = checkpoints.load(state.read)
+            first = found.step if found else 0
+            checkpoints.on_sigterm()
+            for step in range(first, 100):
+                optimizer.zero_grad()
+                model(torch.ones(1, 3)).sum().backward()
+                optimizer.step()
+                if checkpoints.due(step + 1, every=10):
+                    checkpoints.save(step + 1, state.write)
+            torch.save(model.state_dict(), "/opt/ml/model/model.pt")
+        if __name__ == "__main__":
+            main()
+        """,
+        [],
+    ),
+    "our library, with XGBoost": (
+        """
+        import xgboost
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_xgboost import train
+        data = xgboost.DMatrix("/opt/ml/input/data/train")
+        booster = train(Checkpointer(), {"objective": "binary:logistic"}, data, rounds=200, every=10)
+        booster.save_model("/opt/ml/model/model.ubj")
+        """,
+        [],
+    ),
 }  # fmt: skip
 
 

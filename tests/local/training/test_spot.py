@@ -223,3 +223,26 @@ def test_a_new_job_with_the_same_prefix_resumes(jobs: Jobs) -> None:
     job = jobs.run(COUNTER.replace("STEPS", "9"), CheckpointConfig=prefix)
     assert jobs.output(job["TrainingJobName"])[0] == ["first 8", "step 8", "step 9"]
     assert jobs.get("s3://bucket/seed/count") == b"9"
+
+
+@pytest.mark.parametrize(("reclaim", "warned"), [("term", True), ("kill", False)])
+def test_one_interruption_may_be_of_another_kind_than_the_services(jobs: Jobs, reclaim: str, warned: bool) -> None:
+    """With SIGTERM the script says goodbye; whichever service it is."""
+    script = """
+        import os, signal, sys, time
+        def leave(*_):
+            open("/opt/ml/checkpoints/warned", "w").close()
+            sys.exit(0)
+        signal.signal(signal.SIGTERM, leave)
+        if not os.path.exists("/opt/ml/checkpoints/begun"):
+            open("/opt/ml/checkpoints/begun", "w").close()
+            time.sleep(600)
+        print("warned:", os.path.exists("/opt/ml/checkpoints/warned"))
+    """
+    name = jobs.start(script)
+    jobs.wait_for_checkpoint(name)
+    jobs.sm.interrupt(name, reclaim=reclaim)
+    assert jobs.end(name)["TrainingJobStatus"] == "Completed"
+    assert jobs.output(name)[-1] == [f"warned: {warned}"]
+    with pytest.raises(RuntimeError, match="it can be 'term' or 'kill'"):
+        jobs.sm.interrupt(name, reclaim="gently")

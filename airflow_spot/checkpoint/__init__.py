@@ -1,0 +1,418 @@
+"""
+Checkpoints that survive a kill at any moment, for scripts that train on managed spot.
+
+Standard library only, Python 3.6 and newer: it runs in the container, where Airflow is not. The operator packs it
+beside ``entry_point``; the file can also be copied. SageMaker copies the folder to S3 while the script runs, and back
+before it starts again; a kill can come in the middle of a write, and of a copy.
+
+    from airflow_spot.checkpoint import Checkpointer
+
+    checkpoints = Checkpointer()
+    found = checkpoints.load(read)              # read(path) -> whatever write(path) wrote
+    first = found.step if found else 0
+    checkpoints.on_sigterm()
+    for step in range(first, total):
+        train_one()
+        if checkpoints.due(step + 1, every=100):
+            checkpoints.save(step + 1, write)
+        checkpoints.progress(step + 1, total, {"loss": loss})
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+#: Where SageMaker restores checkpoints to, unless the request says otherwise (CheckpointConfig.LocalPath).
+DEFAULT_PATH = "/opt/ml/checkpoints"
+#: SageMaker uploads no file of this ending, and puts one of the other beside each that it has uploaded.
+IGNORED, UPLOADED = ".sagemaker-ignore", ".sagemaker-uploaded"
+#: The small file that tells the operator how far the training is.
+PROGRESS_NAME = "airflow-spot-progress.json"
+#: Seconds between two writes of it: each is an upload.
+PROGRESS_SECONDS = 30.0
+#: How the shell tells a process that SIGTERM ended; the operator takes it for an interruption.
+SIGTERM_EXIT_CODE = 128 + int(signal.SIGTERM)
+#: By step, and by the milliseconds of the clock: a step may be saved twice.
+_MANIFEST = re.compile(r"^step-(\d{12})-[0-9a-f]{12}\.json$")
+_DATA = re.compile(r"^step-\d{12}-[0-9a-f]{12}\.data$")
+_VERSION = 1
+_CHUNK = 1 << 20
+#: Seconds between two interruptions, until one was seen: for the advice only.
+_HOUR = 3600.0
+
+
+class CheckpointError(Exception):
+    """Checkpoints are there and none of them can be used."""
+
+
+class Damaged(Exception):
+    """A checkpoint is not what was written."""
+
+
+#: A whole checkpoint. ``path`` is what ``write`` wrote, a file or a folder; ``state`` is what ``read`` made of it.
+Checkpoint = NamedTuple("Checkpoint", [("step", int), ("path", str), ("metrics", Dict[str, Any]), ("state", Any)])
+
+
+class Checkpointer:
+    """
+    The checkpoints of one training in one folder.
+
+    :param path: the folder; None: ``SM_CHECKPOINT_DIR``, else ``/opt/ml/checkpoints``.
+    :param keep: so many of the newest stay, at least 1.
+    :param barrier: with several hosts or processes, waits until all have called it (``torch.distributed.barrier``).
+        One writes, and the others wait for it.
+    :param tell: takes a line for the log.
+    """
+
+    def __init__(
+        self,
+        path: Optional[str] = None,
+        keep: int = 2,
+        barrier: Optional[Callable[[], Any]] = None,
+        tell: Callable[[str], Any] = lambda line: print(line, flush=True),
+    ) -> None:
+        if keep < 1:
+            raise ValueError("keep is %r: keep at least 1 checkpoint" % (keep,))
+        self.path = str(path or os.environ.get("SM_CHECKPOINT_DIR") or DEFAULT_PATH)
+        self.keep = keep
+        self.stopping = False
+        self._barrier = barrier
+        self._tell = tell
+        self._writes, self._cleans = _roles(os.environ)
+        self._saves = 0
+        self._save_seconds = 0.0
+        self._interval_began = time.monotonic()
+        self._progress_at = -math.inf
+        self._told: Set[str] = set()
+        self._damaged: Set[str] = set()
+        os.makedirs(self.path, exist_ok=True)
+        self._restored = [name for _, name in self._manifests()]
+
+    # ---- reading
+
+    def latest(self) -> Optional[Checkpoint]:
+        """
+        Return the newest checkpoint that is whole, without reading it into memory; None where there is none.
+
+        :raises CheckpointError: several are there and none is whole: a training is not started over in silence.
+        """
+        found = self._newest_whole()
+        return None if found is None else Checkpoint(*found, None)
+
+    def load(self, read: Callable[[str], Any]) -> Optional[Checkpoint]:
+        """
+        Read the newest checkpoint that is whole; one that is damaged is said, and the one before it is taken.
+
+        :param read: makes the state of the path that ``write`` wrote. What it raises of a whole checkpoint is raised:
+            an older one would not be read either.
+        :return: None where there is none, and the training begins.
+        :raises CheckpointError: several are there and none is whole: a training is not started over in silence.
+        """
+        found = self._newest_whole()
+        if found is None:
+            self._say("no checkpoint in %s: training begins" % self.path)
+            return None
+        step, path, metrics = found
+        state = read(path)
+        self._say("resuming from the checkpoint of step %d" % step)
+        return Checkpoint(step, path, metrics, state)
+
+    # ---- writing
+
+    def due(self, step: int, every: Optional[int] = None, seconds: Optional[float] = None) -> bool:
+        """
+        Return whether to save now: every so many steps, or seconds, and always once SIGTERM has come.
+
+        :param every: steps between two checkpoints.
+        :param seconds: seconds between two; used where ``every`` is None. None: as :meth:`advised_seconds` says.
+        """
+        if self.stopping:
+            return True
+        if every is not None:
+            return step % max(every, 1) == 0
+        interval = self.advised_seconds() if seconds is None else seconds
+        return time.monotonic() - self._interval_began >= interval
+
+    def save(self, step: int, write: Callable[[str], Any], metrics: Optional[Mapping[str, Any]] = None) -> None:
+        """
+        Write a checkpoint so that a reader sees all of it or nothing, then drop the oldest.
+
+        Ends the process with 143 where SIGTERM has come: what was trained is kept.
+
+        :param step: what the next start goes on from; a number of 12 digits at most, not negative.
+        :param write: writes a file, or makes a folder, at the path that it is given. Called where this process writes.
+        :param metrics: small numbers that are kept with it, as JSON.
+        """
+        if not 0 <= step < 10**12:
+            raise ValueError("step is %r: it has to be a number from 0 to 999999999999" % (step,))
+        began = time.monotonic()
+        if self._writes:
+            self._write(step, write, metrics or {})
+        if self._barrier is not None:
+            self._barrier()
+        self._saves += 1
+        if self._cleans:
+            self._drop_oldest()
+        now = time.monotonic()
+        self._advise(now - began, began - self._interval_began)
+        self._save_seconds, self._interval_began = now - began, now
+        if self.stopping:
+            self._say("saved step %d after SIGTERM, ending with exit code %d" % (step, SIGTERM_EXIT_CODE))
+            sys.exit(SIGTERM_EXIT_CODE)
+
+    def on_sigterm(self) -> None:
+        """
+        Have SIGTERM noted, not obeyed at once: :meth:`due` says yes from then on, and :meth:`save` ends the process.
+
+        A spot instance may also go without SIGTERM, or before the save is done: what was saved before counts.
+        """
+        signal.signal(signal.SIGTERM, self._note_sigterm)
+
+    def progress(self, step: int, total: Optional[int] = None, metrics: Optional[Mapping[str, Any]] = None) -> None:
+        """
+        Tell how far the training is, by a small file that reaches S3 with the checkpoints; twice a minute at most.
+
+        :param step: how many steps are done.
+        :param total: of how many; None where that is not known.
+        :param metrics: numbers; what is not finite is left out.
+        """
+        now = time.monotonic()
+        done = total is not None and step >= total
+        if not self._writes or (now - self._progress_at < PROGRESS_SECONDS and not done):
+            return
+        self._progress_at = now
+        numbers = {str(key): float(value) for key, value in (metrics or {}).items() if _is_number(value)}
+        said = {"v": _VERSION, "step": step, "total": total, "metrics": numbers, "at": time.time()}
+        self._put_json(PROGRESS_NAME, said)
+
+    def advised_seconds(self, between_interruptions: float = _HOUR) -> float:
+        """
+        Return the interval that loses least, sqrt(2 x save time x time between interruptions) (Young, 1974).
+
+        :param between_interruptions: seconds; an hour where none was seen.
+        """
+        return max(math.sqrt(2 * self._save_seconds * between_interruptions), 1.0) if self._save_seconds else 60.0
+
+    # ---- inside
+
+    def _write(self, step: int, write: Callable[[str], Any], metrics: Mapping[str, Any]) -> None:
+        stem = "step-%012d-%012x" % (step, int(time.time() * 1000))
+        aside = os.path.join(self.path, "%s.data%s" % (stem, IGNORED))
+        try:
+            write(aside)
+            if not os.path.exists(aside):
+                raise CheckpointError("write() wrote nothing at the path that it was given: %s" % aside)
+            files = {name: _digest(os.path.join(aside, name) if name else aside) for name in _files(aside)}
+            for name in files:
+                _sync(os.path.join(aside, name) if name else aside)
+            os.rename(aside, os.path.join(self.path, stem + ".data"))
+        except BaseException:
+            _remove(aside)
+            raise
+        _sync(self.path)
+        # Last of all: without it the data are no checkpoint.
+        manifest = {"v": _VERSION, "step": step, "files": files, "metrics": dict(metrics)}
+        self._put_json(stem + ".json", manifest)
+        self._say("checkpoint of step %d: %s" % (step, _size_of(files)))
+
+    def _put_json(self, name: str, said: Mapping[str, Any]) -> None:
+        aside = os.path.join(self.path, name + IGNORED)
+        with open(aside, "w") as file:
+            json.dump(said, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, os.path.join(self.path, name))
+        _sync(self.path)
+
+    def _newest_whole(self) -> Optional[Tuple[int, str, Dict[str, Any]]]:
+        manifests = self._manifests()
+        for step, name in manifests:
+            try:
+                manifest, path = self._verified(name)
+            except Damaged as why:
+                self._damaged.add(name)
+                self._say_once(name, "checkpoint of step %d is damaged: %s" % (step, why))
+            else:
+                return step, path, dict(manifest.get("metrics") or {})
+        if len(manifests) > 1:
+            raise CheckpointError(
+                "%s holds %d checkpoints and none is whole. Look at them, or set them aside to train from the beginning"
+                % (self.path, len(manifests))
+            )
+        # One alone that is damaged is the first: the kill came before all of it was in S3.
+        return None
+
+    def _manifests(self) -> List[Tuple[int, str]]:
+        """Return steps and names, newest first: names sort by step and time."""
+        matches = map(_MANIFEST.match, sorted(os.listdir(self.path), reverse=True))
+        return [(int(match.group(1)), match.group()) for match in matches if match]
+
+    def _verified(self, name: str) -> Tuple[Dict[str, Any], str]:
+        """Return a manifest and its data's path."""
+        try:
+            with open(os.path.join(self.path, name)) as file:
+                manifest = json.load(file)
+            files = manifest["files"]
+            if manifest["v"] > _VERSION:
+                raise Damaged("it was written by a newer version of this library (%s)" % manifest["v"])
+            expected = {str(each): (int(size), str(digest)) for each, (size, digest) in files.items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise Damaged("its manifest %s cannot be read (%s)" % (name, type(error).__name__)) from None
+        data = os.path.join(self.path, name[: -len(".json")] + ".data")
+        for each, (size, digest) in expected.items():
+            path = os.path.join(data, each) if each else data
+            if not os.path.isfile(path):
+                raise Damaged("%s is missing" % path)
+            there = os.path.getsize(path)
+            if there != size:
+                raise Damaged("%s has %d of %d bytes" % (path, there, size))
+            if _digest(path)[1] != digest:
+                raise Damaged("%s is not what was written" % path)
+        return manifest, data
+
+    def _drop_oldest(self) -> None:
+        """Drop what is beyond ``keep``, once something newer is in S3 where SageMaker shows that."""
+        self._remove_leftovers()
+        if not self._writes:
+            # Another host writes. What was restored here is uploaded again if it is deleted there alone, so it goes
+            # here too, one save later: this host does not see when the new ones are in S3.
+            spare = self._restored[max(self.keep - max(self._saves - 1, 0), 0) :]
+            self._restored = [name for name in self._restored if name not in spare]
+            self._drop(spare)
+            return
+        uploads = any(name.endswith(UPLOADED) for name in os.listdir(self.path))
+        manifests = [name for _, name in self._manifests()]
+        # One that is damaged is in nobody's way, and counts for none.
+        whole = [name for name in manifests if name not in self._damaged]
+        if not uploads or any(self._is_uploaded(name) for name in whole[: self.keep]):
+            self._drop([name for name in manifests if name not in whole[: self.keep]])
+
+    def _drop(self, manifests: List[str]) -> None:
+        for name in manifests:
+            data = os.path.join(self.path, name[: -len(".json")] + ".data")
+            # The manifest first: data without one are no checkpoint, one without data is a damaged one.
+            for path in (os.path.join(self.path, name), data):
+                _remove(path)
+                _remove(path + UPLOADED)
+
+    def _is_uploaded(self, name: str) -> bool:
+        data = os.path.join(self.path, name[: -len(".json")] + ".data")
+        paths = [os.path.join(data, each) if each else data for each in _files(data)]
+        return all(os.path.exists(path + UPLOADED) for path in (os.path.join(self.path, name), *paths))
+
+    def _remove_leftovers(self) -> None:
+        """
+        Remove what a kill left half done.
+
+        Only beside a save: another process of the script may look into the folder while one writes.
+        """
+        names = os.listdir(self.path)
+        for name in names:
+            half = name.endswith(IGNORED) and name.startswith("step-")
+            if half or (_DATA.match(name) and name[: -len(".data")] + ".json" not in names):
+                _remove(os.path.join(self.path, name))
+
+    def _advise(self, save_seconds: float, interval: float) -> None:
+        """Say once where the interval between two saves is far from the best."""
+        if self._saves < 2 or save_seconds <= 0.05:
+            return
+        best = math.sqrt(2 * save_seconds * _HOUR)
+        if not best / 5 < interval < best * 5:
+            self._say_once(
+                "advice",
+                "a save takes %.1f s and comes every %.0f s; with an interruption an hour, every %.0f s loses least"
+                % (save_seconds, interval, best),
+            )
+
+    def _note_sigterm(self, number: int, frame: Any) -> None:
+        self.stopping = True
+
+    def _say(self, line: str) -> None:
+        if self._writes:
+            self._tell("airflow_spot.checkpoint: " + line)
+
+    def _say_once(self, key: str, line: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            self._say(line)
+
+
+def _roles(environ: Mapping[str, str]) -> Tuple[bool, bool]:
+    """Return whether this process writes the checkpoints, and whether it cleans up on its host."""
+    if environ.get("RANK", "").isdigit():
+        rank = int(environ["RANK"])
+        return rank == 0, rank == 0 or environ.get("LOCAL_RANK", "0") == "0"
+    try:
+        hosts = json.loads(environ.get("SM_HOSTS") or "[]")
+    except ValueError:
+        hosts = []
+    here = environ.get("SM_CURRENT_HOST")
+    return not hosts or here is None or here == min(hosts, key=_natural), True
+
+
+def _natural(host: str) -> Tuple[int, str]:
+    number = re.search(r"(\d+)$", host)
+    return (int(number.group(1)) if number else 0, host)
+
+
+def _files(path: str) -> Iterator[str]:
+    """Name the files below a folder, relative to it; the empty name for a file itself."""
+    if not os.path.isdir(path):
+        yield ""
+        return
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            if not name.endswith((UPLOADED, IGNORED, ".sagemaker-uploading")):
+                yield os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
+
+
+def _digest(path: str) -> Tuple[int, str]:
+    """Return a file's size and the SHA-256 of its content."""
+    made, size = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        for chunk in iter(lambda: file.read(_CHUNK), b""):
+            made.update(chunk)
+            size += len(chunk)
+    return size, made.hexdigest()
+
+
+def _sync(path: str) -> None:
+    """Have a file, or a folder's names, reach the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError:
+        pass  # some file systems have no fsync of folders
+    finally:
+        os.close(number)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        os.remove(path)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _size_of(files: Mapping[str, Tuple[int, str]]) -> str:
+    amount = float(sum(size for size, _ in files.values()))
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return "%.0f %s" % (amount, unit)
+        amount /= 1000
+    return "%.1f GB" % amount

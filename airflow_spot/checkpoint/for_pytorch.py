@@ -1,0 +1,112 @@
+"""
+PyTorch's state as a checkpoint: model, optimizer, scheduler, scaler, and the random generators.
+
+    state = TorchState(model=model, optimizer=optimizer, scheduler=scheduler)
+    found = checkpoints.load(state.read)
+    ...
+    checkpoints.save(step + 1, state.write)
+
+With all of that a run that was interrupted ends with the weights of one that was not, where the operations used are
+deterministic (https://docs.pytorch.org/docs/stable/notes/randomness.html).
+"""
+
+import random
+import sys
+from typing import Any, Dict, Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+
+class TorchState:
+    """
+    Everything that a training goes on from.
+
+    :param objects: by name, what has ``state_dict`` and ``load_state_dict`` (modules, optimizers, schedulers, scalers),
+        or ``get_state`` and ``set_state`` (``torch.Generator``). The names stand in the file: keep them.
+    """
+
+    def __init__(self, **objects: Any) -> None:
+        for name, each in objects.items():
+            if not (hasattr(each, "load_state_dict") or hasattr(each, "set_state")):
+                raise TypeError("%s is a %s: it has no state to load" % (name, type(each).__name__))
+        self._objects = objects
+
+    def write(self, path: str) -> None:
+        """Write the state to a file."""
+        objects = {name: _state_of(each) for name, each in self._objects.items()}
+        torch.save({"objects": objects, "random": _random_state()}, path)
+
+    def read(self, path: str) -> "TorchState":
+        """
+        Load a file's state into the objects.
+
+        :raises KeyError: the file has no state of one of them: nothing would be loaded into it, without a word.
+        """
+        # Tensors and plain values are all there is, so no file can have code run here.
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        missing = sorted(set(self._objects) - set(found["objects"]))
+        if missing:
+            raise KeyError("the checkpoint %s has no %s" % (path, ", ".join(missing)))
+        for name, each in self._objects.items():
+            if hasattr(each, "load_state_dict"):
+                each.load_state_dict(found["objects"][name])
+            else:
+                each.set_state(found["objects"][name])
+        _set_random_state(found["random"])
+        return self
+
+
+class SeededSampler(Sampler):
+    """
+    Shuffles anew in each epoch, and goes on in the middle of one: what was trained on is not drawn again.
+
+    The order follows from seed and epoch alone, so no position has to be stored: workers that load ahead would have
+    moved it further than the training is.
+
+    :param length: how many samples there are.
+    :param seed: of the shuffle.
+    """
+
+    def __init__(self, length: int, seed: int = 0) -> None:
+        self._length, self._seed = length, seed
+        self._epoch, self._done = 0, 0
+
+    def go_to(self, epoch: int, samples_done: int = 0) -> None:
+        """Have the next pass be over this epoch, without its first samples."""
+        self._epoch, self._done = epoch, samples_done
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = torch.randperm(self._length, generator=torch.Generator().manual_seed(self._seed + self._epoch))
+        return iter(drawn[self._done :].tolist())
+
+    def __len__(self) -> int:
+        return self._length - self._done
+
+
+def _state_of(each: Any) -> Any:
+    return each.state_dict() if hasattr(each, "state_dict") else each.get_state()
+
+
+def _random_state() -> Dict[str, Any]:
+    version, numbers, gauss = random.getstate()
+    found: Dict[str, Any] = {"torch": torch.get_rng_state(), "python": [version, list(numbers), gauss]}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state_all()
+    numpy = sys.modules.get("numpy")  # only a script that uses it has a state of it to keep
+    if numpy is not None:
+        kind, keys, *rest = numpy.random.get_state()
+        found["numpy"] = [kind, keys.tolist(), *rest]
+    return found
+
+
+def _set_random_state(found: Dict[str, Any]) -> None:
+    torch.set_rng_state(found["torch"])
+    version, numbers, gauss = found["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    if "cuda" in found and torch.cuda.is_available() and len(found["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(found["cuda"])
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and "numpy" in found:
+        kind, keys, *rest = found["numpy"]
+        numpy.random.set_state((kind, numpy.asarray(keys, dtype="uint32"), *rest))

@@ -1,0 +1,389 @@
+"""
+What a script writes into its checkpoint folder, as the kernel tells it: which file, when, in how many pieces.
+
+It can also stop the script's processes in the middle of a write. For that, they are bound to the processor of the
+thread that listens, at the lowest priority: the kernel wakes that thread with the event, and lets it go before them.
+A write of a hundred bytes is met so as surely as one of a gigabyte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import select
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
+IS_DIRECTORY, IGNORED = 0x40000000, 0x8000
+_WATCHED = MODIFY | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE
+_MARKERS = (".sagemaker-uploading", ".sagemaker-uploaded")
+_HEAD = struct.Struct("iIII")
+_STOP_SECONDS = 2.0
+#: sched_setattr(2), which neither Python nor the C library offers, and its argument.
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
+_SCHED_ATTR = struct.Struct("=IIQiIQQQ")
+_POLL_MILLISECONDS = 10
+
+
+@dataclass
+class Write:
+    """
+    One write of a file.
+
+    :ivar key: the file's name, relative to the folder; after a rename, the new one.
+    :ivar began: when it was made or cut to nothing, seconds since the epoch.
+    :ivar ended: when it was closed, or renamed, if that was later; None if never.
+    :ivar size: in bytes, when it was closed.
+    :ivar pieces: how many system calls wrote it.
+    :ivar aside: whether it got its name by a rename, when it was whole.
+    """
+
+    key: str
+    began: float
+    ended: float | None = None
+    size: int = 0
+    pieces: int = 0
+    aside: bool = False
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A file that the script, or the end of its instance, has deleted."""
+
+    key: str
+    time: float
+
+
+@dataclass
+class Torn:
+    """A write in whose middle the processes were stopped. :ivar began: when it was begun."""
+
+    key: str
+    size: int
+    began: float
+
+
+@dataclass
+class _Trap:
+    after: int
+    piece: int
+    processes: Callable[[], list[int]]
+    processor: int
+    known: list[int] = field(default_factory=list)
+    caught: threading.Event = field(default_factory=threading.Event)
+    torn: Torn | None = None
+    write: Write | None = None
+    bound: bool = False
+
+
+class FolderWatch:
+    """
+    Watches a checkpoint folder, which comes and goes with each start. A context manager.
+
+    :param folder: on this machine.
+    :ivar writes: what was written, oldest first; what Local SageMaker restores before a start is there too.
+    :ivar deleted: likewise.
+    :ivar begun: how many writes the script has begun: see :meth:`live_since`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.writes: list[Write] = []
+        self.deleted: list[Deleted] = []
+        self.begun = 0
+        self._open: dict[str, Write] = {}
+        self._moved: dict[int, str] = {}
+        self._folders: dict[int, str] = {}
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = -1
+        self._ending = threading.Event()
+        self._trap: _Trap | None = None
+        self._live_since = float("inf")
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="checkpoint-folder", daemon=True)
+
+    def __enter__(self) -> FolderWatch:
+        if not is_supported():
+            return self
+        self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        if self._fd >= 0:
+            self._thread.join(5)
+            os.close(self._fd)
+            self._fd = -1
+
+    def live_since(self, moment: float) -> None:
+        """Say when the script was started: what was written before was not its own."""
+        self._live_since = moment
+
+    def asleep(self) -> None:
+        """Say that the script does not run."""
+        self._live_since = float("inf")
+
+    # The trap.
+
+    def set_trap(self, after: int, piece: int, processes: Callable[[], list[int]]) -> None:
+        """
+        Have the processes stopped in the middle of a write.
+
+        :param after: so many writes are let pass before.
+        :param piece: 0: once the file is open and empty; n: once n of its pieces are written.
+        :param processes: returns the numbers of the job's processes.
+        """
+        processor = min(os.sched_getaffinity(0))
+        self._trap = _Trap(after, piece, processes, processor)
+
+    def trapped(self) -> Torn | None:
+        """Return the write that was met; None if there is none yet."""
+        trap = self._trap
+        return trap.torn if trap is not None and trap.caught.is_set() else None
+
+    def drop_trap(self) -> None:
+        """Let everything pass from now on."""
+        self._trap = None
+
+    # The thread.
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        while not self._ending.is_set():
+            if not self._folders:
+                self._add(self.folder, "")
+            trap = self._trap
+            if trap is not None and not trap.bound and trap.after <= 0:
+                self._bind(trap)
+            if poll.poll(_POLL_MILLISECONDS):
+                self._read()
+
+    def _add(self, path: Path, key: str) -> None:
+        """
+        Watch a folder, and the folders in it.
+
+        What is in a folder already was written before anybody looked, and counts as whole unless more is told.
+        """
+        number = self._libc.inotify_add_watch(self._fd, os.fsencode(path), _WATCHED)
+        if number < 0:
+            return
+        self._folders[number] = key
+        with contextlib.suppress(OSError):
+            for entry in list(os.scandir(path)):
+                inner = f"{key}/{entry.name}" if key else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    self._add(Path(entry.path), inner)
+                elif key and not inner.endswith(_MARKERS) and not self._knows(inner):
+                    self._handle(CREATE | CLOSE_WRITE, inner, 0, time.time())
+
+    def _knows(self, key: str) -> bool:
+        return any(write.key == key for write in reversed(self.writes))
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return
+        now = time.time()
+        offset = 0
+        while offset < len(data):
+            number, mask, cookie, length = _HEAD.unpack_from(data, offset)
+            offset += _HEAD.size
+            name = os.fsdecode(data[offset : offset + length].rstrip(b"\0"))
+            offset += length
+            if mask & IGNORED:
+                self._folders.pop(number, None)
+                continue
+            if number not in self._folders or not name or name.endswith(_MARKERS):
+                continue
+            folder = self._folders[number]
+            self._event(mask, f"{folder}/{name}" if folder else name, cookie, now)
+        self._spring()
+
+    def _event(self, mask: int, key: str, cookie: int, now: float) -> None:
+        if mask & IS_DIRECTORY:
+            self._folder_event(mask, key, cookie, now)
+        else:
+            with self._lock:
+                self._handle(mask, key, cookie, now)
+
+    def _folder_event(self, mask: int, key: str, cookie: int, now: float) -> None:
+        if mask & CREATE:
+            self._add(self.folder / key, key)
+        elif mask & MOVED_FROM:
+            self._moved[cookie] = key
+        elif mask & MOVED_TO:
+            before = self._moved.pop(cookie, None)
+            if before is None:
+                self._add(self.folder / key, key)
+                return
+            for number, known in self._folders.items():
+                if known == before or known.startswith(f"{before}/"):
+                    self._folders[number] = key + known[len(before) :]
+            with self._lock:
+                for write in self.writes:
+                    if write.key.startswith(f"{before}/"):
+                        write.key = key + write.key[len(before) :]
+                        write.aside, write.ended = True, now
+                        self._open.pop(f"{before}{write.key[len(key) :]}", None)
+                        self._measure(write)
+            # It may have been renamed before anybody looked into it.
+            self._add(self.folder / key, key)
+
+    def _handle(self, mask: int, key: str, cookie: int, now: float) -> None:
+        if mask & CREATE:
+            self._begin(key, now)
+        if mask & MODIFY:
+            write = self._open.get(key) or self._begin(key, now)
+            write.pieces += 1
+        if mask & CLOSE_WRITE:
+            write = self._open[key] if key in self._open else self._begin(key, now, known=False)
+            self._measure(write)
+            # The kernel closes the files of a process that is killed.
+            write.ended = None if self._trap is not None and self._trap.write is write else now
+            self._open.pop(key, None)
+        if mask & MOVED_FROM:
+            self._moved[cookie] = key
+        if mask & MOVED_TO:
+            self._renamed(self._moved.pop(cookie, ""), key, now)
+        if mask & DELETE:
+            self._open.pop(key, None)
+            self.deleted.append(Deleted(key, now))
+
+    def _begin(self, key: str, now: float, known: bool = True) -> Write:
+        write = self._open.get(key)
+        if write is not None and write.pieces == 0:
+            return write
+        write = Write(key, now)
+        self.writes.append(write)
+        self.begun += now >= self._live_since
+        if known:
+            self._open[key] = write
+        return write
+
+    def _renamed(self, before: str, key: str, now: float) -> None:
+        write = next((each for each in reversed(self.writes) if each.key == before), None)
+        if write is None:
+            write = Write(key, now)
+            self.writes.append(write)
+        if before in self._open:
+            self._open[key] = self._open.pop(before)
+        write.key, write.aside = key, True
+        self._measure(write)
+        write.ended = now
+
+    def _measure(self, write: Write) -> None:
+        with contextlib.suppress(OSError):
+            write.size = (self.folder / write.key).stat().st_size
+
+    def _bind(self, trap: _Trap) -> None:
+        """Let this thread go before the job's: see the module."""
+        trap.bound = True
+        trap.known = trap.processes()
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {trap.processor})
+            self._take_short_turns()
+        for process in trap.known:
+            for thread in _threads(process):
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(thread, {trap.processor})
+                    os.setpriority(os.PRIO_PROCESS, thread, 19)
+
+    def _take_short_turns(self) -> None:
+        """Ask for turns of a tenth of a millisecond: from Linux 6.12 on, whoever does so goes first when it wakes."""
+        call = _SCHED_SETATTR.get(platform.machine())
+        if call is not None:
+            self._libc.syscall(call, 0, _SCHED_ATTR.pack(_SCHED_ATTR.size, 0, 0, 0, 0, 100_000, 0, 0), 0)
+
+    def _spring(self) -> None:
+        trap = self._trap
+        if trap is None or trap.caught.is_set():
+            return
+        if self.begun >= trap.after and not trap.bound:
+            self._bind(trap)
+        if self.begun <= trap.after:
+            return
+        open_now = [write for write in self._open.values() if write.began >= self._live_since]
+        write = next((each for each in reversed(open_now) if each.pieces >= trap.piece), None)
+        if write is None:
+            return
+        for process in trap.known:
+            _send(process, signal.SIGSTOP)
+        processes = [*trap.known, *(each for each in trap.processes() if each not in trap.known)]
+        for process in processes:
+            _send(process, signal.SIGSTOP)
+        _await_stopped(processes)
+        # What had happened before they stood still.
+        self._trap = None
+        self._read()
+        self._trap = trap
+        if self._open.get(write.key) is not write:
+            for process in processes:
+                _send(process, signal.SIGCONT)
+            if trap.piece:
+                trap.piece = 0  # a smaller target for the next try: the moment at which the file is open
+            return
+        size = 0
+        with contextlib.suppress(OSError):
+            size = (self.folder / write.key).stat().st_size
+        trap.write = write
+        trap.torn = Torn(write.key, size, write.began)
+        trap.caught.set()
+
+
+def is_supported() -> bool:
+    """Return whether this machine tells of writes."""
+    return sys.platform == "linux"
+
+
+def process_tree(root: int) -> list[int]:
+    """Return the numbers of a process's descendants. The process itself is the container's init, and not of the job."""
+    children: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                stat = Path(entry.path, "stat").read_bytes()
+                children.setdefault(int(stat.rpartition(b")")[2].split()[1]), []).append(int(entry.name))
+    found, queue = [], [root]
+    while queue:
+        for child in children.get(queue.pop(), ()):
+            found.append(child)
+            queue.append(child)
+    return found
+
+
+def _threads(process: int) -> list[int]:
+    try:
+        return [int(path.name) for path in Path(f"/proc/{process}/task").iterdir()]
+    except OSError:
+        return []
+
+
+def _send(process: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(process, number)
+
+
+def _await_stopped(processes: list[int]) -> None:
+    deadline = time.monotonic() + _STOP_SECONDS
+    for process in processes:
+        while time.monotonic() < deadline:
+            try:
+                state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
+            except OSError:
+                break
+            if state in (b"T", b"t", b"Z", b"X"):
+                break

@@ -1,0 +1,70 @@
+"""Kills a training script with SIGKILL at random moments, again and again, until it ends by itself."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: `make test-all` plays all of the seeds, CI the first.
+ALL = bool(os.environ.get("AIRFLOW_SPOT_NEW_EXAMPLES"))
+
+
+def seeds(count: int) -> range:
+    """Return the seeds to play of so many."""
+    return range(count if ALL else max(count // 4, 1))
+
+
+@dataclass(frozen=True)
+class Lives:
+    """
+    What a script did over all its starts.
+
+    :param begun: the step that each start went on from.
+    :param output: what the last one printed.
+    """
+
+    begun: list[int]
+    output: str
+
+
+def killed_often(
+    command: Sequence[str],
+    kills: int,
+    seed: int,
+    *,
+    within: float,
+    folder: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Lives:
+    """
+    Kill it so many times; the script prints ``FROM <step>`` once it knows where it goes on from.
+
+    :param within: seconds after that line within which the kill comes.
+    """
+    drawn, begun = random.Random(seed), []
+    for number in range(kills + 1):
+        process = subprocess.Popen(
+            [*command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environ
+        )
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if line.startswith("FROM"):
+                begun.append(int(line.split()[1]))
+                break
+        if number < kills:
+            time.sleep(drawn.uniform(0, within))
+            process.kill()
+        said += process.stdout.read()
+        code = process.wait()
+        if code == 0:
+            return Lives(begun, said)
+        assert code == -signal.SIGKILL, said
+    raise AssertionError("it never ended")

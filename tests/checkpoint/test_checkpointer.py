@@ -1,0 +1,410 @@
+"""The library for scripts: what it wrote is whole or not there, whatever killed the process that wrote."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_spot import checkpoint as library
+from airflow_spot.checkpoint import Checkpointer, CheckpointError
+from tests.checkpoint.killing import killed_often, seeds
+
+SOURCE = Path(library.__file__)
+
+
+class Script:
+    """What a training script has: a state, how it is written, and what it was told."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.told: list[str] = []
+        self.checkpoints = Checkpointer(str(folder), tell=self.told.append, **options)
+
+    def save(self, step: int, content: str | None = None) -> None:
+        self.checkpoints.save(step, lambda path: Path(path).write_text(content or f"state of {step}"))
+
+    def load(self) -> tuple[int, str] | None:
+        found = self.checkpoints.load(lambda path: Path(path).read_text())
+        return None if found is None else (found.step, found.state)
+
+
+def names(folder: Path, ending: str = ".json") -> list[str]:
+    return sorted(each.name for each in folder.iterdir() if each.name.endswith(ending))
+
+
+def steps(folder: Path) -> list[int]:
+    return [int(name.split("-")[1]) for name in names(folder)]
+
+
+def data_of(folder: Path, step: int) -> Path:
+    (found,) = folder.glob(f"step-{step:012d}-*.data")
+    return found
+
+
+def test_it_is_python_3_6_and_the_standard_library() -> None:
+    tree = ast.parse(SOURCE.read_text(), feature_version=(3, 6))
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported <= set(sys.stdlib_module_names)
+    assert "__future__" not in imported  # annotations came with 3.7
+
+
+def test_it_runs_alone_without_the_package(tmp_path: Path) -> None:
+    shutil.copy(SOURCE, tmp_path / "checkpoint.py")
+    code = (
+        "import sys; sys.path[:0] = ['.']; import checkpoint; c = checkpoint.Checkpointer('c'); "
+        "c.save(3, lambda p: open(p, 'w').write('x')); print(c.latest().step)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "3"
+
+
+def test_the_newest_is_loaded_and_two_are_kept(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    assert script.load() is None
+    for step in (1, 9, 10, 100):
+        script.save(step)
+    assert steps(tmp_path) == [10, 100]
+    assert len(names(tmp_path, ".data")) == 2
+    again = Script(tmp_path)
+    assert again.load() == (100, "state of 100")
+    assert again.told == ["airflow_spot.checkpoint: resuming from the checkpoint of step 100"]
+
+
+def test_metrics_come_back(tmp_path: Path) -> None:
+    Script(tmp_path).checkpoints.save(4, lambda path: Path(path).touch(), {"loss": 0.5})
+    found = Checkpointer(str(tmp_path)).latest()
+    assert found is not None
+    assert (found.step, found.metrics, found.state) == (4, {"loss": 0.5}, None)
+
+
+def test_a_folder_is_a_checkpoint_too(tmp_path: Path) -> None:
+    def write(path: str) -> None:
+        (Path(path) / "deep").mkdir(parents=True)
+        (Path(path) / "deep" / "model").write_text("m")
+        (Path(path) / "optimizer").write_text("o")
+
+    script = Script(tmp_path)
+    script.checkpoints.save(1, write)
+    script.checkpoints.save(2, write)
+    (data_of(tmp_path, 2) / "deep" / "model").unlink()
+    found = script.checkpoints.load(lambda path: sorted(each.name for each in Path(path).rglob("*")))
+    assert found is not None
+    assert (found.step, found.state) == (1, ["deep", "model", "optimizer"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: path.write_text("sta"), "has 3 of 10 bytes"),
+        (lambda path: path.write_text("STATE OF 2"), "is not what was written"),
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.with_suffix(".json").write_text('{"v": 1, "st'), "cannot be read (JSONDecodeError)"),
+        (lambda path: path.with_suffix(".json").write_text("[]"), "cannot be read (TypeError)"),
+        (lambda path: path.with_suffix(".json").write_text('{"v": 2, "files": {}}'), "a newer version of this library"),
+    ],
+)
+def test_one_that_is_damaged_is_said_and_the_one_before_it_taken(
+    tmp_path: Path, damage: Callable[[Path], None], said: str
+) -> None:
+    first = Script(tmp_path)
+    first.save(1)
+    first.save(2)
+    damage(data_of(tmp_path, 2))
+    script = Script(tmp_path)
+    assert script.load() == (1, "state of 1")
+    assert script.told[0].startswith("airflow_spot.checkpoint: checkpoint of step 2 is damaged: ")
+    assert said in script.told[0]
+    # It goes with the next save, and does not count among those that are kept.
+    script.save(2)
+    assert steps(tmp_path) == [1, 2]
+    assert Script(tmp_path).load() == (2, "state of 2")
+
+
+def test_several_without_a_whole_one_do_not_begin_anew_in_silence(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    script.save(1)
+    script.save(2)
+    for step in (1, 2):
+        data_of(tmp_path, step).write_text("torn")
+    with pytest.raises(CheckpointError, match="holds 2 checkpoints and none is whole"):
+        Script(tmp_path).load()
+
+
+def test_the_very_first_one_torn_is_the_beginning(tmp_path: Path) -> None:
+    Script(tmp_path).save(1)
+    data_of(tmp_path, 1).write_text("torn")
+    assert Script(tmp_path).load() is None
+
+
+def test_what_read_raises_of_a_whole_one_is_raised(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    script.save(1)
+    with pytest.raises(ZeroDivisionError):
+        script.checkpoints.load(lambda path: 1 / 0)
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    script.save(1)
+
+    def write(path: str) -> None:
+        Path(path).write_text("half")
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        script.checkpoints.save(2, write)
+    with pytest.raises(CheckpointError, match="wrote nothing"):
+        script.checkpoints.save(2, lambda path: None)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert Script(tmp_path).load() == (1, "state of 1")
+
+
+def test_sagemakers_own_files_are_no_checkpoints(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    script.save(7)
+    for path in list(tmp_path.iterdir()):
+        path.with_name(path.name + ".sagemaker-uploaded").touch()
+    (tmp_path / "step-000000000099-000000000000.json.sagemaker-uploading").touch()
+    (tmp_path / "step-000000000098-000000000000.data").write_text("half")
+    assert Script(tmp_path).load() == (7, "state of 7")
+
+
+def test_nothing_goes_before_something_newer_is_in_s3(tmp_path: Path) -> None:
+    """SageMaker's markers tell; a kill now must find a whole checkpoint there."""
+    script = Script(tmp_path, keep=1)
+    script.save(1)
+    for path in list(tmp_path.iterdir()):
+        path.with_name(path.name + ".sagemaker-uploaded").touch()
+    script.save(2)
+    assert steps(tmp_path) == [1, 2]
+    data = data_of(tmp_path, 2)
+    data.with_name(data.name + ".sagemaker-uploaded").touch()
+    script.save(2)  # the manifest is not there yet
+    assert steps(tmp_path) == [1, 2, 2]
+    for name in names(tmp_path)[1:]:
+        for each in (name, name.replace(".json", ".data")):
+            (tmp_path / f"{each}.sagemaker-uploaded").touch()
+    script.save(3)
+    assert steps(tmp_path) == [1, 2, 2, 3]
+    for path in tmp_path.glob("step-000000000003-*[an]"):
+        path.with_name(path.name + ".sagemaker-uploaded").touch()
+    script.save(4)
+    assert steps(tmp_path)[-1] == 4
+
+
+def test_of_several_hosts_one_writes_and_all_drop_what_was_restored(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("SM_HOSTS", '["algo-10", "algo-2", "algo-1"]')
+    waits: list[str] = []
+    hosts = {}
+    for host in ("algo-1", "algo-10"):
+        seed = Script(tmp_path / host)
+        seed.save(1)
+        seed.save(2)
+    for host in ("algo-1", "algo-10"):
+        monkeypatch.setenv("SM_CURRENT_HOST", host)
+        hosts[host] = Script(tmp_path / host, barrier=lambda host=host: waits.append(host))
+        assert hosts[host].load() == (2, "state of 2") if host == "algo-1" else hosts[host].load()
+    for step in (3, 4, 5, 6):
+        for script in hosts.values():
+            script.save(step)
+    assert steps(tmp_path / "algo-1") == [5, 6]
+    assert steps(tmp_path / "algo-10") == []
+    assert waits == ["algo-1", "algo-10"] * 4
+    assert hosts["algo-10"].told == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "roles"),
+    [
+        ({}, (True, True)),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, (True, True)),
+        ({"RANK": "3", "LOCAL_RANK": "3"}, (False, False)),
+        ({"RANK": "8", "LOCAL_RANK": "0"}, (False, True)),
+        ({"SM_HOSTS": "no list", "SM_CURRENT_HOST": "algo-1"}, (True, True)),
+        ({"SM_HOSTS": '["algo-1", "algo-2"]', "SM_CURRENT_HOST": "algo-2"}, (False, True)),
+    ],
+)
+def test_who_writes(environ: dict[str, str], roles: tuple[bool, bool]) -> None:
+    assert library._roles(environ) == roles
+
+
+@pytest.mark.parametrize(("options", "said"), [({"keep": 0}, "keep is 0"), ({"keep": -1}, "keep is -1")])
+def test_what_is_wrong_is_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Checkpointer(str(tmp_path), **options)
+    with pytest.raises(ValueError, match="step is -1"):
+        Checkpointer(str(tmp_path)).save(-1, lambda path: None)
+
+
+def test_progress_is_a_small_file_at_most_twice_a_minute(tmp_path: Path, monkeypatch: Any) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(library.time, "monotonic", lambda: now[0])
+    checkpoints = Checkpointer(str(tmp_path))
+    seen = []
+    for step in range(1, 101):
+        checkpoints.progress(step, 100, {"loss": 1 / step, "bad": float("nan"), "text": "secret"})
+        said = json.loads((tmp_path / library.PROGRESS_NAME).read_text())
+        assert said["metrics"].keys() == {"loss"}
+        seen.append(said["step"])
+        now[0] += 1
+    assert sorted(set(seen)) == [1, 31, 61, 91, 100]
+    assert checkpoints.latest() is None
+
+
+def test_the_interval_that_loses_least(tmp_path: Path, monkeypatch: Any) -> None:
+    now = [0.0]
+    monkeypatch.setattr(library.time, "monotonic", lambda: now[0])
+    script = Script(tmp_path)
+
+    def write(path: str) -> None:
+        Path(path).touch()
+        now[0] += 8.0
+
+    for step in range(1, 4):
+        now[0] += 2.0
+        script.checkpoints.save(step, write)
+    assert script.checkpoints.advised_seconds() == 240.0
+    assert [line for line in script.told if "loses least" in line] == [
+        "airflow_spot.checkpoint: a save takes 8.0 s and comes every 2 s; with an interruption an hour, every 240 s "
+        "loses least"
+    ]
+    assert not script.checkpoints.due(4)
+    now[0] += 240.0
+    assert script.checkpoints.due(4)
+    assert [step for step in range(1, 10) if script.checkpoints.due(step, every=3)] == [3, 6, 9]
+
+
+# ---- kills
+
+TRAINER = """
+import sys, time
+from pathlib import Path
+from checkpoint import Checkpointer
+
+folder, total = sys.argv[1], int(sys.argv[2])
+checkpoints = Checkpointer(folder)
+
+def write(path):
+    with open(path, "w") as file:
+        for part in range(40):  # a write takes a while, as one of gigabytes does
+            file.write("%d\\n" % value)
+            file.flush()
+            time.sleep(0.0002)
+
+found = checkpoints.load(lambda path: Path(path).read_text().split())
+if found:
+    assert len(found.state) == 40 and len(set(found.state)) == 1, found
+value, first = (int(found.state[0]), found.step) if found else (0, 0)
+print("FROM", first, flush=True)
+checkpoints.on_sigterm()
+for step in range(first, total):
+    value = (value * 31 + step) % 1000003
+    print("STEP", step, flush=True)
+    if checkpoints.due(step + 1, every=3):
+        checkpoints.save(step + 1, write)
+print("END", value, flush=True)
+"""
+
+
+def expected(total: int) -> int:
+    value = 0
+    for step in range(total):
+        value = (value * 31 + step) % 1000003
+    return value
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Path:
+    shutil.copy(SOURCE, tmp_path / "checkpoint.py")
+    (tmp_path / "train.py").write_text(TRAINER)
+    return tmp_path / "train.py"
+
+
+def started(trainer: Path, total: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(trainer), str(trainer.parent / "c"), str(total)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def lives(trainer: Path, kills: int, total: int, seed: int) -> list[int]:
+    command = [sys.executable, str(trainer), str(trainer.parent / "c"), str(total)]
+    found = killed_often(command, kills, seed, within=0.08)
+    assert f"END {expected(total)}" in found.output
+    return found.begun
+
+
+def test_kills_at_any_moment_lose_nothing_that_was_saved(trainer: Path) -> None:
+    begun = lives(trainer, 8, 400, 1)
+    assert begun == sorted(begun)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", seeds(10))
+def test_two_hundred_kills(trainer: Path, seed: int) -> None:
+    begun = lives(trainer, 20, 600, seed)
+    assert begun == sorted(begun)
+    assert len(set(begun)) > 1
+
+
+def test_sigterm_saves_once_and_ends_with_143(trainer: Path) -> None:
+    process = started(trainer, 10**6)
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if line.startswith("STEP 10"):
+            break
+    process.send_signal(signal.SIGTERM)
+    said += process.stdout.read()
+    assert process.wait() == 143
+    last = int(said.rstrip().rsplit("STEP ", 1)[1].split()[0])
+    assert f"saved step {last + 1} after SIGTERM, ending with exit code 143" in said
+    again = started(trainer, last + 1)
+    out, _ = again.communicate()
+    assert (again.returncode, f"FROM {last + 1}" in out) == (0, True)
+
+
+# ---- any damage
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_damage_is_taken_for_a_state(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("c")
+    script = Script(folder)
+    for step in (1, 2):
+        script.save(step, f"state {step} " * 5)
+    for path in sorted(folder.iterdir()):
+        what = data.draw(st.sampled_from(["nothing", "nothing", "cut", "gone", "flip", "noise"]), label=path.name[16:])
+        content = path.read_bytes()
+        if what == "cut":
+            path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+        elif what == "gone":
+            path.unlink()
+        elif what == "flip" and path.suffix == ".data":
+            at = data.draw(st.integers(0, len(content) - 1))
+            path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        elif what == "noise":
+            path.write_bytes(data.draw(st.binary(max_size=80)))
+    try:
+        found = Script(folder).load()
+    except CheckpointError:
+        return
+    assert found in (None, (1, "state 1 " * 5), (2, "state 2 " * 5))

@@ -1,0 +1,72 @@
+"""XGBoost by its adapter: killed at random moments, it ends with the trees of a training that was not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoint.killing import killed_often, seeds
+
+TRAINER = """
+import hashlib, sys, time
+import numpy, xgboost
+from airflow_spot.checkpoint import Checkpointer
+from airflow_spot.checkpoint.for_xgboost import train
+
+folder, rounds, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+drawn = numpy.random.default_rng(1)
+rows = drawn.normal(size=(200, 5))
+data = xgboost.DMatrix(rows, label=rows[:, 0] * rows[:, 1] > 0)
+checkpoints = Checkpointer(folder)
+found = checkpoints.latest()
+print("FROM", found.step if found else 0, flush=True)
+
+class Slow(xgboost.callback.TrainingCallback):
+    def after_iteration(self, model, epoch, evals_log):
+        time.sleep(pause)
+        return False
+
+booster = train(
+    checkpoints, {"objective": "binary:logistic", "nthread": 1, "max_depth": 3}, data, rounds, every=3,
+    evals=[(data, "train")], verbose_eval=False, callbacks=[Slow()],
+)
+print("END", booster.num_boosted_rounds(), hashlib.sha256(bytes(booster.save_raw("json"))).hexdigest(), flush=True)
+"""
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Path:
+    path = tmp_path / "train.py"
+    path.write_text(TRAINER)
+    return path
+
+
+def uninterrupted(trainer: Path, rounds: int) -> str:
+    command = [sys.executable, str(trainer), str(trainer.parent / "whole"), str(rounds), "0"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+
+
+def lives(trainer: Path, kills: int, rounds: int, seed: int) -> list[int]:
+    command = [sys.executable, str(trainer), str(trainer.parent / "c"), str(rounds), "0.01"]
+    found = killed_often(command, kills, seed, within=0.25)
+    assert found.output.splitlines()[-1] == uninterrupted(trainer, rounds)
+    return found.begun
+
+
+def test_a_training_that_was_killed_is_the_same_training(trainer: Path) -> None:
+    begun = lives(trainer, 2, 60, 1)
+    assert begun == sorted(begun)
+    said = json.loads((trainer.parent / "c" / "airflow-spot-progress.json").read_text())
+    assert (said["step"], said["total"], list(said["metrics"])) == (60, 60, ["train-logloss"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", seeds(20))
+def test_two_hundred_kills(trainer: Path, seed: int) -> None:
+    begun = lives(trainer, 10, 300, seed)
+    assert begun == sorted(begun)
+    assert len(set(begun)) > 1

@@ -1,0 +1,135 @@
+"""A checkpoint folder is watched while real processes write into it, and one is stopped in the middle of a write."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_spot.rehearsal.writes import FolderWatch, is_supported
+from tests.local.jobs import until
+
+pytestmark = pytest.mark.skipif(not is_supported(), reason="the kernel does not tell")
+
+IN_PLACE = """
+import sys, time
+from pathlib import Path
+for i in range(200):
+    time.sleep(0.01)
+    with (Path(sys.argv[1]) / f"{i}.txt").open("w") as file:
+        for _ in range(int(sys.argv[2])):
+            file.write("x" * 10_000)
+        file.write("end")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoints"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def watch(folder: Path) -> Iterator[FolderWatch]:
+    with FolderWatch(folder) as watch:
+        watch.live_since(0)
+        until(lambda: bool(watch._folders), "the folder is watched")
+        yield watch
+
+
+def settled(watch: FolderWatch, writes: int) -> FolderWatch:
+    until(
+        lambda: len(watch.writes) >= writes and all(write.ended is not None for write in watch.writes),
+        "the writes are told",
+    )
+    return watch
+
+
+def test_a_write_in_place_and_one_aside(watch: FolderWatch, folder: Path) -> None:
+    (folder / "in-place").write_bytes(b"12345")
+    (folder / "part").write_bytes(b"123")
+    (folder / "part").rename(folder / "aside")
+    settled(watch, 2)
+    (folder / "in-place").unlink()
+    until(lambda: bool(watch.deleted), "the deletion is told")
+    first, second = watch.writes
+    assert (first.key, first.size, first.aside, first.ended is not None) == ("in-place", 5, False, True)
+    assert (second.key, second.size, second.aside) == ("aside", 3, True)
+    assert [each.key for each in watch.deleted] == ["in-place"]
+    assert watch.begun == 2
+
+
+def test_a_file_that_is_written_over_is_written_twice(watch: FolderWatch, folder: Path) -> None:
+    (folder / "newest").write_bytes(b"1")
+    settled(watch, 1)
+    (folder / "newest").write_bytes(b"12")
+    assert [write.size for write in settled(watch, 2).writes] == [1, 2]
+
+
+def test_folders_are_watched_and_may_be_renamed(watch: FolderWatch, folder: Path) -> None:
+    (folder / "tmp-5").mkdir()
+    (folder / "tmp-5" / "model").write_bytes(b"12")
+    settled(watch, 1)
+    (folder / "tmp-5").rename(folder / "checkpoint-5")
+    until(lambda: watch.writes[0].key == "checkpoint-5/model" and watch.writes[0].aside, "the rename is told")
+
+
+def test_a_folder_that_is_renamed_before_anybody_looks_into_it_is_whole(watch: FolderWatch, folder: Path) -> None:
+    """As trainers do, which write a checkpoint of many files aside; so fast that the watch may come late."""
+    for i in range(20):
+        (folder / "tmp").mkdir()
+        (folder / "tmp" / "model").write_bytes(b"12")
+        (folder / "tmp" / "optimizer").write_bytes(b"123")
+        (folder / "tmp").rename(folder / f"checkpoint-{i}")
+        time.sleep(0.02)
+    wanted = {f"checkpoint-{i}/{name}" for i in range(20) for name in ("model", "optimizer")}
+    until(lambda: {write.key for write in watch.writes if write.ended is not None} == wanted, "all are told")
+    sizes = {(write.key.rpartition("/")[2], write.size) for write in watch.writes}
+    assert sizes == {("model", 2), ("optimizer", 3)}
+    assert all(write.ended is not None for write in watch.writes)
+
+
+def test_sagemakers_markers_are_not_the_scripts(watch: FolderWatch, folder: Path) -> None:
+    (folder / "a.sagemaker-uploaded").touch()
+    (folder / "a").write_bytes(b"1")
+    assert [write.key for write in settled(watch, 1).writes] == ["a"]
+
+
+def test_the_folder_may_come_late_and_come_again(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    with FolderWatch(folder) as watch:
+        for number in (1, 2):
+            folder.mkdir()
+            until(lambda: bool(watch._folders), "the folder is watched")
+            (folder / "a").write_bytes(b"1")
+            settled(watch, number)
+            (folder / "a").unlink()
+            folder.rmdir()
+            until(lambda: not watch._folders, "it is told that the folder has gone")
+        assert [write.key for write in watch.writes] == ["a", "a"]
+
+
+@pytest.mark.parametrize(("piece", "tens"), [(0, 0), (3, 10)])
+def test_a_process_is_stopped_in_the_middle_of_a_write(watch: FolderWatch, folder: Path, piece: int, tens: int) -> None:
+    """Three bytes, or a hundred thousand: the file is open, and not whole."""
+    whole = tens * 10_000 + 3
+    writer = subprocess.Popen([sys.executable, "-c", IN_PLACE, str(folder), str(tens)])
+    try:
+        watch.set_trap(5, piece, lambda: [writer.pid])
+        torn = until(watch.trapped, "it is met")
+        assert torn.size < whole
+        assert (folder / torn.key).stat().st_size == torn.size
+        assert len(watch.writes) >= 6
+        assert Path(f"/proc/{writer.pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+    finally:
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.wait()
+    until(lambda: torn.key not in watch._open, "the kernel has closed the file")
+    assert [write.ended for write in watch.writes if write.key == torn.key] == [None]
