@@ -9,12 +9,18 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.core.identity import short_hash
 from airflow_spot.core.locations import check_s3_uri, lies_in
+from airflow_spot.core.outcomes import DENIED_CODES
 
 #: In the metadata of a copy: the job that made the model, and the ETag of what was copied.
 SOURCE_KEY = "airflow-spot-source"
 #: And a hash of the place that it was copied to, as a whole: what lies there by another way is not ours to delete.
 PLACE_KEY = "airflow-spot-place"
 _MISSING = ("404", "NoSuchKey", "NotFound")
+# A HEAD request's answer has no body, so botocore names its status only.
+_DENIED = DENIED_CODES | {"403"}
+#: How often a folder is gone through, until all in it is as it is to be: else two that copy there at the same moment
+#: would both succeed, and leave files of both.
+PASSES = 5
 
 
 class NoModelError(RuntimeError):
@@ -31,6 +37,8 @@ def copy_model(client: Any, source: str, target: str, job_name: str, kms_key: st
 
     Done again after a crash, only what is missing is copied. S3 copies, whatever the size. Of a folder, what is left of
     the model before is deleted once all of the new one is there: nothing but what this function copied to that folder.
+    It is gone through again until nothing is left to do: of two models that are copied there at the same moment, it has
+    one whole.
 
     :param client: boto3's for S3.
     :param source: ``S3ModelArtifacts``: an object, or a folder where the job's output is not compressed.
@@ -38,7 +46,8 @@ def copy_model(client: Any, source: str, target: str, job_name: str, kms_key: st
     :param kms_key: the key that the job encrypted the model with, for the copy; None for the bucket's way.
     :return: the S3 URI of the copy, a folder's ends in a slash; and whether anything was copied.
     :raises NoModelError: there is nothing to copy.
-    :raises PlaceError: the folder overlaps with the source, or has something that was not copied there.
+    :raises PlaceError: the folder overlaps with the source, has something that was not copied there, or another model
+        is copied to it at the same moment.
     """
     bucket, key = _place(source)
     to_bucket, to_key = _place(target)
@@ -50,13 +59,24 @@ def copy_model(client: Any, source: str, target: str, job_name: str, kms_key: st
         copied = _copy(client, (bucket, key), head, (to_bucket, to_key), mark, kms_key)
         return f"s3://{to_bucket}/{to_key}", copied
     folder, to_folder = _folder(key), _folder(to_key)
-    found = dict(_objects(client, bucket, folder))
-    if not found:
-        raise NoModelError(f"there is no model in {source}")
+    origin, place = f"s3://{bucket}/{folder}", f"s3://{to_bucket}/{to_folder}"
+    for passed in range(PASSES):
+        found = dict(_objects(client, bucket, folder))
+        if not found:
+            raise NoModelError(f"there is no model in {source}")
+        if lies_in(origin, place) or lies_in(place, origin):
+            raise PlaceError(f"its model is in {origin}, which overlaps with {place}")
+        if not _go_through(client, bucket, found, (to_bucket, to_folder), job_name, kms_key):
+            return place, passed > 0
+    raise PlaceError(f"another model is copied to {place} at the same moment, which would have files of both")
+
+
+def _go_through(
+    client: Any, bucket: str, found: dict[str, str], target: tuple[str, str], job_name: str, kms_key: str | None
+) -> bool:
+    """Copy to a folder what is missing there, then delete what is left of the model before; whether there was any."""
+    to_bucket, to_folder = target
     place = f"s3://{to_bucket}/{to_folder}"
-    origin = f"s3://{bucket}/{folder}"
-    if lies_in(origin, place) or lies_in(place, origin):
-        raise PlaceError(f"its model is in {origin}, which overlaps with {place}")
     there = _ours(client, to_bucket, to_folder, place)
     done = []
     for each, name in found.items():
@@ -68,7 +88,7 @@ def copy_model(client: Any, source: str, target: str, job_name: str, kms_key: st
     gone = [each for each in there if each not in kept and _is_ours(client, to_bucket, each, place)]
     for each in gone:
         client.delete_object(Bucket=to_bucket, Key=each)
-    return place, any(done) or bool(gone)
+    return any(done) or bool(gone)
 
 
 def _ours(client: Any, bucket: str, folder: str, place: str) -> list[str]:
@@ -79,15 +99,16 @@ def _ours(client: Any, bucket: str, folder: str, place: str) -> list[str]:
     """
     found = []
     for key, name in _objects(client, bucket, folder):
-        if not _is_ours(client, bucket, key, place):
+        if not _is_ours(client, bucket, key, place, gone=True):
             raise PlaceError(f"{place} has {name}, which was not copied there as a model")
         found.append(key)
     return found
 
 
-def _is_ours(client: Any, bucket: str, key: str, place: str) -> bool:
+def _is_ours(client: Any, bucket: str, key: str, place: str, *, gone: bool = False) -> bool:
+    """Return whether an object was copied there; as ``gone`` says where it is deleted meanwhile."""
     head = _head(client, bucket, key)
-    return head is not None and (head.get("Metadata") or {}).get(PLACE_KEY) == short_hash(place)
+    return gone if head is None else (head.get("Metadata") or {}).get(PLACE_KEY) == short_hash(place)
 
 
 def _mark(job_name: str, head: dict[str, Any], place: str) -> dict[str, str]:
@@ -106,7 +127,12 @@ def _copy(
     """Copy one object; return False where it is there already."""
     if source == target:
         return False
-    there = _head(client, *target)
+    try:
+        there = _head(client, *target)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _DENIED:
+            raise
+        there = None  # it may be written there and not be read: copied once more, it is the same
     if there is not None and mark.items() <= (there.get("Metadata") or {}).items():
         return False
     extra: dict[str, Any] = {"MetadataDirective": "REPLACE", "Metadata": {**head.get("Metadata", {}), **mark}}

@@ -65,6 +65,8 @@ def _look(script: Path, args: argparse.Namespace) -> Report:
         name = script.resolve().relative_to(folder.resolve()).as_posix()
     except ValueError:
         return Report(unreadable=(Unreadable(str(script), f"it is not in {folder}"),))
+    except (OSError, RuntimeError):  # RuntimeError until Python 3.13
+        return Report(unreadable=(Unreadable(str(script), "it is a link that leads to itself"),))
     try:
         return lint(FolderFiles(folder), name, folder=args.checkpoint_local_path, options=args.argument)
     except OSError as error:

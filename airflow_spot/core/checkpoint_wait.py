@@ -60,8 +60,20 @@ class CheckpointWait:
         if self.stale_after is None or current is None or current.training is None or current.ended is not None:
             return None
         # What has the name of a half-written file may be a checkpoint, or becomes one: the job is not idle.
-        since = max([current.training, *look.objects.values(), *([look.doubtful] if look.doubtful else [])])
-        return since + timedelta(seconds=self.stale_after)
+        written = max([*look.objects.values(), *([look.doubtful] if look.doubtful else [])], default=None)
+        # Nor does an interruption begin the count anew: one that ends each start before its first checkpoint is the
+        # very thing to find out.
+        before = sum(_trained_since(start, written) for start in starts[:-1])
+        since = current.training if written is None else max(current.training, written)
+        return since + timedelta(seconds=self.stale_after - before)
+
+
+def _trained_since(start: Start, written: datetime | None) -> float:
+    """Return the seconds that a start which has ended trained after something was written."""
+    if start.training is None or start.ended is None:
+        return 0.0
+    since = start.training if written is None else max(start.training, written)
+    return max(0.0, (start.ended - since).total_seconds())
 
 
 def read_moment(name: str, value: Any) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,12 +22,16 @@ MARK_LENGTH = 6
 HALF_WRITTEN = (".tmp", ".temp", ".part", ".partial", ".incomplete", "~")
 #: With those of what SageMaker puts beside checkpoints for itself (recorded).
 UNFINISHED = (".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore", *HALF_WRITTEN)
+#: What TensorBoard's writers, and Lightning's, put there by themselves, under another name in each start: nothing can
+#: resume from it. Other logs are not known by their names: a script may keep its state in a metrics.csv.
+_LOGS = re.compile(r"events\.out\.tfevents\..*|hparams\.yaml", re.S)
 
 
 def is_checkpoint(key: str, size: int) -> bool:
-    """Return whether an object may be part of a checkpoint: it is no marker, not empty, and not half written."""
+    """Return whether an object may be part of a checkpoint: no marker or known log, not empty, not half written."""
     name = key.rpartition("/")[2]
-    return size > 0 and name not in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME) and not name.endswith(UNFINISHED)
+    known = name in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME) or _LOGS.fullmatch(name) is not None
+    return size > 0 and not known and not name.endswith(UNFINISHED)
 
 
 def mark_of(key: str, size: int, etag: str) -> str:

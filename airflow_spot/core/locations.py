@@ -9,15 +9,15 @@ from typing import Any
 from airflow_spot.core.parameter_errors import InvalidParameterError
 
 
-def check_s3_uri(field: str, uri: str) -> str:
+def check_s3_uri(field: str, uri: Any) -> str:
     """
     Check that text is an S3 URI with a legal bucket.
 
     :raises InvalidParameterError: it is not.
     """
-    if not re.fullmatch(r"s3://[a-zA-Z0-9][a-zA-Z0-9.\-_]{1,253}[a-zA-Z0-9](/.*)?", uri or ""):
+    if not re.fullmatch(r"s3://[a-zA-Z0-9][a-zA-Z0-9.\-_]{1,253}[a-zA-Z0-9](/.*)?", str(uri)):
         raise InvalidParameterError(field, uri, "must be an S3 URI: s3://bucket/prefix")
-    return uri
+    return str(uri)
 
 
 def check_queue_url(field: str, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -18,6 +19,7 @@ from airflow_spot.core.s3_operations import read_s3_operations
 from airflow_spot.core.spot_switch import spot_of
 from airflow_spot.core.templates import gives_nothing, is_template
 
+_JOB_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 _RUN_FIELDS = ("dag_id", "run_id", "task_id", "map_index")
 
 
@@ -59,8 +61,9 @@ def _config(name: str, value: Any) -> Mapping[str, Any]:
 
 
 def _name(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise InvalidParameterError(name, value, "give a training job's name")
+    if not isinstance(value, str) or not _JOB_NAME.fullmatch(value):
+        fix = "the part of it behind training-job/" if str(value).startswith("arn:") else "letters, digits and hyphens"
+        raise InvalidParameterError(name, value, f"give a training job's name: {fix}")
     return value
 
 
@@ -241,6 +244,10 @@ def check_given(given: Mapping[str, Any]) -> None:
     """
     for name in PARAMETERS.keys() & given.keys():
         _read(name, given[name], PARAMETERS[name], rendered=False)
+    place = given.get("model_s3_uri")
+    if place is not None and not is_template(place):
+        fix = "all members would put their models there: name a place for each, say with {{ ti.map_index }} in it"
+        raise InvalidParameterError("model_s3_uri", place, fix)
 
 
 def _read(name: str, value: Any, parameter: Parameter, rendered: bool) -> Any:

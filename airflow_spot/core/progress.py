@@ -147,7 +147,7 @@ class Progress:
 
     def counts_from(self, rules: ProgressRules) -> float:
         """
-        Return the seconds that a start has to train at least for its leaving nothing new to count.
+        Return the seconds that a start has to train at least for its leaving nothing new to count, or to be warned of.
 
         A file that is written at once, such as the arguments, makes an interval of seconds, and another rung may be
         slower: so never less than ``warning_after``, and a tenth more than what was seen.
@@ -232,7 +232,7 @@ def next_look(progress: Progress, rules: ProgressRules, job: WatchedStarts) -> d
     start = job.current
     if start is None or start.training is None or start.ended is not None or not job.spot or job.why_not:
         return None
-    due = start.training + timedelta(seconds=max(rules.warning_after, progress.longest))
+    due = start.training + timedelta(seconds=progress.counts_from(rules))
     return None if progress.looked is not None and progress.looked >= due else due
 
 
@@ -301,7 +301,7 @@ def take_in(
     current = job.current
     if current is not None and current.training is not None and job.spot and not judged.warned:
         trained = (look.at - current.training).total_seconds()
-        if trained >= max(rules.warning_after, longest) and not _is_after(advanced, current):
+        if trained >= judged.counts_from(rules) and not _is_after(advanced, current):
             if doubt := job.doubt(look, current):
                 judged = replace(judged, unseen=doubt)
             else:

@@ -97,6 +97,8 @@ class Adoption:
                 "was sent to SageMaker"
             )
         description = run.hook.find(self.job_name)
+        if description is None and self.waited is not None:
+            raise self._deleted()
         if description is None:
             raise RequestError(
                 f"adopt_job is {self.job_name!r}: there is no such training job. Correct the name, or remove it. "
@@ -175,7 +177,7 @@ class Adoption:
         while True:
             found = story.look(self.job_name, keeps_checkpoints=keeps)
             if found is None:
-                raise StoppedExternallyError(f"Training job {self.job_name} was deleted while this task waited for it")
+                raise self._deleted()
             if output is not None:
                 story.show(self.job_name, output.new_lines())
             if found.ended:
@@ -190,6 +192,12 @@ class Adoption:
                 raise Deferral((watched,), until, replace(state, restart_requested=restarts))
             run.pause(run.options.check_interval, until)
 
+    def _deleted(self) -> StoppedExternallyError:
+        return StoppedExternallyError(
+            f"Training job {self.job_name}, which this task had taken over, was deleted while it waited for it. Remove "
+            "adopt_job, and clear the task to train anew"
+        )
+
     def _judge(self, description: Mapping[str, Any], *, waited: bool) -> Mapping[str, Any] | None:
         run = self.run
         mark = StopMark.parse(run.hook.marks.tags(description["TrainingJobArn"]).get(TAG_STOP))
@@ -203,14 +211,16 @@ class Adoption:
             )
         reason = redact(str(description.get("FailureReason") or ""), description)
         folder = (description.get("CheckpointConfig") or {}).get("S3Uri")
+        seeds = folder and run.plan.checkpoint_base is not None
+        why_not = "use_checkpoints=False" if folder else "it kept no checkpoints"
         run.log.warning(
             "Training job %s, taken over, ended: %s%s; training goes on %s",
             self.job_name,
             outcome.label if outcome else description["TrainingJobStatus"],
             f" ({reason})" if reason else "",
-            f"from its checkpoints in {folder}" if folder else "from nothing: it kept no checkpoints",
+            f"from its checkpoints in {folder}" if seeds else f"from nothing: {why_not}",
         )
-        if folder:
+        if seeds:
             self.stager.seed_from(str(folder))
         return None
 

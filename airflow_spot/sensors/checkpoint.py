@@ -26,7 +26,7 @@ from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.progress import HOW_TO_CHECKPOINT
 from airflow_spot.core.starts import read_starts
-from airflow_spot.core.templates import is_template
+from airflow_spot.core.templates import gives_nothing, is_template
 from airflow_spot.errors import NoProgressError, RequestError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
@@ -134,7 +134,7 @@ class SageMakerCheckpointSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         self.defer(
             trigger=SageMakerCheckpointTrigger(
                 uri=uri,
-                job_name=self.job_name,
+                job_name=None if gives_nothing(self.job_name) else self.job_name,
                 newer_than=wait.newer_than.timestamp() if wait.newer_than else None,
                 stale_after=None if self._warned else wait.stale_after,
                 until=until,
@@ -158,13 +158,14 @@ class SageMakerCheckpointSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         :raises NoProgressError: the job has ended without one, or trains for too long without.
         """
         description = self._describe()
-        uri = self.checkpoint_s3_uri or str((description.get("CheckpointConfig") or {}).get("S3Uri") or "")
+        given = None if gives_nothing(self.checkpoint_s3_uri) else self.checkpoint_s3_uri
+        uri = given or str((description.get("CheckpointConfig") or {}).get("S3Uri") or "")
         if not uri:
             raise RequestError(f"Training job {self.job_name} keeps no checkpoints: it has no CheckpointConfig")
         check_s3_uri("checkpoint_s3_uri", uri)
         created = description.get("CreationTime")
-        newer = read_moment("newer_than", self.newer_than) if self.newer_than else created
-        stale = seconds("stale_after", self.stale_after) if self.stale_after else None
+        newer = created if gives_nothing(self.newer_than) else read_moment("newer_than", self.newer_than)
+        stale = None if gives_nothing(self.stale_after) else seconds("stale_after", self.stale_after)
         wait = CheckpointWait(newer, stale)
         ended = description.get("TrainingJobStatus") in ENDED_STATUSES
         moment = datetime.now(timezone.utc) + timedelta(seconds=self.hook.clock.offset)
@@ -192,7 +193,9 @@ class SageMakerCheckpointSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         return wait, uri, None
 
     def _describe(self) -> dict[str, Any]:
-        if self.job_name is None:
+        if self.job_name is None or gives_nothing(self.job_name):
+            if gives_nothing(self.checkpoint_s3_uri):
+                raise RequestError("job_name renders to nothing: name a training job, or a folder as checkpoint_s3_uri")
             return {}
         found = self.hook.find(self.job_name)
         if found is None:

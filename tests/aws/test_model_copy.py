@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from airflow_spot.aws.model_copy import NoModelError, PlaceError, copy_model
 from airflow_spot.local import LocalSageMaker
@@ -126,3 +127,43 @@ def test_a_place_that_overlaps_with_the_source_is_refused(s3: Counting, bucket: 
         copy_model(s3, source, f"s3://{bucket}/{target}", "one")
     assert keys(s3, bucket, "") == before
     assert copy_model(s3, source, f"s3://{bucket}/out/one/output/model-2/", "one")[1]
+
+
+def test_a_place_that_may_be_written_and_not_read_has_each_model(s3: Counting, bucket: str) -> None:
+    """A compressed model needs no s3:GetObject where it goes: S3 then answers a HEAD of what is there by 403."""
+
+    class WriteOnly(Counting):
+        def head_object(self, Bucket: str, Key: str) -> Any:
+            if Key == "m.tar.gz":
+                raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadObject")
+            return s3.head_object(Bucket=Bucket, Key=Key)
+
+    source, target = f"s3://{bucket}/out/job/output/model.tar.gz", f"s3://{bucket}/m.tar.gz"
+    assert copy_model(WriteOnly(s3), source, target, "job") == (target, True)
+    s3.put_object(Bucket=bucket, Key="out/job/output/model.tar.gz", Body=b"model 2")
+    assert copy_model(WriteOnly(s3), source, target, "job 2") == (target, True)
+    assert body(s3, bucket, "m.tar.gz") == b"model 2"
+
+
+def test_of_two_models_that_are_copied_there_at_the_same_moment_it_has_one_whole(s3: Counting, bucket: str) -> None:
+    """Such as of two DAG runs that end together: files of both would be a model that nobody trained."""
+    place = f"s3://{bucket}/models/new/"
+    first, second = (uncompressed(s3, bucket, job, "a.bin", "b.bin", f"{job}.bin") for job in ("one", "two"))
+
+    class Meanwhile(Counting):
+        def copy(self, *args: Any, **kwargs: Any) -> None:
+            super().copy(*args, **kwargs)
+            if self.copies == 1:
+                copy_model(s3, second, place, "two")
+
+    assert copy_model(Meanwhile(s3), first, place, "one") == (place, True)
+    assert keys(s3, bucket, "models/new/") == ["a.bin", "b.bin", "one.bin"]
+    assert {body(s3, bucket, f"models/new/{name}") for name in ("a.bin", "b.bin")} == {b"one a.bin", b"one b.bin"}
+
+    class Always(Counting):
+        def copy(self, *args: Any, **kwargs: Any) -> None:
+            super().copy(*args, **kwargs)
+            copy_model(s3, second, place, "two")
+
+    with pytest.raises(PlaceError, match=r"another model is copied to .* at the same moment"):
+        copy_model(Always(s3), first, place, "three")

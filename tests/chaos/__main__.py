@@ -83,8 +83,17 @@ def _systematic(args: argparse.Namespace, logs: Path) -> dict[str, list[Done]]:
         points = systematic.points({Point.parse(each.point): len(each.points) for each in counted})
         if args.limit is not None:
             points = systematic.sample(points, args.limit, args.seed)
-        campaign.tell = _Progress()
-        return {"simulated": [*counted, *campaign.run(map(systematic.scenario, points))]}
+    tell, found = _Progress(), [*counted]
+    groups: dict[tuple[str, str], list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.variant, point.mode), []).append(point)
+    for group in groups.values():
+        # A service of its own: what an exact folder's task lists grows with the jobs of all runs before.
+        over = len(found) - len(counted)
+        with Campaign("simulated", jobs=args.jobs or 8, logs=logs, resume=args.resume) as campaign:
+            campaign.tell = lambda done, n, _, over=over: tell(done, over + n, len(points))  # type: ignore[misc]
+            found += campaign.run(map(systematic.scenario, group))
+    return {"simulated": found}
 
 
 def _as_json(

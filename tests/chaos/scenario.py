@@ -165,7 +165,8 @@ def draw(seed: int, engine: str) -> Scenario:
         strikes=tuple(drawn.strikes),
         blows=tuple(sorted(drawn.blows, key=lambda blow: blow.at)),
         job_faults=tuple(drawn.job_faults),
-        lag=drawn.lag,
+        # A probe that no list shows ends by itself in the real world; this one trains until it is stopped.
+        lag=0.0 if any(blow.kind == "probe" for blow in drawn.blows) else drawn.lag,
         clears=drawn.clears,
         operator=drawn.operator,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -9,6 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+#: `make test-all` plays all of the seeds, CI the first.
+ALL = bool(os.environ.get("AIRFLOW_SPOT_NEW_EXAMPLES"))
+
+
+def seeds(count: int) -> range:
+    """Return the seeds to play of so many."""
+    return range(count if ALL else max(count // 4, 1))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from airflow_spot import checkpoint as library
 from airflow_spot.checkpoint import Checkpointer, CheckpointError
-from tests.checkpoint.killing import killed_often
+from tests.checkpoint.killing import killed_often, seeds
 
 SOURCE = Path(library.__file__)
 
@@ -356,7 +356,7 @@ def test_kills_at_any_moment_lose_nothing_that_was_saved(trainer: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(10))
 def test_two_hundred_kills(trainer: Path, seed: int) -> None:
     begun = lives(trainer, 20, 600, seed)
     assert begun == sorted(begun)

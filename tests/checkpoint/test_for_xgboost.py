@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoint.killing import killed_often
+from tests.checkpoint.killing import killed_often, seeds
 
 TRAINER = """
 import hashlib, sys, time
@@ -65,8 +65,8 @@ def test_a_training_that_was_killed_is_the_same_training(trainer: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_fifty_kills_each(trainer: Path, seed: int) -> None:
-    begun = lives(trainer, 50, 600, seed)
+@pytest.mark.parametrize("seed", seeds(20))
+def test_two_hundred_kills(trainer: Path, seed: int) -> None:
+    begun = lives(trainer, 10, 300, seed)
     assert begun == sorted(begun)
-    assert len(set(begun)) > 5
+    assert len(set(begun)) > 1

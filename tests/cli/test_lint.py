@@ -93,3 +93,10 @@ def test_the_job_s_own_folder_and_arguments(tmp_path: Path) -> None:
     script.write_text("for step in range(9):\n    open('/mnt/kept/a.tmp', 'w')\nopen('/mnt/kept/a')\n")
     assert main(["lint", str(script)]) == 1
     assert main(["lint", str(script), "--checkpoint-local-path", "/mnt/kept"]) == 0
+
+
+def test_a_link_that_leads_to_itself_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "train.py"
+    script.symlink_to(script)
+    assert main(["lint", str(script)]) == 2
+    assert "could not be read" in capsys.readouterr().err

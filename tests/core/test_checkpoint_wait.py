@@ -15,6 +15,12 @@ from tests.core.cases import NOW, later
 
 TRAINS = (Start(NOW, NOW, NOW),)
 WAITS = (Start(NOW, NOW, NOW, lost=later(minutes=1), ended=later(minutes=1)), Start(later(minutes=1)))
+#: Two starts of six minutes, each cut off, and a third.
+AGAIN = (
+    Start(NOW, NOW, NOW, lost=later(minutes=6), ended=later(minutes=6)),
+    Start(later(minutes=6), later(minutes=20), later(minutes=20), lost=later(minutes=26), ended=later(minutes=26)),
+    Start(later(minutes=26), later(minutes=40), later(minutes=40)),
+)
 
 
 def look(*minutes: float) -> FolderLook:
@@ -35,6 +41,14 @@ def look(*minutes: float) -> FolderLook:
         # A job that waits for capacity writes nothing, and is not late with it.
         (CheckpointWait(NOW, 600), look(), WAITS, 99, False, Verdict.WAITING),
         (CheckpointWait(NOW, 600), look(), (), 99, False, Verdict.WAITING),
+        # What it trained before an interruption counts, from what it wrote on.
+        (CheckpointWait(NOW, 900), look(), AGAIN, 42, False, Verdict.WAITING),
+        (CheckpointWait(NOW, 900), look(), AGAIN, 43, False, Verdict.STALE),
+        (CheckpointWait(NOW, 600), look(), AGAIN, 40, False, Verdict.STALE),
+        (CheckpointWait(later(minutes=60), 900), look(5), AGAIN, 47, False, Verdict.WAITING),
+        (CheckpointWait(later(minutes=60), 900), look(5), AGAIN, 48, False, Verdict.STALE),
+        (CheckpointWait(later(minutes=60), 900), look(30), AGAIN, 54, False, Verdict.WAITING),
+        (CheckpointWait(later(minutes=60), 900), look(41), AGAIN, 55, False, Verdict.WAITING),
         # One that is older than what is waited for, and still of this start, puts it off.
         (CheckpointWait(later(minutes=30), 600), look(5), TRAINS, 14, False, Verdict.WAITING),
         (CheckpointWait(later(minutes=30), 600), look(5), TRAINS, 15, False, Verdict.STALE),

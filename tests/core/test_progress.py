@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_spot.checkpoint import PROGRESS_NAME
 from airflow_spot.core.events import of_finding
 from airflow_spot.core.findings import KEPT, Finding, NothingYet, NotSeen, StartEnd, Stuck, pack, unpack
 from airflow_spot.core.folder_look import HALF_WRITTEN, LOOK_LIMIT, FolderLook, is_checkpoint, mark_of
@@ -54,12 +55,16 @@ def kinds(found: tuple[Finding, ...]) -> list[str]:
         ("step-1.pt", 0, False),
         ("rank0/.metadata", 5, True),
         ("airflow-spot-run.json", 100, False),
+        (PROGRESS_NAME, 100, False),
         ("step-1.pt.sagemaker-uploading", 5, False),
         ("step-1.pt.sagemaker-uploaded", 5, False),
         ("data.sagemaker-ignore", 5, False),
         ("step-1.pt.tmp", 5, False),
         ("step-1.part", 5, False),
         ("folder/", 5, False),
+        ("runs/Jan02_host/events.out.tfevents.1700000000.host.1.0", 88, False),
+        ("lightning_logs/version_3/hparams.yaml", 3, False),
+        ("metrics.csv", 5, True),
     ],
 )
 def test_what_may_be_part_of_a_checkpoint(name: str, size: int, counts: bool) -> None:
@@ -114,6 +119,17 @@ def test_a_start_has_more_than_the_longest_interval() -> None:
 def test_a_start_on_demand_counts_for_nothing() -> None:
     progress, _ = take_in(Progress(), RULES, job(start(0, 60), WAITS, spot=False), seen(61))
     assert progress.barren == 0
+
+
+def test_the_logs_of_tensorboard_are_no_checkpoints() -> None:
+    """Each start has a file of its own, written all along: in the folder that Transformers' ``output_dir`` names."""
+    progress, starts, files = Progress(lost=0.0), [], []
+    for begin in (0, 40, 80):
+        starts.append(start(begin, begin + 30))
+        files.append(item(f"runs/{begin}/events.out.tfevents.{begin}.host.1.0", begin + 29))
+        progress, _ = take_in(progress, RULES, job(*starts, WAITS), seen(begin + 31, *files))
+    assert progress.is_stuck(RULES)
+    assert progress.lost == 3 * 30 * 60
 
 
 def test_three_starts_that_left_nothing() -> None:
@@ -281,7 +297,23 @@ def test_one_that_has_written_is_not_warned_of() -> None:
 
 def test_a_start_that_may_still_be_before_its_first_checkpoint_is_not_warned_of() -> None:
     known = replace(Progress(), longest=3600.0)
-    assert next_look(known, RULES, job(start(0))) == later(hours=1)
+    assert next_look(known, RULES, job(start(0))) == later(minutes=66)
+
+
+def test_a_healthy_run_whose_intervals_vary_a_little_is_not_warned_of() -> None:
+    """It is looked at when its checkpoint is a tenth late, not at the very moment of the latest so far."""
+    progress, files, starts, at = Progress(), [], [], 0
+    for number, interval in enumerate((61, 62, 60, 63, 64)):
+        begin, at = at, at + interval + 5
+        due = next_look(progress, RULES, job(*starts, start(begin)))
+        if due is not None and number and due < later(minutes=begin + interval):
+            look = FolderLook.of(files, due)
+            progress, found = take_in(progress, RULES, job(*starts, start(begin)), look)
+            assert found == ()
+        files.append(item(f"step-{number}", begin + interval))
+        starts.append(start(begin, at))
+        progress, found = take_in(progress, RULES, job(*starts, WAITS), seen(at, *files))
+        assert kinds(found) == ["StartEnd"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_spot.errors import RequestError, SpotTrainingError, StoppedExternallyError
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.errors import RequestError, RunKilledError, SpotTrainingError, StoppedExternallyError
 from airflow_spot.local import LocalSageMaker
 from tests.operators.scene import operator, ti
 from tests.operators.test_sent_anew import archive
@@ -96,6 +97,36 @@ def test_what_cannot_be_taken_over_is_refused(service: DictionarySageMaker, name
         execute(service, adopt_job="theirs")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "fix"),
+    [
+        ("arn:aws:sagemaker:us-east-1:123456789012:training-job/x", "the part of it behind training-job/"),
+        ("no name!", "letters, digits and hyphens"),
+        (5, "give a training job's name"),
+    ],
+)
+def test_what_is_no_name_is_refused_when_the_dag_is_parsed(service: DictionarySageMaker, wrong: Any, fix: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"adopt_job is .*{fix}"):
+        operator(service, adopt_job=wrong)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_its_checkpoints_are_promised_only_where_sagemaker_keeps_some(
+    service: DictionarySageMaker, said: list[str], keeps: bool
+) -> None:
+    service.put("theirs", CheckpointConfig={"S3Uri": "s3://bucket/theirs"})
+    with pytest.raises(TaskDeferred):
+        execute(service, adopt_job="theirs", use_checkpoints=keeps)
+    service.put("theirs", "Failed", "Failed", FailureReason="AlgorithmError: Exit Code: 1")
+    made = operator(service, adopt_job="theirs", use_checkpoints=keeps)
+    context: Any = {"ti": ti(2, 2), "dag_run": BEGAN}
+    with pytest.raises(TaskDeferred):
+        made.execute(context)
+    (line,) = [line for line in said if line.startswith("Training job theirs, taken over, ended")]
+    after = "from its checkpoints in s3://bucket/theirs" if keeps else "from nothing: use_checkpoints=False"
+    assert line.endswith(f"training goes on {after}")
+
+
 def test_one_that_ended_before_the_dag_run_is_another_runs(service: DictionarySageMaker, said: list[str]) -> None:
     before = datetime.now(timezone.utc) - timedelta(days=1)
     service.put("theirs", "Completed", "Completed", CreationTime=before)
@@ -157,6 +188,46 @@ def test_of_two_runs_at_the_same_moment_one_has_it(
     service.pages = pages  # type: ignore[method-assign]
     begins(runs[0])
     assert len(waits) == 1
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_one_that_is_killed_before_it_has_it_keeps_no_other_from_it(service: DictionarySageMaker, moment: int) -> None:
+    """It waits for seconds between its claim and the next look."""
+    service.put("theirs")
+    task = operator(service, adopt_job="theirs", deferrable=False)
+    reads = service.pages
+    seen: list[str] = []
+
+    def pages(operation: str, **asked: Any) -> Any:
+        seen.append(operation)
+        if len(seen) == moment:
+            task.on_kill()
+        return reads(operation, **asked)
+
+    service.pages = pages  # type: ignore[method-assign]
+    context: Any = {"ti": TaskInstance("train", run_id="killed", try_number=1, max_tries=2), "dag_run": BEGAN}
+    with pytest.raises(RunKilledError) as ended:
+        task.execute(context)
+    service.pages = reads  # type: ignore[method-assign]
+    if "airflow-spot:adopted" in service.tags_of("theirs"):
+        assert service.jobs["theirs"]["TrainingJobStatus"] == "Stopping"
+        return
+    assert "before it took over training job theirs, which was left alone" in str(ended.value)
+    with pytest.raises(TaskDeferred) as wait:
+        execute(service, adopt_job="theirs")
+    assert wait.value.trigger.job_name == "theirs"
+
+
+def test_one_that_is_deleted_while_the_task_waits_is_said(service: DictionarySageMaker) -> None:
+    service.put("theirs")
+    with pytest.raises(TaskDeferred) as wait:
+        execute(service, adopt_job="theirs")
+    del service.jobs["theirs"]
+    event = {"status": "terminal", "job_name": "theirs", "run_state": wait.value.trigger.run_state}
+    context: Any = {"ti": ti(1, 2), "dag_run": BEGAN}
+    with pytest.raises(StoppedExternallyError, match=r"theirs, .* was deleted while it waited .* Remove adopt_job"):
+        operator(service, adopt_job="theirs").execute_complete(context, event)
+    assert not service.jobs
 
 
 def test_where_its_tags_may_not_be_read_it_is_left_alone(service: DictionarySageMaker) -> None:

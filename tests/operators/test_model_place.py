@@ -61,8 +61,9 @@ def test_the_model_is_copied_once_also_after_a_crash_and_the_log_says_where_all_
 def test_a_task_that_does_not_wait_has_no_model_to_copy(sync_task: Task) -> None:
     with pytest.raises(InvalidParameterError, match=r"model_s3_uri .* needs a task that waits for the model"):
         sync_task.operator(model_s3_uri="s3://bucket/m", wait_for_completion=False)
-    with pytest.raises(InvalidParameterError, match="must be an S3 URI"):
-        sync_task.operator(model_s3_uri="/models")
+    for wrong in ("/models", ["s3://bucket/m"], 5):
+        with pytest.raises(InvalidParameterError, match="must be an S3 URI"):
+            sync_task.operator(model_s3_uri=wrong)
 
 
 @pytest.mark.parametrize("place", ["s3://bucket", "s3://bucket/output", "s3://bucket/output/"])

@@ -129,6 +129,19 @@ def test_what_was_there_before_the_job_is_none_of_it() -> None:
     assert not on(hook, newer_than=(datetime.now(timezone.utc) - HOUR / 2).isoformat()).poke(CONTEXT).is_done
 
 
+@pytest.mark.parametrize("nothing", ["", "None"])
+def test_a_template_that_gives_nothing_is_as_not_given(nothing: str) -> None:
+    hook = dictionary(Bucket(datetime.now(timezone.utc) + HOUR))
+    made = on(hook)
+    made.newer_than = made.stale_after = made.checkpoint_s3_uri = nothing
+    assert made.poke(CONTEXT).is_done
+    made.job_name = nothing
+    with pytest.raises(RequestError, match="job_name renders to nothing: name a training job, or a folder"):
+        made.poke(CONTEXT)
+    made.checkpoint_s3_uri = FOLDER
+    assert made.poke(CONTEXT).is_done
+
+
 def test_what_it_cannot_see_it_says() -> None:
     with pytest.raises(AirflowException, match=r"cannot be seen \(AccessDenied at ListObjectsV2\)"):
         on(dictionary(Bucket(refuses=error("AccessDenied", "no", "ListObjectsV2")))).poke(CONTEXT)

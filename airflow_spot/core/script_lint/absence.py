@@ -15,7 +15,7 @@ Found = tuple[str, Module, ast.AST, str]
 
 def find_absences(actions: Actions) -> Iterator[Found]:
     """Yield what a script that trains does not do."""
-    if actions.training is None:
+    if actions.training is None or (actions.keeps_its_own and not actions.places.kept):
         return
     if not _is_told_where(actions):
         module, node = actions.training

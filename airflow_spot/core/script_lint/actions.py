@@ -29,6 +29,7 @@ _FRAMEWORK_SAVES = re.compile(
 _FRAMEWORK_OPTIONS = {
     "snapshot_file", "save_folder", "checkpoint_dir", "checkpoint_path", "checkpoint_folder", "dirpath", "backup_dir",
     "default_root_dir", "checkpoint_config", "save_steps", "save_strategy", "checkpoints_dir", "enable_checkpointing",
+    "save_snapshot",
 }  # fmt: skip
 _ATOMIC_RECEIVERS = re.compile(r"(Checkpoint|Saver|CheckpointManager|Checkpointer|Accelerator|Trainer|Fabric)\(\)\.")
 #: A file's own, or a framework's, whose result or effect is what was saved.
@@ -42,6 +43,7 @@ _TORCH_LOADS = {"torch.load", "paddle.load", "jax.numpy.load", "mindspore.load_c
 _RESUME_OPTIONS = {
     "resume_from_checkpoint", "ckpt_path", "xgb_model", "init_model", "autoresume", "auto_resume", "snapshot_file",
     "resume", "resume_from", "load_path", "resume_path", "warm_start_from", "model_file", "load_checkpoint",
+    "save_snapshot",
 }  # fmt: skip
 _LOADS_ITSELF = re.compile(
     r"torch\.distributed\.checkpoint\.\w*load\w*$|"
@@ -70,6 +72,11 @@ _FRAMEWORKS = {
 }  # fmt: skip
 #: Where they are told a checkpoint folder, they use it.
 _TRAINERS = {"train", "fit", "learn", "fine_tune"}
+#: Of boto3 and s3fs.
+_UPLOADS = {"put_object", "upload_file", "upload_fileobj"}
+_DOWNLOADS = {"get_object", "download_file", "download_fileobj"}
+#: How files are called that say that what they lie beside is whole.
+_WHOLE = re.compile(r"done|complete|commit|success|finished|ready|valid", re.IGNORECASE)
 _COUNTS = re.compile(r"^(i_?)?(epoch|step|iteration|iter|round|epochs_done|global_step|n_epoch|epoch_idx|epoch_num)s?$")
 
 
@@ -262,7 +269,16 @@ class Actions:
         return self.program.imports("hashlib", "zlib") or any(
             module.dotted(call.func).rpartition(".")[2]
             in ("is_zipfile", "testzip", "is_valid", "verify", "is_complete")
+            or self._marks_whole(module, call)
             for module, call in self.program.calls
+        )
+
+    def _marks_whole(self, module: Module, call: ast.Call) -> bool:
+        """Return whether an empty file is put beside a checkpoint that is whole."""
+        if not isinstance(call.func, ast.Attribute) or call.func.attr != "touch":
+            return False
+        return CHECKPOINT in self.places.of(module, call.func.value) or bool(
+            _WHOLE.search(ast.unparse(call.func.value))
         )
 
     def around_all(self, module: Module, node: ast.AST, depth: int = 3) -> Iterator[ast.AST]:
@@ -272,6 +288,14 @@ class Actions:
         if function is not None and depth:
             for where, call in self.callers(function):
                 yield from self.around_all(where, call, depth - 1)
+
+    @cached_property
+    def keeps_its_own(self) -> bool:
+        """Whether it writes to S3 by itself while it trains, and reads from there."""
+        called = [(module, call, module.dotted(call.func).rpartition(".")[2]) for module, call in self.program.calls]
+        return any(name in _DOWNLOADS for _, _, name in called) and any(
+            name in _UPLOADS and self.in_loop(module, call) for module, call, name in called
+        )
 
     # ---- training
 
@@ -345,11 +369,17 @@ class Actions:
 
     def _is_value(self, function: Function) -> bool:
         """Return whether a function is handed to somebody who may call it."""
-        for module, call in self.program.calls:
-            for given in (*call.args, *(each.value for each in call.keywords)):
-                if isinstance(given, (ast.Name, ast.Attribute)) and function in self.program.named(module, given):
-                    return True
-        return isinstance(function.node, ast.Lambda)
+        return isinstance(function.node, ast.Lambda) or id(function) in self._handed
+
+    @cached_property
+    def _handed(self) -> set[int]:
+        return {
+            id(function)
+            for module, call in self.program.calls
+            for given in (*call.args, *(each.value for each in call.keywords))
+            if isinstance(given, (ast.Name, ast.Attribute))
+            for function in self.program.named(module, given)
+        }
 
 
 def opened(module: Module, call: ast.Call, modes: str) -> ast.expr | None:

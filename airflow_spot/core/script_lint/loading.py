@@ -100,8 +100,11 @@ def _why_unused(actions: Actions, module: Module, statement: ast.Assign, name: s
     if name in _shared(module, scope) or (scope is None and module is not actions.program.entry):
         return ""  # somebody else may read it
     where = scope if scope is not None else module.tree
-    names = (each for each in ast.walk(where) if isinstance(each, ast.Name) and each.id == name)
-    if not any(isinstance(each.ctx, ast.Load) for each in names):
+    names = [each for each in ast.walk(where) if isinstance(each, ast.Name) and each.id == name]
+    # A function may have a name of its own that is the same.
+    assigned = {id(each) for target in statement.targets for each in ast.walk(target)}
+    same = {actions.program.key(module, each) for each in names if id(each) in assigned}
+    if not any(isinstance(each.ctx, ast.Load) and actions.program.key(module, each) in same for each in names):
         return f"{name} is not read"
     return f"{name} is assigned anew before it is read" if _overwritten(module, statement, name) else ""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from airflow_spot.core.script_lint.program import Function, FunctionNode, Key, Module, Program
 from airflow_spot.core.script_lint.rules import CHECKPOINTS
+from airflow_spot.core.script_lint.texts import Texts
 
 #: OPTION is a folder that the script is told, by an argument or a configuration: it may be any of the others.
 CHECKPOINT, MODEL, DATA, OUTPUT, OPTION = "checkpoint", "model", "data", "output", "option"
@@ -93,6 +94,7 @@ class Places:
         for key, module, value in self._bindings:
             if value is not None:
                 self.definitions[key].append((module, value))
+        self._texts = Texts(program, self.definitions)
         self._read_options()
         self._read_literals()
         self._spread()
@@ -103,6 +105,11 @@ class Places:
         """Return which places an expression names, or is made of."""
         if node is None:
             return _NONE
+        if text := self._texts.joined(module, node):
+            return self._of_text(text) or self._of_parts(module, node)
+        return self._of_parts(module, node)
+
+    def _of_parts(self, module: Module, node: ast.AST) -> Flags:
         if isinstance(node, ast.Constant):
             return self._of_text(node.value) if isinstance(node.value, str) else _NONE
         if isinstance(node, ast.Name):

@@ -9,7 +9,7 @@ import re
 import tokenize
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,9 +18,16 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Key = tuple[str, ...]
 
 #: Bytes of modules that are followed: what is beyond it is mostly not the user's.
-_LIMIT = 2_000_000
+_LIMIT = 500_000
+
+#: Methods of one name that a call may enter: looking at each of hundreds of ``forward`` takes minutes.
+_ANY = 12
 
 _IGNORE = re.compile(r"#\s*airflow-spot:\s*ignore\[([^\]]*)\]")
+
+
+class TooLarge(SyntaxError):
+    """A file of a size that takes more than seconds to look at, and that nobody writes by hand."""
 
 
 @dataclass(eq=False)
@@ -74,9 +81,18 @@ class Module:
             yield parent
             node = parent
 
+    @cached_property
+    def _scopes(self) -> dict[ast.AST, FunctionNode | None]:
+        found: dict[ast.AST, FunctionNode | None] = {self.tree: None}
+        for node in self.nodes:  # what is around a node comes before it
+            inside = node if isinstance(node, FunctionNode) else found[node]
+            for child in ast.iter_child_nodes(node):
+                found[child] = inside
+        return found
+
     def scope(self, node: ast.AST) -> FunctionNode | None:
         """Return the function that a node is in; None at the top."""
-        return next((each for each in self.around(node) if isinstance(each, FunctionNode)), None)
+        return self._scopes.get(node)
 
     @cached_property
     def locals(self) -> dict[FunctionNode | None, set[str]]:
@@ -130,7 +146,7 @@ class Program:
                 if path in self.modules or path in self.unreadable:
                     continue
                 if sum(self._sizes.values()) > _LIMIT:
-                    self.unreadable[path] = f"not looked at: it imports more than {_LIMIT // 1_000_000} MB of modules"
+                    self.unreadable[path] = f"not looked at: it imports more than {_LIMIT // 1000} kB of modules"
                     continue
                 try:
                     waiting.append(self._add(path))
@@ -143,6 +159,8 @@ class Program:
     def _add(self, path: str) -> Module:
         text = self._sources[path]
         self._sizes[path] = len(text)
+        if len(text) > _LIMIT:
+            raise TooLarge(f"it has more than {_LIMIT // 1000} kB")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -205,16 +223,26 @@ class Program:
                     )
 
     @cached_property
-    def _by_name(self) -> dict[str, list[Function]]:
-        found: dict[str, list[Function]] = defaultdict(list)
-        for function in self.functions:
-            found[function.name].append(function)
-        return found
+    def _by_node(self) -> dict[FunctionNode, Function]:
+        return {each.node: each for each in self.functions}
+
+    @cached_property
+    def _plain(self) -> dict[str, list[Function]]:
+        return _grouped((each.name, each) for each in self.functions if each.owner is None)
+
+    @cached_property
+    def _methods(self) -> dict[str, list[Function]]:
+        return _grouped((each.name, each) for each in self.functions if each.owner is not None)
+
+    @cached_property
+    def _constructors(self) -> dict[str, list[Function]]:
+        """By the class's name."""
+        return _grouped((each.owner.name, each) for each in self._methods.get("__init__", ()) if each.owner)
 
     def function_of(self, module: Module, node: ast.AST) -> Function | None:
         """Return the function that a node is in."""
         scope = module.scope(node)
-        return next((each for each in self.functions if each.node is scope), None) if scope is not None else None
+        return self._by_node.get(scope) if scope is not None else None
 
     def called(self, module: Module, call: ast.Call) -> list[Function]:
         """Return the program's functions that a call may enter; the constructor's for a class."""
@@ -228,17 +256,25 @@ class Program:
             if before and self.module_named(before) is None:
                 return []
             if last in self.classes:
-                return [each for each in self._by_name["__init__"] if each.owner and each.owner.name == last]
-            return [each for each in self._by_name[last] if each.owner is None]
+                return self._constructors.get(last, [])
+            return self._plain.get(last, [])
         if isinstance(node, ast.Attribute):
             if isinstance(node.value, ast.Name) and node.value.id in module.imports:
                 own = self.module_named(module.imports[node.value.id])
                 if own is not None:
-                    return [each for each in self._by_name[node.attr] if each.module is own and each.owner is None]
+                    return [each for each in self._plain.get(node.attr, ()) if each.module is own]
                 if not self.classes.get(module.imports[node.value.id].rpartition(".")[2]):
                     return []
-            return [each for each in self._by_name[node.attr] if each.owner is not None]
+            found = self._methods.get(node.attr, [])
+            return found if len(found) <= _ANY else self._likely(module, node, found)
         return []
+
+    def _likely(self, module: Module, node: ast.Attribute, found: list[Function]) -> list[Function]:
+        """Return some of many methods of one name: that of the class itself, where it is ``self`` that has it."""
+        own = next((each for each in module.around(node) if isinstance(each, ast.ClassDef)), None)
+        if own is not None and isinstance(node.value, ast.Name) and node.value.id == "self":
+            found = [each for each in found if each.owner is own] or found
+        return found[:_ANY]
 
     def key(self, module: Module, node: ast.Name) -> Key:
         """Return what the value of a name is kept under."""
@@ -273,6 +309,8 @@ class Program:
 
 def why_not(error: SyntaxError) -> str:
     """Return why a file could not be parsed, without its text."""
+    if isinstance(error, TooLarge):
+        return str(error.msg)
     return f"not Python {'.'.join(map(str, _version()))}: {error.msg}" + (
         f", line {error.lineno}" if error.lineno else ""
     )
@@ -282,6 +320,13 @@ def _version() -> tuple[int, int]:
     import sys
 
     return sys.version_info[:2]
+
+
+def _grouped(pairs: Iterable[tuple[str, Function]]) -> dict[str, list[Function]]:
+    found: dict[str, list[Function]] = defaultdict(list)
+    for name, function in pairs:
+        found[name].append(function)
+    return dict(found)
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:

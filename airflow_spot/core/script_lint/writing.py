@@ -46,7 +46,29 @@ def _mode(call: ast.Call) -> str:
 def _is_aside(actions: Actions, save: Action) -> bool:
     if save.path is None or _says_aside(actions, save.module, save.path, 4):
         return True
-    return _renames_around(actions, save.module, save.call, 3)
+    if _renames_around(actions, save.module, save.call, 3):
+        return True
+    return _is_pointed_to(actions, save.module, save.call, save.path)
+
+
+def _is_pointed_to(actions: Actions, module: Module, save: ast.Call, path: ast.expr) -> bool:
+    """Return whether the file's name is then given to a function that writes and renames: a start reads that one."""
+    scope = module.scope(save)
+    names = [each for each in ast.walk(path) if isinstance(each, ast.Name) and not actions.places.of(module, each)]
+    made = {each.id for each in names if any(_is_text(value) for _, value in actions.values_of(module, each))}
+    return any(
+        made & {each.id for each in ast.walk(call) if isinstance(each, ast.Name)}
+        and any(_renames(actions, each.module, each) for each in actions.program.called(module, call))
+        for where, call in actions.program.calls
+        if where is module and module.scope(call) is scope and call.lineno > save.lineno
+    )
+
+
+def _is_text(value: ast.expr) -> bool:
+    """Return whether a value is a file's name, put together here."""
+    return isinstance(value, (ast.BinOp, ast.JoinedStr)) or (
+        isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "format"
+    )
 
 
 def _says_aside(actions: Actions, module: Module, path: ast.expr, depth: int) -> bool:

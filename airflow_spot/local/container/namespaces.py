@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
@@ -23,6 +23,11 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 OPT = "/opt"
 OPT_ML = "/opt/ml"
 TMP = "/tmp"  # noqa: S108 - of the container's own
+#: Each is a mount: 20,000 take seconds at each start, and the kernel allows a namespace 100,000.
+MOST_ENTRIES = 5000
+
+#: Of what is in a folder: its name, whether it is a link, and a directory.
+Entry = tuple[str, bool, bool]
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -79,12 +84,15 @@ def enter_process_namespace() -> None:
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def enter_mount_namespace(root: str, hostname: str, hosts: Mapping[str, str], scratch: str) -> None:
+def enter_mount_namespace(
+    root: str, hostname: str, hosts: Mapping[str, str], scratch: str, paths: Iterable[str] = ()
+) -> None:
     """Show ``root`` at ``/opt/ml``, a directory of the job at ``/tmp``, set ``hostname``, and resolve ``hosts``.
 
     :param root: the job's directory on the host.
     :param hosts: names to addresses, added to those of the machine's /etc/hosts.
     :param scratch: a directory of the job outside ``root``, for the file that stands in for /etc/hosts, and ``tmp``.
+    :param paths: what the job is certain to need of the machine, such as its program.
     :raises OSError: where the machine does not allow it.
     """
     unshare(CLONE_NEWNS | CLONE_NEWUTS)
@@ -98,7 +106,7 @@ def enter_mount_namespace(root: str, hostname: str, hosts: Mapping[str, str], sc
     if etc_hosts.exists():
         _mount(str(hosts_file), "/etc/hosts", "", MS_BIND)
     if Path(TMP).is_dir():
-        _cover_tmp(Path(scratch) / "tmp")
+        _cover_tmp(Path(scratch) / "tmp", {path.split("/")[2] for path in paths if path.startswith(f"{TMP}/")})
     if not Path(OPT_ML).is_dir():
         _cover_opt()
     _mount(f"/proc/self/fd/{root_fd}", OPT_ML, "", MS_BIND | MS_REC)
@@ -126,15 +134,16 @@ def _cover_opt() -> None:
     os.close(old)
 
 
-def _cover_tmp(own: Path) -> None:
-    """Put a directory of the job in place of /tmp, with all that /tmp had: data or an interpreter may be there.
+def _cover_tmp(own: Path, needed: Collection[str]) -> None:
+    """Put a directory of the job in place of /tmp, with what /tmp had: data or an interpreter may be there.
 
     What is made in it is the job's own, and its paths are as short as a Unix socket's have to be.
     """
     own.mkdir(exist_ok=True)
+    own.chmod(0o1777)  # as any /tmp: a script may start programs as another user
     own_fd = os.open(own, os.O_PATH | os.O_DIRECTORY)
     old = os.open(TMP, os.O_PATH | os.O_DIRECTORY)
-    entries = _entries(TMP)
+    entries = chosen(_entries(TMP), needed)
     _mount(f"/proc/self/fd/{own_fd}", TMP, "", MS_BIND)
     for entry in entries:
         # Others use /tmp too: what was there may be gone.
@@ -144,7 +153,14 @@ def _cover_tmp(own: Path) -> None:
     os.close(own_fd)
 
 
-def _entries(folder: str) -> list[tuple[str, bool, bool]]:
+def chosen(entries: list[Entry], needed: Collection[str], most: int = MOST_ENTRIES) -> list[Entry]:
+    """Return what is shown of a /tmp: all, or of very many what is needed, and folders before files."""
+    if len(entries) <= most:
+        return entries
+    return sorted(entries, key=lambda entry: (entry[0] not in needed, not entry[2]))[:most]
+
+
+def _entries(folder: str) -> list[Entry]:
     """Return what is in a folder: of each the name, and whether it is a link, and a directory."""
     return [(entry.name, entry.is_symlink(), entry.is_dir()) for entry in os.scandir(folder)]
 

@@ -135,7 +135,9 @@ def _init(spec: dict[str, Any], report: int) -> NoReturn:
     namespaces.die_with_parent(signal.SIGKILL)
     if spec["namespace"]:
         try:
-            namespaces.enter_mount_namespace(spec["root"], spec["hostname"], spec["hosts"], spec["scratch"])
+            folders = spec["environment"].get("PATH", "").split(os.pathsep)
+            needed = [*spec["command"], *folders, spec["scratch"], __file__]  # HOME is in the scratch space
+            namespaces.enter_mount_namespace(spec["root"], spec["hostname"], spec["hosts"], spec["scratch"], needed)
         except OSError as error:
             _write(report, {"error": str(error)})
             os._exit(1)

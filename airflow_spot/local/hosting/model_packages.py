@@ -196,10 +196,11 @@ def describe_model_package_group(backend: Backend, call: Call) -> dict[str, Any]
 
 
 def delete_model_package_group(backend: Backend, call: Call) -> dict[str, Any]:
-    table = backend.store.table(MODEL_PACKAGE_GROUPS)
-    with table.lock:
+    table, packages = backend.store.table(MODEL_PACKAGE_GROUPS), backend.store.table(MODEL_PACKAGES)
+    # The packages' lock comes first, as where one is made: in the other order two calls would wait for each other.
+    with packages.lock, table.lock:
         gone = find_group(backend, call.region, call.params["ModelPackageGroupName"])
-        if any(each.group == gone.name for each in backend.store.table(MODEL_PACKAGES).list(call.region)):
+        if any(each.group == gone.name for each in packages.list(call.region)):
             raise ServiceError("ConflictException", f"Model package group {gone.arn} still contains model packages.")
         table.pop(call.region, gone.name)
         backend.store.tags.pop(gone.arn, None)
@@ -298,8 +299,13 @@ def list_model_packages(backend: Backend, call: Call) -> dict[str, Any]:
         and name in (None, each.group)
         and params.get("ModelApprovalStatus") in (None, each.request.get("ModelApprovalStatus"))
     ]
-    shown, token = in_order(select(found, params, _fields), call, _fields)
+    shown, token = in_order(select(found, params, _searched), call, _fields)
     return {"ModelPackageSummaryList": shown, **token}
+
+
+def _searched(line: dict[str, Any]) -> dict[str, Any]:
+    # A version's number is no part of a name, let alone the zeros that sort it.
+    return {**_fields(line), "Name": line.get("ModelPackageGroupName") or line["ModelPackageName"]}
 
 
 def _fields(line: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from textwrap import dedent
+
 import pytest
 
 from airflow_spot.core.script_lint import lint
@@ -121,3 +124,33 @@ def test_one_digit(pattern: str) -> None:
 )
 def test_several_digits(pattern: str) -> None:
     assert not reads_one_digit(pattern)
+
+
+def test_hundreds_of_classes_with_methods_of_one_name_take_seconds() -> None:
+    one = """
+        def save_{0}(model, step):
+            path = os.path.join("/opt/ml/checkpoints", "m%d.pt" % step)
+            torch.save(model.state_dict(), path + ".tmp")
+            os.replace(path + ".tmp", path)
+        class Model{0}(Base):
+            def __init__(self):
+                super().__init__()
+            def save(self, step):
+                save_{0}(self.model, step)
+                self.run(step)
+            def run(self, epochs):
+                for epoch in range(epochs):
+                    self.save(epoch)
+    """
+    begin = time.process_time()
+    report = look("import os, torch\n" + "".join(dedent(one).format(number) for number in range(400)))
+    assert report.files == ("train.py",)
+    assert time.process_time() - begin < 5  # a good second; each class more made it longer for all others
+
+
+def test_a_script_that_nobody_wrote_by_hand_is_not_looked_at() -> None:
+    report = look("TABLE = [" + "1, " * 200_000 + "]\n")
+    assert [(each.path, each.why) for each in report.unreadable] == [("train.py", "it has more than 500 kB")]
+    report = look(IN_PLACE + "\nimport table\n", {"table.py": "TABLE = [" + "1, " * 200_000 + "]\n"})
+    assert [each.rule for each in report.findings] == ["writes-in-place"]
+    assert [each.path for each in report.unreadable] == ["table.py"]

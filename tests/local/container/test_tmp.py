@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.container.namespaces import Entry, chosen
 from tests.local.jobs import Jobs
 
 #: Below TMPDIR as libraries make them: a manager's own listener, and one in a folder with a long name.
@@ -69,3 +70,19 @@ def test_what_is_in_tmp_is_seen_in_a_namespace(tmp_path: Path, sm: LocalSageMake
         for file in folder.iterdir():
             file.unlink()
         folder.rmdir()
+
+
+def test_of_a_tmp_with_very_many_entries_a_job_sees_what_it_runs_from_and_folders() -> None:
+    """Each is a mount, of which the kernel allows a namespace 100,000: with more there was no namespace at all."""
+    files: list[Entry] = [(f"file-{number}", False, False) for number in range(120_000)]
+    folder: Entry = ("data", False, True)
+    interpreter: Entry = ("venv", True, False)
+    shown = chosen([*files, folder, interpreter], {"venv"})
+    assert shown[:3] == [interpreter, folder, files[0]]
+    assert len(shown) == 5000
+    assert chosen([*files[:10], folder], set()) == [*files[:10], folder]
+
+
+def test_a_tmp_in_a_namespace_is_everybodys_as_any_is(sm: LocalSageMaker, jobs: Jobs) -> None:
+    done = jobs.run("import os\nassert oct(os.stat('/tmp').st_mode) == '0o41777', oct(os.stat('/tmp').st_mode)")
+    assert done["TrainingJobStatus"] == "Completed", done

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import uuid
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +15,14 @@ from airflow.providers.amazon.aws.utils.sagemaker import ApprovalStatus
 from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.api.call import Call
+from airflow_spot.local.hosting.model_packages import (
+    MODEL_PACKAGE_GROUPS,
+    MODEL_PACKAGES,
+    ModelPackageGroup,
+    delete_model_package_group,
+)
+from airflow_spot.local.storage.store import Store
 from tests.local.hosting.test_endpoints import ADDER, archive
 from tests.local.jobs import ROLE, Jobs
 
@@ -113,6 +124,29 @@ def test_ten_versions_are_in_the_order_of_their_numbers(registry: Registry) -> N
     for _ in range(11):
         registry.register()
     assert registry.listed(SortBy="Name") == list(range(1, 12))
+
+
+def test_the_zeros_that_sort_versions_are_no_part_of_a_name(registry: Registry) -> None:
+    registry.register()
+    assert registry.listed(NameContains="000000") == []
+    assert registry.listed(NameContains=registry.group) == [1]
+
+
+def test_the_deletion_of_a_group_and_a_new_version_do_not_wait_for_each_other() -> None:
+    store = Store([MODEL_PACKAGE_GROUPS, MODEL_PACKAGES])
+    backend: Any = SimpleNamespace(store=store, clock=SimpleNamespace(now=lambda: 0.0))
+    groups, packages = store.table(MODEL_PACKAGE_GROUPS), store.table(MODEL_PACKAGES)
+    groups.add(ModelPackageGroup("us-east-1", "group", {}, 0.0))
+    call = Call("DeleteModelPackageGroup", {"ModelPackageGroupName": "group"}, "us-east-1")
+    deletion = threading.Thread(target=delete_model_package_group, args=(backend, call), daemon=True)
+    with packages.lock:  # as CreateModelPackage, which then looks for the group
+        deletion.start()
+        time.sleep(0.2)
+        assert groups.lock.acquire(timeout=2)
+        groups.lock.release()
+    deletion.join(10)
+    assert not deletion.is_alive()
+    assert len(groups) == 0
 
 
 def test_a_group_with_versions_stays(registry: Registry) -> None:
