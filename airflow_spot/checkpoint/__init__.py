@@ -21,11 +21,13 @@ before it starts again; a kill can come in the middle of a write, and of a copy.
 import hashlib
 import json
 import math
+import operator
 import os
 import re
 import shutil
 import signal
 import sys
+import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
 
@@ -46,6 +48,8 @@ _VERSION = 1
 _CHUNK = 1 << 20
 #: Seconds between two interruptions, until one was seen: for the advice only.
 _HOUR = 3600.0
+#: Seconds after the start within which SageMaker's first markers come, if it is SageMaker that looks after the folder.
+_MARKERS_AFTER = 300.0
 
 
 class CheckpointError(Exception):
@@ -84,6 +88,8 @@ class Checkpointer:
         self.keep = keep
         self.stopping = False
         self._process = os.getpid()
+        self._began = time.monotonic()
+        self._lock = threading.RLock()
         self._barrier = barrier
         self._tell = tell
         self._writes, self._cleans = _roles(os.environ)
@@ -152,11 +158,21 @@ class Checkpointer:
         :param write: writes a file, or makes a folder, at the path that it is given. Called where this process writes.
         :param metrics: small numbers that are kept with it, as JSON.
         """
+        step = operator.index(step)
         if not 0 <= step < 10**12:
             raise ValueError("step is %r: it has to be a number from 0 to 999999999999" % (step,))
+        # Numbers of frameworks are no JSON. Before the write: what is wrong must not leave half a checkpoint.
+        plain = json.loads(json.dumps(dict(metrics or {}), default=float))
+        with self._lock:
+            self._save(step, write, plain)
+        if self.stopping:
+            self._say("saved step %d after SIGTERM, ending with exit code %d" % (step, SIGTERM_EXIT_CODE))
+            _end()
+
+    def _save(self, step: int, write: Callable[[str], Any], metrics: Mapping[str, Any]) -> None:
         began = time.monotonic()
         if self._writes:
-            self._write(step, write, metrics or {})
+            self._write(step, write, metrics)
         if self._barrier is not None:
             self._barrier()
         self._saves += 1
@@ -165,9 +181,6 @@ class Checkpointer:
         now = time.monotonic()
         self._advise(now - began, began - self._interval_began)
         self._save_seconds, self._interval_began = now - began, now
-        if self.stopping:
-            self._say("saved step %d after SIGTERM, ending with exit code %d" % (step, SIGTERM_EXIT_CODE))
-            sys.exit(SIGTERM_EXIT_CODE)
 
     def on_sigterm(self) -> None:
         """
@@ -186,7 +199,8 @@ class Checkpointer:
         :param total: of how many; None where that is not known.
         :param metrics: numbers; what is not finite is left out.
         """
-        now = time.monotonic()
+        now, step = time.monotonic(), operator.index(step)
+        total = None if total is None else operator.index(total)
         done = total is not None and step >= total
         if not self._writes or (now - self._progress_at < PROGRESS_SECONDS and not done):
             return
@@ -210,14 +224,14 @@ class Checkpointer:
         aside = os.path.join(self.path, "%s.data%s" % (stem, IGNORED))
         try:
             write(aside)
-            if not os.path.exists(aside):
-                raise CheckpointError("write() wrote nothing at the path that it was given: %s" % aside)
+            _check_written(aside)
             files = {name: _digest(os.path.join(aside, name) if name else aside) for name in _files(aside)}
             for name in files:
                 _sync(os.path.join(aside, name) if name else aside)
             os.rename(aside, os.path.join(self.path, stem + ".data"))
         except BaseException:
-            _remove(aside)
+            for name in _beside(aside):
+                _remove(os.path.join(self.path, name))
             raise
         _sync(self.path)
         # Last of all: without it the data are no checkpoint.
@@ -308,7 +322,11 @@ class Checkpointer:
             whole.insert(0, self._last)
             self._say_once("below", "checkpoints of later steps are here, and the next start takes those")
         if not uploads or any(self._is_uploaded(name) for name in whole[: self.keep]):
-            self._drop([name for name in manifests if name not in whole[: self.keep]])
+            kept = whole[: self.keep]
+            if not uploads and time.monotonic() - self._began < _MARKERS_AFTER:
+                # What was restored is in S3 for certain. Nothing tells yet whether anything newer is.
+                kept += [name for name in self._restored if name in whole][:1]
+            self._drop([name for name in manifests if name not in kept])
 
     def _drop(self, manifests: List[str]) -> None:
         for name in manifests:
@@ -402,6 +420,47 @@ def _digest(path: str) -> Tuple[int, str]:
             made.update(chunk)
             size += len(chunk)
     return size, made.hexdigest()
+
+
+def _beside(aside: str) -> List[str]:
+    """Name what was written at a path, and what has its name with an ending: some writers add their own."""
+    folder, start = os.path.split(aside)
+    return [name for name in os.listdir(folder) if name.startswith(start)]
+
+
+def _check_written(aside: str) -> None:
+    """
+    Look at what ``write`` made.
+
+    :raises CheckpointError: it is nothing that comes back from S3 as it is.
+    """
+    if not os.path.exists(aside):
+        other = [name[len(os.path.basename(aside)) :] for name in _beside(aside)]
+        raise CheckpointError(
+            "write() wrote nothing at the path that it was given: %s%s"
+            % (aside, ", but added %r to it: give it an open file, or write into a folder" % other[0] if other else "")
+        )
+    links = [path for path in _paths(aside) if os.path.islink(path)]
+    if links:
+        raise CheckpointError("write() made a symbolic link, and S3 has none: %s" % links[0])
+    if os.path.isdir(aside) and not list(_files(aside)):
+        raise CheckpointError("write() made a folder without a file, and S3 has none such: %s" % aside)
+
+
+def _paths(path: str) -> Iterator[str]:
+    yield path
+    for folder, folders, names in os.walk(path):
+        for name in (*folders, *names):
+            yield os.path.join(folder, name)
+
+
+def _end() -> None:
+    """End the process as SIGTERM does, also where a thread has saved: SystemExit would end that thread alone."""
+    if threading.current_thread() is threading.main_thread():
+        sys.exit(SIGTERM_EXIT_CODE)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(SIGTERM_EXIT_CODE)
 
 
 def _sync(path: str) -> None:

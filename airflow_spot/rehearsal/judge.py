@@ -93,7 +93,7 @@ def of_markers(
     )
 
 
-def _counts_anew(trial: Trial, baseline: Trial, reading: Reading) -> bool:
+def counts_anew(trial: Trial, baseline: Trial, reading: Reading) -> bool:
     """
     Return whether each start counts from the beginning, though it does not train from there.
 
@@ -242,7 +242,7 @@ def _lost_progress(baseline: Trial, others: Sequence[Trial], reading: Reading) -
     nothing: list[tuple[Trial, Resume]] = []
     again: list[tuple[Trial, Resume]] = []
     for trial in others:
-        if _counts_anew(trial, baseline, reading):
+        if counts_anew(trial, baseline, reading):
             continue
         for each in resumes(trial, reading):
             if each.first is None or each.saved is None:
@@ -323,14 +323,15 @@ def _sound(baseline: Trial, others: Sequence[Trial], reading: Reading, compariso
 
 
 def _resumes(baseline: Trial, others: Sequence[Trial], reading: Reading) -> list[Verdict]:
-    resumed = [each for trial in others if trial.completed for each in resumes(trial, reading)]
+    told = [trial for trial in others if trial.completed and not counts_anew(trial, baseline, reading)]
+    resumed = [each for trial in told for each in resumes(trial, reading)]
     proved = [each for each in resumed if each.first is not None and each.reached is not None]
-    if not proved:
+    if not proved and len(told) == len([trial for trial in others if trial.completed]):
         return []
     unit, every = unit_of(reading.counter), interval(baseline, reading, usual=True)
-    most = max(each.repeated for each in proved)
+    most = max((each.repeated for each in proved), default=0)
     evidence = [f"{plural(sum(trial.cuts for trial in others), 'interruption')}, and every run came to its end."]
-    if every:
+    if every and proved:
         evidence.append(f"A checkpoint every {plural(every, unit)}; up to {plural(most, unit)} trained again.")
     return [Verdict(Kind.RESUMES, "resumes", tuple(evidence))]
 
@@ -340,6 +341,12 @@ def _unjudged(trials: Sequence[Trial], reading: Reading, found: Sequence[Verdict
     lines = [f"{trial.scenario.value}: {trial.missed}" for trial in trials if trial.missed and trial.completed]
     if not reading.tells:
         lines.append("the progress: the log has no number of a step or epoch; --step REGEX reads another one")
+    anew = [trial.scenario.value for trial in trials[1:] if counts_anew(trial, baseline, reading)]
+    if anew:
+        lines.append(
+            f"how much was trained again ({', '.join(anew)}): each start counts from the beginning, and trains what is "
+            "missing. That all of it was kept shows in the result alone"
+        )
     for trial in trials[1:]:
         last = next(reversed(resumes(trial, reading)), None)
         silent = last is not None and last.first is None and last.reached != last_step(baseline, reading)

@@ -93,8 +93,12 @@ def _run(trial: Trial, reading: Reading) -> dict[str, Any]:
     }
 
 
-def progress_line(trial: Trial, reading: Reading) -> str:
-    """Return the line that tells of a run that has ended."""
+def progress_line(trial: Trial, reading: Reading, *, anew: bool = False) -> str:
+    """
+    Return the line that tells of a run that has ended.
+
+    :param anew: each of its starts counts from the beginning, wherever it goes on.
+    """
     unit = unit_of(reading.counter)
     facts = [f"{trial.seconds:.1f} s"]
     steps = steps_trained(trial, reading)
@@ -107,10 +111,12 @@ def progress_line(trial: Trial, reading: Reading) -> str:
         if trial.torn is not None:
             facts.append(f"{trial.torn.key} torn at {trial.torn.size} bytes")
         facts.append(f"{trial.cuts} of its interruptions" if trial.missed else plural(trial.cuts, "interruption"))
-        if firsts:
+        if anew:
+            facts.append("each start counts from the beginning")
+        elif firsts:
             facts.append(f"went on at {unit} {', '.join(map(str, firsts))}")
         twice = sum(each.repeated for each in resumes(trial, reading))
-        if twice:
+        if twice and not anew:
             facts.append(f"{twice:,} trained twice")
     if not trial.completed:
         facts.append(trial.status if trial.status == "Failed" else trial.secondary)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_spot.rehearsal.differences import models_differ
-from airflow_spot.rehearsal.judge import Judgement, judge, of_markers
+from airflow_spot.rehearsal.judge import Judgement, counts_anew, judge, of_markers
 from airflow_spot.rehearsal.log_lines import choose_counter
 from airflow_spot.rehearsal.observations import INTERRUPTED, Reading, Scenario, Trial
 from airflow_spot.rehearsal.plan import interruptions
@@ -105,7 +105,7 @@ class _Rehearsal:
             trial = self._run(scenario, baseline, markers=markers)
             if scenario is Scenario.TORN and trial.missed and trial.completed and len(baseline.writes) > 1:
                 trial = self._run(scenario, baseline, markers=markers)  # to meet the middle of a write takes luck
-            self._say(trial)
+            self._say(trial, baseline)
             trials.append(trial)
         if models_differ(baseline, trials[1:]):
             again = self._run(Scenario.AGAIN, baseline, markers=markers)
@@ -141,12 +141,22 @@ class _Rehearsal:
     ) -> tuple[Verdict | None, Trial | None]:
         """Run a trial once more, without marker files; return what that says, and the trial."""
         control = self._run(trial.scenario, baseline, markers=False)
-        self._say(control)
+        self._say(control, baseline)
         reading = self._reading
         if baseline is None and reading.step is None:
             reading = replace(reading, counter=choose_counter([line for each in control.starts for line in each.lines]))
         both = [control] if baseline is None else [baseline, control]
-        return of_markers(verdicts, trial, control, judge(both, reading).verdicts, reading), control
+        found = of_markers(verdicts, trial, control, judge(both, reading).verdicts, reading)
+        if found is not None and not self._fails_again(trial, baseline):
+            return None, control
+        return found, control
+
+    def _fails_again(self, trial: Trial, baseline: Trial | None) -> bool:
+        """Run a trial once more as it was: what comes and goes by itself is not the marker files' doing."""
+        again = self._run(trial.scenario, baseline)
+        self._say(again, baseline)
+        both = [again] if baseline is None else [baseline, again]
+        return any(verdict.kind in _BY_MARKERS for verdict in judge(both, self._reading).verdicts)
 
     def _run(self, scenario: Scenario, baseline: Trial | None, *, markers: bool = True) -> Trial:
         options = self._options
@@ -179,8 +189,9 @@ class _Rehearsal:
             raise RehearsalError(str(error)) from error
         return Stage(self._subject, service, options.compare, markers=markers)
 
-    def _say(self, trial: Trial) -> None:
-        self._tell(progress_line(trial, self._reading))
+    def _say(self, trial: Trial, baseline: Trial | None = None) -> None:
+        anew = baseline is not None and counts_anew(trial, baseline, self._reading)
+        self._tell(progress_line(trial, self._reading, anew=anew))
 
     def _made(self, trials: Sequence[Trial], judgement: Judgement) -> Report:
         return Report(

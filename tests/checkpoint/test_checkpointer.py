@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,7 @@ def names(folder: Path, ending: str = ".json") -> list[str]:
 
 
 def steps(folder: Path) -> list[int]:
-    return [int(name.split("-")[1]) for name in names(folder)]
+    return [int(name.split("-")[1]) for name in names(folder) if name.startswith("step-")]
 
 
 def data_of(folder: Path, step: int) -> Path:
@@ -224,7 +226,7 @@ def test_of_several_hosts_one_writes_and_all_drop_what_was_restored(tmp_path: Pa
     for step in (3, 4, 5, 6):
         for script in hosts.values():
             script.save(step)
-    assert steps(tmp_path / "algo-1") == [5, 6]
+    assert steps(tmp_path / "algo-1") == [2, 5, 6]  # what is in S3 for certain stays until a marker tells of more
     assert steps(tmp_path / "algo-10") == []
     assert waits == ["algo-1", "algo-10"] * 4
     assert hosts["algo-10"].told == []
@@ -466,3 +468,82 @@ def test_a_folder_saved_twice_in_a_millisecond(tmp_path: Path, monkeypatch: pyte
     script.checkpoints.save(1, write)
     script.checkpoints.save(1, write)
     assert steps(tmp_path) == [1, 1]
+
+
+# ---- what scripts give it
+
+
+def test_what_was_restored_stays_until_something_newer_may_be_in_s3(tmp_path: Path, monkeypatch: Any) -> None:
+    Script(tmp_path, keep=1).save(1)
+    script = Script(tmp_path, keep=1)
+    script.save(2)
+    assert steps(tmp_path) == [1, 2]
+    monkeypatch.setattr(library, "_MARKERS_AFTER", -1.0)  # no marker has come: nobody uploads
+    script.save(3)
+    assert steps(tmp_path) == [3]
+
+
+class Number:
+    """A number of a framework."""
+
+    def __index__(self) -> int:
+        return 7
+
+    def __float__(self) -> float:
+        return 7.5
+
+
+def test_numbers_of_frameworks_are_numbers(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    script.checkpoints.save(Number(), lambda path: Path(path).touch(), {"loss": Number()})  # type: ignore[arg-type]
+    script.checkpoints.progress(Number(), Number())  # type: ignore[arg-type]
+    found = Script(tmp_path).checkpoints.latest()
+    assert found is not None
+    assert (found.step, found.metrics) == (7, {"loss": 7.5})
+    with pytest.raises(TypeError):
+        script.checkpoints.save(1.5, lambda path: Path(path).touch())  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        script.checkpoints.save(9, lambda path: Path(path).touch(), {"what": object()})
+    assert steps(tmp_path) == [7]
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (lambda path: Path(path + ".npz").touch(), "but added '.npz' to it: give it an open file"),
+        (lambda path: Path(path).mkdir(), "a folder without a file"),
+        (lambda path: Path(path).symlink_to("/etc/hostname"), "a symbolic link, and S3 has none"),
+    ],
+)
+def test_what_would_not_come_back_from_s3_is_refused(tmp_path: Path, write: Callable[[str], Any], said: str) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        Script(tmp_path).checkpoints.save(1, write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_save_one_after_the_other(tmp_path: Path) -> None:
+    script = Script(tmp_path, keep=3)
+
+    def write(path: str) -> None:
+        with Path(path).open("w") as file:
+            for _ in range(20):
+                file.write("x")
+                file.flush()
+                time.sleep(0.001)
+
+    threads = [threading.Thread(target=script.checkpoints.save, args=(step, write)) for step in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(steps(tmp_path)) == 3
+    assert Script(tmp_path).load() == (7, "x" * 20)
+
+
+def test_a_thread_that_saves_after_sigterm_ends_the_process(tmp_path: Path) -> None:
+    code = (
+        "import threading, time; from checkpoint import Checkpointer; c = Checkpointer('c'); c.stopping = True; "
+        "threading.Thread(target=c.save, args=(1, lambda p: open(p, 'w').close())).start(); time.sleep(60)"
+    )
+    shutil.copy(SOURCE, tmp_path / "checkpoint.py")
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 143

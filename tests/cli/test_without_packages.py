@@ -25,6 +25,7 @@ AIRFLOW = ("airflow",)
 AWS = ("--region", "us-east-1", "--endpoint-url", "http://127.0.0.1:9")
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "local": ("--env",),
+    "rehearse": ("{folder}/dag.py", "--task", "train"),
     "mwaa": ("--output", "{folder}/out"),
     "history": ("--dag", "d", "--run-id", "r", "--task", "t", *AWS),
     "stop": ("--dag", "d", "--run-id", "r", "--task", "t", *AWS),

@@ -270,5 +270,10 @@ def test_a_start_that_counts_anew_and_trains_what_is_missing_does_not_start_from
     trial = interrupted(at=15, resumes_at=1)
     first, second = trial.starts
     missing = replace(second, lines=lines(1, EPOCHS - 15, second.began))
-    assert Kind.STARTS_FROM_NOTHING not in kinds(replace(trial, starts=(first, missing)))
+    anew = replace(trial, starts=(first, missing))
+    assert Kind.STARTS_FROM_NOTHING not in kinds(anew)
+    found = judged(anew)
+    assert [verdict.kind for verdict in found.verdicts] == [Kind.RESUMES]
+    assert any("each start counts from the beginning" in line for line in found.unjudged)
+    assert not any("trained again" in line for verdict in found.verdicts for line in verdict.evidence)
     assert Kind.STARTS_FROM_NOTHING in kinds(trial)
