@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
 FILE = ROOT / "docker-compose.yaml"
 # One interruption, on a machine of any speed: the example trains for longer than the first capacity lasts.
 SERVICES = read_compose(FILE, {"SPOT_MARKET": "script:up=10,down=2,up=inf"})
-TASKS = 9  # of the example pipeline
+TASKS = 10  # of the example pipeline
 
 
 def test_it_is_valid_compose() -> None:
