@@ -7,8 +7,8 @@ import warnings
 
 import airflow_spot
 
-# What the extras bring is not in an environment that installs the wheel alone.
-EXTRAS = ("airflow_spot.local", "airflow_spot.cli")
+# What the extras bring is not in an environment that installs the wheel alone, nor are the frameworks of scripts.
+EXTRAS = ("airflow_spot.local", "airflow_spot.cli", "airflow_spot.rehearsal", "airflow_spot.checkpoint.for_")
 
 warnings.filterwarnings("error", module=r"airflow_spot(\.|$)")
 assert "site-packages" in airflow_spot.__file__, airflow_spot.__file__
