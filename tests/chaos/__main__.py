@@ -84,11 +84,9 @@ def _systematic(args: argparse.Namespace, logs: Path) -> dict[str, list[Done]]:
         if args.limit is not None:
             points = systematic.sample(points, args.limit, args.seed)
     tell, found = _Progress(), [*counted]
-    groups: dict[tuple[str, str], list[Point]] = {}
-    for point in points:
-        groups.setdefault((point.variant, point.mode), []).append(point)
-    for group in groups.values():
-        # A service of its own: what an exact folder's task lists grows with the jobs of all runs before.
+    exact = [point for point in points if point.variant == "exact"]
+    for group in filter(None, (exact, [point for point in points if point.variant != "exact"])):
+        # A service of their own: what an exact folder's task lists grows with the jobs of all runs before.
         over = len(found) - len(counted)
         with Campaign("simulated", jobs=args.jobs or 8, logs=logs, resume=args.resume) as campaign:
             campaign.tell = lambda done, n, _, over=over: tell(done, over + n, len(points))  # type: ignore[misc]
