@@ -13,6 +13,9 @@ from airflow_spot.local import LocalSageMaker
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
+#: By the clock: a machine so busy that no start comes to its next checkpoint in 2.5 s has rightly an end.
+pytestmark = pytest.mark.slow
+
 #: Four seconds of work, of which 2.5 s are given at a time.
 NEVER: dict[str, Any] = {"steps": 8, "seconds": 0.5, "checkpoint_warning_after": 1, "max_run": 3600}
 TAKEN_BACK = "ml.c5.2xlarge"
@@ -23,7 +26,6 @@ def jobs_of(local: LocalSageMaker, since: int) -> list[str]:
     return list(dict.fromkeys(line["job"] for line in local.audit[since:] if line["event"] == "state"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("habit", ["forget", "blind"])
 def test_it_ends_after_three_starts(local: LocalSageMaker, task: Task, ti: TaskInstance, habit: str) -> None:
     begun = len(local.audit)
