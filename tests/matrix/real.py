@@ -136,6 +136,10 @@ class Real:
         """The jobs of a run that may still train."""
         return [j["TrainingJobName"] for j in self.jobs(dag_id, run_id) if j["TrainingJobStatus"] == "InProgress"]
 
+    def ended(self, dag_id: str, run_id: str) -> bool:
+        """Whether the jobs of a run have all ended; one that is told to stop takes some seconds to."""
+        return all(job["TrainingJobStatus"] in ENDED for job in self.jobs(dag_id, run_id))
+
     def called(self, dag_id: str, run_id: str, operation: str) -> None:
         """Wait for the next call about a job of the run."""
         key, since = _key(dag_id, run_id), len(self.service.audit)
