@@ -42,7 +42,7 @@ class SourceArchive:
             raise MissingFileError("source_dir", str(self.folder), f"there is no folder {self._root}")
         if not (self._root / self.entry_point).is_file():
             raise MissingFileError("entry_point", self.entry_point, f"there is no file {self._root / self.entry_point}")
-        if Path(self.program).as_posix() not in {name for _, name in self._files()}:
+        if Path(self.program).as_posix() not in {name for _, name in self._files}:
             raise InvalidParameterError("entry_point", self.entry_point, "name a file in source_dir, relative to it")
 
     @property
@@ -62,7 +62,7 @@ class SourceArchive:
             gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
         ):
-            for path, name in self._files():
+            for path, name in self._files:
                 member = tarfile.TarInfo(name)
                 data = path.read_bytes()
                 member.size = len(data)
@@ -74,7 +74,7 @@ class SourceArchive:
     def digest(self) -> str:
         """A hash of the files' names, modes and content; zlib's version, which changes the archive, is not in it."""
         whole = hashlib.sha256()
-        for path, name in self._files():
+        for path, name in self._files:
             mode = path.stat().st_mode & 0o100
             whole.update(f"{name}\0{mode}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return whole.hexdigest()[:16]
@@ -86,8 +86,9 @@ class SourceArchive:
     @property
     def sources(self) -> Mapping[str, bytes]:
         """The files by their places in the archive, each read when it is asked for."""
-        return SourceFiles({name: path for path, name in self._files()})
+        return SourceFiles({name: path for path, name in self._files})
 
+    @cached_property
     def _files(self) -> list[tuple[Path, str]]:
         files = self._own_files()
         names = {name for _, name in files}

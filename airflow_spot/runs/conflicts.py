@@ -53,7 +53,7 @@ class ConflictGuard:
         self._log = log
         self._read_at = -math.inf
 
-    def reading(self) -> None:
+    def begin_reading(self) -> None:
         """Note that the run's jobs are read from now on, which begins with a look for a newer generation."""
         self._read_at = time.monotonic()
 

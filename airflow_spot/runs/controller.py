@@ -133,7 +133,7 @@ class TrainingRun:
 
     def begin(self) -> None:
         """Find out where the run stands, at the start of a try."""
-        self._conflicts.reading()
+        self._conflicts.begin_reading()
         jobs = self.hook.jobs_of(self.plan)
         self._set_clock()
         self.history = self._begun(jobs)
@@ -162,7 +162,7 @@ class TrainingRun:
         :param told: what the trigger told of the checkpoints, to be told again.
         """
         self.stopping.watch(*state.jobs)
-        self._conflicts.reading()
+        self._conflicts.begin_reading()
         jobs = self.hook.jobs_of(self.plan, state=state)
         refusals = state.refusals
         if quota_available and refusals:

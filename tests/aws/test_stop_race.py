@@ -69,8 +69,12 @@ class Turns:
 
             def get_paginator(self, name: str) -> Any:
                 pages = turns._service.get_paginator(name)
-                read = lambda **asked: turns._take(who, lambda: list(pages.paginate(**asked)))  # noqa: E731
-                return SimpleNamespace(paginate=read)
+
+                def paginate(**asked: Any) -> list[Any]:
+                    found: list[Any] = turns._take(who, lambda: list(pages.paginate(**asked)))
+                    return found
+
+                return SimpleNamespace(paginate=paginate)
 
         return Client()
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _systematic(args: argparse.Namespace, logs: Path) -> dict[str, list[Done]]:
         # A service of their own: what an exact folder's task lists grows with the jobs of all runs before.
         over = len(found) - len(counted)
         with Campaign("simulated", jobs=args.jobs or 8, logs=logs, resume=args.resume) as campaign:
-            campaign.tell = lambda done, n, _, over=over: tell(done, over + n, len(points))  # type: ignore[misc]
+            campaign.tell = tell.part(over, len(points))
             found += campaign.run(map(systematic.scenario, group))
     return {"simulated": found}
 
@@ -108,6 +109,10 @@ class _Progress:
     def __init__(self) -> None:
         self._begun = time.monotonic()
         self._bad = 0
+
+    def part(self, before: int, whole: int) -> Callable[[Done, int, int], None]:
+        """Return what tells of a campaign that is a part of all runs."""
+        return lambda done, over, _: self(done, before + over, whole)
 
     def __call__(self, done: Done, over: int, all: int) -> None:
         self._bad += not done.survived
