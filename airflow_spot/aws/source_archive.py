@@ -85,8 +85,8 @@ class SourceArchive:
 
     @property
     def sources(self) -> Mapping[str, bytes]:
-        """The files by their places in the archive, each read when it is asked for."""
-        return SourceFiles({name: path for path, name in self._files})
+        """The user's files by their places in the archive, each read when it is asked for; not our library's."""
+        return SourceFiles({name: path for path, name in self._own_files()})
 
     @cached_property
     def _files(self) -> list[tuple[Path, str]]:
