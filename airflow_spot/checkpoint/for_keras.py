@@ -7,9 +7,9 @@ Keras' model and optimizer as a checkpoint, and a ``fit`` that goes on where the
     history = fit(Checkpointer(), model, data, epochs=20, every=100)
 
 Also in the middle of an epoch: what was trained on is passed over, since the order of an epoch's data follows from its
-number alone. Keras 3 on TensorFlow, and Keras 2.15. The weights are those of a training that was not interrupted where
-``keras.utils.set_random_seed`` and ``tf.config.experimental.enable_op_determinism`` were called; Keras 2's dropout draws
-other numbers after a resume.
+number alone. Keras 3 on TensorFlow, and Keras 2.15. After ``keras.utils.set_random_seed`` and
+``tf.config.experimental.enable_op_determinism`` the weights are those of a training that was not interrupted; Keras 2's
+dropout draws other numbers after a resume.
 """
 
 from typing import Any, Callable, Dict, List, Optional
@@ -120,7 +120,7 @@ def fit(
     data: Callable[[int], Any],
     epochs: int,
     every: Optional[int] = None,
-    **more: Any
+    **more: Any,
 ) -> Any:
     """
     Train what is missing of so many epochs, from the newest checkpoint on; return the History of that.
