@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_spot.core.decide import Fail, in_a_row
 from airflow_spot.core.history import History
+from airflow_spot.core.log_messages import clock
 from airflow_spot.core.outcomes import SCRIPT_OUTCOMES, Outcome
 from airflow_spot.core.progress import explain as explain_progress
 from airflow_spot.core.sentences import sentences
@@ -33,6 +34,8 @@ def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, 
     parts = [f"Training job {attempt.job_name} ({attempt.label}): {action.why}"]
     if attempt.failure_reason:
         parts.append(f"SageMaker says: {attempt.failure_reason}")
+    if history.reports.last is not None:
+        parts.append(f"Its script reported last, at {clock(history.reports.last.at)}: {history.reports.last}")
     if action.kind in SCRIPT_OUTCOMES:
         tail = hook.job_log(attempt.job_name).tail(FAILURE_LINES)
         if tail:
