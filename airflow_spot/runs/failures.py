@@ -13,6 +13,7 @@ from airflow_spot.core.sentences import sentences
 from airflow_spot.core.service_errors import explain
 from airflow_spot.errors import error_for
 from airflow_spot.runs.checkpoint_folder import look_into
+from airflow_spot.runs.suspicion import suspicion_of
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -44,6 +45,8 @@ def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, 
         parts.append(explain(look_into(hook, attempt.checkpoint_s3_uri)))
     if action.kind is Outcome.NO_PROGRESS:
         parts.append(explain_progress(history.progress, attempt.checkpoint_s3_uri))
+    elif suspicion := suspicion_of(hook, history, attempt, action.kind):
+        parts.append(suspicion)
     elif attempt.checkpoint_s3_uri:
         parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
     elif attempt.whole:
