@@ -48,7 +48,7 @@ EXAMPLES = {
     example.name: example
     for example in (
         Example("xgboost", "xgboost", {"rounds": 120, "checkpoint_every": 10}, kills=200),
-        Example("keras", "keras", {"epochs": 6}),
+        Example("keras", "keras", {"epochs": 3, "checkpoint_every": 25}),
         Example("mxnet", "mxnet", {"epochs": 12}),
         Example("older_style", "plain", {"epochs": 40}, read=of_older_style, hard_coded=True),
     )
