@@ -64,8 +64,9 @@ def snippets(language: str) -> list[object]:
 
 @pytest.mark.parametrize("code", snippets("python"))
 def test_python_runs(code: str, tmp_path: Path) -> None:
+    (tmp_path / "snippet.py").write_text(code)  # a function of it may be sent: its text has to be in a file
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "snippet.py"],
         check=False,
         cwd=tmp_path,
         env={**os.environ, "SM_CHECKPOINT_DIR": str(tmp_path)},
@@ -97,6 +98,19 @@ def test_the_readmes_dag_trains(local: LocalSageMaker, bucket: str, ti: TaskInst
     result = run_task(operator, ti)
     assert result["Training"]["TrainingJobStatus"] == "Completed"
     assert result["Training"]["StoppingCondition"]["MaxRuntimeInSeconds"] == 6 * 3600
+
+
+def test_the_function_of_the_taskflow_page_trains(
+    local: LocalSageMaker, bucket: str, ti: TaskInstance, tmp_path: Path
+) -> None:
+    code = next(
+        match[2] for match in SNIPPET.finditer((ROOT / "docs" / "taskflow.md").read_text()) if "with DAG" in match[2]
+    )
+    (tmp_path / "page.py").write_text(code.replace("my-bucket", bucket))
+    dag = next(value for value in runpy.run_path(str(tmp_path / "page.py")).values() if isinstance(value, DAG))
+    operator = dag.get_task("train")
+    operator.check_interval = 1
+    assert run_task(operator, ti) == {"weight": 10.0}
 
 
 @pytest.mark.slow

@@ -91,7 +91,9 @@ def bind(function: Any, args: Collection[Any], kwargs: Mapping[str, Any], *, ren
         if kind is inspect.Parameter.VAR_POSITIONAL:
             call["args"] += plain(value, where)
         elif kind is inspect.Parameter.VAR_KEYWORD:
-            call["kwargs"].update({more: plain(v, f"@task.sagemaker_spot: {name}({more})") for more, v in value.items()})
+            call["kwargs"].update(
+                {more: plain(v, f"@task.sagemaker_spot: {name}({more})") for more, v in value.items()}
+            )
         elif kind is inspect.Parameter.POSITIONAL_ONLY or (kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and rest):
             call["args"].append(plain(value, where))
         else:
@@ -112,7 +114,9 @@ def _plain(value: Any, where: str, *, rendered: bool) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise InvalidParameterError(f"{where}: the key {key!r}", kind_of(key), "JSON's keys are text: str() of it")
+                raise InvalidParameterError(
+                    f"{where}: the key {key!r}", kind_of(key), "JSON's keys are text: str() of it"
+                )
         return {key: _plain(inner, f"{where}[{key!r}]", rendered=rendered) for key, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview, range)):
         # Also what Airflow makes of the results of a mapped task, which is no list.

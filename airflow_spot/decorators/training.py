@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_spot.compat.decorators import DecoratedOperator, task_decorator_factory
-from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
+from airflow_spot.core.parameter_errors import Described, InvalidParameterError
 from airflow_spot.core.parameters import PARAMETERS, TrainingParameters, check_each, check_place_of_members
 from airflow_spot.core.plan import DEFAULT_CHECKPOINT_PATH, section
-from airflow_spot.core.templates import is_template
 from airflow_spot.decorators._arguments import CHECKPOINT, bind, wants_checkpoint, without_checkpoint
 from airflow_spot.decorators._config import SHORT, make_config
 from airflow_spot.decorators._result import NoResultError, read_result
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_spot.runs.controller import TrainingRun
     from airflow_spot.runs.staging import ScriptMode
 
-#: The script that is made of a function, and what it is called with (CALL_NAME of airflow_spot.checkpoint.for_taskflow).
+#: What is made of a function, and what it is called with (CALL_NAME of airflow_spot.checkpoint.for_taskflow).
 PROGRAM, CALL = "airflow_spot_task.py", "airflow_spot_call.json"
 REQUIREMENTS = "requirements.txt"
 #: The XCom that holds what the operator returns: the job, its savings, its model.

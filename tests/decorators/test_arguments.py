@@ -39,7 +39,9 @@ def called(function: Any, call: Any) -> Any:
     return function(*call["args"], **call["kwargs"], checkpoint="injected")
 
 
-@given(a=JSON, b=JSON, c=JSON, rest=st.lists(JSON, max_size=2), d=JSON, more=st.dictionaries(st.text(), JSON, max_size=2))
+@given(
+    a=JSON, b=JSON, c=JSON, rest=st.lists(JSON, max_size=2), d=JSON, more=st.dictionaries(st.text(), JSON, max_size=2)
+)
 def test_a_call_in_the_job_is_the_call_in_the_dag(a: Any, b: Any, c: Any, rest: Any, d: Any, more: Any) -> None:
     more = {key: value for key, value in more.items() if key not in ("b", "c", "d", "checkpoint")}
     call = bind(without_checkpoint(every_kind), (a, b, c, *rest), {"d": d, **more})

@@ -54,7 +54,10 @@ def test_they_win_over_the_config_and_do_not_change_it() -> None:
     assert config == before
     assert made["AlgorithmSpecification"] == {"TrainingImage": "new", "TrainingInputMode": "Pipe"}
     assert made["ResourceConfig"] == {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5}
-    assert [(each["ChannelName"], "old" in each) for each in made["InputDataConfig"]] == [("test", False), ("train", False)]
+    assert [(each["ChannelName"], "old" in each) for each in made["InputDataConfig"]] == [
+        ("test", False),
+        ("train", False),
+    ]
     assert made["Environment"] == {"A": "1"}
 
 
@@ -67,7 +70,9 @@ def test_what_is_a_template_cannot_have_something_laid_over_it() -> None:
     assert make_config("{{ var.json.config }}", {}) == "{{ var.json.config }}"
     with pytest.raises(InvalidParameterError, match=r"image is 'i': the config is a template"):
         make_config("{{ var.json.config }}", {"image": "i"})
-    with pytest.raises(InvalidParameterError, match=r"ResourceConfig is text: must be a mapping, to have instance_type"):
+    with pytest.raises(
+        InvalidParameterError, match=r"ResourceConfig is text: must be a mapping, to have instance_type"
+    ):
         make_config({"ResourceConfig": "{{ var.json.resources }}"}, {"instance_type": "ml.g5.xlarge"})
     with pytest.raises(InvalidParameterError, match=r"InputDataConfig is text: must be a list"):
         make_config({"InputDataConfig": "{{ x }}"}, {"inputs": {"train": "s3://b/t"}})
