@@ -33,7 +33,7 @@ def wants_checkpoint(function: Any) -> bool:
     return CHECKPOINT in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
-def without_checkpoint(function: FunctionType) -> FunctionType:
+def without_checkpoint(function: Any) -> Any:
     """
     Return a function as its callers see it: the parameter that is injected in the job is none of theirs.
 
@@ -52,14 +52,14 @@ def without_checkpoint(function: FunctionType) -> FunctionType:
             Described("given by name, and its place allows none"),
             f"write it as a keyword, behind a `*`: def {function.__name__}(..., *, {CHECKPOINT})",
         )
-    made = FunctionType(
+    made: Any = FunctionType(
         function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
     )
     functools.update_wrapper(made, function)
-    del made.__wrapped__  # type: ignore[attr-defined]
+    del made.__wrapped__
     made.__kwdefaults__ = function.__kwdefaults__
     rest = [each for name, each in signature.parameters.items() if name != CHECKPOINT]
-    made.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+    made.__signature__ = signature.replace(parameters=rest)
     return made
 
 

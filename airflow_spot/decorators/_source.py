@@ -98,7 +98,8 @@ def _check_names(function: FunctionType, text: str) -> None:
 def foreign_names(text: str) -> set[str]:
     """Return the names that a function's text uses, in its default values too, and nowhere defines or imports."""
     module = symtable.symtable(FUTURE + text, "<function>", "exec")
-    used, given = set(), set()
+    used: set[str] = set()
+    given: set[str] = set()
     for symbol in module.get_symbols():
         (given if symbol.is_assigned() or symbol.is_imported() else used).add(symbol.get_name())
     for table in _below(module):

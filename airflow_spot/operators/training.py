@@ -322,7 +322,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         adoption: Adoption | None = None,
         *,
         to_the_end: bool = True,
-    ) -> Any:
+    ) -> dict[str, Any]:
         try:
             enter()
             description = adoption.carry(to_the_end=to_the_end) if adoption is not None else None
@@ -344,7 +344,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                         key=self._facts_key,
                     ),
                 )
-            returned = self._to_return(context, run, description, result, ended=to_the_end)
+            returned: dict[str, Any] = self._to_return(context, run, description, result, ended=to_the_end)
             # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains anew.
             run.mark_delivered(description)
         except Deferral as wait:

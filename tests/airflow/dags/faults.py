@@ -48,8 +48,8 @@ class DiesBeforeDeferring(SageMakerSpotTrainingOperator):
 class DiesBeforeDelivering(SageMakerSpotTrainingOperator):
     """Its first worker is killed after the job has completed, and before the result is handed over."""
 
-    def _carry(self, run: Any, *what: Any, **how: Any) -> Any:
-        result = super()._carry(run, *what, **how)
+    def _carry(self, context: Any, run: Any, *what: Any, **how: Any) -> Any:
+        result = super()._carry(context, run, *what, **how)
         if run.this_try.number == 1:
             die()
         return result
