@@ -1,15 +1,15 @@
 """
 Runs a function of ``@task.sagemaker_spot`` in the container: its arguments come as JSON, its result goes as JSON.
 
-The script that the operator writes of a function calls :func:`run`; nothing else needs to.
+The script that the operator makes of a function uses :class:`Call`; nothing else needs to.
 """
 
 import json
 import math
 import os
-from typing import Any, Callable, Mapping
+from typing import Any, Dict, List, Mapping
 
-from airflow_spot.checkpoint import DEFAULT_PATH, IGNORED, Checkpointer, _roles
+from airflow_spot.checkpoint import DEFAULT_PATH, IGNORED, _roles
 
 #: Beside the script: what the function is called with.
 CALL_NAME = "airflow_spot_call.json"
@@ -25,32 +25,45 @@ class ResultError(TypeError):
     """What a function returned cannot be a task's result."""
 
 
-def run(function: Callable[..., Any], script: str) -> None:
+class Call:
     """
-    Call a function as the file beside the script says, and leave its result where the operator reads it.
+    How the operator has a function called; what it returns goes where the operator reads it.
+
+        with Call(__file__) as call:
+            call.result = train(*call.args, **call.keywords)
 
     :param script: the path of the script that holds the function.
-    :raises ResultError: the result is no JSON, or too large.
     """
-    with open(os.path.join(os.path.dirname(os.path.abspath(script)), CALL_NAME)) as file:
-        call = json.load(file)
-    checkpoints = os.environ.get("SM_CHECKPOINT_DIR") or call.get("checkpoints") or DEFAULT_PATH
-    folder = checkpoints if call.get("checkpoints") else os.environ.get("SM_OUTPUT_DATA_DIR") or _OUTPUT
-    target = os.path.join(folder, RESULT_NAME)
-    if os.path.exists(target):
-        os.remove(target)  # an earlier attempt's, restored with the checkpoints, on each host
-    keywords = dict(call["kwargs"])
-    if call["inject"]:
-        keywords["checkpoint"] = Checkpointer(checkpoints)
-    try:
-        result = function(*call["args"], **keywords)
-    except SystemExit as end:
-        if end.code not in (None, 0):
-            raise
-        result = None
-    writes, _ = _roles(os.environ)
-    if writes:
-        _write(target, _encoded(function.__name__, result, os.environ))
+
+    def __init__(self, script: str) -> None:
+        with open(os.path.join(os.path.dirname(os.path.abspath(script)), CALL_NAME)) as file:
+            call = json.load(file)
+        self.args: List[Any] = call["args"]
+        self.keywords: Dict[str, Any] = call["kwargs"]
+        self.result: Any = None
+        #: The folder of the checkpoints, where SageMaker keeps any.
+        self.checkpoints: str = os.environ.get("SM_CHECKPOINT_DIR") or call["checkpoints"] or DEFAULT_PATH
+        self._name = str(call["function"])
+        folder = self.checkpoints if call["checkpoints"] else os.environ.get("SM_OUTPUT_DATA_DIR") or _OUTPUT
+        self._target = os.path.join(folder, RESULT_NAME)
+
+    def __enter__(self) -> "Call":
+        if os.path.exists(self._target):
+            os.remove(self._target)  # an earlier attempt's, restored with the checkpoints, on each host
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        """
+        Write the result, also of a function that ended itself with ``sys.exit(0)``.
+
+        :raises ResultError: it is no JSON, or too large.
+        """
+        if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
+            return False
+        writes, _ = _roles(os.environ)
+        if writes:
+            _write(self._target, _encoded(self._name, self.result, os.environ))
+        return True
 
 
 def _encoded(name: str, result: Any, environ: Mapping[str, str]) -> str:

@@ -36,10 +36,13 @@ _SCRIPT = """\
 {function}
 
 if __name__ == "__main__":
-    from airflow_spot.checkpoint.for_taskflow import run
+    from airflow_spot.checkpoint import Checkpointer
+    from airflow_spot.checkpoint.for_taskflow import Call
 
-    run({name}, __file__)
+    with Call(__file__) as call:
+        call.result = {name}(*call.args, **call.keywords{injected})
 """
+_INJECTED = f", {CHECKPOINT}=Checkpointer(call.checkpoints)"
 #: Parameters of the operator that a function takes the place of, each with what to do.
 _NOT_WITH_A_FUNCTION = {
     "entry_point": "the function is what runs: remove it, or use SageMakerSpotTrainingOperator",
@@ -129,7 +132,7 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
         _check(self.python_callable, {name: getattr(parameters, name) for name in ("source_dir", "use_checkpoints")})
         call = {
             **bind(self.python_callable, self.op_args, self.op_kwargs),
-            "inject": wants_checkpoint(self.python_callable),
+            "function": self.python_callable.__name__,
             "checkpoints": _checkpoint_path(parameters),
         }
         made = {
@@ -165,7 +168,12 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
 
 def script_of(function: Any) -> str:
     """Return the script that runs a function in the container: the same whenever the function is."""
-    return _SCRIPT.format(future=FUTURE, function=function_text(function), name=function.__name__)
+    return _SCRIPT.format(
+        future=FUTURE,
+        function=function_text(function),
+        name=function.__name__,
+        injected=_INJECTED if wants_checkpoint(function) else "",
+    )
 
 
 def _checkpoint_path(parameters: TrainingParameters) -> str | None:

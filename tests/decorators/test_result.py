@@ -31,9 +31,10 @@ WITHOUT = {"TrainingJobName": JOB, "OutputDataConfig": {"S3OutputPath": "s3://bu
 MARKS = {ENV_RUN: "abcdefghij", ENV_GENERATION: "2", ENV_ATTEMPT: "3"}
 
 
-def ended(result: Any, folder: Path, environ: dict[str, str] | None = None, **call: Any) -> Path:
+def ended(result: Any, folder: Path, environ: dict[str, str] | None = None, checkpoints: str | None = None) -> Path:
     """Run a function that returns something, as a container does; the file of its result."""
-    (folder / inside.CALL_NAME).write_text(json.dumps({"args": [], "kwargs": {}, "inject": False, **call}))
+    call = {"function": "train", "args": [], "kwargs": {}, "checkpoints": checkpoints}
+    (folder / inside.CALL_NAME).write_text(json.dumps(call))
     known = {
         **MARKS,
         "SM_CHECKPOINT_DIR": str(folder / "c"),
@@ -45,8 +46,10 @@ def ended(result: Any, folder: Path, environ: dict[str, str] | None = None, **ca
             patch.delenv(name, raising=False)
         for name, value in known.items():
             patch.setenv(name, value)
-        inside.run(result if callable(result) else lambda: result, str(folder / "script.py"))
-    return folder / ("c" if call.get("checkpoints") else "o") / inside.RESULT_NAME
+        with inside.Call(str(folder / "script.py")) as called:
+            assert called.checkpoints == str(folder / "c")
+            called.result = result() if callable(result) else result
+    return folder / ("c" if checkpoints else "o") / inside.RESULT_NAME
 
 
 def bucket(path: str, content: bytes | None) -> Any:
@@ -137,7 +140,10 @@ def test_numbers_of_numpy_are_numbers_and_what_is_not_finite_is_null(
 @pytest.mark.parametrize(
     ("result", "said"),
     [
-        ({"model": object()}, r"the result of .*\['model'\] is an object of object, which is no JSON: return numbers"),
+        (
+            {"model": object()},
+            r"the result of train\['model'\] is an object of object, which is no JSON: return numbers",
+        ),
         ([numpy.zeros(3)], r"\[0\] is an object of ndarray"),
         ({1: 2}, r"has the key 1, which is no text: make it str\(key\)"),
         ("x" * inside.MAX_RESULT_BYTES, r"has \d+ bytes as JSON, and may have 262144: write it to a file"),
@@ -163,16 +169,6 @@ def test_of_several_hosts_and_processes_one_writes(tmp_path: Path) -> None:
     assert ended(1, tmp_path, {**hosts, "SM_CURRENT_HOST": "algo-1"}).exists()
 
 
-def test_the_checkpointer_is_that_of_the_jobs_folder(tmp_path: Path) -> None:
-    seen: list[Any] = []
-
-    def keeps(checkpoint: Any) -> None:
-        seen.append(checkpoint)
-
-    ended(keeps, tmp_path, inject=True, checkpoints="/opt/ml/other")
-    assert [each.path for each in seen] == [str(tmp_path / "c")]
-
-
 def trains(rounds: int, *, names: list[str]) -> dict[str, Any]:
     """A function with a brace { in its words."""
     import helper
@@ -188,7 +184,7 @@ def test_the_script_runs_alone(tmp_path: Path) -> None:
         (library / path.name).write_text(path.read_text())
     (tmp_path / "helper.py").write_text("VALUE = 5\n")
     (tmp_path / training.PROGRAM).write_text(training.script_of(trains))
-    call = {"args": [], "kwargs": {"rounds": 2, "names": ["ü"]}, "inject": False, "checkpoints": None}
+    call = {"function": "trains", "args": [], "kwargs": {"rounds": 2, "names": ["ü"]}, "checkpoints": None}
     (tmp_path / training.CALL).write_text(json.dumps(call))
     command = [sys.executable, "-S", training.PROGRAM, "--rounds", "9"]
     environ = {"SM_OUTPUT_DATA_DIR": str(tmp_path / "o"), "PATH": "/usr/bin"}

@@ -12,7 +12,8 @@ from airflow.sdk import DAG, task, task_group
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.parameters import PARAMETERS
-from airflow_spot.decorators.training import FACTS, SageMakerSpotDecoratedOperator, script_of
+from airflow_spot.core.script_lint import lint
+from airflow_spot.decorators.training import FACTS, PROGRAM, SageMakerSpotDecoratedOperator, script_of
 from airflow_spot.errors import NonRetryableSpotError, RequestError, ScriptError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
@@ -214,6 +215,20 @@ def test_the_script_changes_with_the_function_alone() -> None:
 
     assert script_of(here) == script_of(here)
     assert script_of(plain).replace("plain", "here") == script_of(here), "wherever it stands, and however deep"
+
+
+def test_the_lint_sees_the_checkpointer_and_what_a_function_does_without_one() -> None:
+    def forgets(rounds: int) -> Any:
+        import torch
+
+        for round in range(rounds):
+            torch.save({"round": round}, "/tmp/state.pt")
+
+    def found(function: Any) -> list[str]:
+        return [each.rule for each in lint({PROGRAM: script_of(function).encode()}, PROGRAM).findings]
+
+    assert found(count) == []
+    assert found(forgets) == ["no-checkpoint-path"]
 
 
 # ---- as a job
