@@ -57,7 +57,8 @@ def train(depth: int, rounds: str, seconds_per_round: str, checkpoint: Checkpoin
     pixels, digits = load_digits(return_X_y=True)
     data = xgboost.DMatrix(pixels, digits)
     params = {"objective": "multi:softmax", "num_class": 10, "max_depth": depth, "seed": 1}
-    booster = train_rounds(checkpoint, params, data, rounds=int(rounds), every=5, callbacks=[Slowly()])
+    told = {"evals": [(data, "train")], "callbacks": [Slowly()]}
+    booster = train_rounds(checkpoint, params, data, rounds=int(rounds), every=5, **told)
     booster.save_model(os.path.join(os.environ["SM_MODEL_DIR"], "model.json"))  # noqa: PTH118
     return {"accuracy": float((booster.predict(data) == digits).mean()), "resumed_from": found.step if found else 0}
 

@@ -130,10 +130,20 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
 
     def _script(self, parameters: TrainingParameters) -> ScriptMode:
         _check(self.python_callable, {name: getattr(parameters, name) for name in ("source_dir", "use_checkpoints")})
+        made = self.made_files(self.op_args, self.op_kwargs, _checkpoint_path(parameters))
+        return self._script_mode(parameters, made)
+
+    def made_files(self, args: Collection[Any], kwargs: Mapping[str, Any], checkpoints: str | None) -> dict[str, bytes]:
+        """
+        Return what is made of the function, its arguments and its requirements: content by name.
+
+        :param args: and ``kwargs``, the arguments, rendered.
+        :param checkpoints: where the script finds its checkpoints; None where SageMaker keeps none.
+        """
         call = {
-            **bind(self.python_callable, self.op_args, self.op_kwargs),
+            **bind(self.python_callable, args, kwargs),
             "function": self.python_callable.__name__,
-            "checkpoints": _checkpoint_path(parameters),
+            "checkpoints": checkpoints,
         }
         made = {
             PROGRAM: script_of(self.python_callable).encode(),
@@ -141,7 +151,7 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
         }
         if self.requirements:
             made[REQUIREMENTS] = "".join(f"{line}\n" for line in self.requirements).encode()
-        return self._script_mode(parameters, made)
+        return made
 
     def _to_return(
         self,
