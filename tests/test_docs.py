@@ -19,6 +19,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_spot import errors
+from airflow_spot.checkpoint import Checkpointer
 from airflow_spot.core import events
 from airflow_spot.core.decide import Pause, Submit, decide
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
@@ -107,10 +108,11 @@ def test_the_function_of_the_taskflow_page_trains(
         match[2] for match in SNIPPET.finditer((ROOT / "docs" / "taskflow.md").read_text()) if "with DAG" in match[2]
     )
     (tmp_path / "page.py").write_text(code.replace("my-bucket", bucket))
-    dag = next(value for value in runpy.run_path(str(tmp_path / "page.py")).values() if isinstance(value, DAG))
-    operator = dag.get_task("train")
+    page = runpy.run_path(str(tmp_path / "page.py"))
+    operator = page["dag"].get_task("train")
     operator.check_interval = 1
     assert run_task(operator, ti) == {"weight": 10.0}
+    assert page["train"].function(0.5, 20, checkpoint=Checkpointer(str(tmp_path / "c"))) == {"weight": 10.0}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk import XComArg
 from airflow.sdk import task as airflow_task
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
@@ -39,6 +39,7 @@ def called(function: Any, call: Any) -> Any:
     return function(*call["args"], **call["kwargs"], checkpoint="injected")
 
 
+@settings(max_examples=40)
 @given(
     a=JSON, b=JSON, c=JSON, rest=st.lists(JSON, max_size=2), d=JSON, more=st.dictionaries(st.text(), JSON, max_size=2)
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_spot.checkpoint.for_taskflow import MAX_RESULT_BYTES, RESULT_NAME
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.decorators._config import SHORT, make_config
+from airflow_spot.decorators.training import _NOT_WITH_A_FUNCTION, SageMakerSpotDecoratedOperator
 
 
 def test_each_word_has_its_place() -> None:
@@ -78,3 +82,17 @@ def test_what_is_a_template_cannot_have_something_laid_over_it() -> None:
         make_config({"InputDataConfig": "{{ x }}"}, {"inputs": {"train": "s3://b/t"}})
     with pytest.raises(InvalidParameterError, match=r"inputs is text: name each channel"):
         make_config(None, {"inputs": "s3://b/t"})
+
+
+def test_the_page_and_the_docstring_name_each_word() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "taskflow.md").read_text()
+    table = page.split("| parameter | default |")[1].split("\n\n")[0]
+    own = {*SHORT, "requirements"}
+    assert set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines()[2:]))) == own
+    documented = str(SageMakerSpotDecoratedOperator.__doc__)
+    own |= {"python_callable", "op_args", "op_kwargs", "config", "source_dir"}
+    assert all(re.search(rf":param {name}:|``{name}``", documented) for name in own)
+    assert f"{MAX_RESULT_BYTES // 1024} KiB" in page
+    assert RESULT_NAME in page
+    for name in _NOT_WITH_A_FUNCTION:
+        assert f"`{name}`" in page

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from airflow_spot.checkpoint import for_taskflow as inside
 from airflow_spot.core.folder_look import SCRIPT_RESULT_NAME, is_checkpoint
@@ -88,6 +88,7 @@ def test_what_runs_in_the_container_is_python_3_6_and_the_standard_library() -> 
     assert imported <= {*sys.stdlib_module_names, "airflow_spot.checkpoint"}
 
 
+@settings(max_examples=40)
 @given(result=JSON)
 def test_a_result_comes_back_as_it_was(result: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = ended(result, tmp_path_factory.mktemp("run"), checkpoints="/opt/ml/checkpoints")
