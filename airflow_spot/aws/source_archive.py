@@ -88,7 +88,7 @@ class SourceArchive:
     @property
     def has_library(self) -> bool:
         """Whether ``airflow_spot.checkpoint`` is in the archive, put there by the user or by us."""
-        return any(LIBRARY.replace(".", "/") in name for _, name in self._files)
+        return any(LIBRARY.replace(".", "/") in file.name for file in self._files)
 
     @property
     def sources(self) -> Mapping[str, bytes]:
