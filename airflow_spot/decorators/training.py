@@ -36,13 +36,14 @@ _SCRIPT = """\
 {function}
 
 if __name__ == "__main__":
-    from airflow_spot.checkpoint import Checkpointer
-    from airflow_spot.checkpoint.for_taskflow import Call
-
-    with Call(__file__) as call:
-        call.result = {name}(*call.args, **call.keywords{injected})
+    from airflow_spot.checkpoint.for_taskflow import Call as _Call
+{imported}
+    with _Call(__file__) as _call:
+        _call.result = {name}(*_call.args, **_call.keywords{injected})
 """
-_INJECTED = f", {CHECKPOINT}=Checkpointer(call.checkpoints)"
+# So written the lint sees what the function is given.
+_IMPORTED = "    from airflow_spot.checkpoint import Checkpointer\n"
+_INJECTED = f", {CHECKPOINT}=Checkpointer(_call.checkpoints)"
 #: Parameters of the operator that a function takes the place of, each with what to do.
 _NOT_WITH_A_FUNCTION = {
     "entry_point": "the function is what runs: remove it, or use SageMakerSpotTrainingOperator",
@@ -178,11 +179,13 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
 
 def script_of(function: Any) -> str:
     """Return the script that runs a function in the container: the same whenever the function is."""
+    injects = wants_checkpoint(function)
     return _SCRIPT.format(
         future=FUTURE,
         function=function_text(function),
         name=function.__name__,
-        injected=_INJECTED if wants_checkpoint(function) else "",
+        imported=_IMPORTED if injects else "",
+        injected=_INJECTED if injects else "",
     )
 
 
