@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_spot.core.parameter_errors import InvalidParameterError, kind_of
+from airflow_spot.core.parameters import is_config_file
 from airflow_spot.core.templates import is_template
 
 #: Gigabytes, as in SageMaker's SDK.
@@ -33,9 +34,9 @@ def make_config(config: Any, short: Mapping[str, Any]) -> Any:
     """
     given = {name: value for name, value in short.items() if value is not None}
     if config is not None and not isinstance(config, Mapping):
-        if given and is_template(config):
+        if given and (is_template(config) or is_config_file(config)):
             name = next(iter(given))
-            fix = f"the config is a template, which is not known yet: name it there, or remove {name}"
+            fix = f"the config is a template or a file, which nothing is laid over: name it there, or remove {name}"
             raise InvalidParameterError(name, given[name], fix)
         return config  # what is wrong with it is said where it is read
     made = dict(config or {})

@@ -72,8 +72,10 @@ def test_instance_groups_get_no_count() -> None:
 
 def test_what_is_a_template_cannot_have_something_laid_over_it() -> None:
     assert make_config("{{ var.json.config }}", {}) == "{{ var.json.config }}"
-    with pytest.raises(InvalidParameterError, match=r"image is 'i': the config is a template"):
-        make_config("{{ var.json.config }}", {"image": "i"})
+    assert make_config("train.json", {}) == "train.json"
+    for config in ("{{ var.json.config }}", "train.json"):
+        with pytest.raises(InvalidParameterError, match=r"image is 'i': the config is a template or a file"):
+            make_config(config, {"image": "i"})
     with pytest.raises(
         InvalidParameterError, match=r"ResourceConfig is text: must be a mapping, to have instance_type"
     ):
