@@ -392,10 +392,11 @@ def _roles(environ: Mapping[str, str]) -> Tuple[bool, bool]:
     except ValueError:
         hosts = []
     here = environ.get("SM_CURRENT_HOST")
-    return not hosts or here is None or here == min(hosts, key=_natural), True
+    return not hosts or here is None or here == min(hosts, key=natural), True
 
 
-def _natural(host: str) -> Tuple[int, str]:
+def natural(host: str) -> Tuple[int, str]:
+    """Return what a host is sorted by: ``algo-2`` comes before ``algo-10``. The first writes."""
     number = re.search(r"(\d+)$", host)
     return (int(number.group(1)) if number else 0, host)
 

@@ -1,0 +1,94 @@
+"""What is particular to Trainer: its folders in place, its best model, its own times to save."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.frameworks.folders import of_library
+from tests.frameworks.unpacked import Unpacked, end, read_until
+
+pytestmark = pytest.mark.slow
+
+#: Evaluates, and ends with the best model, which an instance that goes would take with it. The best comes early.
+TRAINER = """
+import argparse, os, sys, tempfile, time
+import torch
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments, set_seed
+from airflow_spot.checkpoint import Checkpointer
+from airflow_spot.checkpoint.for_transformers import Saving
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--pause", type=float, default=0.0)
+parser.add_argument("--output", default="")
+parser.add_argument("--save", default="steps")
+args = parser.parse_args()
+set_seed(1)
+tokens = torch.randint(5, 100, (64, 8), generator=torch.Generator().manual_seed(1))
+data = [{"input_ids": row, "labels": (row > 52).sum() % 2} for row in tokens]
+sizes = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+model = BertForSequenceClassification(BertConfig(vocab_size=100, max_position_embeddings=8, **sizes))
+best = args.save == "steps"
+arguments = TrainingArguments(
+    args.output or tempfile.mkdtemp(), num_train_epochs=4, per_device_train_batch_size=8, learning_rate=0.1,
+    save_strategy=args.save, save_steps=4, eval_strategy="steps", eval_steps=4, load_best_model_at_end=best,
+    save_total_limit=1 if best else None, logging_steps=1, disable_tqdm=True, report_to="none", warmup_steps=0,
+)
+
+class Log(TrainerCallback):
+    def on_step_end(self, args, state, control, **more):
+        time.sleep(pause)
+        print("step=%d" % state.global_step, flush=True)
+    def on_evaluate(self, args, state, control, metrics, **more):
+        print("eval=%s" % metrics["eval_loss"], flush=True)
+
+pause = args.pause
+saving = Saving(Checkpointer())
+trainer = Trainer(model, arguments, train_dataset=data, eval_dataset=data[:16], callbacks=[saving, Log()])
+found = saving.load()
+print("FROM", found.step if found else 0, flush=True)
+trainer.train(resume_from_checkpoint=found.path if found else None)
+print("best", os.path.basename(trainer.state.best_model_checkpoint or "none"), flush=True)
+model.save_pretrained(os.environ["SM_MODEL_DIR"])
+"""
+
+
+@pytest.fixture
+def script(torch_python: Path, tmp_path: Path) -> Unpacked:
+    (tmp_path / "train.py").write_text(TRAINER)
+    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked")
+
+
+def test_the_best_model_so_far_survives(script: Unpacked) -> None:
+    code, said = end(script.start({}, checkpoints="whole", model="whole-model"))
+    assert code == 0, said
+    (best,) = re.findall(r"^best (\S+)", said, re.MULTILINE)
+    assert best != "checkpoint-32", "the last is the best: this would prove nothing"
+    process = script.start({"pause": 0.1})
+    read_until(process, "step=22")
+    process.kill()
+    end(process)
+    assert int(best.partition("-")[2]) < of_library(script.checkpoints())[-1].step
+    code, said = end(script.start({}))
+    assert code == 0, said
+    assert "FROM 20" in said
+    assert f"best {best}" in said
+    assert script.model() == script.model("whole-model")
+
+
+def test_an_output_dir_in_the_checkpoint_folder_is_refused(script: Unpacked) -> None:
+    code, said = end(script.start({"output": str(script.checkpoints() / "trainer")}))
+    assert code == 1
+    assert "ValueError: output_dir is " in said
+    assert not of_library(script.checkpoints())
+
+
+def test_without_a_strategy_of_its_own_it_saves_as_often_as_loses_least(script: Unpacked) -> None:
+    process = script.start({"save": "no", "pause": 0.4})
+    said = read_until(process, "step=8")
+    process.terminate()
+    code, more = end(process)
+    assert code == 143, said + more
+    assert [each.step for each in of_library(script.checkpoints())] in ([8], [9])
