@@ -1,0 +1,53 @@
+"""The example scripts, and what each is run with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.frameworks.folders import Read, of_library, of_older_style
+from tests.matrix.environment import ROOT
+
+SCRIPTS = ROOT / "dags" / "scripts" / "frameworks"
+
+
+@dataclass(frozen=True)
+class Example:
+    """
+    A script of ``dags/scripts/frameworks``.
+
+    It prints ``FROM <step>`` once it knows what it goes on from, then a line that begins with ``step=<n>``,
+    ``round=<n>`` or ``epoch=<n>`` for what is done, counted as in its checkpoints, and leaves files in ``SM_MODEL_DIR``
+    that are the same, byte for byte, whenever the model is.
+
+    :param name: the script is ``train_<name>.py``.
+    :param framework: its environment.
+    :param hyperparameters: such that some ten checkpoints are written.
+    :param kills: how often it is killed, in all.
+    :param hosts: how many machines train; a rehearsal has one.
+    :param read: reads its checkpoint folder, by other code than its own.
+    """
+
+    name: str
+    framework: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    kills: int = 30
+    hosts: int = 1
+    read: Read = of_library
+
+    @property
+    def script(self) -> Path:
+        return SCRIPTS / f"train_{self.name}.py"
+
+
+EXAMPLES = {
+    example.name: example
+    for example in (
+        Example("xgboost", "xgboost", {"rounds": 120, "checkpoint_every": 10}, kills=200),
+        Example("keras", "keras", {"epochs": 6}),
+        Example("mxnet", "mxnet", {"epochs": 12}),
+        Example("older_style", "plain", {"epochs": 40}, read=of_older_style),
+    )
+}
