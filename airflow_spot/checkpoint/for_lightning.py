@@ -52,6 +52,13 @@ class ResumableLoader(DataLoader):
         """
         self._resume = {"position": position, "random": random}
 
+    def state_dict(self) -> Dict[str, Any]:
+        """Return nothing: Lightning asks by this whether the loader can go on, and knows not where an epoch ends."""
+        return {}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        """Do nothing; :meth:`go_to` does it."""
+
     def __iter__(self) -> Iterator[Any]:
         resume, self._resume = self._resume, None
         position = resume and resume["position"]
@@ -143,7 +150,7 @@ class Saving(Callback):
         self._middle, self._is_due = middle, False
         # All processes have their part in it, and one writes.
         aside = os.path.join(self._checkpoints.path, "lightning.ckpt.sagemaker-ignore")
-        trainer.save_checkpoint(aside)
+        trainer.save_checkpoint(aside, weights_only=False)
         self._checkpoints.save(self._step, lambda path: os.replace(aside, path))
 
     def _in_any_process(self, trainer: Any) -> bool:

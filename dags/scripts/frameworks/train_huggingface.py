@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from airflow_spot.checkpoint import Checkpointer
 from airflow_spot.checkpoint.for_transformers import Saving
@@ -26,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--learning_rate", type=float, default=0.001)
+    parser.add_argument("--learning_rate", type=float, default=0.005)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--checkpoint_every", type=int, default=10, help="steps between checkpoints")
     parser.add_argument("--log_every", type=int, default=5, help="steps between lines of the log")
@@ -79,12 +87,14 @@ def main() -> None:
         save_steps=args.checkpoint_every,
         logging_steps=args.log_every,
         seed=args.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
         report_to="none",
     )
     data = made_up(args.seed)
     saving = Saving(Checkpointer())
     trainer = Trainer(model, arguments, train_dataset=data, callbacks=[saving, Log(args.seconds_per_step)])
+    trainer.remove_callback(PrinterCallback)  # Log prints instead
     found = saving.load()
     print(f"FROM {found.step if found else 0}", flush=True)
     trainer.train(resume_from_checkpoint=found.path if found else None)
