@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import re
 import subprocess
 import sys
 import time
@@ -79,7 +80,7 @@ def make(name: str) -> Path:
 
 def versions(name: str) -> str:
     """Return what is in an environment, such as ``xgboost-cpu 3.2.0, Python 3.11.7``."""
-    names = [line.partition("=")[0].rstrip("<>=!~") for line in FRAMEWORKS[name].requirements]
+    names = [re.split("[<>=!~]", line)[0] for line in FRAMEWORKS[name].requirements]
     code = (
         "import json, platform, sys\nfrom importlib.metadata import version\n"
         "print(json.dumps([*('%s %s' % (name, version(name)) for name in sys.argv[1:]), "
