@@ -46,6 +46,10 @@ EXAMPLES = {
     example.name: example
     for example in (
         Example("xgboost", "xgboost", {"rounds": 120, "checkpoint_every": 10}, kills=200),
+        Example("pytorch", "torch", {"epochs": 3, "checkpoint_every": 5, "log_every": 1}, kills=200),
+        Example("pytorch_two_hosts", "torch", {"epochs": 2, "checkpoint_every": 5, "log_every": 1}, hosts=2),
+        Example("huggingface", "torch", {"epochs": 2, "checkpoint_every": 5, "log_every": 1}),
+        Example("lightning", "torch", {"epochs": 3, "checkpoint_every": 5, "log_every": 1}),
         Example("keras", "keras", {"epochs": 6}),
         Example("mxnet", "mxnet", {"epochs": 12}),
         Example("older_style", "plain", {"epochs": 40}, read=of_older_style),
