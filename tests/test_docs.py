@@ -29,6 +29,7 @@ from airflow_spot.core.log_messages import lines, result_line
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.result import build_result
 from airflow_spot.core.script_lint import RULES, lint
+from airflow_spot.core.script_progress import Reports, ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import total
@@ -264,7 +265,8 @@ def keys(value: Any) -> Any:
 def test_the_operators_page_shows_every_key_of_a_result() -> None:
     shown = json.loads(block("operator.md", "json", "## What it returns"))["Spot"]
     job = attempt(1, Outcome.COMPLETED)
-    made = build_result(description(), History(1, (job,)), "key", NOW)["Spot"]
+    history = History(1, (job,), reports=Reports(last=ScriptProgress(1, 2, {"loss": 0.5}, NOW)))
+    made = build_result(description(), history, "key", NOW)["Spot"]
     money = ("cost", "on_demand_cost", "saved")
     for facts in (shown, *shown["attempts"]):
         facts.update(dict.fromkeys(money))
@@ -386,6 +388,7 @@ def test_the_configuration_page_names_every_option_and_every_event() -> None:
         events.CheckpointsNotSeen("job", "s3://bucket", NotSeen("why")),
         events.ProgressMissing("job", "s3://bucket", Stuck(3, 1.0)),
         events.TrainedLong(1.0, 1),
+        events.ScriptProgressed("job", ScriptProgress(1, 2, {}, NOW)),
         events.JobStopped("job", StopReason.KILLED, "why"),
     ]
     for sample in samples:

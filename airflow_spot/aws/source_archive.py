@@ -84,6 +84,11 @@ class SourceArchive:
         return f"{location.rstrip('/')}/{self.digest}/{ARCHIVE_NAME}"
 
     @property
+    def has_library(self) -> bool:
+        """Whether ``airflow_spot.checkpoint`` is in the archive, put there by the user or by us."""
+        return any(LIBRARY.replace(".", "/") in name for _, name in self._files)
+
+    @property
     def sources(self) -> Mapping[str, bytes]:
         """The user's files by their places in the archive, each read when it is asked for; not our library's."""
         return SourceFiles({name: path for path, name in self._own_files()})

@@ -7,9 +7,9 @@ Keras' model and optimizer as a checkpoint, and a ``fit`` that goes on where the
     history = fit(Checkpointer(), model, data, epochs=20, every=100)
 
 Also in the middle of an epoch: what was trained on is passed over, since the order of an epoch's data follows from its
-number alone. Keras 3 on TensorFlow, and Keras 2.15. The weights are those of a training that was not interrupted where
-``keras.utils.set_random_seed`` and ``tf.config.experimental.enable_op_determinism`` were called; Keras 2's dropout draws
-other numbers after a resume.
+number alone. Keras 3 on TensorFlow, and Keras 2.15. After ``keras.utils.set_random_seed`` and
+``tf.config.experimental.enable_op_determinism`` the weights are those of a training that was not interrupted; Keras 2's
+dropout draws other numbers after a resume.
 """
 
 from typing import Any, Callable, Dict, List, Optional
@@ -37,7 +37,7 @@ class KerasState:
 
     def write(self, path: str) -> None:
         """Write the state to a file."""
-        values = {"variable-%d" % number: each.numpy() for number, each in enumerate(self._variables())}
+        values = {"variable-%d" % number: _plain(each.numpy()) for number, each in enumerate(self._variables())}
         with open(path, "wb") as file:  # numpy adds an ending to a name, but not to a file
             numpy.savez(file, position=[self.epoch, self.batch, self.step], **values)
 
@@ -71,6 +71,11 @@ class KerasState:
         return [*(each for each in self._model.variables if id(each) not in metrics), *optimizer.variables]
 
 
+def _plain(values: Any) -> Any:
+    """Return an array of a type that numpy can read again: bfloat16 and the like are within float32."""
+    return values.astype("float32") if values.dtype.kind == "V" else values
+
+
 class Saving(keras.callbacks.Callback):
     """
     Saves checkpoints while ``fit`` runs, and counts epochs and batches.
@@ -87,7 +92,12 @@ class Saving(keras.callbacks.Callback):
         super().__init__()
         self._checkpoints, self._state, self._total, self._every = checkpoints, state, total, every
         self._saved = state.step
+        self._passed_over = state.batch
         self._metrics: Dict[str, Any] = {}
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note how many of its batches are not trained on again; called by Keras."""
+        self._passed_over = self._state.batch
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Save what the batches before have made, where that is due; called by Keras."""
@@ -95,8 +105,9 @@ class Saving(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count; called by Keras."""
-        self._state.batch += 1
-        self._state.step += 1
+        done = self._passed_over + batch + 1
+        self._state.step += done - self._state.batch
+        self._state.batch = done
         self._metrics = dict(logs or {})
         self._checkpoints.progress(self._state.step, self._total, self._metrics)
 
@@ -120,7 +131,7 @@ def fit(
     data: Callable[[int], Any],
     epochs: int,
     every: Optional[int] = None,
-    **more: Any
+    **more: Any,
 ) -> Any:
     """
     Train what is missing of so many epochs, from the newest checkpoint on; return the History of that.
@@ -129,8 +140,11 @@ def fit(
     :param data: returns an epoch's batches by its number, from 0 on: a ``tf.data.Dataset``, or a ``PyDataset``.
     :param epochs: in all.
     :param every: batches between two checkpoints; None: as often as loses least.
-    :param more: of ``model.fit``.
+    :param more: of ``model.fit``. Keras itself shuffles nothing: the order is that of ``data``.
+    :raises ValueError: the model has no weights yet, or the checkpoint is that of another one.
     """
+    if not (model.built and model.variables):
+        raise ValueError("the model has no weights yet to load into: give it an Input, or call it once, before fit()")
     state, history = KerasState(model), keras.callbacks.History()
     checkpoints.load(state.read)
     if state.epoch >= epochs:
@@ -139,6 +153,7 @@ def fit(
     in_epoch = _length(batches)
     saving = Saving(checkpoints, state, in_epoch and in_epoch * epochs, every)
     verbose = more.pop("verbose", 2)  # a progress bar makes a log unreadable
+    more["shuffle"] = False
     given = [*more.pop("callbacks", ()), saving, history]
     told = {"verbose": verbose, "epochs": epochs, "steps": in_epoch}
     callbacks = _Once(given, add_progbar=bool(verbose), model=model, **told)

@@ -18,6 +18,7 @@ COMMANDS = {
     "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),
     "orphans": ("airflow_spot.cli.orphans", "find live jobs whose Airflow task is over"),
     "lint": ("airflow_spot.cli.lint", "find faults of a script that only an interruption would show"),
+    "checkpoints": ("airflow_spot.cli.checkpoints", "set a damaged checkpoint aside"),
     "gc": ("airflow_spot.cli.gc", "delete old checkpoints"),
     "verify-aws": ("airflow_spot.cli.verify_aws", "ask a real SageMaker what this package assumes of it"),
 }

@@ -11,6 +11,7 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.findings import Finding, NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.history import Refusal
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals
@@ -214,6 +215,20 @@ class ServiceErrorsRepeated:
 
 
 @dataclass(frozen=True)
+class ScriptProgressed:
+    """A script that uses ``airflow_spot.checkpoint`` has reported how far it is."""
+
+    name: ClassVar[str] = "script_progress"
+    job_name: str
+    found: ScriptProgress
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        facts = self.found.to_json()
+        return {"job": self.job_name, "reported": facts.pop("at"), **facts}
+
+
+@dataclass(frozen=True)
 class StartEnded:
     """
     A start ended otherwise than in success: how old the newest checkpoint was, and what was lost.
@@ -367,6 +382,7 @@ Event: TypeAlias = (
     | CapacityAwaited
     | Paused
     | ServiceErrorsRepeated
+    | ScriptProgressed
     | StartEnded
     | CheckpointMissing
     | CheckpointsNotSeen

@@ -12,6 +12,7 @@ from airflow_spot.core.marks import StopMark
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.progress import Progress
 from airflow_spot.core.roles import Role
+from airflow_spot.core.script_progress import Reports
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
 
@@ -74,6 +75,7 @@ class History:
     :param adopts: whether a job that completed before this try, undelivered, is its result. Not where the task was
         changed and cleared since: then it is trained on from the checkpoint.
     :param progress: what was seen of its checkpoints.
+    :param reports: what its script reported of itself.
     """
 
     generation: int
@@ -84,6 +86,7 @@ class History:
     others: tuple[Attempt, ...] = ()
     adopts: bool = True
     progress: Progress = field(default_factory=Progress)
+    reports: Reports = field(default_factory=Reports)
 
     @classmethod
     def of(cls, generation: int, jobs: Iterable[Attempt], **more: Any) -> History:

@@ -88,6 +88,11 @@ def name_filter(key: str) -> str:
     return f"{MARKER}-{key}-"
 
 
+def run_id(key: str, generation: int) -> str:
+    """Return the name of a generation of a run: it stands in the names of all its jobs."""
+    return f"{name_filter(key)}{generation}"
+
+
 def legal_prefix(text: str) -> str:
     """
     Make a job name's prefix of the user's ``TrainingJobName``, whatever it holds.

@@ -25,6 +25,7 @@ from airflow_spot.core.events import (
     ProgressMissing,
     RunFailed,
     RunSucceeded,
+    ScriptProgressed,
     ServiceErrorsRepeated,
     StartEnded,
     TrainedLong,
@@ -113,6 +114,11 @@ def _(event: Paused) -> Iterable[str]:
 @lines.register
 def _(event: ServiceErrorsRepeated) -> Iterable[str]:
     yield f"attempt {event.attempt}: SageMaker's own error, {event.errors} in a row. {explain(event.folder)}"
+
+
+@lines.register
+def _(event: ScriptProgressed) -> Iterable[str]:
+    yield f"{label_of(event.job_name)}: {event.found}"
 
 
 @lines.register

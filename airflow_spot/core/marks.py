@@ -14,6 +14,8 @@ from airflow_spot.core.stop_reasons import StopReason
 # DescribeTrainingJob returns the Environment and not the tags, so what makes a job ours stands there.
 ENV_PREFIX = "AIRFLOW_SPOT_"
 ENV_RUN = "AIRFLOW_SPOT_RUN"
+#: For the script: the same in all attempts of a generation, so that they are one run of MLflow or Experiments.
+ENV_RUN_ID = "AIRFLOW_SPOT_RUN_ID"
 ENV_GENERATION = "AIRFLOW_SPOT_GENERATION"
 ENV_ATTEMPT = "AIRFLOW_SPOT_ATTEMPT"
 ENV_RUNG = "AIRFLOW_SPOT_RUNG"
@@ -36,7 +38,7 @@ TAG_REQUEST = "airflow-spot:request"
 
 #: How many tags and Environment entries of SageMaker's 50 and 100 the package needs for itself.
 TAGS_USED = 9
-ENVIRONMENT_USED = 9
+ENVIRONMENT_USED = 10
 
 TAG_VALUE_LIMIT = 256
 #: What SageMaker takes of an Environment value, in characters.

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_spot.core import spot_rules
 from airflow_spot.core.durations import seconds
-from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, default_name, legal_prefix
+from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, default_name, legal_prefix, run_id
 from airflow_spot.core.ladder import Rung, apply_rung, read_ladder
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.marks import (
@@ -18,6 +18,7 @@ from airflow_spot.core.marks import (
     ENV_MEMBER,
     ENV_ROLE,
     ENV_RUN,
+    ENV_RUN_ID,
     ENV_RUNG,
     ENV_TRY,
     ENV_WHY,
@@ -146,6 +147,7 @@ class Plan:
         request["Environment"] = {
             **request.get("Environment", {}),
             ENV_RUN: self.run.key,
+            ENV_RUN_ID: run_id(self.run.key, generation),
             ENV_GENERATION: str(generation),
             ENV_ATTEMPT: str(attempt),
             ENV_RUNG: str(rung),

@@ -86,5 +86,6 @@ def build_result(
             "checkpoint_s3_uri": history.checkpoint_s3_uri or None,
             "model_artifacts": (description.get("ModelArtifacts") or {}).get("S3ModelArtifacts"),
             "model_s3_uri": model_s3_uri,
+            "progress": history.reports.last.to_json() if history.reports.last else None,
         },
     }

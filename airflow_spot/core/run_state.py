@@ -13,6 +13,7 @@ from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts
 from airflow_spot.core.read_values import amount, count
+from airflow_spot.core.script_progress import Reports
 from airflow_spot.core.starts import Start
 from airflow_spot.core.try_marks import TryMark
 
@@ -39,6 +40,7 @@ class RunState:
     :param give_up_at: seconds since 1970; None for never.
     :param stops: why the try told which of these jobs to stop: one that may not be tagged does not say it itself.
     :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun anew.
+    :param reports: what the script reported of itself.
     :param version: of the layout.
     """
 
@@ -54,6 +56,7 @@ class RunState:
     ended: tuple[Attempt, ...] = ()
     stops: Mapping[str, StopMark] = field(default_factory=dict)
     progress: Progress | None = None
+    reports: Reports = field(default_factory=Reports)
     version: int = STATE_VERSION
 
     @classmethod
@@ -85,6 +88,7 @@ class RunState:
             ended=tuple(attempt for attempt in history.of_this_try if not attempt.live),
             stops={name: mark for name, mark in (stops or {}).items() if name in jobs},
             progress=history.progress,
+            reports=history.reports,
         )
 
     @property
@@ -108,6 +112,7 @@ class RunState:
             "ended": pack(self.ended),
             "stops": {name: str(mark) for name, mark in self.stops.items()},
             "progress": self.progress.to_json() if self.progress else None,
+            **({"reports": reports} if (reports := self.reports.to_json()) else {}),
         }
 
     @classmethod
@@ -136,6 +141,7 @@ class RunState:
                 if (mark := StopMark.parse(text)) is not None
             },
             progress=Progress.from_json(value.get("progress")),
+            reports=Reports.from_json(value.get("reports")),
             version=int(value.get("version", STATE_VERSION)),
         )
 
@@ -184,6 +190,29 @@ class WatchedFolder:
 
 
 @dataclass(frozen=True)
+class WatchedReports:
+    """
+    Where a script reports how far it is.
+
+    :param uri: the checkpoint folder, an S3 URI.
+    :param expected: the script was sent along with the library that does so.
+    """
+
+    uri: str
+    expected: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a job of the trigger has it."""
+        return {"uri": self.uri, "expected": self.expected}
+
+    @classmethod
+    def from_json(cls, value: Any) -> WatchedReports | None:
+        """Read what :meth:`to_json` wrote; None where there is none, or it cannot be read."""
+        uri = value.get("uri") if isinstance(value, Mapping) else None
+        return cls(uri, value.get("expected") is True) if isinstance(uri, str) and uri else None
+
+
+@dataclass(frozen=True)
 class WatchedJob:
     """
     A job that the trigger waits for.
@@ -192,6 +221,7 @@ class WatchedJob:
     :param capacity_timeout: seconds that it may wait for capacity in one go; None for any.
     :param keeps_checkpoints: whether SageMaker keeps checkpoints of it: then it says what it restarts from.
     :param folder: where they are, if it is to be looked at while the job may be interrupted.
+    :param reports: where its script may report how far it is.
     """
 
     name: str
@@ -199,6 +229,7 @@ class WatchedJob:
     capacity_timeout: float | None = None
     keeps_checkpoints: bool = True
     folder: WatchedFolder | None = None
+    reports: WatchedReports | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the trigger's ``jobs`` have it."""
@@ -208,6 +239,7 @@ class WatchedJob:
             "capacity_timeout": self.capacity_timeout,
             **({} if self.keeps_checkpoints else {"keeps_checkpoints": False}),
             **({"folder": self.folder.to_json()} if self.folder else {}),
+            **({"reports": self.reports.to_json()} if self.reports else {}),
         }
 
     @classmethod
@@ -219,4 +251,5 @@ class WatchedJob:
             value.get("capacity_timeout"),
             keeps_checkpoints=bool(value.get("keeps_checkpoints", True)),
             folder=WatchedFolder.from_json(value.get("folder")),
+            reports=WatchedReports.from_json(value.get("reports")),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -39,6 +39,11 @@ class Start:
     def trained(self, until: datetime | None) -> float:
         """Return the seconds from the script's begin to the end of the start; of one that trains, to ``until``."""
         return _between(self.training, self.ended or until)
+
+
+def training_since(starts: Sequence[Start]) -> datetime | None:
+    """Return since when a job trains; None where it does not."""
+    return starts[-1].training if starts and starts[-1].ended is None else None
 
 
 def read_starts(description: Mapping[str, Any]) -> tuple[Start, ...]:

@@ -448,7 +448,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 fingerprint=plan.fingerprint,
             ),
             this_try=try_of(context, self.retries),
-            options=_options(parameters),
+            options=replace(_options(parameters), reports_expected=script is not None and script.reports_progress),
             prepare=stager.stage,
             observers=(*observers(self.log, identity.key, events_file), make_link_updater(self, context)),
             log=self.log,

@@ -56,6 +56,7 @@ from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.earlier_attempts import read_whole
 from airflow_spot.runs.failures import failure_of
 from airflow_spot.runs.progress import ProgressWatch
+from airflow_spot.runs.reports import ReportReader
 from airflow_spot.runs.state import Deferral, RunOptions
 from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
 from airflow_spot.runs.transitions import TransitionLog
@@ -115,6 +116,7 @@ class TrainingRun:
         self._killed = False
         self._folder = CheckpointFolder(plan, log)
         self._progress = ProgressWatch(hook, plan, limits.progress, self._tell)
+        self._reports = ReportReader(hook, expected=options.reports_expected, tell=self._tell)
         self._transitions = TransitionLog(hook, self._tell, log, print_log=options.print_log)
         self.history = History(1)
         self.stopping = JobStopper(
@@ -187,7 +189,8 @@ class TrainingRun:
         if live is not None and live.job_name not in state.jobs:
             self._attach(live)
         self._take_over_others(*state.jobs)
-        self.history = replace(self.history, progress=state.progress or self._progress.begin(self.history))
+        progress = state.progress or self._progress.begin(self.history)
+        self.history = replace(self.history, progress=progress, reports=state.reports)
         for attempt in self.history.attempts:
             if attempt.job_name in state.jobs:
                 self._transitions.repeat(attempt)
@@ -289,6 +292,7 @@ class TrainingRun:
             self.history = replace(following, progress=self._progress.begin(following))
             self._tell_generation()
         self.history = self._progress.confirm(self._progress.look(self.history, self.now()), self.now())
+        self.history = self._reports.look(self.history, self.now())
 
     def _decide(self) -> Action:
         return decide(self.limits, self.history, self.now(), self.policy)
@@ -362,7 +366,8 @@ class TrainingRun:
         again = self._begun(self.hook.jobs_of(self.plan, known=[ended.job_name]))
         same = again.generation == self.history.generation
         progress = self.history.progress if same else self._progress.begin(again)
-        self.history = replace(again, refusals=self.history.refusals, progress=progress)
+        reports = self.history.reports if same else again.reports
+        self.history = replace(again, refusals=self.history.refusals, progress=progress, reports=reports)
 
     def _attach(self, attempt: Attempt, *, entering: bool = True) -> None:
         self.stopping.watch(attempt.job_name)
@@ -410,7 +415,7 @@ class TrainingRun:
         """Look at the checkpoints of a job that is waited for; whether as many starts as may left nothing new."""
         before = self.history.progress.is_stuck(self.limits.progress)
         self._put(replace(attempt, starts=read_starts(description)))
-        self.history = self._progress.look(self.history, self.now())
+        self.history = self._reports.look(self._progress.look(self.history, self.now()), self.now())
         return self.history.progress.is_stuck(self.limits.progress) and not before
 
     def _another_ended(self) -> bool:
@@ -574,7 +579,8 @@ class TrainingRun:
         seen = self._transitions.seen(job.job_name)
         keeps = bool(job.checkpoint_s3_uri)
         folder = self._progress.folder(job) if job.role is Role.ATTEMPT else None
-        return WatchedJob(job.job_name, seen, capacity_timeout, keeps_checkpoints=keeps, folder=folder)
+        reports = self._reports.watched(job) if job.role is Role.ATTEMPT else None
+        return WatchedJob(job.job_name, seen, capacity_timeout, keeps_checkpoints=keeps, folder=folder, reports=reports)
 
     def _totals(self) -> RunTotals:
         return total(self.history.attempts, self.now(), self.prices, self.history.progress.lost)

@@ -49,6 +49,11 @@ class ScriptMode:
         folder = None if self.source_dir is None else Path(self.source_dir)
         return SourceArchive(self.entry_point, folder, self._base)
 
+    @property
+    def reports_progress(self) -> bool:
+        """Whether it is sent along with the library that reports how far it is, as far as can be seen here."""
+        return self.missing is None and isinstance(self.source, SourceArchive) and self.source.has_library
+
     def hyperparameters(self, region: str) -> dict[str, str]:
         """
         What tells the container which script to run; nothing where its files are not on this worker.

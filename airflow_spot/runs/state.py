@@ -23,6 +23,7 @@ class RunOptions:
         ``"restart"`` where the task is mapped and what changed may be its member.
     :param stop_on_kill: whether a killed task stops its job.
     :param poll_until: wait in the worker until then although ``deferrable``: the triggerer could not look.
+    :param reports_expected: the script is sent along with ``airflow_spot.checkpoint``, which reports how far it is.
     """
 
     deferrable: bool = False
@@ -33,6 +34,7 @@ class RunOptions:
     on_config_change: str | None = None
     stop_on_kill: bool = True
     poll_until: datetime | None = None
+    reports_expected: bool = False
 
     def defers(self, now: datetime) -> bool:
         """Return whether the triggerer is to wait."""

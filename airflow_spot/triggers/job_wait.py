@@ -13,6 +13,7 @@ from airflow_spot.core.run_state import WatchedJob
 from airflow_spot.core.starts import Start
 from airflow_spot.core.waits import WaitStory
 from airflow_spot.triggers.folder_watch import FolderWatch
+from airflow_spot.triggers.report_watch import ReportWatch
 from airflow_spot.watch.observe import waits_longer_than
 from airflow_spot.watch.subscription import JobUpdate, Subscription
 
@@ -26,6 +27,7 @@ class JobWait:
     :param log: the trigger's.
     :param clock: AWS's time, in seconds since 1970: what the job's own times are of.
     :param folder: looks whether the job leaves checkpoints; None where nothing is looked at.
+    :param reports: reads how far its script is; None likewise.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class JobWait:
         log: Any,
         clock: Callable[[], float] | None = None,
         folder: FolderWatch | None = None,
+        reports: ReportWatch | None = None,
     ) -> None:
         self._now = clock or now
         self._job = job
         self._folder = folder
+        self._reports = reports
         self._until = until
         self._observe = observe
         self._log = log
@@ -73,7 +77,10 @@ class JobWait:
         return await self._look()
 
     async def _look(self, starts: tuple[Start, ...] = ()) -> dict[str, Any] | None:
-        """Look at the checkpoints, if a start has ended or trains for long; return what there is to decide, or None."""
+        """Look at what the job leaves, where it is time to; return what there is to decide, or None."""
+        if self._reports is not None:
+            self._reports.take(starts)
+            await self._reports.look(self._moment())
         if self._folder is None:
             return None
         self._folder.take(starts)
@@ -113,8 +120,9 @@ class JobWait:
         ends = [] if self._until is None else [max(0.0, self._until - self._now())]
         if not self._asked and (left := self._capacity_time_left()) is not None:
             ends.append(left)
-        if self._folder is not None and (look := self._folder.next) is not None:
-            ends.append(max(0.0, look.timestamp() - self._now()))
+        for each in (self._folder, self._reports):
+            if each is not None and (look := each.next) is not None:
+                ends.append(max(0.0, look.timestamp() - self._now()))
         if (reminder := self._story.seconds_left(self._moment())) is not None:
             ends.append(reminder)
         return min(ends, default=None)

@@ -12,9 +12,11 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.aws.checkpoint_store import look_at
 from airflow_spot.aws.retrying import is_expired, is_transient
+from airflow_spot.aws.script_progress import read_report
 from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.identity import MARKER
 from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.watch.service import ErrorKind
 from airflow_spot.watch.sweep import PAGE_SIZE
 
@@ -77,6 +79,10 @@ class SageMakerSource:
         """Look at a checkpoint folder, by one list."""
         now = datetime.fromtimestamp(time.time() + self.clock_offset, timezone.utc)
         return look_at(self._connect_s3, uri, now, renew=self.renew)
+
+    def report(self, uri: str) -> ScriptProgress | None:
+        """Read what a script reported in a checkpoint folder."""
+        return read_report(self._connect_s3, uri)
 
     def _learn(self, job: Mapping[str, Any]) -> None:
         arn, hook = str(job.get("TrainingJobArn") or "").split(":"), self._hook

@@ -20,11 +20,13 @@ from airflow_spot.core.findings import pack
 from airflow_spot.core.marks import StopMark
 from airflow_spot.core.progress import Progress
 from airflow_spot.core.run_state import WatchedJob
+from airflow_spot.core.script_progress import Reports
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.observers import observers
 from airflow_spot.triggers.cancelled import stop_if_ended
 from airflow_spot.triggers.folder_watch import FolderWatch
 from airflow_spot.triggers.job_wait import JobWait, now
+from airflow_spot.triggers.report_watch import ReportWatch
 from airflow_spot.triggers.sources import SageMakerSource, SqsEventQueue
 from airflow_spot.watch.push import EventQueue
 from airflow_spot.watch.quota_queue import QUOTA_QUEUE
@@ -165,19 +167,23 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         key = key_of({**self._settings, "events": self.events_queue_url})
         watcher = WATCHERS.get(key, self._service, self._event_queue)
         with ExitStack() as stack:
-            waits, folders = [], []
+            waits, folders, reports = [], [], []
             for job in map(WatchedJob.from_json, self.jobs):
                 subscription = watcher.subscribe(job.name, seen=job.transitions_seen, interval=self.poll_interval)
                 stack.enter_context(subscription)
                 observe = self._observer()
                 folder = self._folder(job, watcher, observe)
                 folders += [folder] if folder is not None else []
-                wait = JobWait(job, self.until, observe, self.log, lambda: now() + watcher.clock_offset, folder)
+                report = self._report(job, watcher, observe)
+                reports += [report] if report is not None else []
+                wait = JobWait(job, self.until, observe, self.log, lambda: now() + watcher.clock_offset, folder, report)
                 waits.append(wait.event(subscription))
             found = await _first(waits)
         if found["status"] in ("terminal", "not_found") and found["job_name"] == self.jobs[0]["name"]:
             self._release_quota()
         seen = {"progress": folders[0].progress.to_json()} if folders else {}
+        if reports and (reported := reports[0].reports.to_json()):
+            seen["reports"] = reported
         told = {"told": pack(folders[0].told)} if folders and folders[0].told else {}
         return TriggerEvent({**found, "run_state": {**self.run_state, **seen}, **told})
 
@@ -187,6 +193,13 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         if job.folder is None or progress is None:
             return None
         return FolderWatch(job.name, job.folder, progress, watcher.look_into, observe)
+
+    def _report(self, job: WatchedJob, watcher: Watcher, observe: Observer) -> ReportWatch | None:
+        """Return what reads how far a job's script is; None where there is no place to look at."""
+        if job.reports is None:
+            return None
+        known = Reports.from_json(self.run_state.get("reports"))
+        return ReportWatch(job.name, job.reports, known, watcher.read_report, observe)
 
     async def _pause_over(self) -> TriggerEvent:
         """Wait for the moment, or for the quota to become available before it."""

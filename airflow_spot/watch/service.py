@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from airflow_spot.core.folder_look import FolderLook
+from airflow_spot.core.script_progress import ScriptProgress
 
 
 class ErrorKind(enum.Enum):
@@ -52,6 +53,9 @@ class Service(Protocol):
 
     def folder(self, uri: str) -> FolderLook:
         """Look at a checkpoint folder, by one list. It raises nothing: what could not be seen says so."""
+
+    def report(self, uri: str) -> ScriptProgress | None:
+        """Read what a script reported in a checkpoint folder. It raises nothing."""
 
     def renew(self) -> None:
         """Make the next call with a client of a new session, with credentials read again."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.outcomes import ENDED_STATUSES
+from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.watch import observe
 from airflow_spot.watch.list_quota import GIVES_WAY_AFTER, ListQuota
 from airflow_spot.watch.lists import ListScheduler
@@ -167,6 +168,12 @@ class Watcher:
         """Look at a checkpoint folder for whoever watches it: a few at a time, beside the calls about jobs."""
         async with self._folders:
             found: FolderLook = await self._call(partial(self._service.folder, uri))
+            return found
+
+    async def read_report(self, uri: str) -> ScriptProgress | None:
+        """Read what a script reported in a checkpoint folder, likewise."""
+        async with self._folders:
+            found: ScriptProgress | None = await self._call(partial(self._service.report, uri))
             return found
 
     # ---- its task

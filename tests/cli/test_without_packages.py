@@ -31,6 +31,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "stop": ("--dag", "d", "--run-id", "r", "--task", "t", *AWS),
     "orphans": AWS,
     "lint": ("{folder}/train.py",),
+    "checkpoints": ("set-aside", "s3://b/c", *AWS),
     "gc": ("--base", "s3://b/c", "--older-than", "1d", *AWS),
     "verify-aws": AWS,
 }

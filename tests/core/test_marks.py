@@ -115,6 +115,7 @@ def test_the_names_of_the_marks_never_change() -> None:
     assert {name: value for name, value in vars(marks).items() if name.startswith(("ENV_", "TAG_")) and value} == {
         "ENV_PREFIX": "AIRFLOW_SPOT_",
         "ENV_RUN": "AIRFLOW_SPOT_RUN",
+        "ENV_RUN_ID": "AIRFLOW_SPOT_RUN_ID",
         "ENV_GENERATION": "AIRFLOW_SPOT_GENERATION",
         "ENV_ATTEMPT": "AIRFLOW_SPOT_ATTEMPT",
         "ENV_RUNG": "AIRFLOW_SPOT_RUNG",

@@ -98,6 +98,7 @@ def test_the_attempt_bears_its_marks_beside_what_the_user_set() -> None:
     assert made["Environment"] == {
         "A": "b",
         "AIRFLOW_SPOT_RUN": RUN.key,
+        "AIRFLOW_SPOT_RUN_ID": f"afspot-{RUN.key}-2",
         "AIRFLOW_SPOT_GENERATION": "2",
         "AIRFLOW_SPOT_ATTEMPT": "3",
         "AIRFLOW_SPOT_RUNG": "ml.g5.xlarge spot",
@@ -293,7 +294,7 @@ def test_what_cannot_be_right_is_refused(
 def test_the_most_that_fits_passes() -> None:
     made = request(
         HyperParameters={f"h{i}": i for i in range(100)},
-        Environment={f"E{i}": "1" for i in range(91)},
+        Environment={f"E{i}": "1" for i in range(90)},
         Tags=[{"Key": f"k{i}", "Value": "v"} for i in range(41)],
     )
     assert len(made["Environment"]) + 2 == 100  # why and member are not always there

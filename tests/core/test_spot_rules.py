@@ -93,7 +93,7 @@ def test_uris(request_: dict[str, Any], fields: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("field", "most"),
-    [("HyperParameters", 100), ("Environment", 91)],
+    [("HyperParameters", 100), ("Environment", 90)],
 )
 def test_counts_of_maps(field: str, most: int) -> None:
     entries = {f"k{i}": "v" for i in range(most)}

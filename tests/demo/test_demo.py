@@ -32,6 +32,7 @@ from airflow_spot.core.events import (
     ProgressMissing,
     RunFailed,
     RunSucceeded,
+    ScriptProgressed,
     ServiceErrorsRepeated,
     StartEnded,
     TrainedLong,
@@ -40,6 +41,7 @@ from airflow_spot.core.events import (
 )
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.identity import JobName
+from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals
@@ -160,6 +162,7 @@ def test_an_event_is_told(event: Event, text: str, capsys: pytest.CaptureFixture
         CheckpointsNotSeen(JOB, "s3://b/c", NotSeen("denied")),
         ProgressMissing(JOB, "s3://b/c", Stuck(3, 9.0)),
         TrainedLong(9.0, 4),
+        ScriptProgressed(JOB, ScriptProgress(1, 2, {}, NOW)),  # its script does not use the library
     ],
 )
 def test_what_another_line_tells_is_not_told_again(event: Event, capsys: pytest.CaptureFixture[str]) -> None:

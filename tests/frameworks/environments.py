@@ -45,7 +45,7 @@ FRAMEWORKS = {
     # The last TensorFlow with Keras 2.
     "keras2": Framework(("3.11", "3.10", "3.9"), ("tensorflow-cpu>=2.15,<2.16", "numpy<2")),
     # Retired upstream: its last release has no wheel for a newer Python, and names what NumPy has removed in 1.24.
-    "mxnet": Framework(("3.10", "3.9", "3.8"), ("mxnet==1.9.1", "numpy<1.24")),
+    "mxnet": Framework(("3.8", "3.9", "3.10"), ("mxnet==1.9.1", "numpy<1.24")),
     # Scripts that need nothing.
     "plain": Framework(("3.10", "3.11", "3.12", "3.9", "3.8")),
 }

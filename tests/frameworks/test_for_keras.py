@@ -58,11 +58,12 @@ class Watch(keras.callbacks.Callback):
 
 def train(folder, width=8, stop_at=None):
     keras.utils.set_random_seed(7)
-    layers = [keras.layers.Dense(width, activation="relu"), keras.layers.Dense(1, activation="sigmoid")]
+    layers = [keras.layers.Dense(width or 8, activation="relu"), keras.layers.Dense(1, activation="sigmoid")]
     if int(keras.__version__.split(".")[0]) > 2:
         layers.insert(1, keras.layers.Dropout(0.2))
     model = keras.Sequential(layers)
-    model.build((None, 4))
+    if width:
+        model.build((None, 4))
     model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
     checkpoints, watch, code, history = Checkpointer(folder, tell=lambda line: None), Watch(stop_at), 0, None
     checkpoints.on_sigterm()
@@ -75,7 +76,7 @@ def train(folder, width=8, stop_at=None):
     except ValueError as error:
         code = str(error)
     newest = checkpoints.latest()
-    weights = b"".join(each.tobytes() for each in model.get_weights())
+    weights = b"" if not width else b"".join(each.tobytes() for each in model.get_weights())
     return {
         "code": code, "batches": len(watch.seen), "begun": watch.begun, "ended": watch.ended,
         "epochs": history and history.epoch, "val": history and len(history.history.get("val_loss", [])),
@@ -85,7 +86,8 @@ def train(folder, width=8, stop_at=None):
 whole = train(folder + "/whole")
 told = [train(folder + "/cut", stop_at=at) for at in (13, 7, None)] + [train(folder + "/cut")]
 last = [train(folder + "/last", stop_at=20), train(folder + "/last")]
-print(json.dumps({"whole": whole, "cut": told, "last": last, "other": train(folder + "/cut", width=9)}))
+other = [train(folder + "/cut", width=9), train(folder + "/no", width=0)]
+print(json.dumps({"whole": whole, "cut": told, "last": last, "other": other}))
 """
 
 
@@ -121,4 +123,6 @@ def test_a_training_that_is_stopped_goes_on_in_the_middle_of_an_epoch(name: str,
     # Behind the last batch of an epoch nothing of it is left.
     assert [(each["code"], each["batches"], each["saved"]) for each in told["last"]] == [(143, 20, 20), (0, 20, 36)]
     assert told["last"][1]["digest"] == whole["digest"]
-    assert "of another model or optimizer" in told["other"]["code"]
+    assert "of another model or optimizer" in told["other"][0]["code"]
+    # Told at the first start, and not at the first resume.
+    assert "has no weights yet" in told["other"][1]["code"]

@@ -1,4 +1,4 @@
-"""Each example, with its framework, under interruption: it goes on from the newest whole checkpoint, to the same end."""
+"""Each example, with its framework, under interruption: on from the newest whole checkpoint, to the same end."""
 
 from __future__ import annotations
 

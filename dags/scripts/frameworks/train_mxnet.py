@@ -68,7 +68,7 @@ def main():
     found = checkpoints.load(read)
     first = found.step if found else 0
     checkpoints.on_sigterm()
-    print("FROM %d" % first, flush=True)
+    print(f"FROM {first}", flush=True)
     for epoch in range(first, args.epochs):
         # The order follows from the epoch, so that it is the same after a resume.
         order = np.random.RandomState(args.seed + epoch).permutation(len(features))
@@ -84,7 +84,7 @@ def main():
             metric.update([target], [answers])
             total += float(loss.sum().asscalar())
         scores = {"loss": total / len(order), "accuracy": metric.get()[1]}
-        print("epoch=%d loss=%.5f accuracy=%.4f" % (epoch + 1, scores["loss"], scores["accuracy"]), flush=True)
+        print(f"epoch={epoch + 1} loss={scores['loss']:.5f} accuracy={scores['accuracy']:.4f}", flush=True)
         checkpoints.save(epoch + 1, write, scores)
         checkpoints.progress(epoch + 1, args.epochs, scores)
     os.makedirs(args.model_dir, exist_ok=True)

@@ -45,7 +45,7 @@ class Log(xgb.callback.TrainingCallback):
 
     def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: dict) -> bool:
         """Print the last scores; called by XGBoost."""
-        scores = [f"{data}-{name}={values[-1]:.6f}" for data, each in evals_log.items() for name, values in each.items()]
+        scores = [f"{data}-{name}={each[-1]:.6f}" for data, found in evals_log.items() for name, each in found.items()]
         print(f"round={model.num_boosted_rounds()}", *scores, flush=True)
         return False
 
