@@ -6,8 +6,8 @@ Checkpoints of Lightning's ``Trainer``.
     found = saving.load()
     trainer.fit(model, ResumableLoader(data, batch_size=32, shuffle=True), ckpt_path=found.path if found else None)
 
-Lightning keeps model, optimizers, schedules, precision's scale and loops. It keeps no random state, and in the middle of
-an epoch it begins the data anew; :class:`Saving` and :class:`ResumableLoader` do that.
+Lightning keeps model, optimizers, schedules, precision's scale and loops. It keeps no random state, and in the middle
+of an epoch it begins the data anew; :class:`Saving` and :class:`ResumableLoader` do that.
 """
 
 import os
@@ -61,14 +61,12 @@ class ResumableLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:
         resume, self._resume = self._resume, None
-        position = resume and resume["position"]
-        if position:
-            set_random_state(position["begun"])
-        elif resume:
-            set_random_state(resume["random"])
+        position = resume["position"] if resume else None
+        if resume:
+            set_random_state(position["begun"] if position else resume["random"])
         self._begun, self._drawn = random_state(), 0
         batches = super().__iter__()
-        if position:
+        if resume and position:
             for _ in range(position["drawn"]):
                 next(batches)
             self._drawn = position["drawn"]

@@ -15,7 +15,7 @@ For several processes see ``for_pytorch_hosts``.
 
 import random
 import sys
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Union
 
 import torch
 from torch.utils.data import Sampler
@@ -45,10 +45,11 @@ class TorchState:
         state = {"objects": objects, "random": random_state()}
         torch.save(state if ranks is None else dict(state, ranks=ranks), path)
 
-    def read(self, path: str, rank: int = 0) -> "TorchState":
+    def read(self, path: Union[str, BinaryIO], rank: int = 0) -> "TorchState":
         """
         Load a file's state into the objects.
 
+        :param path: a file's name, or an open file.
         :param rank: which process this is; one that was not there at the save keeps its random state.
         :raises KeyError: the file has no state of one of them: nothing would be loaded into it, without a word.
         """

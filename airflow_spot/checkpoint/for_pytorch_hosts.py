@@ -67,21 +67,21 @@ def load(checkpoints: Checkpointer, state: TorchState) -> Optional[Checkpoint]:
     names: List[str] = [""] * dist.get_world_size()
     dist.all_gather_object(names, os.path.basename(found.path) if found else "")
     if len(set(names)) == 1:
-        return found and found._replace(state=state.read(found.path, rank))
+        if found is None:
+            return None
+        return Checkpoint(found.step, found.path, found.metrics, state.read(found.path, rank))
     sent: List[Any] = [None]
-    if rank == 0 and found:
+    if rank == 0 and found is not None:
         with open(found.path, "rb") as file:
-            sent = [(found, file.read())]
+            sent = [(found.step, found.path, found.metrics, file.read())]
     dist.broadcast_object_list(sent, src=0)
     if sent[0] is None:
         return None
-    found, content = sent[0]
-    return found._replace(state=state.read(io.BytesIO(content), rank))
+    step, path, metrics, content = sent[0]
+    return Checkpoint(step, path, metrics, state.read(io.BytesIO(content), rank))
 
 
-def due(
-    checkpoints: Checkpointer, step: int, every: Optional[int] = None, seconds: Optional[float] = None
-) -> bool:
+def due(checkpoints: Checkpointer, step: int, every: Optional[int] = None, seconds: Optional[float] = None) -> bool:
     """
     Return whether to save now, the same in every process: SIGTERM and the clock come to each at another step.
 
@@ -95,9 +95,7 @@ def due(
     return bool(is_due)
 
 
-def save(
-    checkpoints: Checkpointer, step: int, state: TorchState, metrics: Optional[Mapping[str, Any]] = None
-) -> None:
+def save(checkpoints: Checkpointer, step: int, state: TorchState, metrics: Optional[Mapping[str, Any]] = None) -> None:
     """Save the state, with the random states of all processes; all call it. Ends as :meth:`Checkpointer.save` does."""
     ranks: List[Dict[str, Any]] = [{}] * dist.get_world_size()
     dist.all_gather_object(ranks, random_state())

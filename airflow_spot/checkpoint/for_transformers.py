@@ -93,7 +93,7 @@ class Saving(TrainerCallback):
 
 
 def _together() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
+    return bool(torch.distributed.is_available() and torch.distributed.is_initialized())
 
 
 def _wait_for_all() -> None:

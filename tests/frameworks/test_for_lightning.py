@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoint.killing import killed_often, seeds
+from tests.checkpoint.killing import ALL, killed_often, seeds
 from tests.frameworks.folders import of_library
 from tests.frameworks.unpacked import Unpacked, end, read_until
 
@@ -80,13 +80,13 @@ def script(torch_python: Path, tmp_path: Path) -> Unpacked:
     return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked")
 
 
-@pytest.mark.parametrize("more", [{}, {"accumulate": 3, "every": 2}, {"workers": 2}, {"every": 1}, {"every": 7}])
+@pytest.mark.parametrize("more", [{}, {"accumulate": 3, "every": 2}, {"workers": 2, "every": 1}])
 def test_killed_in_and_between_epochs_it_ends_with_the_same_weights(script: Unpacked, more: dict[str, int]) -> None:
     code, whole = end(script.start(more, checkpoints="whole"))
     assert code == 0, whole
     for seed in seeds(4):
         command = script.command({**more, "pause": 0.02})
-        found = killed_often(command, 4, seed, within=1.5, environ=script.environ(f"c{seed}"))
+        found = killed_often(command, 8 if ALL else 2, seed, within=1.5, environ=script.environ(f"c{seed}"))
         assert found.output.splitlines()[-2:] == whole.splitlines()[-2:]
         assert len(set(found.begun)) > 1
 

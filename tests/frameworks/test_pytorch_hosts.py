@@ -1,4 +1,4 @@
-"""Two hosts that train one model over gloo: one writes, both go on from the same step, whatever happens to one of them."""
+"""Two hosts that train one model over gloo: one writes, and both go on from the same step, whatever happens to one."""
 
 from __future__ import annotations
 
@@ -134,9 +134,7 @@ def test_two_instances_of_a_job_are_interrupted(torch_python: Path, script: Unpa
     """The same in a job: two containers, whose folders are copied from and to one place in S3."""
     model = uninterrupted(script)
     path = SCRIPTS / "train_pytorch_two_hosts.py"
-    with LocalSageMaker(
-        python=str(torch_python), reclaim=reclaim, grace_seconds=20, checkpoint_seconds=0.2
-    ) as service:
+    with LocalSageMaker(python=str(torch_python), reclaim=reclaim, grace_seconds=20, checkpoint_seconds=0.2) as service:
         jobs = Jobs(service)
         code = jobs.put("code/sourcedir.tar.gz", SourceArchive(path.name, None, path.parent).content)
         values = {**VALUES, "seconds_per_step": 0.1, "sagemaker_program": path.name, "sagemaker_submit_directory": code}
