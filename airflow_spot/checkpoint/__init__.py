@@ -90,7 +90,7 @@ class Checkpointer:
         self._process = os.getpid()
         self._began = time.monotonic()
         self._lock = threading.RLock()
-        self._barrier = barrier
+        self.barrier = barrier
         self._tell = tell
         self._writes, self._cleans = _roles(os.environ)
         self._saves = 0
@@ -173,8 +173,8 @@ class Checkpointer:
         began = time.monotonic()
         if self._writes:
             self._write(step, write, metrics)
-        if self._barrier is not None:
-            self._barrier()
+        if self.barrier is not None:
+            self.barrier()
         self._saves += 1
         if self._cleans:
             self._drop_oldest()

@@ -14,11 +14,11 @@ import os
 import sys
 from typing import Any, Dict, Iterator, List, Optional
 
-import torch.distributed
 from torch.utils.data import DataLoader
 
 from . import Checkpoint, Checkpointer
 from .for_pytorch import random_state, set_random_state
+from .for_pytorch_hosts import gathered, in_any_process, wait_for_all
 
 if "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules:
     from pytorch_lightning import Callback  # the same under the name that it had first
@@ -80,12 +80,15 @@ class Saving(Callback):
     """
     Saves checkpoints while ``Trainer.fit`` runs, and after SIGTERM.
 
+    Not while gradients are added up, nor before a validation or the end of an epoch is through: a little later then.
+
     :param checkpoints: where.
     :param every: optimizer's steps between two checkpoints; None: as often as loses least.
     """
 
     def __init__(self, checkpoints: Checkpointer, every: Optional[int] = None) -> None:
         self._checkpoints, self._every = checkpoints, every
+        self._checkpoints.barrier = checkpoints.barrier or wait_for_all
         self._step = 0
         self._middle = self._is_due = False
         self._restored: Optional[Dict[str, Any]] = None
@@ -103,7 +106,7 @@ class Saving(Callback):
         loader = trainer.train_dataloader
         position = loader.position() if self._middle and isinstance(loader, ResumableLoader) else None
         mine = {"random": random_state(), "position": position, "middle": self._middle}
-        checkpoint[_KEY] = _of_all(mine)
+        checkpoint[_KEY] = gathered(mine)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Dict[str, Any]) -> None:
         """Keep what :meth:`on_save_checkpoint` has added; called by Lightning in every process."""
@@ -135,13 +138,18 @@ class Saving(Callback):
         self._step = trainer.global_step
         total = trainer.estimated_stepping_batches
         self._checkpoints.progress(self._step, int(total) if total < float("inf") else None, trainer.callback_metrics)
-        self._is_due = self._in_any_process(trainer)
-        if self._is_due and not trainer.is_last_batch:
+        self._is_due = in_any_process(self._checkpoints.due(self._step, self._every)) or self._is_due
+        if in_any_process(self._checkpoints.stopping):
+            self._checkpoints.stopping = True
+        # Lightning validates before the next batch, and after a resume it would not: what that draws would be missing.
+        waits = _validates_after(trainer, batch_idx) and not self._checkpoints.stopping
+        if self._is_due and not trainer.is_last_batch and not waits:
             self._save(trainer, middle=True)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Save where it was due with the last batch: not before its epoch is done; called by Lightning."""
-        if self._is_due:
+        # Lightning tells a ReduceLROnPlateau of the epoch after this, and after a resume it would not.
+        if self._is_due and not any(each.reduce_on_plateau for each in trainer.lr_scheduler_configs):
             self._save(trainer, middle=False)
 
     def _save(self, trainer: Any, middle: bool) -> None:
@@ -151,18 +159,11 @@ class Saving(Callback):
         trainer.save_checkpoint(aside, weights_only=False)
         self._checkpoints.save(self._step, lambda path: os.replace(aside, path))
 
-    def _in_any_process(self, trainer: Any) -> bool:
-        """Return whether to save, the same in every process: SIGTERM and the clock come to each at another step."""
-        reduce = trainer.strategy.reduce_boolean_decision
-        if reduce(self._checkpoints.stopping, all=False):
-            self._checkpoints.stopping = True
-        return bool(reduce(self._checkpoints.due(self._step, self._every), all=False))
 
-
-def _of_all(mine: Dict[str, Any]) -> List[Dict[str, Any]]:
-    """Return what each process has, in their order."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [mine]
-    found: List[Dict[str, Any]] = [{}] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(found, mine)
-    return found
+def _validates_after(trainer: Any, batch_idx: int) -> bool:
+    """Return whether a validation may follow this batch, within an epoch."""
+    every = trainer.val_check_batch
+    if not every or every == float("inf") or every <= 1:
+        return False
+    done = trainer.fit_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else batch_idx
+    return bool((done + 1) % every == 0)

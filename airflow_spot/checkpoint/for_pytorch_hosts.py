@@ -85,22 +85,45 @@ def due(checkpoints: Checkpointer, step: int, every: Optional[int] = None, secon
     """
     Return whether to save now, the same in every process: SIGTERM and the clock come to each at another step.
 
-    All call it after each step; it takes one exchange of two numbers.
+    All call it after each step; it takes two small exchanges.
     """
-    flags = torch.tensor([int(checkpoints.due(step, every, seconds)), int(checkpoints.stopping)], device=_device())
-    dist.all_reduce(flags, dist.ReduceOp.MAX)
-    is_due, stopping = flags.tolist()
-    if stopping:
+    is_due = in_any_process(checkpoints.due(step, every, seconds))
+    if in_any_process(checkpoints.stopping):  # and never False: SIGTERM may have come meanwhile
         checkpoints.stopping = True
-    return bool(is_due)
+    return is_due or checkpoints.stopping
 
 
 def save(checkpoints: Checkpointer, step: int, state: TorchState, metrics: Optional[Mapping[str, Any]] = None) -> None:
     """Save the state, with the random states of all processes; all call it. Ends as :meth:`Checkpointer.save` does."""
-    ranks: List[Dict[str, Any]] = [{}] * dist.get_world_size()
-    dist.all_gather_object(ranks, random_state())
+    ranks = gathered(random_state())
     checkpoints.save(step, lambda path: state.write(path, ranks), metrics)
 
 
-def _device() -> Any:
-    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+def is_together() -> bool:
+    """Return whether several processes train."""
+    return bool(dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
+
+
+def wait_for_all() -> None:
+    """Wait until each process is here; at once where there is one."""
+    if is_together():
+        dist.barrier()
+
+
+def in_any_process(flag: bool) -> bool:
+    """Return whether it is so in one of the processes."""
+    if not is_together():
+        return flag
+    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else "cpu"
+    number = torch.tensor(int(flag), device=device)
+    dist.all_reduce(number, dist.ReduceOp.MAX)
+    return bool(number.item())
+
+
+def gathered(mine: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """Return what each process has, in their order."""
+    if not is_together():
+        return [mine]
+    found: List[Dict[str, Any]] = [{}] * dist.get_world_size()
+    dist.all_gather_object(found, mine)
+    return found

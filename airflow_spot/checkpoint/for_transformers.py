@@ -14,10 +14,10 @@ import os
 import shutil
 from typing import Any, Dict, Optional
 
-import torch.distributed
 from transformers import TrainerCallback
 
 from . import Checkpoint, Checkpointer
+from .for_pytorch_hosts import in_any_process, wait_for_all
 
 _BEST = "best"
 #: What only a training goes on from, and no model needs.
@@ -36,6 +36,7 @@ class Saving(TrainerCallback):
 
     def __init__(self, checkpoints: Checkpointer) -> None:
         self._checkpoints = checkpoints
+        self._checkpoints.barrier = checkpoints.barrier or wait_for_all
         self._metrics: Dict[str, Any] = {}
         self._found: Optional[Checkpoint] = None
 
@@ -70,15 +71,15 @@ class Saving(TrainerCallback):
         """Tell how far it is, and have Trainer save where that is due; called by Trainer."""
         self._checkpoints.progress(state.global_step, state.max_steps, self._metrics)
         by_itself = str(getattr(args.save_strategy, "value", args.save_strategy)) == "no"
-        if _in_any_process(self._checkpoints.stopping):
+        if in_any_process(self._checkpoints.stopping):
             self._checkpoints.stopping = True
-        if self._checkpoints.stopping or (by_itself and _in_any_process(self._checkpoints.due(state.global_step))):
+        if self._checkpoints.stopping or (by_itself and in_any_process(self._checkpoints.due(state.global_step))):
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Take what Trainer has saved; called by Trainer. Ends the process with 143 where SIGTERM has come."""
         written = os.path.join(args.output_dir, "checkpoint-%d" % state.global_step)
-        _wait_for_all()  # each process has written its random state there
+        wait_for_all()  # each process has written its random state there
         best = state.best_model_checkpoint if args.load_best_model_at_end else None
 
         def write(path: str) -> None:
@@ -90,22 +91,3 @@ class Saving(TrainerCallback):
                 shutil.copytree(best, os.path.join(path, _BEST), ignore=_NOT_OF_A_MODEL)
 
         self._checkpoints.save(state.global_step, write)
-
-
-def _together() -> bool:
-    return bool(torch.distributed.is_available() and torch.distributed.is_initialized())
-
-
-def _wait_for_all() -> None:
-    if _together():
-        torch.distributed.barrier()
-
-
-def _in_any_process(flag: bool) -> bool:
-    """Return whether it is so in one of the processes: all have to save after the same step."""
-    if not _together() or torch.distributed.get_world_size() == 1:
-        return flag
-    device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-    number = torch.tensor(int(flag), device=device)
-    torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
-    return bool(number.item())

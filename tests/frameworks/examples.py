@@ -48,7 +48,7 @@ EXAMPLES = {
         Example("xgboost", "xgboost", {"rounds": 120, "checkpoint_every": 10}, kills=200),
         Example("pytorch", "torch", {"epochs": 3, "checkpoint_every": 5, "log_every": 1}, kills=200),
         Example("pytorch_two_hosts", "torch", {"epochs": 2, "checkpoint_every": 5, "log_every": 1}, hosts=2),
-        Example("huggingface", "torch", {"epochs": 2, "checkpoint_every": 5, "log_every": 1}),
+        Example("huggingface", "torch", {"epochs": 2, "batch_size": 32, "checkpoint_every": 2, "log_every": 1}),
         Example("lightning", "torch", {"epochs": 3, "checkpoint_every": 5, "log_every": 1}),
         Example("keras", "keras", {"epochs": 6}),
         Example("mxnet", "mxnet", {"epochs": 12}),
