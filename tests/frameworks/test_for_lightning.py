@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.checkpoint.killing import ALL, killed_often, seeds
+from tests.checkpoint.killing import ALL, seeds
 from tests.frameworks.folders import of_library
 from tests.frameworks.unpacked import Unpacked, end, read_until
 
@@ -27,6 +29,8 @@ parser.add_argument("--accumulate", type=int, default=1)
 parser.add_argument("--workers", type=int, default=0)
 parser.add_argument("--every", type=int, default=3)
 parser.add_argument("--plain", type=int, default=0)
+parser.add_argument("--plateau", type=int, default=0)
+parser.add_argument("--validations", type=int, default=1)
 args = parser.parse_args()
 torch.set_num_threads(1)
 lightning.seed_everything(1, verbose=False)
@@ -57,14 +61,17 @@ class Model(lightning.LightningModule):
     def configure_optimizers(self):
         optimizer = torch.optim.Adam(self.parameters(), lr=0.01)
         schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.8)
-        return [optimizer], [{"scheduler": schedule, "interval": "epoch"}]
+        if args.plateau:
+            schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", patience=0)
+        return [optimizer], [{"scheduler": schedule, "interval": "epoch", "monitor": "val_loss"}]
 
 kind = DataLoader if args.plain else ResumableLoader
 loader = kind(Noisy(), batch_size=8, shuffle=True, num_workers=args.workers)
 model = Model()
 saving = Saving(Checkpointer(), every=args.every)
 trainer = lightning.Trainer(max_epochs=6, accumulate_grad_batches=args.accumulate, callbacks=[saving], logger=False,
-                            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+                            val_check_interval=1 / args.validations, enable_checkpointing=False,
+                            enable_progress_bar=False, enable_model_summary=False)
 found = saving.load()
 print("FROM", found.step if found else 0, flush=True)
 trainer.fit(model, loader, DataLoader(Noisy(), batch_size=8), ckpt_path=found.path if found else None)
@@ -80,15 +87,32 @@ def script(torch_python: Path, tmp_path: Path) -> Unpacked:
     return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked")
 
 
-@pytest.mark.parametrize("more", [{}, {"accumulate": 3, "every": 2}, {"workers": 2, "every": 1}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"accumulate": 3, "every": 2},
+        {"workers": 2, "every": 1},
+        {"validations": 2},
+        {"plateau": 1, "every": 2},
+    ],
+)
 def test_killed_in_and_between_epochs_it_ends_with_the_same_weights(script: Unpacked, more: dict[str, int]) -> None:
     code, whole = end(script.start(more, checkpoints="whole"))
     assert code == 0, whole
     for seed in seeds(4):
-        command = script.command({**more, "pause": 0.02})
-        found = killed_often(command, 8 if ALL else 2, seed, within=1.5, environ=script.environ(f"c{seed}"))
-        assert found.output.splitlines()[-2:] == whole.splitlines()[-2:]
-        assert len(set(found.begun)) > 1
+        drawn, reached = random.Random(seed), 0
+        for _ in range(4 if ALL else 2):
+            reached += drawn.randrange(2, 5)
+            process = script.start({**more, "pause": 0.05}, checkpoints=f"c{seed}")
+            read_until(process, f"step={reached} ")
+            time.sleep(drawn.uniform(0, 0.1))
+            process.kill()
+            end(process)
+            assert reached - more.get("every", 3) <= of_library(script.checkpoints(f"c{seed}"))[-1].step
+        code, said = end(script.start(more, checkpoints=f"c{seed}"))
+        assert code == 0, said
+        assert said.splitlines()[-2:] == whole.splitlines()[-2:]
 
 
 @pytest.mark.parametrize("at", [7, 14])
