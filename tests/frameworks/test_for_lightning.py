@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from tests.checkpoint.killing import ALL, seeds
 from tests.frameworks.folders import of_library
-from tests.frameworks.unpacked import Unpacked, end, read_until
+from tests.frameworks.unpacked import Unpacked, end, kill, read_until
 
 pytestmark = pytest.mark.slow
 
@@ -69,10 +71,13 @@ kind = DataLoader if args.plain else ResumableLoader
 loader = kind(Noisy(), batch_size=8, shuffle=True, num_workers=args.workers)
 model = Model()
 saving = Saving(Checkpointer(), every=args.every)
-trainer = lightning.Trainer(max_epochs=6, accumulate_grad_batches=args.accumulate, callbacks=[saving], logger=False,
+world = int(os.environ.get("WORLD_SIZE", 1))
+trainer = lightning.Trainer(accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto", max_epochs=6,
+                            accumulate_grad_batches=args.accumulate, callbacks=[saving], logger=False,
                             val_check_interval=1 / args.validations, enable_checkpointing=False,
                             enable_progress_bar=False, enable_model_summary=False)
 found = saving.load()
+print("PID", os.environ.get("RANK"), os.getpid(), flush=True)
 print("FROM", found.step if found else 0, flush=True)
 trainer.fit(model, loader, DataLoader(Noisy(), batch_size=8), ckpt_path=found.path if found else None)
 weights = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
@@ -107,8 +112,7 @@ def test_killed_in_and_between_epochs_it_ends_with_the_same_weights(script: Unpa
             process = script.start({**more, "pause": 0.05}, checkpoints=f"c{seed}")
             read_until(process, f"step={reached} ")
             time.sleep(drawn.uniform(0, 0.1))
-            process.kill()
-            end(process)
+            kill(process)
             assert reached - more.get("every", 3) <= of_library(script.checkpoints(f"c{seed}"))[-1].step
         code, said = end(script.start(more, checkpoints=f"c{seed}"))
         assert code == 0, said
@@ -120,8 +124,7 @@ def test_it_goes_on_after_the_last_batch_of_an_epoch(script: Unpacked, at: int) 
     _, whole = end(script.start({"every": 7}, checkpoints="whole"))
     process = script.start({"every": 7, "pause": 0.1})
     read_until(process, f"step={at + 2} ")
-    process.kill()
-    end(process)
+    kill(process)
     assert of_library(script.checkpoints())[-1].step == at
     code, said = end(script.start({"every": 7}))
     assert code == 0, said
@@ -134,8 +137,36 @@ def test_a_loader_that_begins_anew_is_told(script: Unpacked) -> None:
     process = script.start({"plain": 1, "pause": 0.1})
     said = read_until(process, "step=5 ")
     assert "ResumableLoader" not in said
-    process.kill()
-    end(process)
+    kill(process)
     code, said = end(script.start({"plain": 1}))
     assert code == 0, said
     assert "the data begin anew in the middle of an epoch: use a ResumableLoader" in said
+
+
+def test_two_processes_go_on_with_their_own_random_numbers(script: Unpacked) -> None:
+    code, whole = end(script.start({}, checkpoints="whole", processes=2))
+    assert code == 0, whole
+    process = script.start({"pause": 0.1}, processes=2)
+    read_until(process, "step=8 ")
+    kill(process)
+    assert of_library(script.checkpoints())[-1].step in (6, 9)
+    code, said = end(script.start({}, processes=2))
+    assert code == 0, said
+    assert ends(said) == ends(whole)
+
+
+def test_sigterm_of_one_process_has_both_save_the_same_step(script: Unpacked) -> None:
+    process = script.start({"pause": 0.1, "every": 100}, processes=2)
+    said = read_until(process, "step=5 ")
+    os.kill(int(re.findall(r"^PID 1 (\d+)", said, re.MULTILINE)[0]), signal.SIGTERM)
+    code, more = end(process)
+    assert code != 0, said + more
+    (saved,) = of_library(script.checkpoints())
+    assert saved.step in range(5, 9)
+
+
+def ends(said: str) -> list[str]:
+    """Return the lines that tell the weights, of each process."""
+    found = sorted(line for line in said.splitlines() if line.startswith("END "))
+    assert len(found) == 2, said
+    return found

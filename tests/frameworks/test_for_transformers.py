@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.frameworks.folders import of_library
-from tests.frameworks.unpacked import Unpacked, end, read_until
+from tests.frameworks.unpacked import Unpacked, end, kill, read_until
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ arguments = TrainingArguments(
     args.output or tempfile.mkdtemp(), num_train_epochs=4, per_device_train_batch_size=8, learning_rate=0.01,
     save_strategy=args.save, save_steps=4, eval_strategy="steps", eval_steps=4, load_best_model_at_end=best,
     save_total_limit=1 if best else None, logging_steps=1, disable_tqdm=True, report_to="none",
-    metric_for_best_model="score" if best else None, greater_is_better=True,
+    metric_for_best_model="score" if best else None, greater_is_better=True, use_cpu=True,
 )
 
 class Log(TrainerCallback):
@@ -70,8 +70,7 @@ def test_the_best_model_so_far_survives(script: Unpacked) -> None:
     assert "best checkpoint-8" in said
     process = script.start({"pause": 0.1})
     read_until(process, "step=22")
-    process.kill()
-    end(process)
+    kill(process)
     code, said = end(script.start({}))
     assert code == 0, said
     assert "FROM 20" in said
@@ -93,3 +92,15 @@ def test_without_a_strategy_of_its_own_it_saves_as_often_as_loses_least(script: 
     code, more = end(process)
     assert code == 143, said + more
     assert [each.step for each in of_library(script.checkpoints())] in ([8], [9])
+
+
+def test_two_processes_end_with_the_same_weights(script: Unpacked) -> None:
+    code, said = end(script.start({}, checkpoints="whole", model="whole-model", processes=2))
+    assert code == 0, said
+    process = script.start({"pause": 0.1}, processes=2)
+    read_until(process, "step=10")
+    kill(process)
+    code, said = end(script.start({}, processes=2))
+    assert code == 0, said
+    assert "FROM 8" in said
+    assert script.model() == script.model("whole-model")

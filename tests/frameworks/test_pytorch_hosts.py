@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.local import LocalSageMaker
 from tests.frameworks.examples import SCRIPTS
 from tests.frameworks.folders import of_library
-from tests.frameworks.unpacked import Unpacked, end, read_until
+from tests.frameworks.unpacked import Unpacked, end, free_port, read_until
 from tests.local.jobs import Jobs, until
 
 pytestmark = pytest.mark.slow
@@ -57,12 +56,6 @@ def start_as_they_are(script: Unpacked, seconds_per_step: float = 0.0, **values:
         )
         for number, host in enumerate(HOSTS)
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def both(hosts: list[subprocess.Popen[str]]) -> list[str]:

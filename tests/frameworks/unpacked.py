@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+import socket
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -37,9 +39,11 @@ class Unpacked:
         (path,) = [path for path in (self._folder / name).rglob("*") if path.suffix in (".pt", ".safetensors")]
         return path.read_bytes()
 
-    def command(self, values: Mapping[str, object]) -> list[str]:
-        """Return what runs it with these hyperparameters."""
-        return [str(self._python), str(self._script), *(f"--{name}={value}" for name, value in values.items())]
+    def command(self, values: Mapping[str, object], processes: int = 1) -> list[str]:
+        """Return what runs it with these hyperparameters; in several processes, torchrun does."""
+        torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={free_port()}"]
+        script = [*(torchrun if processes > 1 else ()), str(self._script)]
+        return [str(self._python), *script, *(f"--{name}={value}" for name, value in values.items())]
 
     def environ(self, checkpoints: str = "checkpoints", model: str = "model") -> dict[str, str]:
         """Return the environment that it runs in."""
@@ -57,10 +61,12 @@ class Unpacked:
         checkpoints: str = "checkpoints",
         model: str = "model",
         environ: Mapping[str, str] | None = None,
+        processes: int = 1,
     ) -> subprocess.Popen[str]:
-        """Start it with these hyperparameters; its output is to be read."""
+        """Start it with these hyperparameters, in a process group of its own; its output is to be read."""
         return subprocess.Popen(
-            self.command(values),
+            self.command(values, processes),
+            start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -78,6 +84,19 @@ def read_until(process: subprocess.Popen[str], start: str) -> str:
         if line.startswith(start):
             return said
     raise AssertionError(f"it ended with {process.wait()} before {start}:\n{said}")
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process and those that it has started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    end(process)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
