@@ -57,6 +57,8 @@ class Saving(TrainerCallback):
                 "output_dir is %s, within the checkpoint folder %s: give a folder that is not uploaded, such as "
                 "/tmp/trainer; Saving puts into the other what is whole" % (args.output_dir, self._checkpoints.path)
             )
+        if getattr(args, "save_only_model", False):
+            raise ValueError("save_only_model is set: without the optimizer's state no training goes on from there")
         best = state.best_model_checkpoint
         kept = os.path.join(self._found.path, _BEST) if self._found else ""
         if best and os.path.isdir(kept) and not os.path.exists(best):

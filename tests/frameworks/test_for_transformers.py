@@ -24,6 +24,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--pause", type=float, default=0.0)
 parser.add_argument("--output", default="")
 parser.add_argument("--save", default="steps")
+parser.add_argument("--model-only", type=int, default=0)
 args = parser.parse_args()
 set_seed(1)
 tokens = torch.randint(5, 100, (64, 8), generator=torch.Generator().manual_seed(1))
@@ -36,6 +37,7 @@ arguments = TrainingArguments(
     save_strategy=args.save, save_steps=4, eval_strategy="steps", eval_steps=4, load_best_model_at_end=best,
     save_total_limit=1 if best else None, logging_steps=1, disable_tqdm=True, report_to="none",
     metric_for_best_model="score" if best else None, greater_is_better=True, use_cpu=True,
+    save_only_model=bool(args.model_only),
 )
 
 class Log(TrainerCallback):
@@ -78,11 +80,15 @@ def test_the_best_model_so_far_survives(script: Unpacked) -> None:
     assert script.model() == script.model("whole-model")
 
 
-def test_an_output_dir_in_the_checkpoint_folder_is_refused(script: Unpacked) -> None:
-    code, said = end(script.start({"output": str(script.checkpoints() / "trainer")}))
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [({"output": "checkpoints/trainer"}, "output_dir is "), ({"model-only": 1}, "save_only_model is set: ")],
+)
+def test_what_would_not_survive_is_refused(script: Unpacked, values: dict[str, object], why: str) -> None:
+    code, said = end(script.start(values, checkpoints="code/checkpoints"))
     assert code == 1
-    assert "ValueError: output_dir is " in said
-    assert not of_library(script.checkpoints())
+    assert f"ValueError: {why}" in said
+    assert not of_library(script.checkpoints("code/checkpoints"))
 
 
 def test_without_a_strategy_of_its_own_it_saves_as_often_as_loses_least(script: Unpacked) -> None:
