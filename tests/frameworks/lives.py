@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -47,6 +48,12 @@ class Life:
     start_seconds: float
     seconds: float
     output: str
+
+
+def has_namespaces() -> bool:
+    """Return whether this machine can give a process an ``/opt/ml`` of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Containers(Settings(directory=folder)).namespace
 
 
 class Stage:

@@ -533,6 +533,40 @@ CASES: dict[str, tuple[str, list[str]]] = {
         """,
         [],
     ),
+    "our library, with Keras": (
+        """
+        import keras, tensorflow as tf
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_keras import fit
+        def data(epoch):
+            return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=epoch).batch(32)
+        model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        fit(Checkpointer(), model, data, epochs=20, every=100)
+        model.save("/opt/ml/model/model.keras")
+        """,
+        [],
+    ),
+    "our library, by its module": (
+        """
+        from airflow_spot.checkpoint import Checkpointer, for_keras
+        model = build()
+        for_keras.fit(Checkpointer(), model, data, epochs=20)
+        model.save("/opt/ml/model/model.keras")
+        """,
+        [],
+    ),
+    "our library, imported and not used": (
+        """
+        import keras
+        from airflow_spot.checkpoint import Checkpointer
+        checkpoints = Checkpointer("/opt/ml/checkpoints")
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        model.fit(x, y, epochs=20)
+        """,
+        ["never-loads"],
+    ),
 }  # fmt: skip
 
 
