@@ -17,6 +17,7 @@ COMMANDS = {
     "history": ("airflow_spot.cli.history", "what became of a run, from SageMaker alone"),
     "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),
     "orphans": ("airflow_spot.cli.orphans", "find live jobs whose Airflow task is over"),
+    "export": ("airflow_spot.cli.export", "a trainer of the SageMaker SDK as a task's config"),
     "lint": ("airflow_spot.cli.lint", "find faults of a script that only an interruption would show"),
     "checkpoints": ("airflow_spot.cli.checkpoints", "set a damaged checkpoint aside"),
     "gc": ("airflow_spot.cli.gc", "delete old checkpoints"),

@@ -55,7 +55,14 @@ def _choice(*choices: str) -> Callable[[str, Any], str]:
     return read
 
 
+def is_config_file(value: Any) -> bool:
+    """Return whether a config is the name of a JSON file instead: a path, or the URI of an object in S3."""
+    return isinstance(value, str) and value.endswith(".json")
+
+
 def _config(name: str, value: Any) -> Mapping[str, Any]:
+    if is_config_file(value):  # the task reads it before this is read for the last time
+        return value  # type: ignore[no-any-return]
     check_config(value)
     return value  # type: ignore[no-any-return]
 
@@ -229,7 +236,7 @@ def check_parameters(given: Any, task_id: str) -> None:
     if read.model_s3_uri is not None and read.wait_for_completion is False:
         fix = "needs a task that waits for the model: remove it, or wait_for_completion=False"
         raise InvalidParameterError("model_s3_uri", read.model_s3_uri, fix)
-    if is_template(read.config):
+    if is_template(read.config) or is_config_file(read.config):
         return
     check_groups(read.ladder, read.config)
     if all(not is_template(part) for part in read.config.values()):

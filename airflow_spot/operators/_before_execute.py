@@ -35,6 +35,9 @@ class BeforeExecute(_Base):
     _rendered_config: Any = None
     _run: StartupGuard | TrainingRun | None
 
+    def _read_config_file(self) -> None:
+        """Put what a JSON file holds in place of its name."""
+
     def defer(self, **how: Any) -> NoReturn:
         """
         Go on in the triggerer, unless a user has ended the task while it got so far: then its jobs are stopped.
@@ -67,6 +70,10 @@ class BeforeExecute(_Base):
                     raise
                 self._render_error = self._render_error or RenderError(field, error)
         if parent is self:
+            try:
+                self._read_config_file()
+            except Exception as error:
+                self._render_error = self._render_error or RenderError("config", error)
             self._rendered_config = plain_copy(getattr(self, "config", None))
 
 

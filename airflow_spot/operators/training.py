@@ -43,6 +43,7 @@ from airflow_spot.links.training import (
 )
 from airflow_spot.observers import observers
 from airflow_spot.operators._before_execute import BeforeExecute
+from airflow_spot.operators._config_file import read_beside, read_rendered
 from airflow_spot.operators._lineage import lineage_of
 from airflow_spot.operators._links import make_link_updater
 from airflow_spot.operators._stock_steps import StockSteps, check_steps
@@ -74,7 +75,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     crashes and lost responses; a new job resumes from the newest checkpoint; a task that ends stops its job.
 
     :param config: CreateTrainingJob's parameters and ``S3Operations``, as for the stock operator (templated); never
-        changed. ``TrainingJobName`` becomes the prefix of the attempts' names; without one it is the task's id.
+        changed. ``TrainingJobName`` becomes the prefix of the attempts' names; without one it is the task's id. Or the
+        path of a JSON file, relative to the DAG's, or its S3 URI: what ``airflow-spot export`` has made of a trainer.
     :param use_spot_instances: managed spot training, or on-demand (templated). Default: as the config's
         ``EnableManagedSpotTraining`` says, else spot. On-demand, what is said of ``max_wait`` does not apply.
     :param max_run: how long the job may train, over all its restarts: seconds, a ``timedelta``, or text such as
@@ -156,7 +158,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     def __init__(
         self,
         *,
-        config: dict[str, Any],
+        config: dict[str, Any] | str,
         use_spot_instances: bool | str | None = None,
         max_run: int | str | timedelta | None = None,
         max_wait: int | str | timedelta | None = None,
@@ -194,7 +196,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.config = config
+        self.config = read_beside(config, self._folder)
         self.use_spot_instances = use_spot_instances
         self.max_run = max_run
         self.max_wait = max_wait
@@ -464,6 +466,17 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         plan = build_plan(config, parameters.spot_settings, run, self.hook.request_shape, member)
         return replace(plan, incomplete=script is not None and script.missing is not None)
 
+    @property
+    def _folder(self) -> Path:
+        """The folder of the DAG's file, which relative paths start from."""
+        return Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
+
+    def _read_config_file(self) -> None:
+        self.config = read_rendered(self.config, self._folder, self._s3_client)
+
+    def _s3_client(self) -> Any:
+        return self.hook.s3_hook.get_conn()
+
     def _script(self, parameters: TrainingParameters) -> ScriptMode | None:
         if parameters.entry_point is None:
             return None
@@ -471,8 +484,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         if not location:
             output = section(parameters.config, "OutputDataConfig").get("S3OutputPath", "")
             location = f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
-        base = Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
-        return ScriptMode(str(parameters.entry_point), parameters.source_dir, location, base)
+        return ScriptMode(str(parameters.entry_point), parameters.source_dir, location, self._folder)
 
     def _prices(self) -> Prices | None:
         """Return what money is reckoned with; a table that cannot be read costs no training."""

@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "history": ("--dag", "d", "--run-id", "r", "--task", "t", *AWS),
     "stop": ("--dag", "d", "--run-id", "r", "--task", "t", *AWS),
     "orphans": AWS,
+    "export": ("{folder}/train.py:x",),
     "lint": ("{folder}/train.py",),
     "checkpoints": ("set-aside", "s3://b/c", *AWS),
     "gc": ("--base", "s3://b/c", "--older-than", "1d", *AWS),
