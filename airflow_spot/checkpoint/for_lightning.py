@@ -136,6 +136,8 @@ class Saving(Callback):
         if trainer.global_step == self._step:
             return  # gradients are being added up, and are in no checkpoint
         self._step = trainer.global_step
+        # As long as it is "restarting", which is to the end of the epoch, Lightning tells no ReduceLROnPlateau of it.
+        trainer.fit_loop._restarting = False
         total = trainer.estimated_stepping_batches
         self._checkpoints.progress(self._step, int(total) if total < float("inf") else None, trainer.callback_metrics)
         self._is_due = in_any_process(self._checkpoints.due(self._step, self._every)) or self._is_due

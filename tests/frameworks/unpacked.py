@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_spot.aws.source_archive import SourceArchive
+from airflow_spot.rehearsal.writes import process_tree
 
 
 class Unpacked:
@@ -63,10 +65,9 @@ class Unpacked:
         environ: Mapping[str, str] | None = None,
         processes: int = 1,
     ) -> subprocess.Popen[str]:
-        """Start it with these hyperparameters, in a process group of its own; its output is to be read."""
+        """Start it with these hyperparameters; its output is to be read."""
         return subprocess.Popen(
             self.command(values, processes),
-            start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -87,8 +88,10 @@ def read_until(process: subprocess.Popen[str], start: str) -> str:
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """Kill a process and those that it has started."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """Kill a process and those that it has started, which torchrun's are in sessions of their own."""
+    for pid in (process.pid, *process_tree(process.pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     end(process)
 
 
