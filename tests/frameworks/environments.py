@@ -70,7 +70,8 @@ def make(name: str) -> Path:
             raise UnavailableError(f"{name} needs Python {' or '.join(framework.pythons)}, and PATH has none that runs")
         log = FOLDER / f"{name}.log"
         log.unlink(missing_ok=True)
-        _run([base, "-m", "venv", "--clear", str(folder)], log)
+        without = [] if framework.requirements else ["--without-pip"]
+        _run([base, "-m", "venv", "--clear", *without, str(folder)], log)
         if framework.requirements:
             pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
             _run([*pip, *framework.requirements], log)

@@ -55,7 +55,7 @@ EXAMPLES = {
         Example("pytorch_two_hosts", "torch", {**_SLOWED, "epochs": 2, "checkpoint_every": 5}, hosts=2),
         Example("huggingface", "torch", {**_SLOWED, "epochs": 2, "batch_size": 32, "checkpoint_every": 2}),
         Example("lightning", "torch", {**_SLOWED, "epochs": 3, "checkpoint_every": 5}),
-        Example("keras", "keras", {"epochs": 6}),
+        Example("keras", "keras", {"epochs": 3, "checkpoint_every": 25}),
         Example("mxnet", "mxnet", {"epochs": 12}),
         Example("older_style", "plain", {"epochs": 40}, read=of_older_style, hard_coded=True),
     )

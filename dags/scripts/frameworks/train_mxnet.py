@@ -68,6 +68,7 @@ def main():
     found = checkpoints.load(read)
     first = found.step if found else 0
     checkpoints.on_sigterm()
+    # The log shows where each start goes on from.
     print(f"FROM {first}", flush=True)
     for epoch in range(first, args.epochs):
         # The order follows from the epoch, so that it is the same after a resume.

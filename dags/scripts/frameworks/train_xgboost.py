@@ -65,6 +65,7 @@ def main() -> None:
     checkpoints = Checkpointer()
     checkpoints.on_sigterm()
     found = checkpoints.latest()
+    # The log shows where each start goes on from.
     print(f"FROM {found.step if found else 0}", flush=True)
     booster = train(
         checkpoints,
