@@ -33,6 +33,9 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [f"airflow_spot.triggers.{name}" for name in ("checkpoints", "training")],
             }
         ],
+        "task-decorators": [
+            {"name": "sagemaker_spot", "class-name": "airflow_spot.decorators.training.sagemaker_spot_task"}
+        ],
         "extra-links": [
             "airflow_spot.links.training.SageMakerTrainingJobLink",
             "airflow_spot.links.training.SageMakerTrainingLogsLink",

@@ -19,6 +19,7 @@ import pytest
 from airflow.sdk import DAG
 
 from airflow_spot import errors
+from airflow_spot.checkpoint import Checkpointer
 from airflow_spot.core import events
 from airflow_spot.core.decide import Pause, Submit, decide
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
@@ -65,8 +66,9 @@ def snippets(language: str) -> list[object]:
 
 @pytest.mark.parametrize("code", snippets("python"))
 def test_python_runs(code: str, tmp_path: Path) -> None:
+    (tmp_path / "snippet.py").write_text(code)  # a function of it may be sent: its text has to be in a file
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "snippet.py"],
         check=False,
         cwd=tmp_path,
         env={**os.environ, "SM_CHECKPOINT_DIR": str(tmp_path)},
@@ -98,6 +100,20 @@ def test_the_readmes_dag_trains(local: LocalSageMaker, bucket: str, ti: TaskInst
     result = run_task(operator, ti)
     assert result["Training"]["TrainingJobStatus"] == "Completed"
     assert result["Training"]["StoppingCondition"]["MaxRuntimeInSeconds"] == 6 * 3600
+
+
+def test_the_function_of_the_taskflow_page_trains(
+    local: LocalSageMaker, bucket: str, ti: TaskInstance, tmp_path: Path
+) -> None:
+    code = next(
+        match[2] for match in SNIPPET.finditer((ROOT / "docs" / "taskflow.md").read_text()) if "with DAG" in match[2]
+    )
+    (tmp_path / "page.py").write_text(code.replace("my-bucket", bucket))
+    page = runpy.run_path(str(tmp_path / "page.py"))
+    operator = page["dag"].get_task("train")
+    operator.check_interval = 1
+    assert run_task(operator, ti) == {"weight": 10.0}
+    assert page["train"].function(0.5, 20, checkpoint=Checkpointer(str(tmp_path / "c"))) == {"weight": 10.0}
 
 
 @pytest.mark.slow

@@ -71,5 +71,13 @@ def test_every_link_of_the_operator_is_named() -> None:
         assert getattr(import_module(module), name).name
 
 
+def test_every_decorator_is_named_and_a_dag_has_it() -> None:
+    from airflow.sdk import task
+
+    (named,) = get_provider_info()["task-decorators"]
+    module, _, name = named["class-name"].rpartition(".")
+    assert getattr(task, named["name"]) is getattr(import_module(module), name)
+
+
 def test_the_version_is_the_packages() -> None:
     assert get_provider_info()["versions"] == [airflow_spot.__version__]

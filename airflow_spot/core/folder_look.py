@@ -16,6 +16,8 @@ from airflow_spot.core.run_marker import MARKER_NAME
 LOOK_LIMIT = 1000
 #: What the library for scripts writes beside its checkpoints (PROGRESS_NAME of airflow_spot.checkpoint).
 SCRIPT_PROGRESS_NAME = "airflow-spot-progress.json"
+#: And what a function of ``@task.sagemaker_spot`` returned (RESULT_NAME of airflow_spot.checkpoint.for_taskflow).
+SCRIPT_RESULT_NAME = "airflow-spot-result.json"
 #: Characters of a hash that stand for one state of an object.
 MARK_LENGTH = 6
 #: Names that scripts give to what is not written to its end. Some give them to checkpoints, too.
@@ -30,7 +32,7 @@ _LOGS = re.compile(r"events\.out\.tfevents\..*|hparams\.yaml", re.S)
 def is_checkpoint(key: str, size: int) -> bool:
     """Return whether an object may be part of a checkpoint: no marker or known log, not empty, not half written."""
     name = key.rpartition("/")[2]
-    known = name in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME) or _LOGS.fullmatch(name) is not None
+    known = name in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME, SCRIPT_RESULT_NAME) or _LOGS.fullmatch(name) is not None
     return size > 0 and not known and not name.endswith(UNFINISHED)
 
 

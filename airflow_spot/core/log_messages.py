@@ -246,19 +246,27 @@ def totals_line(totals: RunTotals) -> str:
 
 
 def result_line(
-    job_name: str, task_id: str, map_index: int, *, model: str = "model_artifacts", kept: bool = True
+    job_name: str,
+    task_id: str,
+    map_index: int,
+    *,
+    model: str = "model_artifacts",
+    kept: bool = True,
+    key: str | None = None,
 ) -> str:
     """
     Return which job completed, and how other tasks take its name and its model from the task's result.
 
     :param model: the key that says where its model is.
     :param kept: whether Airflow keeps the result, as ``do_xcom_push`` says.
+    :param key: of the XCom that it is in; None for the task's result.
     """
     done = f"Training job {job_name} completed"
     if not kept:
         return f"{done}. do_xcom_push=False: no other task can take its name or its model from this task's result"
     member = f", map_indexes={map_index}" if map_index >= 0 else ""
-    pull = f"ti.xcom_pull(task_ids={task_id!r}{member})"
+    under = f", key={key!r}" if key is not None else ""
+    pull = f"ti.xcom_pull(task_ids={task_id!r}{member}{under})"
     return (
         f"{done}. Other tasks take its name as {{{{ {pull}['Training']['TrainingJobName'] }}}}, its model as "
         f"{{{{ {pull}['Spot'][{model!r}] }}}}"

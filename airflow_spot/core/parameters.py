@@ -249,9 +249,26 @@ def check_given(given: Mapping[str, Any]) -> None:
 
     :raises InvalidParameterError: naming the parameter, its value and the fix.
     """
+    check_each(given)
+    check_place_of_members(given.get("model_s3_uri"))
+
+
+def check_each(given: Mapping[str, Any]) -> None:
+    """
+    Check each for itself what a task is given, as far as it is no template.
+
+    :raises InvalidParameterError: naming the parameter, its value and the fix.
+    """
     for name in PARAMETERS.keys() & given.keys():
         _read(name, given[name], PARAMETERS[name], rendered=False)
-    place = given.get("model_s3_uri")
+
+
+def check_place_of_members(place: Any) -> None:
+    """
+    Check that the members of a mapped task do not put their models in one place, as far as it is no template.
+
+    :raises InvalidParameterError: they do.
+    """
     if place is not None and not is_template(place):
         fix = "all members would put their models there: name a place for each, say with {{ ti.map_index }} in it"
         raise InvalidParameterError("model_s3_uri", place, fix)

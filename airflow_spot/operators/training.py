@@ -154,6 +154,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
     ui_color: str = "#d6ecd2"
     operator_extra_links = (SageMakerTrainingJobLink(), SageMakerTrainingLogsLink(), SageMakerCheckpointsLink())
+    #: The XCom that holds what is described above; None for the task's result.
+    _facts_key: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -267,7 +269,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         adoption = None
         if parameters.adopt_job is not None:
             adoption = Adoption.of(run, parameters.adopt_job, self._stager, context, waited)
-        return self._carry(run, parameters, run.begin, adoption, to_the_end=parameters.wait_for_completion)
+        return self._carry(context, run, parameters, run.begin, adoption, to_the_end=parameters.wait_for_completion)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Continue where the trigger fired."""
@@ -289,7 +291,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._poll_if_blind(run, event)
         quota_available = event.get("status") == "quota_available"
         told = unpack(event.get("told"))
-        return self._carry(run, parameters, partial(run.resume, state, quota_available=quota_available, told=told))
+        return self._carry(
+            context, run, parameters, partial(run.resume, state, quota_available=quota_available, told=told)
+        )
 
     def on_kill(self) -> None:
         """Stop the jobs of a killed task. Never raises: Airflow calls it from a signal handler."""
@@ -313,6 +317,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
 
     def _carry(
         self,
+        context: Context,
         run: TrainingRun,
         parameters: TrainingParameters,
         enter: Callable[[], None],
@@ -338,8 +343,10 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                         run.plan.run.map_index,
                         model="model_artifacts" if placed is None else "model_s3_uri",
                         kept=self.do_xcom_push,
+                        key=self._facts_key,
                     ),
                 )
+            returned: dict[str, Any] = self._to_return(context, run, description, result, ended=to_the_end)
             # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains anew.
             run.mark_delivered(description)
         except Deferral as wait:
@@ -359,7 +366,24 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             raise
         # What is left running is to live, though Airflow ends the process while it keeps the result.
         self._run = None
-        return result
+        return returned
+
+    def _to_return(
+        self,
+        context: Context,
+        run: TrainingRun,
+        description: Mapping[str, Any],
+        facts: dict[str, Any],
+        *,
+        ended: bool,
+    ) -> Any:
+        """
+        Return the task's result, before its job is marked as delivered.
+
+        :param facts: what the operator's docstring names.
+        :param ended: False where the job is left running.
+        """
+        return facts
 
     def _poll_if_blind(self, run: TrainingRun, event: Mapping[str, Any]) -> None:
         """Have the worker wait for a while where the triggerer may not look."""
@@ -480,11 +504,15 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     def _script(self, parameters: TrainingParameters) -> ScriptMode | None:
         if parameters.entry_point is None:
             return None
+        return self._script_mode(parameters)
+
+    def _script_mode(self, parameters: TrainingParameters, made: Mapping[str, bytes] | None = None) -> ScriptMode:
+        """Return what is sent; ``made`` is content by name of what is no file."""
         location = parameters.code_location
         if not location:
             output = section(parameters.config, "OutputDataConfig").get("S3OutputPath", "")
             location = f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
-        return ScriptMode(str(parameters.entry_point), parameters.source_dir, location, self._folder)
+        return ScriptMode(str(parameters.entry_point), parameters.source_dir, location, self._folder, made)
 
     def _prices(self) -> Prices | None:
         """Return what money is reckoned with; a table that cannot be read costs no training."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from airflow_spot.core.plan import DEFAULT_CHECKPOINT_PATH
 from airflow_spot.rehearsal.subject import RehearsalError, Subject, from_request
 
 #: What of a config matters to a script: the rest need not be known.
@@ -75,10 +78,49 @@ def from_dag_file(
         program=program,
         base=path.absolute().parent,
     )
+    if hasattr(task, "made_files"):
+        subject = replace(
+            subject, name=task.python_callable.__name__, made=_of_function(task, rendering, given, request)
+        )
     if str(getattr(task, "use_checkpoints", True)).lower() == "false":
         note = "use_checkpoints is False: SageMaker would keep no checkpoints for it; here it does"
         subject = replace(subject, notes=(*subject.notes, note))
     return subject
+
+
+def _of_function(task: Any, rendering: _Rendering, given: Mapping[str, Any], request: Mapping[str, Any]) -> Any:
+    """
+    Return what is made of a task that is a function.
+
+    :param given: arguments by name, which go before the task's own, as hyperparameters do.
+    :raises RehearsalError: an argument is not known here.
+    """
+    signature = inspect.signature(task.python_callable)
+    arguments = dict(signature.bind_partial(*task.op_args, **task.op_kwargs).arguments)
+    arguments.update((name, _as_json(value)) for name, value in given.items() if name in signature.parameters)
+    before = set(rendering.missing)
+    bound = inspect.BoundArguments(signature, OrderedDict())
+    bound.arguments.update(
+        (name, rendering.value(arguments[name], name)) for name in signature.parameters if name in arguments
+    )
+    for name in sorted(set(rendering.missing) - before):
+        raise RehearsalError(
+            f"argument {name} of {task.python_callable.__name__} cannot be rendered here ({rendering.missing[name]}): "
+            f"give --hyperparameter {name.partition('.')[0]}="
+        )
+    folder = (request.get("CheckpointConfig") or {}).get("LocalPath") or DEFAULT_CHECKPOINT_PATH
+    try:
+        return task.made_files(bound.args, bound.kwargs, folder)
+    except (ValueError, TypeError) as error:
+        raise RehearsalError(str(error)) from error
+
+
+def _as_json(value: Any) -> Any:
+    """Return what a text is as JSON, as which a command line gives arguments; else the text."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _dags(path: Path) -> list[Any]:
@@ -121,10 +163,11 @@ def _unmapped(task: Any, task_id: str) -> Any:
     """Return the first member of a mapped task, or the task itself."""
     if not hasattr(task, "expand_input"):
         return task
-    value = task.expand_input.value
+    of_function = getattr(task, "op_kwargs_expand_input", None)
+    value = (of_function or task.expand_input).value
     try:
         first = {name: values[0] for name, values in value.items()} if isinstance(value, Mapping) else value[0]
-        return task.unmap(first)
+        return task.unmap(first if of_function is None else {"op_kwargs": first})
     except Exception:
         raise RehearsalError(f"task {task_id} is mapped over what is not known here: rehearse its script") from None
 

@@ -36,6 +36,7 @@ class Subject:
     :param requirements: a file to be sent as requirements.txt.
     :param channels: the folder of each channel.
     :param notes: what differs from what would run on AWS, for people.
+    :param made: content by name of what is sent with it and is no file, as of a function its script.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Subject:
     requirements: Path | None = None
     channels: Mapping[str, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    made: Mapping[str, bytes] = field(default_factory=dict)
 
     def check(self) -> None:
         """
@@ -78,8 +80,9 @@ class Subject:
             yield None
             return
         try:
-            if self.requirements is None:
-                yield SourceArchive(self.program, self.source_dir, self.base)
+            if self.requirements is None or self.made:
+                more = {} if self.requirements is None else {"requirements.txt": self.requirements.read_bytes()}
+                yield SourceArchive(self.program, self.source_dir, self.base, {**self.made, **more})
                 return
             with tempfile.TemporaryDirectory(prefix="airflow-spot-rehearsal-") as scratch:
                 code = Path(scratch) / "code"

@@ -32,13 +32,22 @@ class ScriptMode:
     :param entry_point: the script, relative to ``source_dir`` or ``base``.
     :param source_dir: its folder, relative to ``base``, or the S3 URI of an archive.
     :param location: the S3 folder for the archive.
+    :param made: content by name of what is put beside the script and is no file, or is the script.
     """
 
-    def __init__(self, entry_point: str, source_dir: str | None, location: str, base: Path) -> None:
+    def __init__(
+        self,
+        entry_point: str,
+        source_dir: str | None,
+        location: str,
+        base: Path,
+        made: Mapping[str, bytes] | None = None,
+    ) -> None:
         self.entry_point = entry_point
         self.source_dir = source_dir
         self.location = location
         self._base = base
+        self._made = made or {}
         self.missing: MissingFileError | None = None
 
     @cached_property
@@ -47,7 +56,7 @@ class ScriptMode:
         if self.source_dir is not None and self.source_dir.startswith("s3://"):
             return check_s3_uri("source_dir", self.source_dir)
         folder = None if self.source_dir is None else Path(self.source_dir)
-        return SourceArchive(self.entry_point, folder, self._base)
+        return SourceArchive(self.entry_point, folder, self._base, self._made)
 
     @property
     def reports_progress(self) -> bool:

@@ -184,3 +184,21 @@ def test_it_runs_from_the_archive_where_the_package_is_not_installed(tmp_path: P
         [sys.executable, "-S", "train.py"], cwd=tmp_path / "opt", capture_output=True, text=True, check=True
     )
     assert done.stdout == "None\n"
+
+
+def test_what_is_made_is_packed_like_a_file(folder: Path) -> None:
+    made = {"made.py": b"from airflow_spot.checkpoint import Checkpointer\n", "call.json": b"{}"}
+    alone = SourceArchive("made.py", None, folder, made)
+    assert read(alone, "call.json") == b"{}"
+    assert "airflow_spot/checkpoint/__init__.py" in members(alone)
+    assert sorted(alone.sources) == ["call.json", "made.py"]
+    beside = SourceArchive("made.py", folder, made=made)
+    assert {*FILES, *made} <= set(members(beside))
+    assert members(beside)["made.py"].mode == 0o644
+    other = SourceArchive("made.py", folder, made={**made, "call.json": b"[]"})
+    assert len({alone.digest, beside.digest, other.digest}) == 3
+    assert SourceArchive("made.py", folder, made=dict(reversed(made.items()))).digest == beside.digest
+    with pytest.raises(
+        InvalidParameterError, match=r"it has a train.py, which is made by airflow_spot: give that file"
+    ):
+        SourceArchive("train.py", folder, made={"train.py": b""})

@@ -26,8 +26,8 @@ EXAMPLES = sorted(DAGS.glob("*.py"))
 
 
 def test_there_are_examples() -> None:
-    names = {"drop_in", "spot_reaper", "spot_rehearsal", "spot_sweep", "spot_training_pipeline", "spot_tuning"}
-    assert {path.stem for path in EXAMPLES} >= names
+    names = {"drop_in", "reaper", "rehearsal", "sweep", "taskflow", "training_pipeline", "tuning"}
+    assert {path.stem.removeprefix("spot_") for path in EXAMPLES} >= names
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -166,6 +166,28 @@ def test_a_script_is_rehearsed_before_it_is_trained(airflow: Airflow, sm: LocalS
     state, tasks = airflow.run("spot_rehearsal", script="prepare.py")
     assert (state, tasks["rehearse_script"], tasks["train"]) == ("failed", "failed", "upstream_failed")
     assert len(calls(sm, "CreateTrainingJob")) == before + 1
+
+
+@pytest.mark.slow
+def test_a_function_trains_through_an_interruption_and_hands_its_result_on(
+    airflow: Airflow, sm: LocalSageMaker
+) -> None:
+    s3 = sm.client("s3")
+    s3.create_bucket(Bucket="airflow-spot-demo")
+    before = len(calls(sm, "CreateTrainingJob"))
+    state, tasks = airflow.run("spot_taskflow", seconds_per_round=0.5)
+    assert state == "success", tasks
+    (created,) = calls(sm, "CreateTrainingJob")[before:]
+    job = sm.client("sagemaker").describe_training_job(TrainingJobName=created["resource"])
+    assert "Interrupted" in [each["Status"] for each in job["SecondaryStatusTransitions"]]
+    with sqlite3.connect(airflow.home / "airflow.db") as database:
+        xcoms = dict(
+            database.execute("select task_id || '.' || key, value from xcom where dag_id = 'spot_taskflow'").fetchall()
+        )
+    # SQLite makes numbers of JSON that are some.
+    assert float(xcoms["train.accuracy"]) > 0.9
+    assert int(xcoms["train.resumed_from"]) % 5 == 0
+    assert json.loads(xcoms["report.return_value"]).endswith(job["ModelArtifacts"]["S3ModelArtifacts"])
 
 
 @pytest.mark.slow

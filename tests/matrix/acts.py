@@ -23,10 +23,17 @@ _WAITS = {"": "deferred", "_sync": "running"}
 
 
 def interrupted(real: Real) -> None:
-    """A run passes, and its one job was interrupted once."""
+    """A run passes, and its one job was interrupted once; a function's result gets to the task behind it."""
+    _interrupted(real, "interrupted", "interrupted_sync", "taskflow")
 
-    def play(mode: str) -> None:
-        dag_id = f"interrupted{mode}"
+
+def taskflow(real: Real) -> None:
+    """A function that is interrupted once goes on from its checkpoint, and the task behind it has its result."""
+    _interrupted(real, "taskflow")
+
+
+def _interrupted(real: Real, *dag_ids: str) -> None:
+    def play(dag_id: str) -> None:
         run_id = real.start(dag_id)
         real.service.interrupt(real.training(dag_id, run_id)["TrainingJobName"])
         real.ends(dag_id, run_id)
@@ -34,7 +41,7 @@ def interrupted(real: Real) -> None:
         statuses = [transition["Status"] for transition in job["SecondaryStatusTransitions"]]
         expect(job["TrainingJobStatus"] == "Completed" and statuses.count("Interrupted") == 1, f"{statuses}")
 
-    _in_both_modes(play)
+    in_modes(dag_ids, play)
 
 
 def marked_failed(real: Real) -> None:
@@ -253,7 +260,7 @@ def _in_both_modes(play: Callable[[str], None]) -> None:
 
 
 #: What a change is not merged without: few, since it is played on every version within minutes.
-BOUNDED = (marked_failed, marked_before_deferring)
+BOUNDED = (marked_failed, marked_before_deferring, taskflow)
 #: What every version and Python is played.
 SUPPORTED = (interrupted, marked_failed)
 #: Then those which end processes of Airflow itself come last.

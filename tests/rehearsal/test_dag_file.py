@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,44 @@ def test_the_stock_operators_archive_is_found_where_its_folder_is() -> None:
     assert found.program == "train.py"
     assert (found.base / (found.source_dir or "") / "train.py").is_file()
     assert found.request["HyperParameters"] == {"rounds": "20"}
+
+
+def test_of_a_function_the_script_that_is_made_of_it() -> None:
+    with pytest.raises(
+        RehearsalError, match=r"argument depth of train cannot .*XCom of choose.*--hyperparameter depth="
+    ):
+        from_dag_file(DAGS / "spot_taskflow.py", "train")
+    found = from_dag_file(DAGS / "spot_taskflow.py", "train", hyperparameters={"depth": "3", "rounds": 5})
+    assert found.name == "train"
+    with found.archive() as archive:
+        assert archive is not None
+        call = json.loads(archive.sources["airflow_spot_call.json"])
+    assert call["kwargs"] == {"depth": 3, "rounds": 5, "seconds_per_round": "0.0"}
+
+
+def test_of_a_mapped_function_the_first_member(tmp_path: Path) -> None:
+    (tmp_path / "dag.py").write_text(
+        "from airflow.sdk import DAG, task\n"
+        "@task.sagemaker_spot(image='i', source_dir='lib')\n"
+        "def train(seed, *, checkpoint): return seed\n"
+        "with DAG('a_dag'): train.expand(seed=[7, 8])\n"
+    )
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "helper.py").touch()
+    (tmp_path / "more.txt").write_text("numpy\n")
+    found = from_dag_file(tmp_path / "dag.py", "train", requirements=tmp_path / "more.txt")
+    with found.archive() as archive:
+        assert archive is not None
+        assert json.loads(archive.sources["airflow_spot_call.json"])["kwargs"] == {"seed": 7}
+        assert {"helper.py", "requirements.txt", "airflow_spot_task.py"} <= set(archive.sources)
+
+
+@pytest.mark.slow
+def test_the_example_of_a_function_is_sound() -> None:
+    given = {"depth": 2, "rounds": 30, "seconds_per_round": 0.1}
+    found = from_dag_file(DAGS / "spot_taskflow.py", "train", hyperparameters=given)
+    report = rehearse(found, scenarios=(Scenario.KILLED,), grace=5)
+    assert report.sound, str(report)
 
 
 @pytest.mark.slow

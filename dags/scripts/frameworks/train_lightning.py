@@ -87,6 +87,7 @@ def main() -> None:
         logger=False,
     )
     found = saving.load()
+    # The log shows where each start goes on from.
     print(f"FROM {found.step if found else 0}", flush=True)
     trainer.fit(model, loader, ckpt_path=found.path if found else None)
 

@@ -68,6 +68,7 @@ def main() -> None:
     state = TorchState(model=model, optimizer=optimizer, schedule=schedule, scaler=scaler)
     found = checkpoints.load(state.read)
     step = found.step if found else 0
+    # The log shows where each start goes on from.
     print(f"FROM {step}", flush=True)
     checkpoints.on_sigterm()
     while step < total:

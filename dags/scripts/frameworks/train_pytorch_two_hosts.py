@@ -65,6 +65,7 @@ def main() -> None:
     checkpoints = Checkpointer(barrier=dist.barrier)
     found = load(checkpoints, state := TorchState(model=model, optimizer=optimizer, schedule=schedule))
     step = found.step if found else 0
+    # The log shows where each start goes on from.
     print(f"FROM {step} host={rank}/{world}", flush=True)
     checkpoints.on_sigterm()
     while step < total:

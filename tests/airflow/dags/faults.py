@@ -16,9 +16,10 @@ from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
 
 try:
-    from airflow.sdk import DAG
+    from airflow.sdk import DAG, task
 except ImportError:  # Airflow 2: the matrix runs these too
     from airflow import DAG
+    from airflow.decorators import task
 
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 
@@ -47,8 +48,8 @@ class DiesBeforeDeferring(SageMakerSpotTrainingOperator):
 class DiesBeforeDelivering(SageMakerSpotTrainingOperator):
     """Its first worker is killed after the job has completed, and before the result is handed over."""
 
-    def _carry(self, run: Any, *what: Any, **how: Any) -> Any:
-        result = super()._carry(run, *what, **how)
+    def _carry(self, context: Any, run: Any, *what: Any, **how: Any) -> Any:
+        result = super()._carry(context, run, *what, **how)
         if run.this_try.number == 1:
             die()
         return result
@@ -195,6 +196,53 @@ for dag_id, kind, parameters in (
 with DAG("variable_deleted_mapped", schedule=None, catchup=False) as variable_deleted_mapped:
     SageMakerSpotTrainingOperator.partial(**COMMON, deferrable=True, ladder=LADDER, checkpoint_s3_uri=VARIABLE).expand(
         config=[config(900, 0.1)]
+    )
+
+
+@task.sagemaker_spot(
+    config={key: value for key, value in config(60, 0.1).items() if key != "HyperParameters"},
+    task_id="train",
+    check_interval=1,
+    deferrable=True,
+)
+def count(steps: int, seconds: float, checkpoint: Any) -> dict[str, Any]:
+    """Count, and say where each start began."""
+    import json
+    import time
+    from pathlib import Path
+
+    found = checkpoint.load(lambda path: json.loads(Path(path).read_text()))
+    state = found.state if found else {"sum": 0, "starts": []}
+    state["starts"].append(found.step if found else 0)
+    for step in range(state["starts"][-1] + 1, steps + 1):
+        time.sleep(seconds)
+        state["sum"] += step
+        checkpoint.save(step, lambda path: Path(path).write_text(json.dumps(state)))
+    return state
+
+
+@task
+def steps_to_do() -> dict[str, int]:
+    """What the function is called with: a result of another task."""
+    return {"steps": 60}
+
+
+@task
+def check(total: int, starts: list[int], job: str, members: list[dict[str, Any]]) -> None:
+    """Fail where the function's result is not that of a training that went on after one interruption."""
+    if total != sum(range(61)) or len(starts) != 2 or starts[0] != 0 or not starts[1] > 0 or "-afspot-" not in job:
+        raise ValueError(f"{total}, {starts}, {job}")
+    if [member["sum"] for member in members] != [1, 3]:
+        raise ValueError(str(list(members)))
+
+
+with DAG("taskflow", schedule=None, catchup=False) as taskflow:
+    counted = count(steps_to_do()["steps"], seconds=0.1)
+    check(
+        counted["sum"],
+        counted["starts"],
+        "{{ ti.xcom_pull('train', key='sagemaker_spot')['Training']['TrainingJobName'] }}",
+        count.override(task_id="members").partial(seconds=0.0).expand(steps=[1, 2]),
     )
 
 with DAG("reaper", schedule=None, catchup=False) as reaper:
