@@ -13,6 +13,7 @@ import pytest
 
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.local import LocalSageMaker
+from tests.checkpoint.killing import ALL
 from tests.frameworks.examples import SCRIPTS
 from tests.frameworks.folders import of_library
 from tests.frameworks.unpacked import Unpacked, end, free_port, read_until
@@ -104,7 +105,7 @@ def test_sigterm_of_one_has_both_save_the_same_step(script: Unpacked) -> None:
     assert begun(both(start(script))) == [saved.step, saved.step]
 
 
-@pytest.mark.parametrize("damaged", [0, 1])
+@pytest.mark.parametrize("damaged", [0, 1] if ALL else [1])
 def test_where_one_has_a_damaged_copy_both_go_by_the_first(script: Unpacked, damaged: int) -> None:
     model = uninterrupted(script)
     hosts = start(script, 0.05)
@@ -122,7 +123,7 @@ def test_where_one_has_a_damaged_copy_both_go_by_the_first(script: Unpacked, dam
     assert script.model("model-0") == model
 
 
-@pytest.mark.parametrize("reclaim", ["kill", "term"])
+@pytest.mark.parametrize("reclaim", ["kill", "term"] if ALL else ["kill"])
 def test_two_instances_of_a_job_are_interrupted(torch_python: Path, script: Unpacked, reclaim: str) -> None:
     """The same in a job: two containers, whose folders are copied from and to one place in S3."""
     model = uninterrupted(script)
