@@ -90,7 +90,7 @@ class Checkpointer:
         self._process = os.getpid()
         self._began = time.monotonic()
         self._lock = threading.RLock()
-        self._barrier = barrier
+        self.barrier = barrier
         self._tell = tell
         self._writes, self._cleans = _roles(os.environ)
         self._saves = 0
@@ -173,8 +173,8 @@ class Checkpointer:
         began = time.monotonic()
         if self._writes:
             self._write(step, write, metrics)
-        if self._barrier is not None:
-            self._barrier()
+        if self.barrier is not None:
+            self.barrier()
         self._saves += 1
         if self._cleans:
             self._drop_oldest()
@@ -392,10 +392,11 @@ def _roles(environ: Mapping[str, str]) -> Tuple[bool, bool]:
     except ValueError:
         hosts = []
     here = environ.get("SM_CURRENT_HOST")
-    return not hosts or here is None or here == min(hosts, key=_natural), True
+    return not hosts or here is None or here == min(hosts, key=natural), True
 
 
-def _natural(host: str) -> Tuple[int, str]:
+def natural(host: str) -> Tuple[int, str]:
+    """Return what a host is sorted by: ``algo-2`` comes before ``algo-10``. The first writes."""
     number = re.search(r"(\d+)$", host)
     return (int(number.group(1)) if number else 0, host)
 

@@ -61,6 +61,15 @@ def test_it_is_python_3_6_and_the_standard_library() -> None:
     assert "__future__" not in imported  # annotations came with 3.7
 
 
+@pytest.mark.parametrize("path", sorted(SOURCE.parent.glob("for_*.py")), ids=lambda path: path.stem)
+def test_an_adapter_is_python_3_6_and_imports_no_more_than_this_room(path: Path) -> None:
+    """It goes along into every container, those of old images too, in a package of whatever name."""
+    tree = ast.parse(path.read_text(), feature_version=(3, 6))
+    assert "from __future__" not in path.read_text()
+    imported = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) if not node.level}
+    assert {name for name in imported if name.startswith("airflow")} <= {"airflow_spot.checkpoint"}
+
+
 def test_it_runs_alone_without_the_package(tmp_path: Path) -> None:
     shutil.copy(SOURCE, tmp_path / "checkpoint.py")
     code = (

@@ -46,6 +46,8 @@ FRAMEWORKS = {
     "keras2": Framework(("3.11", "3.10", "3.9"), ("tensorflow-cpu>=2.15,<2.16", "numpy<2")),
     # Retired upstream: its last release has no wheel for a newer Python, and names what NumPy has removed in 1.24.
     "mxnet": Framework(("3.8", "3.9", "3.10"), ("mxnet==1.9.1", "numpy<1.24")),
+    # With what its store in SQLite needs: that in files is in maintenance mode, and refused.
+    "mlflow": Framework(("3.11", "3.12", "3.10"), ("mlflow-skinny>=3", "sqlalchemy>=2", "alembic>=1.13")),
     # Scripts that need nothing.
     "plain": Framework(("3.10", "3.11", "3.12", "3.9", "3.8")),
 }

@@ -44,12 +44,20 @@ class Example:
         return SCRIPTS / f"train_{self.name}.py"
 
 
+#: PyTorch's first step takes longer than all others, and a kill has to come among those.
+_SLOWED = {"log_every": 1, "seconds_per_step": 0.05}
+
 EXAMPLES = {
     example.name: example
     for example in (
         Example("xgboost", "xgboost", {"rounds": 120, "checkpoint_every": 10}, kills=200),
+        Example("pytorch", "torch", {**_SLOWED, "epochs": 3, "checkpoint_every": 5}, kills=200),
+        Example("pytorch_two_hosts", "torch", {**_SLOWED, "epochs": 2, "checkpoint_every": 5}, hosts=2),
+        Example("huggingface", "torch", {**_SLOWED, "epochs": 2, "batch_size": 32, "checkpoint_every": 2}),
+        Example("lightning", "torch", {**_SLOWED, "epochs": 3, "checkpoint_every": 5}),
         Example("keras", "keras", {"epochs": 3, "checkpoint_every": 25}),
         Example("mxnet", "mxnet", {"epochs": 12}),
+        Example("tracked", "mlflow", {"steps": 40, "checkpoint_every": 4, "step_seconds": 0.02}),
         Example("older_style", "plain", {"epochs": 40}, read=of_older_style, hard_coded=True),
     )
 }

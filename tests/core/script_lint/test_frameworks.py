@@ -458,6 +458,70 @@ CASES: dict[str, tuple[str, list[str]]] = {
         """,
         [],
     ),
+    "our library, with Trainer": (
+        """
+        from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_transformers import Saving
+        model = AutoModelForSequenceClassification.from_pretrained("x")
+        saving = Saving(Checkpointer())
+        trainer = Trainer(model, TrainingArguments("/tmp/trainer", save_steps=100), train_dataset=data, callbacks=[saving])
+        found = saving.load()
+        trainer.train(resume_from_checkpoint=found.path if found else None)
+        trainer.save_model("/opt/ml/model")
+        """,
+        [],
+    ),
+    "our library, with Lightning": (
+        """
+        import lightning as L
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_lightning import ResumableLoader, Saving
+        def main():
+            model = Net()
+            saving = Saving(Checkpointer(), every=100)
+            trainer = L.Trainer(callbacks=[saving], enable_checkpointing=False, max_epochs=3)
+            found = saving.load()
+            trainer.fit(model, ResumableLoader(data, batch_size=32, shuffle=True), ckpt_path=found.path if found else None)
+            trainer.save_checkpoint("/opt/ml/model/model.ckpt")
+        main()
+        """,
+        [],
+    ),
+    "our library, with Lightning, and never loaded": (
+        """
+        import lightning as L
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_lightning import ResumableLoader, Saving
+        def main():
+            model = Net()
+            saving = Saving(Checkpointer(), every=100)
+            trainer = L.Trainer(callbacks=[saving], enable_checkpointing=False, max_epochs=3)
+            trainer.fit(model, ResumableLoader(data, batch_size=32, shuffle=True))
+            trainer.save_checkpoint("/opt/ml/model/model.ckpt")
+        main()
+        """,
+        ["never-loads"],
+    ),
+    "our library, on several hosts": (
+        """
+        import torch, torch.distributed
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_pytorch import TorchState
+        from airflow_spot.checkpoint.for_pytorch_hosts import due, join, load, save
+        rank, world = join("nccl")
+        checkpoints = Checkpointer(barrier=torch.distributed.barrier)
+        state = TorchState(model=model)
+        found = load(checkpoints, state)
+        for step in range(found.step if found else 0, 100):
+            loss.backward()
+            if due(checkpoints, step + 1, every=10):
+                save(checkpoints, step + 1, state)
+        if rank == 0:
+            torch.save(model.state_dict(), "/opt/ml/model/model.pt")
+        """,
+        [],
+    ),
     "our library, with XGBoost": (
         """
         import xgboost
