@@ -15,6 +15,7 @@ import json
 import os
 import random
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import mlflow
@@ -33,9 +34,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tracked() -> mlflow.ActiveRun:
-    """Go on with the MLflow run of this training, or begin it."""
+def tracked() -> AbstractContextManager[object]:
+    """Go on with the MLflow run of this training, or begin it; without a tracking server, track nothing."""
     name = os.environ.get("AIRFLOW_SPOT_RUN_ID")
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        return nullcontext()
     if name is None:  # not started by Airflow
         return mlflow.start_run()
     found = mlflow.search_runs(filter_string=f"tags.airflow_spot_run_id = '{name}'", output_format="list")
@@ -63,7 +66,7 @@ def main() -> None:
             state["bias"] -= args.rate * error
             time.sleep(args.step_seconds)
             print(f"step={step} loss={error * error:.6f}", flush=True)
-            if step % 5 == 0:
+            if step % 5 == 0 and mlflow.active_run():
                 mlflow.log_metric("loss", error * error, step=step)
             if checkpoints.due(step, every=args.checkpoint_every):
                 checkpoints.save(step, lambda path: Path(path).write_text(json.dumps(state)))
