@@ -1,4 +1,4 @@
-"""``airflow-spot export`` of a user's file that does more than hold a trainer: it creates no job, and says what to do."""
+"""``airflow-spot export`` of a file that does more than hold a trainer: it creates no job, and says what to do."""
 
 from __future__ import annotations
 
