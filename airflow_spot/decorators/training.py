@@ -125,14 +125,14 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
             entry_point=PROGRAM,
             **{name: value for name, value in kwargs.items() if name != "entry_point"},
         )
-        _check_place_of_result(self.config, self.use_checkpoints)
+        _check_config(self.config, self.use_checkpoints)
         bind(python_callable, self.op_args, self.op_kwargs, rendered=False)
         if getattr(self, "_BaseOperator__from_mapped", False):
             check_place_of_members(kwargs.get("model_s3_uri"))
 
     def _script(self, parameters: TrainingParameters) -> ScriptMode:
         _check(self.python_callable, {name: getattr(parameters, name) for name in ("source_dir", "use_checkpoints")})
-        _check_place_of_result(parameters.config, parameters.use_checkpoints)
+        _check_config(parameters.config, parameters.use_checkpoints)
         made = self.made_files(self.op_args, self.op_kwargs, _checkpoint_path(parameters))
         return self._script_mode(parameters, made)
 
@@ -219,11 +219,18 @@ def _check(function: Any, given: Mapping[str, Any]) -> None:
         )
 
 
-def _check_place_of_result(config: Any, use_checkpoints: Any) -> None:
-    if use_checkpoints is not False or not isinstance(config, Mapping):
-        return
-    output = config.get("OutputDataConfig")
-    if isinstance(output, Mapping) and output.get("CompressionType") == "NONE":
+def _check_config(config: Any, use_checkpoints: Any) -> None:
+    """Check what a config says with which a job would run something else, or leave its result elsewhere."""
+    algorithm, output = (
+        section(config, name) if isinstance(config, Mapping) and isinstance(config.get(name), Mapping) else {}
+        for name in ("AlgorithmSpecification", "OutputDataConfig")
+    )
+    for name in ("ContainerEntrypoint", "AlgorithmName"):
+        if algorithm.get(name):
+            raise InvalidParameterError(
+                f"AlgorithmSpecification.{name}", Described("given"), "the function would not run: remove it"
+            )
+    if use_checkpoints is False and output.get("CompressionType") == "NONE":
         fix = "without checkpoints the result is in the job's output.tar.gz: leave it out, or use_checkpoints=False"
         raise InvalidParameterError("OutputDataConfig.CompressionType", "NONE", fix)
 

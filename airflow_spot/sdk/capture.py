@@ -155,7 +155,7 @@ def _digest(path: Path) -> str:
         with tarfile.open(path) as archive:
             for member in sorted(archive.getmembers(), key=lambda each: each.name):
                 content = archive.extractfile(member) if member.isfile() else None
-                whole.update(f"{member.name}\0{member.mode & 0o100}\0".encode())
+                whole.update(f"{member.name}\0{member.mode & 0o100}\0{member.linkname}\0".encode())
                 whole.update(content.read() if content is not None else b"")
         return whole.hexdigest()
     whole.update(path.read_bytes())

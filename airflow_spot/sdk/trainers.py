@@ -21,7 +21,10 @@ def ask(trainer: Any, inputs: Any, kept: Kept) -> None:
     """
     name = type(trainer).__name__
     if _is_local(trainer):  # it would train here
-        raise ExportError(f"{name} trains on this machine, in local mode: give it an instance type as ml.g5.xlarge")
+        raise ExportError(
+            f"{name} trains on this machine, in local mode: give it an instance type, such as ml.g5.xlarge, and, of "
+            "SDK 3, Mode.SAGEMAKER_TRAINING_JOB"
+        )
     try:
         if hasattr(trainer, "train") and hasattr(trainer, "training_image"):
             trainer.train(input_data_config=_input_data(trainer, inputs), wait=False, logs=False)

@@ -124,6 +124,10 @@ def test_every_parameter_of_the_operator_is_taken_or_refused_with_a_reason() -> 
         ({"model_s3_uri": "s3://bucket/m/", "wait_for_completion": False}, "needs a task that waits"),
         ({"max_run": "2h", "max_wait": "1h"}, "MaxWaitTimeInSeconds"),
         (
+            {"config": {"AlgorithmSpecification": {"ContainerEntrypoint": ["/bin/bash"]}}},
+            "AlgorithmSpecification.ContainerEntrypoint: the function would not run",
+        ),
+        (
             {"use_checkpoints": False, "config": {"OutputDataConfig": {"CompressionType": "NONE"}}},
             "OutputDataConfig.CompressionType is 'NONE': without checkpoints the result is in",
         ),
