@@ -57,4 +57,4 @@ wheel: ## build the wheel into dist/, which docker-compose.yaml mounts
 	@ls $(DIST)/airflow_spot-*.whl
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) .bench .demo dist build *.egg-info
+	rm -rf $(VENV) .bench .demo .frameworks dist build *.egg-info

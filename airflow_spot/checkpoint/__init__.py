@@ -33,8 +33,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 
 #: Where SageMaker restores checkpoints to, unless the request says otherwise (CheckpointConfig.LocalPath).
 DEFAULT_PATH = "/opt/ml/checkpoints"
-#: SageMaker uploads no file of this ending, and puts one of the other beside each that it has uploaded.
-IGNORED, UPLOADED = ".sagemaker-ignore", ".sagemaker-uploaded"
+#: SageMaker uploads no file of this ending, and puts one of the others beside each that it has uploaded.
+IGNORED, UPLOADING, UPLOADED = ".sagemaker-ignore", ".sagemaker-uploading", ".sagemaker-uploaded"
 #: The small file that tells the operator how far the training is.
 PROGRESS_NAME = "airflow-spot-progress.json"
 #: Seconds between two writes of it: each is an upload.
@@ -90,7 +90,7 @@ class Checkpointer:
         self._process = os.getpid()
         self._began = time.monotonic()
         self._lock = threading.RLock()
-        self._barrier = barrier
+        self.barrier = barrier
         self._tell = tell
         self._writes, self._cleans = _roles(os.environ)
         self._saves = 0
@@ -173,8 +173,8 @@ class Checkpointer:
         began = time.monotonic()
         if self._writes:
             self._write(step, write, metrics)
-        if self._barrier is not None:
-            self._barrier()
+        if self.barrier is not None:
+            self.barrier()
         self._saves += 1
         if self._cleans:
             self._drop_oldest()
@@ -303,7 +303,7 @@ class Checkpointer:
         return manifest, data
 
     def _drop_oldest(self) -> None:
-        """Drop what is beyond ``keep``, once something newer is in S3 where SageMaker shows that."""
+        """Drop what is beyond ``keep``, but for the newest that is in S3, and what is on its way there."""
         self._remove_leftovers()
         if not self._writes:
             # Another host writes. What was restored here is uploaded again if it is deleted there alone, so it goes
@@ -321,12 +321,17 @@ class Checkpointer:
             whole.remove(self._last)
             whole.insert(0, self._last)
             self._say_once("below", "checkpoints of later steps are here, and the next start takes those")
-        if not uploads or any(self._is_uploaded(name) for name in whole[: self.keep]):
-            kept = whole[: self.keep]
-            if not uploads and time.monotonic() - self._began < _MARKERS_AFTER:
-                # What was restored is in S3 for certain. Nothing tells yet whether anything newer is.
-                kept += [name for name in self._restored if name in whole][:1]
-            self._drop([name for name in manifests if name not in kept])
+        # What was restored is in S3 for certain.
+        stored = [name for name in self._restored if name in whole][:1]
+        kept = whole[: self.keep]
+        if uploads:
+            stored = [name for name in whole if self._is_uploaded(name)][:1] or stored
+            # What is on its way stays too: dropped, it would never arrive where saves are faster than uploads.
+            newer = whole[: whole.index(stored[0])] if stored else whole
+            kept += stored + [name for name in newer if self._is_on_its_way(name)]
+        elif time.monotonic() - self._began < _MARKERS_AFTER:
+            kept += stored  # nothing tells yet whether anything newer is there
+        self._drop([name for name in manifests if name not in kept])
 
     def _drop(self, manifests: List[str]) -> None:
         for name in manifests:
@@ -337,9 +342,14 @@ class Checkpointer:
                 _remove(path + UPLOADED)
 
     def _is_uploaded(self, name: str) -> bool:
+        return all(os.path.exists(path + UPLOADED) for path in self._paths_of(name))
+
+    def _is_on_its_way(self, name: str) -> bool:
+        return any(os.path.exists(path + each) for path in self._paths_of(name) for each in (UPLOADED, UPLOADING))
+
+    def _paths_of(self, name: str) -> List[str]:
         data = os.path.join(self.path, name[: -len(".json")] + ".data")
-        paths = [os.path.join(data, each) if each else data for each in _files(data)]
-        return all(os.path.exists(path + UPLOADED) for path in (os.path.join(self.path, name), *paths))
+        return [os.path.join(self.path, name), *(os.path.join(data, each) if each else data for each in _files(data))]
 
     def _remove_leftovers(self) -> None:
         """
@@ -392,10 +402,11 @@ def _roles(environ: Mapping[str, str]) -> Tuple[bool, bool]:
     except ValueError:
         hosts = []
     here = environ.get("SM_CURRENT_HOST")
-    return not hosts or here is None or here == min(hosts, key=_natural), True
+    return not hosts or here is None or here == min(hosts, key=natural), True
 
 
-def _natural(host: str) -> Tuple[int, str]:
+def natural(host: str) -> Tuple[int, str]:
+    """Return what a host is sorted by: ``algo-2`` comes before ``algo-10``. The first writes."""
     number = re.search(r"(\d+)$", host)
     return (int(number.group(1)) if number else 0, host)
 
@@ -408,7 +419,7 @@ def _files(path: str) -> Iterator[str]:
     for folder, folders, names in os.walk(path):
         folders.sort()
         for name in sorted(names):
-            if not name.endswith((UPLOADED, IGNORED, ".sagemaker-uploading")):
+            if not name.endswith((UPLOADED, IGNORED, UPLOADING)):
                 yield os.path.relpath(os.path.join(folder, name), path).replace(os.sep, "/")
 
 

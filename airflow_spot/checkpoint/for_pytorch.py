@@ -7,12 +7,15 @@ PyTorch's state as a checkpoint: model, optimizer, scheduler, scaler, and the ra
     checkpoints.save(step + 1, state.write)
 
 With all of that a run that was interrupted ends with the weights of one that was not, where the operations used are
-deterministic (https://docs.pytorch.org/docs/stable/notes/randomness.html).
+deterministic (https://docs.pytorch.org/docs/stable/notes/randomness.html). A ``DataLoader`` draws a number from
+PyTorch's global generator whenever it begins, also in the middle of an epoch: give it a ``generator`` of its own.
+
+For several processes see ``for_pytorch_hosts``.
 """
 
 import random
 import sys
-from typing import Any, Dict, Iterator
+from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Union
 
 import torch
 from torch.utils.data import Sampler
@@ -32,15 +35,22 @@ class TorchState:
                 raise TypeError("%s is a %s: it has no state to load" % (name, type(each).__name__))
         self._objects = objects
 
-    def write(self, path: str) -> None:
-        """Write the state to a file."""
-        objects = {name: _state_of(each) for name, each in self._objects.items()}
-        torch.save({"objects": objects, "random": _random_state()}, path)
+    def write(self, path: str, ranks: Optional[List[Dict[str, Any]]] = None) -> None:
+        """
+        Write the state to a file.
 
-    def read(self, path: str) -> "TorchState":
+        :param ranks: the :func:`random_state` of each process, where several train one model.
+        """
+        objects = {name: _state_of(each) for name, each in self._objects.items()}
+        state = {"objects": objects, "random": random_state()}
+        torch.save(state if ranks is None else dict(state, ranks=ranks), path)
+
+    def read(self, path: Union[str, BinaryIO], rank: int = 0) -> "TorchState":
         """
         Load a file's state into the objects.
 
+        :param path: a file's name, or an open file.
+        :param rank: which process this is; one that was not there at the save keeps its random state.
         :raises KeyError: the file has no state of one of them: nothing would be loaded into it, without a word.
         """
         # Tensors and plain values are all there is, so no file can have code run here.
@@ -53,7 +63,9 @@ class TorchState:
                 each.load_state_dict(found["objects"][name])
             else:
                 each.set_state(found["objects"][name])
-        _set_random_state(found["random"])
+        ranks = found.get("ranks") or [found["random"]]
+        if rank < len(ranks):
+            set_random_state(ranks[rank])
         return self
 
 
@@ -66,29 +78,32 @@ class SeededSampler(Sampler):
 
     :param length: how many samples there are.
     :param seed: of the shuffle.
+    :param rank: which of several processes this is; each draws every ``world``-th sample.
+    :param world: how many there are. What does not go round is left out, so that all draw as many.
     """
 
-    def __init__(self, length: int, seed: int = 0) -> None:
-        self._length, self._seed = length, seed
+    def __init__(self, length: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        self._length, self._seed, self._rank, self._world = length, seed, rank, world
         self._epoch, self._done = 0, 0
 
     def go_to(self, epoch: int, samples_done: int = 0) -> None:
-        """Have the next pass be over this epoch, without its first samples."""
+        """Have the next pass be over this epoch, without its first samples: those of all processes together."""
         self._epoch, self._done = epoch, samples_done
 
     def __iter__(self) -> Iterator[int]:
         drawn = torch.randperm(self._length, generator=torch.Generator().manual_seed(self._seed + self._epoch))
-        return iter(drawn[self._done :].tolist())
+        return iter(drawn[self._done + self._rank :: self._world][: len(self)].tolist())
 
     def __len__(self) -> int:
-        return self._length - self._done
+        return (self._length - self._done) // self._world
 
 
 def _state_of(each: Any) -> Any:
     return each.state_dict() if hasattr(each, "state_dict") else each.get_state()
 
 
-def _random_state() -> Dict[str, Any]:
+def random_state() -> Dict[str, Any]:
+    """Return the states of this process' random generators: PyTorch's, Python's, NumPy's where it is used."""
     version, numbers, gauss = random.getstate()
     found: Dict[str, Any] = {"torch": torch.get_rng_state(), "python": [version, list(numbers), gauss]}
     if torch.cuda.is_available():
@@ -100,7 +115,8 @@ def _random_state() -> Dict[str, Any]:
     return found
 
 
-def _set_random_state(found: Dict[str, Any]) -> None:
+def set_random_state(found: Dict[str, Any]) -> None:
+    """Have the random generators go on from a :func:`random_state`."""
     torch.set_rng_state(found["torch"])
     version, numbers, gauss = found["python"]
     random.setstate((version, tuple(numbers), gauss))

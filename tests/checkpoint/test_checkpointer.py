@@ -61,6 +61,15 @@ def test_it_is_python_3_6_and_the_standard_library() -> None:
     assert "__future__" not in imported  # annotations came with 3.7
 
 
+@pytest.mark.parametrize("path", sorted(SOURCE.parent.glob("for_*.py")), ids=lambda path: path.stem)
+def test_an_adapter_is_python_3_6_and_imports_no_more_than_this_room(path: Path) -> None:
+    """It goes along into every container, those of old images too, in a package of whatever name."""
+    tree = ast.parse(path.read_text(), feature_version=(3, 6))
+    assert "from __future__" not in path.read_text()
+    imported = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) if not node.level}
+    assert {name for name in imported if name.startswith("airflow")} <= {"airflow_spot.checkpoint"}
+
+
 def test_it_runs_alone_without_the_package(tmp_path: Path) -> None:
     shutil.copy(SOURCE, tmp_path / "checkpoint.py")
     code = (
@@ -204,11 +213,28 @@ def test_nothing_goes_before_something_newer_is_in_s3(tmp_path: Path) -> None:
         for each in (name, name.replace(".json", ".data")):
             (tmp_path / f"{each}.sagemaker-uploaded").touch()
     script.save(3)
-    assert steps(tmp_path) == [1, 2, 2, 3]
+    assert steps(tmp_path) == [2, 3]
     for path in tmp_path.glob("step-000000000003-*[an]"):
         path.with_name(path.name + ".sagemaker-uploaded").touch()
     script.save(4)
     assert steps(tmp_path)[-1] == 4
+
+
+def test_saves_that_are_faster_than_the_uploads_pile_up_no_files(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    script.save(1)
+    for path in list(tmp_path.iterdir()):
+        path.with_name(path.name + ".sagemaker-uploaded").touch()
+    script.save(2)
+    data = data_of(tmp_path, 2)
+    data.with_name(data.name + ".sagemaker-uploading").touch()
+    for step in range(3, 30):
+        script.save(step)
+    assert steps(tmp_path) == [1, 2, 28, 29]  # what is in S3, what is on its way, and the newest two
+    for path in tmp_path.glob("step-000000000002-*[an]"):
+        path.with_name(path.name + ".sagemaker-uploaded").touch()
+    script.save(30)
+    assert steps(tmp_path) == [2, 29, 30]
 
 
 def test_of_several_hosts_one_writes_and_all_drop_what_was_restored(tmp_path: Path, monkeypatch: Any) -> None:

@@ -178,8 +178,10 @@ class Actions:
 
     def _is_ours(self, module: Module, call: ast.Call, *names: str) -> bool:
         """Return whether it is one of these calls of our library for scripts, in a program that imports it."""
-        last = module.dotted(call.func).rpartition(".")[2]
-        return last in names and any(
+        name = module.dotted(call.func)
+        if name == f"{LIBRARY}.for_keras.fit":  # `fit` alone is the name of many others
+            return True
+        return name.rpartition(".")[2] in names and any(
             whole.startswith(LIBRARY) for each in self.program.modules.values() for whole in each.imports.values()
         )
 

@@ -458,6 +458,70 @@ CASES: dict[str, tuple[str, list[str]]] = {
         """,
         [],
     ),
+    "our library, with Trainer": (
+        """
+        from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_transformers import Saving
+        model = AutoModelForSequenceClassification.from_pretrained("x")
+        saving = Saving(Checkpointer())
+        trainer = Trainer(model, TrainingArguments("/tmp/trainer", save_steps=100), train_dataset=data, callbacks=[saving])
+        found = saving.load()
+        trainer.train(resume_from_checkpoint=found.path if found else None)
+        trainer.save_model("/opt/ml/model")
+        """,
+        [],
+    ),
+    "our library, with Lightning": (
+        """
+        import lightning as L
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_lightning import ResumableLoader, Saving
+        def main():
+            model = Net()
+            saving = Saving(Checkpointer(), every=100)
+            trainer = L.Trainer(callbacks=[saving], enable_checkpointing=False, max_epochs=3)
+            found = saving.load()
+            trainer.fit(model, ResumableLoader(data, batch_size=32, shuffle=True), ckpt_path=found.path if found else None)
+            trainer.save_checkpoint("/opt/ml/model/model.ckpt")
+        main()
+        """,
+        [],
+    ),
+    "our library, with Lightning, and never loaded": (
+        """
+        import lightning as L
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_lightning import ResumableLoader, Saving
+        def main():
+            model = Net()
+            saving = Saving(Checkpointer(), every=100)
+            trainer = L.Trainer(callbacks=[saving], enable_checkpointing=False, max_epochs=3)
+            trainer.fit(model, ResumableLoader(data, batch_size=32, shuffle=True))
+            trainer.save_checkpoint("/opt/ml/model/model.ckpt")
+        main()
+        """,
+        ["never-loads"],
+    ),
+    "our library, on several hosts": (
+        """
+        import torch, torch.distributed
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_pytorch import TorchState
+        from airflow_spot.checkpoint.for_pytorch_hosts import due, join, load, save
+        rank, world = join("nccl")
+        checkpoints = Checkpointer(barrier=torch.distributed.barrier)
+        state = TorchState(model=model)
+        found = load(checkpoints, state)
+        for step in range(found.step if found else 0, 100):
+            loss.backward()
+            if due(checkpoints, step + 1, every=10):
+                save(checkpoints, step + 1, state)
+        if rank == 0:
+            torch.save(model.state_dict(), "/opt/ml/model/model.pt")
+        """,
+        [],
+    ),
     "our library, with XGBoost": (
         """
         import xgboost
@@ -468,6 +532,40 @@ CASES: dict[str, tuple[str, list[str]]] = {
         booster.save_model("/opt/ml/model/model.ubj")
         """,
         [],
+    ),
+    "our library, with Keras": (
+        """
+        import keras, tensorflow as tf
+        from airflow_spot.checkpoint import Checkpointer
+        from airflow_spot.checkpoint.for_keras import fit
+        def data(epoch):
+            return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=epoch).batch(32)
+        model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        fit(Checkpointer(), model, data, epochs=20, every=100)
+        model.save("/opt/ml/model/model.keras")
+        """,
+        [],
+    ),
+    "our library, by its module": (
+        """
+        from airflow_spot.checkpoint import Checkpointer, for_keras
+        model = build()
+        for_keras.fit(Checkpointer(), model, data, epochs=20)
+        model.save("/opt/ml/model/model.keras")
+        """,
+        [],
+    ),
+    "our library, imported and not used": (
+        """
+        import keras
+        from airflow_spot.checkpoint import Checkpointer
+        checkpoints = Checkpointer("/opt/ml/checkpoints")
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        model.fit(x, y, epochs=20)
+        """,
+        ["never-loads"],
     ),
 }  # fmt: skip
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.checkpoint.killing import killed_often, seeds
-
-#: A Python that has torch; see tests/local/container/test_torch.py.
-PYTHON = os.environ.get("AIRFLOW_SPOT_TEST_TORCH")
-ROOT = Path(__file__).parents[2]
+from tests.checkpoint.killing import ALL, killed_often, seeds
+from tests.matrix.environment import ROOT
 
 TRAINER = """
 import hashlib, io, random, sys, time
@@ -54,27 +50,48 @@ print("END", hashlib.sha256(weights).hexdigest(), flush=True)
 """
 
 
+#: Two processes' shares of a shuffle, together and from the middle on.
+SAMPLER = """
+from checkpoint.for_pytorch import SeededSampler
+
+alone = SeededSampler(11, seed=3)
+alone.go_to(2, 4)
+shares = [SeededSampler(11, seed=3, rank=rank, world=2) for rank in (0, 1)]
+for each in shares:
+    each.go_to(2, 4)
+assert list(alone) == [*[number for pair in zip(*shares) for number in pair], list(alone)[-1]], list(alone)
+assert [len(each) for each in (alone, *shares)] == [7, 3, 3] == [len(list(each)) for each in (alone, *shares)]
+print("END")
+"""
+
+
 @pytest.fixture
-def trainer(tmp_path: Path) -> Path:
-    if PYTHON is None:
-        pytest.skip("AIRFLOW_SPOT_TEST_TORCH names no Python that has torch")
-    (tmp_path / "train.py").write_text(TRAINER)
-    # As it is copied into an image: a package of its own name, without ours.
+def folder(tmp_path: Path) -> Path:
+    """A folder with the library as it is copied into an image: a package of its own name, without ours."""
     package = tmp_path / "checkpoint"
     package.mkdir()
     for path in (ROOT / "airflow_spot" / "checkpoint").glob("*.py"):
         (package / path.name).write_text(path.read_text())
-    return tmp_path / "train.py"
+    (tmp_path / "train.py").write_text(TRAINER)
+    (tmp_path / "sampler.py").write_text(SAMPLER)
+    return tmp_path
+
+
+def run(python: Path, *arguments: object) -> str:
+    return subprocess.run([python, *map(str, arguments)], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", seeds(20))
-def test_two_hundred_kills(trainer: Path, seed: int) -> None:
-    assert PYTHON is not None
-    whole = subprocess.run(
-        [PYTHON, str(trainer), str(trainer.parent / "whole"), "20", "0"], capture_output=True, text=True, check=True
-    )
-    found = killed_often([PYTHON, str(trainer), str(trainer.parent / "c"), "20", "0.01"], 10, seed, within=0.6)
-    assert found.output.splitlines()[-1] == whole.stdout.splitlines()[-1]
+@pytest.mark.parametrize("seed", seeds(4))
+def test_killed_without_a_loader_it_ends_with_the_same_weights(torch_python: Path, folder: Path, seed: int) -> None:
+    whole = run(torch_python, folder / "train.py", folder / "whole", 20, 0)
+    command = [str(torch_python), str(folder / "train.py"), str(folder / "c"), "20", "0.01"]
+    found = killed_often(command, 10 if ALL else 4, seed, within=0.6)
+    assert found.output.splitlines()[-1] == whole.splitlines()[-1]
     assert found.begun == sorted(found.begun)
     assert len(set(found.begun)) > 1
+
+
+@pytest.mark.slow
+def test_processes_share_what_is_drawn(torch_python: Path, folder: Path) -> None:
+    assert run(torch_python, folder / "sampler.py") == "END\n"

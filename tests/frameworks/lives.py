@@ -1,0 +1,206 @@
+"""A training's processes: started, killed at a moment, started again, each host in a container of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import socket
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_spot.aws.source_archive import SourceArchive
+from airflow_spot.local.container.container import Container, Containers, OptMl, Spec
+from airflow_spot.local.settings import Settings
+from airflow_spot.local.training.environment import arguments
+from tests.frameworks.examples import Example
+
+CHECKPOINTS, MODEL, CODE = "/opt/ml/checkpoints", "/opt/ml/model", "/opt/ml/code"
+KILLED = 128 + 9
+_BEGUN = re.compile(r"^FROM (\d+)\b")
+_DONE = re.compile(r"^(?:step|round|epoch)=(\d+)\b")
+#: A start imports a framework, on a machine that has other things to do.
+_PATIENCE = 300.0
+
+
+@dataclass(frozen=True)
+class Life:
+    """
+    What came of a start.
+
+    :param begun: the step that it went on from; None where it was killed before it knew.
+    :param reached: the last step that it told of.
+    :param code: its exit code, 137 where it was killed.
+    :param start_seconds: until it knew where to go on from.
+    :param seconds: from there to the end.
+    """
+
+    begun: int | None
+    reached: int | None
+    code: int
+    start_seconds: float
+    seconds: float
+    output: str
+
+
+def has_namespaces() -> bool:
+    """Return whether this machine can give a process an ``/opt/ml`` of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Containers(Settings(directory=folder)).namespace
+
+
+class Stage:
+    """
+    Where trainings of one example run.
+
+    :param python: the interpreter of its environment.
+    :param folder: a new one, for all of it.
+    """
+
+    def __init__(self, example: Example, python: Path, folder: Path) -> None:
+        self._example, self._python, self._folder = example, python, folder
+        self._containers = Containers(Settings(directory=str(folder), python=str(python)))
+        self._archive = SourceArchive(example.script.name, None, example.script.parent)
+
+    def training(self, name: str) -> Training:
+        """Return a new training, of which nothing is there yet."""
+        places = []
+        for host in self._hosts:
+            opt_ml = self._containers.opt_ml(self._folder / name / host)
+            for inside in (CHECKPOINTS, MODEL, CODE, "/opt/ml/input/config", "/opt/ml/output/data"):
+                opt_ml.path(inside).mkdir(parents=True)
+            with tarfile.open(fileobj=io.BytesIO(self._archive.content)) as archive:
+                archive.extractall(opt_ml.path(CODE), filter="data")
+            values = {key: str(value) for key, value in self._example.hyperparameters.items()}
+            opt_ml.path("/opt/ml/input/config/hyperparameters.json").write_text(json.dumps(values))
+            places.append(opt_ml)
+        return Training(self, places)
+
+    @property
+    def _hosts(self) -> list[str]:
+        return [f"algo-{number}" for number in range(1, self._example.hosts + 1)]
+
+    def start(self, number: int, opt_ml: OptMl, port: int, said: _Said) -> Container:
+        """Start a host's process."""
+        hosts = {name: f"127.0.0.{index}" for index, name in enumerate(self._hosts, 1)}
+        # Without namespaces no name resolves, but an address does.
+        names = [*hosts] if self._containers.namespace else [*hosts.values()]
+        environment = {
+            **self._containers.base_environment(opt_ml, str(self._python.parent)),
+            "TRAINING_JOB_NAME": f"{self._example.name}-kills".replace("_", "-"),
+            "SM_MODEL_DIR": opt_ml.see(MODEL),
+            "SM_OUTPUT_DATA_DIR": opt_ml.see("/opt/ml/output/data"),
+            "SM_HOSTS": json.dumps(names),
+            "SM_CURRENT_HOST": names[number],
+            "SM_NUM_GPUS": "0",
+            "SM_NETWORK_INTERFACE_NAME": "lo",
+        }
+        if len(hosts) > 1:
+            environment["MASTER_PORT"] = str(port)  # trainings beside each other are not to meet
+        if not self._containers.namespace:
+            environment["SM_CHECKPOINT_DIR"] = opt_ml.see(CHECKPOINTS)
+        command = [str(self._python), self._archive.program, *arguments(self._example.hyperparameters)]
+        spec = Spec(opt_ml, command, environment, opt_ml.see(CODE), names[number] if len(names) > 1 else "", hosts)
+        return self._containers.start(spec, said)
+
+    def close(self) -> None:
+        """End what runs."""
+        self._containers.close()
+
+
+class Training:
+    """A training over all its starts. Made by :meth:`Stage.training`."""
+
+    def __init__(self, stage: Stage, places: Sequence[OptMl]) -> None:
+        self._stage, self._places = stage, places
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoint folder of the host that writes."""
+        return self._places[0].path(CHECKPOINTS)
+
+    def live(self, kill_after: float | None = None, *, from_start: bool = False) -> Life:
+        """
+        Start it, and kill it after so many seconds, or let it come to its end.
+
+        :param kill_after: seconds from the line that says where it goes on from.
+        :param from_start: they count from the start instead.
+        """
+        self._restore()
+        began, port, said = time.monotonic(), _free_port(), _Said()
+        lines = [said, *(_Said() for _ in self._places[1:])]
+        running = [self._stage.start(n, each, port, lines[n]) for n, each in enumerate(self._places)]
+        for each in running:
+            each.on_exit(said.end)
+        if kill_after is not None:
+            if not from_start:
+                said.known.wait(_PATIENCE)
+            said.ended.wait(kill_after)
+            for each in running:
+                each.kill()
+        codes = [self._wait(each, running, said) for each in running]
+        begun = said.begun_at or time.monotonic()
+        code = next((code for code in codes if code), 0)
+        output = "\n".join(line for each in lines for line in each.lines)
+        return Life(said.begun, said.reached, code, begun - began, time.monotonic() - begun, output)
+
+    def _wait(self, container: Container, running: Sequence[Container], said: _Said) -> int:
+        end = time.monotonic() + _PATIENCE
+        while container.poll() is None:
+            if any(each.poll() for each in running) or time.monotonic() > end:
+                for each in running:
+                    each.kill()
+            container.wait(0.2)
+        code = container.poll()
+        assert code is not None
+        return code
+
+    def _restore(self) -> None:
+        """Give each host but the first what the first has written, as S3 would."""
+        for place in self._places[1:]:
+            shutil.rmtree(place.path(CHECKPOINTS))
+            left = shutil.ignore_patterns("*.sagemaker-ignore")
+            shutil.copytree(self.checkpoints, place.path(CHECKPOINTS), ignore=left)
+
+    def model(self) -> dict[str, str]:
+        """Return the digest of each file of the model."""
+        folder = self._places[0].path(MODEL)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+class _Said:
+    """What a process prints, as it comes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.begun: int | None = None
+        self.begun_at: float | None = None
+        self.reached: int | None = None
+        self.known, self.ended = threading.Event(), threading.Event()
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+        if self.begun is None and (match := _BEGUN.match(line)):
+            self.begun, self.begun_at = int(match[1]), time.monotonic()
+            self.known.set()
+        elif match := _DONE.match(line):
+            self.reached = int(match[1])
+
+    def end(self) -> None:
+        """Tell that a process has ended: who waits for a line waits in vain."""
+        self.known.set()
+        self.ended.set()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
