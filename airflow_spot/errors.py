@@ -60,10 +60,12 @@ class RenderError(SpotTrainingError):
 
     :param field: the operator's field that has the template.
     :param error: what rendering raised.
+    :param what: what could not be done, where it was something else.
     """
 
-    def __init__(self, field: str, error: Exception) -> None:
-        super().__init__(f"The template of {field} cannot be rendered: {type(error).__name__}: {error}")
+    def __init__(self, field: str, error: Exception, what: str = "") -> None:
+        what = f"{field}: {what}" if what else f"The template of {field} cannot be rendered"
+        super().__init__(f"{what}: {type(error).__name__}: {error}")
         self.field = field
         self.error = error
 

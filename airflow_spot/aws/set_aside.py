@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_spot.core.locations import check_s3_uri
 from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.run_marker import MARKER_NAME
 from airflow_spot.core.suspect import StoredCheckpoint, StoredObject, newest_checkpoint
 
 
@@ -18,14 +19,19 @@ def find_newest(client: Any, uri: str, pages: int | None = None) -> StoredCheckp
     :param client: boto3's for S3.
     :param uri: the folder, an S3 URI.
     :param pages: how many lists of a thousand objects are asked for; None for any number.
+    :raises InvalidParameterError: whole runs are in it.
     """
     bucket, folder = _place(uri)
     listed = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
-    objects = (
+    objects = [
         StoredObject(item["Key"], item["Size"], item["LastModified"])
         for page in islice(listed, pages)
         for item in page.get("Contents", ())
-    )
+    ]
+    marker = next((each.key for each in objects if each.key.endswith(f"/{MARKER_NAME}")), None)
+    if marker is not None:  # a generation would be taken for a checkpoint
+        run = f"s3://{bucket}/{marker.rpartition('/')[0]}"
+        raise InvalidParameterError("folder", uri, f"it holds a run, {run}: name a folder in that, such as g0001")
     return newest_checkpoint(objects, folder)
 
 

@@ -44,6 +44,7 @@ class Call:
         #: The folder of the checkpoints, where SageMaker keeps any.
         self.checkpoints: str = os.environ.get("SM_CHECKPOINT_DIR") or call["checkpoints"] or DEFAULT_PATH
         self._name = str(call["function"])
+        self._mapping = bool(call.get("mapping"))
         folder = self.checkpoints if call["checkpoints"] else os.environ.get("SM_OUTPUT_DATA_DIR") or _OUTPUT
         self._target = os.path.join(folder, RESULT_NAME)
 
@@ -56,11 +57,17 @@ class Call:
         """
         Write the result, also of a function that ended itself with ``sys.exit(0)``.
 
-        :raises ResultError: it is no JSON, or too large.
+        :raises ResultError: it is no JSON, too large, or no dict where the task is to have an XCom for each key.
         """
         if error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0)):
             return False
         writes, _ = _roles(os.environ)
+        if self._mapping and not (self.result is None or isinstance(self.result, dict)):
+            # Airflow says so too, once all is paid for.
+            raise ResultError(
+                "the result of %s is an object of %s, and by its return hint or multiple_outputs a dict: return one"
+                % (self._name, type(self.result).__name__)
+            )
         if writes:
             _write(self._target, _encoded(self._name, self.result, os.environ))
         return True

@@ -7,11 +7,12 @@ import contextlib
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from airflow_spot.cli.aws import CommandError
+from airflow_spot.cli.aws import CommandError, guarded
 
 _EXAMPLES = """examples:
   airflow-spot export trainer.py:estimator --inputs train=s3://bucket/data > train.json
@@ -46,7 +47,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from airflow_spot.core.parameter_errors import InvalidParameterError
+    return guarded("export", lambda: _export(args))
+
+
+def _export(args: argparse.Namespace) -> int:
     from airflow_spot.sdk import ExportError, from_estimator
 
     try:
@@ -56,9 +60,8 @@ def run(args: argparse.Namespace) -> int:
             inputs = _inputs(module, args.inputs)
             config = from_estimator(trainer, inputs, upload=not args.no_upload, tell=print)
         print(json.dumps(config, indent=2))
-    except (CommandError, ExportError, InvalidParameterError, OSError, TypeError) as error:
-        print(f"airflow-spot export: {error}", file=sys.stderr)
-        return 2
+    except (ExportError, TypeError) as error:
+        raise CommandError(str(error)) from error
     return 0
 
 
@@ -70,14 +73,19 @@ def _trainer(given: str) -> tuple[ModuleType, Any]:
     if not hasattr(module, name):
         raise CommandError(f"{path} has no {name!r}")
     found = getattr(module, name)
-    is_trainer = hasattr(found, "fit") or hasattr(found, "train")
-    return module, found() if callable(found) and not isinstance(found, type) and not is_trainer else found
+    if not callable(found) or isinstance(found, type) or hasattr(found, "fit") or hasattr(found, "train"):
+        return module, found
+    made: list[Any] = []
+    _run_users(
+        lambda: made.append(found()),
+        f"{path}: {name}() fails",
+        f"{path}: {name}() trains: have it return the trainer, and fit where it is called",
+    )
+    return module, made[0]
 
 
 def _imported(path: Path) -> ModuleType:
     """Import a file, as Python would if it were in the path, and train nothing."""
-    from airflow_spot.sdk.capture import HeldBack, refusing
-
     if not path.is_file():
         raise CommandError(f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -86,17 +94,37 @@ def _imported(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent.resolve()))
     sys.modules[path.stem] = module
+    loader = spec.loader
+    own, sys.argv = sys.argv, [str(path)]  # a file that reads its arguments has none here
+    try:
+        _run_users(
+            lambda: loader.exec_module(module),
+            f"{path} cannot be imported",
+            f'{path} trains when it is imported: put that below `if __name__ == "__main__":`',
+        )
+    finally:
+        sys.argv = own
+    return module
+
+
+def _run_users(work: Callable[[], Any], fails: str, trains: str) -> None:
+    """
+    Run what is the user's, and have it create no job.
+
+    :raises CommandError: it asks for a job, fails, or ends the process: the two texts say what that means.
+    """
+    from airflow_spot.sdk.capture import HeldBack, refusing
+
     with refusing() as refused:
         try:
-            spec.loader.exec_module(module)
+            work()
         except HeldBack:
             pass
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if not refused:
-                raise CommandError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+                raise CommandError(f"{fails}: {type(error).__name__}: {error}".rstrip(": ")) from error
     if refused:
-        raise CommandError(f'{path} trains when it is imported: put that below `if __name__ == "__main__":`')
-    return module
+        raise CommandError(trains)
 
 
 def _inputs(module: ModuleType, given: list[str]) -> Any:

@@ -18,9 +18,9 @@ def amount(value: Any, most: float = _MOST) -> float | None:
     return float(value) if 0 <= value <= most else None  # NaN is neither
 
 
-def count(value: Any) -> int | None:
+def count(value: Any, most: float = _MOST) -> int | None:
     """Return a whole number, likewise."""
-    read = amount(value)
+    read = amount(value, most)
     return int(read) if read is not None and read.is_integer() else None
 
 

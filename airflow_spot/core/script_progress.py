@@ -12,6 +12,8 @@ from airflow_spot.core.read_values import amount, count, moment
 
 #: A file that is larger is none of ours.
 SIZE_LIMIT = 64 * 1024
+#: Steps may be tokens or samples: numbers beyond this are none of ours.
+MOST = 1e15
 #: So many metrics are kept, and so many characters of a name: a log line and a result are to stay short.
 METRICS_KEPT = 8
 NAME_LENGTH = 40
@@ -76,7 +78,7 @@ class ScriptProgress:
         """Read what :meth:`to_json` or the library wrote, of this version or another; None where it is neither."""
         if not isinstance(value, Mapping):
             return None
-        step, total, at = count(value.get("step")), count(value.get("total")), _moment(value.get("at"))
+        step, total, at = count(value.get("step"), MOST), count(value.get("total"), MOST), _moment(value.get("at"))
         if step is None or at is None:
             return None
         given = value.get("metrics")
@@ -184,10 +186,10 @@ def _moment(value: Any) -> datetime | None:
         return moment(value)
     try:
         read = datetime.fromisoformat(value)
-    except ValueError:
+        return read.astimezone(timezone.utc) if read.tzinfo is not None else None
+    except (ValueError, OverflowError):  # the latter of the years 1 and 9999
         return None
-    return read.astimezone(timezone.utc) if read.tzinfo is not None else None
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and amount(abs(value)) is not None
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and amount(abs(value), MOST) is not None

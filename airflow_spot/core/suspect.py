@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from airflow_spot.core.attempt import Attempt
-from airflow_spot.core.folder_look import is_checkpoint
+from airflow_spot.core.folder_look import SCRIPT_PROGRESS_NAME, SCRIPT_RESULT_NAME, is_checkpoint
 from airflow_spot.core.history import History
 from airflow_spot.core.outcomes import SCRIPT_OUTCOMES
+from airflow_spot.core.run_marker import MARKER_NAME
 from airflow_spot.core.starts import Start
 
 #: A script that fails so many seconds after its start has hardly done more than read its checkpoint.
@@ -19,6 +20,12 @@ AT_ONCE_SECONDS = 60.0
 _SECOND = timedelta(seconds=1)
 #: What a name is without its endings: "ckpt-5" of "ckpt-5.data-00000-of-00001", "model-0.95" of "model-0.95.pt".
 _ENDINGS = re.compile(r"(\.[A-Za-z][\w-]*)+$")
+#: A name that counts checkpoints, as "checkpoint-500" and "epoch=3-step=90". Other numbers may be a run's.
+_COUNTED = re.compile(r"(checkpoint|ckpt|step|epoch|iter|iteration|round|batch)[-_=. ]{0,2}\d", re.I)
+#: Lightning's folder for all checkpoints of one start: no checkpoint.
+_VERSION = re.compile(r"version_\d+")
+#: Of ours, and beside each checkpoint.
+_OURS = (MARKER_NAME, SCRIPT_PROGRESS_NAME, SCRIPT_RESULT_NAME)
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,18 @@ def newest_checkpoint(objects: Iterable[StoredObject], folder: str) -> StoredChe
     """
     Return the newest checkpoint; None where there is none.
 
-    What belongs together: all in the outermost folder with a digit in its name, as ``checkpoint-500/``; else the files
-    beside each other whose names differ in their endings alone, as ``ckpt-5.index`` and ``ckpt-5.data-00000-of-00001``.
+    What belongs together: all in the outermost folder that is named by a step, as ``checkpoint-500/``; else the files
+    beside each other that are, and whose names differ in their endings alone, as ``ckpt-5.index`` and
+    ``ckpt-5.data-00000-of-00001``. Where no name tells of steps, any number counts likewise. What is empty belongs to
+    it: a checkpoint that was cut off may be.
 
     :param folder: the key that all of them begin with, with a slash at its end.
     """
-    there = [each for each in objects if is_checkpoint(each.key, each.size)]
-    if not there:
+    there = [each for each in objects if each.key.rpartition("/")[2] not in _OURS]
+    readable = [each for each in there if is_checkpoint(each.key, each.size or _size_of_empty(each.key))]
+    if not readable:
         return None
-    newest = max(there, key=lambda each: (each.written, each.key))
+    newest = max(readable, key=lambda each: (each.written, each.key))
     stem = _stem(newest.key, folder)
     return StoredCheckpoint(newest, tuple(each for each in there if _stem(each.key, folder) == stem))
 
@@ -81,15 +91,27 @@ def is_suspect(found: StoredCheckpoint, start: Start) -> bool:
     return start.training is not None and found.newest.written + _SECOND < start.training
 
 
+def _size_of_empty(key: str) -> int:
+    """Return 1 for an empty object that has the name of a checkpoint, and 0 for a mere sign, such as ``_SUCCESS``."""
+    name = key.rpartition("/")[2]
+    return int(_without_endings(name) != name or _has_digit(name))
+
+
 def _stem(key: str, folder: str) -> str:
     """Return what the keys of one checkpoint have in common."""
     *folders, name = key[len(folder) :].split("/")
-    for place, each in enumerate(folders):
-        if any(letter.isdigit() for letter in each):
-            return "/".join([*folders[:place], _without_endings(each)])
+    counted = [place for place, each in enumerate((*folders, name)) if _COUNTED.search(each)]
+    if not counted:
+        counted = [place for place, each in enumerate(folders) if _has_digit(each) and not _VERSION.fullmatch(each)]
+    if counted and counted[0] < len(folders):
+        return "/".join([*folders[: counted[0]], _without_endings(folders[counted[0]])])
     stem = _without_endings(name)
-    whole = name if stem == name or not any(letter.isdigit() for letter in stem) else stem
+    whole = name if stem == name or not _has_digit(stem) else stem
     return "/".join([*folders, whole])
+
+
+def _has_digit(name: str) -> bool:
+    return any(letter.isdigit() for letter in name)
 
 
 def _without_endings(name: str) -> str:

@@ -118,7 +118,12 @@ def _below(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
 def _fix(name: str, function: FunctionType) -> str:
     """Return what to do about one name that is not in the function."""
     if name in function.__code__.co_freevars:
-        return f"pass {name}, which is of the function around it, as an argument"
+        is_function = isinstance(inspect.getclosurevars(function).nonlocals.get(name), FunctionType)
+        return (
+            f"define {name} inside the function; where another decorator has wrapped {name}, call that inside"
+            if is_function
+            else f"pass {name}, which is of the function around it, as an argument"
+        )
     if name not in function.__globals__:
         return f"{name} is defined nowhere: import or define it inside the function"
     value = function.__globals__[name]

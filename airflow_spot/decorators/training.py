@@ -36,14 +36,14 @@ _SCRIPT = """\
 {function}
 
 if __name__ == "__main__":
-    from airflow_spot.checkpoint.for_taskflow import Call as _Call
+    from airflow_spot.checkpoint.for_taskflow import Call as __Call
 {imported}
-    with _Call(__file__) as _call:
-        _call.result = {name}(*_call.args, **_call.keywords{injected})
+    with __Call(__file__) as __call:
+        __call.result = {name}(*__call.args, **__call.keywords{injected})
 """
 # So written the lint sees what the function is given.
 _IMPORTED = "    from airflow_spot.checkpoint import Checkpointer\n"
-_INJECTED = f", {CHECKPOINT}=Checkpointer(_call.checkpoints)"
+_INJECTED = f", {CHECKPOINT}=Checkpointer(__call.checkpoints)"
 #: Parameters of the operator that a function takes the place of, each with what to do.
 _NOT_WITH_A_FUNCTION = {
     "entry_point": "the function is what runs: remove it, or use SageMakerSpotTrainingOperator",
@@ -125,12 +125,14 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
             entry_point=PROGRAM,
             **{name: value for name, value in kwargs.items() if name != "entry_point"},
         )
+        _check_config(self.config, self.use_checkpoints)
         bind(python_callable, self.op_args, self.op_kwargs, rendered=False)
         if getattr(self, "_BaseOperator__from_mapped", False):
             check_place_of_members(kwargs.get("model_s3_uri"))
 
     def _script(self, parameters: TrainingParameters) -> ScriptMode:
         _check(self.python_callable, {name: getattr(parameters, name) for name in ("source_dir", "use_checkpoints")})
+        _check_config(parameters.config, parameters.use_checkpoints)
         made = self.made_files(self.op_args, self.op_kwargs, _checkpoint_path(parameters))
         return self._script_mode(parameters, made)
 
@@ -145,6 +147,7 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
             **bind(self.python_callable, args, kwargs),
             "function": self.python_callable.__name__,
             "checkpoints": checkpoints,
+            "mapping": self.multiple_outputs,
         }
         made = {
             PROGRAM: script_of(self.python_callable).encode(),
@@ -214,6 +217,22 @@ def _check(function: Any, given: Mapping[str, Any]) -> None:
             Described("injected for checkpoints that SageMaker keeps"),
             "remove the parameter, or use_checkpoints=False",
         )
+
+
+def _check_config(config: Any, use_checkpoints: Any) -> None:
+    """Check what a config says with which a job would run something else, or leave its result elsewhere."""
+    algorithm, output = (
+        section(config, name) if isinstance(config, Mapping) and isinstance(config.get(name), Mapping) else {}
+        for name in ("AlgorithmSpecification", "OutputDataConfig")
+    )
+    for name in ("ContainerEntrypoint", "AlgorithmName"):
+        if algorithm.get(name):
+            raise InvalidParameterError(
+                f"AlgorithmSpecification.{name}", Described("given"), "the function would not run: remove it"
+            )
+    if use_checkpoints is False and output.get("CompressionType") == "NONE":
+        fix = "without checkpoints the result is in the job's output.tar.gz: leave it out, or use_checkpoints=False"
+        raise InvalidParameterError("OutputDataConfig.CompressionType", "NONE", fix)
 
 
 def sagemaker_spot_task(

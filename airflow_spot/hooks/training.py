@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.hooks.sagemaker import SageMakerHook
@@ -19,7 +19,7 @@ from airflow_spot.aws.live_folders import LiveFolders
 from airflow_spot.aws.logs import JobLog
 from airflow_spot.aws.marks import Marks
 from airflow_spot.aws.quiet import say_once
-from airflow_spot.aws.retrying import RetryingClient, is_denied
+from airflow_spot.aws.retrying import RetryingClient, is_denied, is_expired
 from airflow_spot.aws.run_jobs import RunJobs, is_live
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.aws.source_archive import SourceArchive
@@ -35,6 +35,8 @@ from airflow_spot.core.run_state import RunState
 from airflow_spot.core.s3_operations import read_s3_operations
 from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks._sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
+
+T = TypeVar("T")
 
 #: Seconds between looks at a job that was created and does not show yet: half a minute in all.
 UNSEEN_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -140,6 +142,23 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
             if signals:
                 self.signal_client  # noqa: B018  as in JobStopper: made before a signal needs it
         return self.conn
+
+    def bear_s3(self, name: str, ask: Callable[[Callable[[], Any]], T]) -> T:
+        """
+        Return what a call to S3 gives; after :meth:`enable_retries`, one that bears what passes.
+
+        :param ask: calls; it is given what gives boto3's client.
+        """
+
+        def call() -> T:
+            try:
+                return ask(self.s3_hook.get_conn)
+            except Exception as error:
+                if is_expired(error):
+                    self.renew_s3()
+                raise
+
+        return call() if self._retrying is None else self._retrying.call(name, call)
 
     def renew_s3(self) -> None:
         """Make the next client for S3 of a new session, with credentials read again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_spot.aws.retrying import is_transient
 from airflow_spot.compat.task_states import state_in_task
 from airflow_spot.core.orphans import OVER
 from airflow_spot.core.sentences import sentences
@@ -32,11 +33,19 @@ class BeforeExecute(_Base):
 
     _killed = False
     _render_error: RenderError | None = None
+    #: The config's file lies in S3, which did not answer.
+    _unread = False
+    config: Any
     _rendered_config: Any = None
     _run: StartupGuard | TrainingRun | None
 
     def _read_config_file(self) -> None:
         """Put what a JSON file holds in place of its name."""
+
+    def _read_config_again(self) -> None:
+        if self._unread:
+            self._read_config_file()
+            self._unread, self._rendered_config = False, plain_copy(self.config)
 
     def defer(self, **how: Any) -> NoReturn:
         """
@@ -70,10 +79,13 @@ class BeforeExecute(_Base):
                     raise
                 self._render_error = self._render_error or RenderError(field, error)
         if parent is self:
+            named = getattr(self, "config", None)
             try:
                 self._read_config_file()
             except Exception as error:
-                self._render_error = self._render_error or RenderError("config", error)
+                self._unread = is_transient(error)  # then it is read once calls that fail in passing are repeated
+                if not self._unread:
+                    self._render_error = self._render_error or RenderError("config", error, f"{named} cannot be read")
             self._rendered_config = plain_copy(getattr(self, "config", None))
 
 

@@ -423,6 +423,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         :param state: what a deferral kept; its limit of time is that of the try.
         :param deadline: the limit of a try that goes on without such a state.
         """
+        self._read_config_again()
         read_parameters(self)
         if self.deferrable and state is None:
             self._check_config_is_kept(SageMakerSpotTrainingOperator)
@@ -496,10 +497,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         return Path(self.dag.fileloc).parent if self.has_dag() and self.dag.fileloc else Path.cwd()
 
     def _read_config_file(self) -> None:
-        self.config = read_rendered(self.config, self._folder, self._s3_client)
-
-    def _s3_client(self) -> Any:
-        return self.hook.s3_hook.get_conn()
+        self.config = self.hook.bear_s3("GetObject", lambda s3: read_rendered(self.config, self._folder, s3))
 
     def _script(self, parameters: TrainingParameters) -> ScriptMode | None:
         if parameters.entry_point is None:

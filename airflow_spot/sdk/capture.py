@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,8 @@ from airflow_spot.core.sizes import human_bytes
 
 #: Made by Python beside what is uploaded, and another on each machine.
 _IGNORED = "__pycache__"
+#: What is paid for: training, tuning, processing and the like.
+_CREATES = re.compile(r"Create\w*Job(V\d)?")
 
 
 class HeldBack(BaseException):
@@ -119,7 +122,7 @@ def held_back(kept: Kept) -> Iterator[None]:
 
 @contextmanager
 def refusing() -> Iterator[list[str]]:
-    """Refuse to create training jobs meanwhile; the list has the names of those that were asked for."""
+    """Refuse to create jobs of any kind meanwhile; the list has what was asked for."""
     from botocore.client import BaseClient
 
     client: Any = BaseClient
@@ -127,8 +130,8 @@ def refusing() -> Iterator[list[str]]:
     refused: list[str] = []
 
     def held_call(self: Any, operation: str, parameters: dict[str, Any]) -> Any:
-        if operation == "CreateTrainingJob":
-            refused.append(str(parameters.get("TrainingJobName")))
+        if _CREATES.fullmatch(operation):
+            refused.append(operation)
             raise HeldBack
         return call(self, operation, parameters)
 
@@ -152,7 +155,7 @@ def _digest(path: Path) -> str:
         with tarfile.open(path) as archive:
             for member in sorted(archive.getmembers(), key=lambda each: each.name):
                 content = archive.extractfile(member) if member.isfile() else None
-                whole.update(f"{member.name}\0{member.mode & 0o100}\0".encode())
+                whole.update(f"{member.name}\0{member.mode & 0o100}\0{member.linkname}\0".encode())
                 whole.update(content.read() if content is not None else b"")
         return whole.hexdigest()
     whole.update(path.read_bytes())

@@ -20,6 +20,11 @@ def ask(trainer: Any, inputs: Any, kept: Kept) -> None:
     :raises ExportError: it is no trainer, or makes none.
     """
     name = type(trainer).__name__
+    if _is_local(trainer):  # it would train here
+        raise ExportError(
+            f"{name} trains on this machine, in local mode: give it an instance type, such as ml.g5.xlarge, and, of "
+            "SDK 3, Mode.SAGEMAKER_TRAINING_JOB"
+        )
     try:
         if hasattr(trainer, "train") and hasattr(trainer, "training_image"):
             trainer.train(input_data_config=_input_data(trainer, inputs), wait=False, logs=False)
@@ -36,10 +41,12 @@ def ask(trainer: Any, inputs: Any, kept: Kept) -> None:
         if kept.request is None:
             raise ExportError(f"{name} failed before it asked SageMaker for a job: {error}") from error
     if kept.request is None:
-        raise ExportError(
-            f"{name} asked SageMaker for no training job: local mode, as with instance_type='local', trains on this "
-            "machine"
-        )
+        raise ExportError(f"{name} asked SageMaker for no training job: with a PipelineSession, make it without one")
+
+
+def _is_local(trainer: Any) -> bool:
+    instance, mode = getattr(trainer, "instance_type", None), getattr(trainer, "training_mode", None)
+    return instance in ("local", "local_gpu") or getattr(mode, "name", mode) == "LOCAL_CONTAINER"
 
 
 def _input_data(trainer: Any, inputs: Any) -> Any:

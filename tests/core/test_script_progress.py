@@ -65,6 +65,18 @@ def test_nesting_without_an_end_is_nothing() -> None:
     assert ScriptProgress.parse(b'{"step":' * 9_000, NOW) is None
 
 
+def test_steps_may_be_tokens() -> None:
+    said = {"step": 5_000_000_000, "total": 300_000_000_000, "at": 1, "metrics": {"tokens": 5e9, "huge": 1e300}}
+    found = ScriptProgress.parse(json.dumps(said).encode(), NOW)
+    assert str(found) == "step 5,000,000,000 of 300,000,000,000 (2 %), tokens 5e+09"
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00", "x"])
+def test_a_time_that_is_none_in_utc_is_nothing(at: str) -> None:
+    assert ScriptProgress.from_json({"step": 1, "at": at}) is None
+    assert Reports.from_json({"last": {"step": 1, "at": at}}) == Reports()
+
+
 def test_the_clock_of_the_instance_counts_for_nothing_later_than_the_file() -> None:
     said = {"step": 1, "total": 2, "metrics": {}, "at": (NOW + timedelta(hours=3)).timestamp()}
     found = ScriptProgress.parse(json.dumps(said).encode(), NOW)

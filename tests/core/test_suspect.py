@@ -49,11 +49,42 @@ def stored(*names: str) -> list[StoredObject]:
             ],
             ["step-000000000005-01.data/a", "step-000000000005-01.json"],
         ),
+        # Lightning's: the version is of a start, and holds all its checkpoints.
+        (
+            ["version_0/checkpoints/epoch=1-step=9.ckpt", "version_0/checkpoints/epoch=2-step=18.ckpt"],
+            ["version_0/checkpoints/epoch=2-step=18.ckpt"],
+        ),
+        (["version_0/checkpoints/best.ckpt", "version_0/checkpoints/last.ckpt"], ["version_0/checkpoints/last.ckpt"]),
+        (["run2/checkpoint-4/a", "run2/checkpoint-5/global_step5/0.pt"], ["run2/checkpoint-5/global_step5/0.pt"]),
+        (["fold1/epoch_3.pt", "fold1/epoch_4.pt"], ["fold1/epoch_4.pt"]),
+        (["400/model.bin", "500/model.bin", "500/more.bin"], ["500/model.bin", "500/more.bin"]),
         (["epoch-1.pt", "epoch-2.pt", "epoch-3.pt.sagemaker-uploaded", "airflow-spot-progress.json"], ["epoch-2.pt"]),
     ],
 )
 def test_what_belongs_to_the_newest(names: list[str], together: list[str]) -> None:
     found = newest_checkpoint(stored(*names), FOLDER)
+    assert found is not None
+    assert [each.key[len(FOLDER) :] for each in found.objects] == together
+
+
+@pytest.mark.parametrize(
+    ("names", "empty", "together"),
+    [
+        (["epoch-1.pt", "epoch-2.pt"], ["epoch-2.pt"], ["epoch-2.pt"]),  # it was cut off before its first byte
+        (["a.pt", "last.ckpt"], ["last.ckpt"], ["last.ckpt"]),
+        (["epoch-1.pt", "_SUCCESS"], ["_SUCCESS"], ["epoch-1.pt"]),
+        (
+            ["checkpoint-5/", "checkpoint-5/a.bin", "checkpoint-5/b.tmp", "checkpoint-5/done"],
+            ["checkpoint-5/", "checkpoint-5/done"],
+            ["checkpoint-5/", "checkpoint-5/a.bin", "checkpoint-5/b.tmp", "checkpoint-5/done"],
+        ),
+    ],
+)
+def test_what_is_empty_is_taken_along_and_may_be_the_newest(
+    names: list[str], empty: list[str], together: list[str]
+) -> None:
+    there = [replace(each, size=0) if each.key[len(FOLDER) :] in empty else each for each in stored(*names)]
+    found = newest_checkpoint(there, FOLDER)
     assert found is not None
     assert [each.key[len(FOLDER) :] for each in found.objects] == together
 

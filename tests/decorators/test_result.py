@@ -31,9 +31,15 @@ WITHOUT = {"TrainingJobName": JOB, "OutputDataConfig": {"S3OutputPath": "s3://bu
 MARKS = {ENV_RUN: "abcdefghij", ENV_GENERATION: "2", ENV_ATTEMPT: "3"}
 
 
-def ended(result: Any, folder: Path, environ: dict[str, str] | None = None, checkpoints: str | None = None) -> Path:
+def ended(
+    result: Any,
+    folder: Path,
+    environ: dict[str, str] | None = None,
+    checkpoints: str | None = None,
+    **more: Any,
+) -> Path:
     """Run a function that returns something, as a container does; the file of its result."""
-    call = {"function": "train", "args": [], "kwargs": {}, "checkpoints": checkpoints}
+    call = {"function": "train", "args": [], "kwargs": {}, "checkpoints": checkpoints, **more}
     (folder / inside.CALL_NAME).write_text(json.dumps(call))
     known = {
         **MARKS,
@@ -154,6 +160,15 @@ def test_what_cannot_be_a_result_fails_the_job_and_leaves_none(tmp_path: Path, r
     with pytest.raises(inside.ResultError, match=said):
         ended(result, tmp_path)
     assert not (tmp_path / "o" / inside.RESULT_NAME).exists()
+
+
+def test_what_is_to_be_an_xcom_for_each_key_is_a_dict_or_fails_the_job(tmp_path: Path) -> None:
+    """Airflow would refuse it once the training is paid for, and its result is marked as delivered."""
+    with pytest.raises(inside.ResultError, match="the result of train is an object of list, and by its return hint"):
+        ended([1], tmp_path, mapping=True)
+    assert not (tmp_path / "o" / inside.RESULT_NAME).exists()
+    for fine in ({"a": 1}, None):
+        assert ended(fine, tmp_path, mapping=True).exists()
 
 
 def test_sys_exit_with_success_is_a_result_of_none_and_another_is_a_failure(tmp_path: Path) -> None:

@@ -123,6 +123,14 @@ def test_every_parameter_of_the_operator_is_taken_or_refused_with_a_reason() -> 
         ({"requirements": ["a\nb"]}, "requirements is"),
         ({"model_s3_uri": "s3://bucket/m/", "wait_for_completion": False}, "needs a task that waits"),
         ({"max_run": "2h", "max_wait": "1h"}, "MaxWaitTimeInSeconds"),
+        (
+            {"config": {"AlgorithmSpecification": {"ContainerEntrypoint": ["/bin/bash"]}}},
+            "AlgorithmSpecification.ContainerEntrypoint: the function would not run",
+        ),
+        (
+            {"use_checkpoints": False, "config": {"OutputDataConfig": {"CompressionType": "NONE"}}},
+            "OutputDataConfig.CompressionType is 'NONE': without checkpoints the result is in",
+        ),
     ],
 )
 def test_a_wrong_parameter_is_refused_when_the_dag_is_parsed(decorated: dict[str, Any], said: str) -> None:
@@ -215,6 +223,20 @@ def test_the_script_changes_with_the_function_alone() -> None:
 
     assert script_of(here) == script_of(here)
     assert script_of(plain).replace("plain", "here") == script_of(here), "wherever it stands, and however deep"
+
+
+def test_a_function_may_be_named_as_what_calls_it(tmp_path: Path) -> None:
+    def _call() -> Any:
+        return 1
+
+    text = script_of(_call)
+    assert "__call.result = _call(*__call.args" in text
+    compile(text, "script", "exec")
+
+
+def test_a_hint_of_a_dict_goes_into_the_job() -> None:
+    made = operator("bucket", count, 3).made_files((), {"steps": 3}, None)
+    assert json.loads(made["airflow_spot_call.json"])["mapping"] is True
 
 
 def test_the_lint_sees_the_checkpointer_and_what_a_function_does_without_one() -> None:

@@ -170,6 +170,17 @@ def test_variables_of_the_function_around_are_named() -> None:
     assert "pass size, which is of the function around it, as an argument" in _refused(inner)
 
 
+def test_a_decorator_that_hides_what_it_wraps_is_met_too() -> None:
+    def logs(trains: Callable[[], Any]) -> Callable[[], Any]:
+        def inner() -> Any:
+            return trains()
+
+        return inner
+
+    said = _refused(logs(helper))
+    assert "define trains inside the function; where another decorator has wrapped trains, call that inside" in said
+
+
 def test_a_function_that_calls_itself_is_whole() -> None:
     def again(n: int) -> int:
         return again(n - 1) if n else 0

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk import DAG
 
 from airflow_spot.core.parameter_errors import InvalidParameterError, MissingFileError
+from airflow_spot.errors import RenderError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+from tests.operators import scene
 from tests.support.requests import stock_config
+from tests.support.sagemaker import DictionarySageMaker, error
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
@@ -76,5 +81,50 @@ def test_one_that_is_not_in_s3_fails_before_anything_is_sent(
 ) -> None:
     operator = task.operator(f"s3://{task.bucket}/nothing.json")  # type: ignore[arg-type]
     operator.render_template_fields({"task": operator})
-    with pytest.raises(Exception, match="NoSuchKey"):
+    with pytest.raises(RenderError, match=rf"config: s3://{task.bucket}/nothing\.json cannot be read: .*NoSuchKey"):
         run_task(operator, ti)
+
+
+class S3:
+    """Has a config, and does not answer for so many calls."""
+
+    def __init__(self, failures: int, code: str) -> None:
+        self.failures, self.code = failures, code
+
+    def get_conn(self) -> Any:
+        return self
+
+    def get_object(self, **_: Any) -> Any:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise error(self.code, "is told", "GetObject")
+        return {"Body": io.BytesIO(json.dumps(stock_config("bucket")).encode())}
+
+
+def in_s3(service: DictionarySageMaker, failures: int, code: str = "SlowDown") -> SageMakerSpotTrainingOperator:
+    made = scene.operator(service)
+    made.config = "s3://bucket/train.json"
+    made.hook.s3_hook = S3(failures, code)  # type: ignore[assignment]
+    made.render_template_fields({})
+    return made
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_s3_that_does_not_answer_for_a_while_ends_no_training(service: DictionarySageMaker) -> None:
+    """The try is the last: had it failed, its job would have been stopped."""
+    trigger = scene.deferred(service, scene.ti())
+    made = in_s3(service, 3)
+    with pytest.raises(TaskDeferred):
+        scene.resume(made, scene.ti(), trigger)
+    (job,) = service.jobs.values()
+    assert job["TrainingJobStatus"] == "InProgress"
+    assert made.config == stock_config("bucket")
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_s3_that_refuses_leaves_the_job_to_the_next_try(service: DictionarySageMaker) -> None:
+    trigger = scene.deferred(service, scene.ti(1, 1))
+    with pytest.raises(RenderError, match="AccessDenied"):
+        scene.resume(in_s3(service, 99, "AccessDenied"), scene.ti(1, 1), trigger)
+    (job,) = service.jobs.values()
+    assert job["TrainingJobStatus"] == "InProgress"
