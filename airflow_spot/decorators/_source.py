@@ -1,6 +1,7 @@
 """A function as a text that runs where its module is not: without decorators, and with nothing of the module in it."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
@@ -95,9 +96,22 @@ def _check_names(function: FunctionType, text: str) -> None:
         )
 
 
-def foreign_names(text: str) -> set[str]:
+def future_of(function: FunctionType, text: str) -> str:
+    """
+    Return the line before a function's text that keeps its type hints from being evaluated; empty where they are to be.
+
+    Python 3.7 could not evaluate ``list[int]``, so it is there, but for a function with a class in it, whose module
+    has no such line: dataclasses and parsers of arguments read the hints of their fields.
+    """
+    of_module = bool(function.__code__.co_flags & __future__.annotations.compiler_flag)
+    has_class = any(isinstance(node, ast.ClassDef) for node in ast.walk(ast.parse(text)))
+    hints_are_known = all(hasattr(builtins, name) for name in foreign_names(text, future=""))
+    return "" if has_class and hints_are_known and not of_module else FUTURE
+
+
+def foreign_names(text: str, future: str = FUTURE) -> set[str]:
     """Return the names that a function's text uses, in its default values too, and nowhere defines or imports."""
-    module = symtable.symtable(FUTURE + text, "<function>", "exec")
+    module = symtable.symtable(future + text, "<function>", "exec")
     used: set[str] = set()
     given: set[str] = set()
     for symbol in module.get_symbols():

@@ -13,7 +13,7 @@ from airflow_spot.core.plan import DEFAULT_CHECKPOINT_PATH, section
 from airflow_spot.decorators._arguments import CHECKPOINT, bind, wants_checkpoint, without_checkpoint
 from airflow_spot.decorators._config import SHORT, make_config
 from airflow_spot.decorators._result import NoResultError, read_result
-from airflow_spot.decorators._source import FUTURE, function_text
+from airflow_spot.decorators._source import function_text, future_of
 from airflow_spot.errors import NonRetryableSpotError
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 
@@ -183,9 +183,10 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
 def script_of(function: Any) -> str:
     """Return the script that runs a function in the container: the same whenever the function is."""
     injects = wants_checkpoint(function)
+    text = function_text(function)
     return _SCRIPT.format(
-        future=FUTURE,
-        function=function_text(function),
+        future=future_of(function, text),
+        function=text,
         name=function.__name__,
         imported=_IMPORTED if injects else "",
         injected=_INJECTED if injects else "",

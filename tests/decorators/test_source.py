@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.decorators._source import FUTURE, foreign_names, function_text
+from airflow_spot.decorators._source import FUTURE, foreign_names, function_text, future_of
 
 if TYPE_CHECKING:
     from airflow_spot.checkpoint import Checkpointer
@@ -295,3 +295,34 @@ def test_the_text_is_the_functions_syntax_tree_without_decorators() -> None:
         if isinstance(node, ast.FunctionDef) and node.name == "whole":
             node.decorator_list = []
             assert ast.dump(ast.parse(function_text(whole)).body[0]) == ast.dump(node)
+
+
+WITH_CLASS = """
+def with_class(rate: float = 0.1) -> list[int]:
+    import dataclasses, typing
+    from decimal import Decimal
+
+    @dataclasses.dataclass
+    class Settings:
+        rate: Decimal
+
+    return [len(typing.get_type_hints(Settings))]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "of_module", "line"),
+    [
+        (WITH_CLASS, "", ""),  # the hints of its fields are read
+        (WITH_CLASS, FUTURE, FUTURE),  # as in its module
+        (WITH_CLASS.replace("list[int]", "Elsewhere"), "Elsewhere = int\n", FUTURE),
+        ("def plain(a: list[int]) -> None:\n    pass\n", "", FUTURE),  # Python 3.7 cannot evaluate that
+    ],
+)
+def test_hints_are_evaluated_where_a_class_in_the_function_may_need_them(text: str, of_module: str, line: str) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(of_module + text, "<module>", "exec", dont_inherit=True), names)
+    function = names["with_class" if "with_class" in text else "plain"]
+    assert future_of(function, text.lstrip()) == line
+    if text == WITH_CLASS and not of_module:
+        assert function() == [1]
