@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_spot.core.parameter_errors import InvalidParameterError, kind_of
+from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
 from airflow_spot.core.parameters import is_config_file
 from airflow_spot.core.templates import is_template
 
@@ -19,6 +19,12 @@ _FIELDS = {
     "volume_size": ("ResourceConfig", "VolumeSizeInGB"),
     "role": ("", "RoleArn"),
     "output_path": ("OutputDataConfig", "S3OutputPath"),
+}
+#: What no job goes without, here or in the config.
+_REQUIRED = {
+    "image": "the image that the function runs in",
+    "role": "the role of the job",
+    "output_path": "the S3 folder below which code, checkpoints and models go",
 }
 #: What stands for a part of the config.
 SHORT = (*_FIELDS, "inputs")
@@ -53,6 +59,22 @@ def make_config(config: Any, short: Mapping[str, Any]) -> Any:
     if not _has(made, "ResourceConfig", "InstanceGroups"):
         _default(made, "ResourceConfig", InstanceCount=1, VolumeSizeInGB=VOLUME_SIZE)
     return made
+
+
+def check_required(config: Any) -> None:
+    """
+    Check that a config has what no job goes without, as far as it is no template.
+
+    :raises InvalidParameterError: something is missing, by its short name.
+    """
+    if not isinstance(config, Mapping):
+        return
+    for name, what in _REQUIRED.items():
+        section, field = _FIELDS[name]
+        place = config.get(section, {}) if section else config
+        if isinstance(place, Mapping) and place.get(field) is None:
+            where = f"{section}.{field}" if section else field
+            raise InvalidParameterError(name, Described("missing"), f"give {what}, or {where} in config")
 
 
 def _section(config: Mapping[str, Any], section: str, name: str) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from airflow_spot.core.parameter_errors import Described, InvalidParameterError
 from airflow_spot.core.parameters import PARAMETERS, TrainingParameters, check_each, check_place_of_members
 from airflow_spot.core.plan import DEFAULT_CHECKPOINT_PATH, section
 from airflow_spot.decorators._arguments import CHECKPOINT, bind, wants_checkpoint, without_checkpoint
-from airflow_spot.decorators._config import SHORT, make_config
+from airflow_spot.decorators._config import SHORT, check_required, make_config
 from airflow_spot.decorators._result import NoResultError, read_result
 from airflow_spot.decorators._source import function_text, future_of
 from airflow_spot.errors import NonRetryableSpotError
@@ -126,6 +126,7 @@ class SageMakerSpotDecoratedOperator(DecoratedOperator, SageMakerSpotTrainingOpe
             **{name: value for name, value in kwargs.items() if name != "entry_point"},
         )
         _check_config(self.config, self.use_checkpoints)
+        check_required(self.config)
         bind(python_callable, self.op_args, self.op_kwargs, rendered=False)
         if getattr(self, "_BaseOperator__from_mapped", False):
             check_place_of_members(kwargs.get("model_s3_uri"))

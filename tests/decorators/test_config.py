@@ -11,7 +11,7 @@ import pytest
 
 from airflow_spot.checkpoint.for_taskflow import MAX_RESULT_BYTES, RESULT_NAME
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.decorators._config import SHORT, make_config
+from airflow_spot.decorators._config import SHORT, check_required, make_config
 from airflow_spot.decorators.training import _NOT_WITH_A_FUNCTION, SageMakerSpotDecoratedOperator
 
 
@@ -98,3 +98,25 @@ def test_the_page_and_the_docstring_name_each_word() -> None:
     assert RESULT_NAME in page
     for name in _NOT_WITH_A_FUNCTION:
         assert f"`{name}`" in page
+
+
+WHOLE = {
+    "AlgorithmSpecification": {"TrainingImage": "image:1"},
+    "RoleArn": "role",
+    "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("AlgorithmSpecification", "image is missing: give the image that the function runs in, or Algo"),
+        ("RoleArn", "role is missing: give the role of the job, or RoleArn in config"),
+        ("OutputDataConfig", "output_path is missing: "),
+    ],
+)
+def test_what_no_job_goes_without_is_asked_for(field: str, said: str) -> None:
+    check_required(WHOLE)
+    with pytest.raises(InvalidParameterError, match=said):
+        check_required({name: value for name, value in WHOLE.items() if name != field})
+    check_required({**WHOLE, field: "{{ a_template }}"})
