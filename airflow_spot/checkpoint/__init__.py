@@ -35,6 +35,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 DEFAULT_PATH = "/opt/ml/checkpoints"
 #: SageMaker uploads no file of this ending, and puts one of the others beside each that it has uploaded.
 IGNORED, UPLOADING, UPLOADED = ".sagemaker-ignore", ".sagemaker-uploading", ".sagemaker-uploaded"
+_MARKERS = (UPLOADING, UPLOADED)
 #: The small file that tells the operator how far the training is.
 PROGRESS_NAME = "airflow-spot-progress.json"
 #: Seconds between two writes of it: each is an upload.
@@ -48,7 +49,7 @@ _VERSION = 1
 _CHUNK = 1 << 20
 #: Seconds between two interruptions, until one was seen: for the advice only.
 _HOUR = 3600.0
-#: Seconds after the start within which SageMaker's first markers come, if it is SageMaker that looks after the folder.
+#: Seconds after the first save within which markers come, if it is SageMaker that looks after the folder.
 _MARKERS_AFTER = 300.0
 
 
@@ -58,6 +59,10 @@ class CheckpointError(Exception):
 
 class Damaged(Exception):
     """A checkpoint is not what was written."""
+
+
+class _Missing(Damaged):
+    """A part of it is not there."""
 
 
 #: A whole checkpoint. ``path`` is what ``write`` wrote, a file or a folder; ``state`` is what ``read`` made of it.
@@ -88,7 +93,7 @@ class Checkpointer:
         self.keep = keep
         self.stopping = False
         self._process = os.getpid()
-        self._began = time.monotonic()
+        self._first_saved: Optional[float] = None
         self._lock = threading.RLock()
         self.barrier = barrier
         self._tell = tell
@@ -109,7 +114,8 @@ class Checkpointer:
         """
         Return the newest checkpoint that is whole, without reading it into memory; None where there is none.
 
-        :raises CheckpointError: several are there and none is whole: a training is not started over in silence.
+        :raises CheckpointError: several are there and all are damaged: a training is not started over in silence. Where
+            each lacks files, none has ever been in S3 as a whole, and the training begins.
         """
         found = self._newest_whole()
         return None if found is None else Checkpoint(*found, None)
@@ -121,7 +127,7 @@ class Checkpointer:
         :param read: makes the state of the path that ``write`` wrote. What it raises of a whole checkpoint is raised:
             an older one would not be read either.
         :return: None where there is none, and the training begins.
-        :raises CheckpointError: several are there and none is whole: a training is not started over in silence.
+        :raises CheckpointError: as :meth:`latest` does.
         """
         found = self._newest_whole()
         if found is None:
@@ -176,6 +182,8 @@ class Checkpointer:
         if self.barrier is not None:
             self.barrier()
         self._saves += 1
+        if self._first_saved is None:
+            self._first_saved = time.monotonic()
         if self._cleans:
             self._drop_oldest()
         now = time.monotonic()
@@ -225,6 +233,7 @@ class Checkpointer:
         try:
             write(aside)
             _check_written(aside)
+            _remove_markers(aside)
             files = {name: _digest(os.path.join(aside, name) if name else aside) for name in _files(aside)}
             for name in files:
                 _sync(os.path.join(aside, name) if name else aside)
@@ -258,20 +267,23 @@ class Checkpointer:
 
     def _newest_whole(self) -> Optional[Tuple[int, str, Dict[str, Any]]]:
         manifests = self._manifests()
+        arrived = 0
         for step, name in manifests:
             try:
                 manifest, path = self._verified(name)
             except Damaged as why:
+                arrived += not isinstance(why, _Missing)
                 self._damaged.add(name)
                 self._say_once(name, "checkpoint of step %d is damaged: %s" % (step, why))
             else:
                 return step, path, dict(manifest.get("metrics") or {})
-        if len(manifests) > 1:
+        if len(manifests) > 1 and arrived:
             raise CheckpointError(
                 "%s holds %d checkpoints and none is whole. Look at them, or set them aside to train from the beginning"
                 % (self.path, len(manifests))
             )
-        # One alone that is damaged is the first: the kill came before all of it was in S3.
+        # One alone that is damaged is the first: the kill came before all of it was in S3. So it did where each of
+        # several lacks files: uploads of large ones are overtaken by small ones, and what was whole in S3 stays there.
         return None
 
     def _manifests(self) -> List[Tuple[int, str]]:
@@ -294,7 +306,7 @@ class Checkpointer:
         for each, (size, digest) in expected.items():
             path = os.path.join(data, each) if each else data
             if not os.path.isfile(path):
-                raise Damaged("%s is missing" % path)
+                raise _Missing("%s is missing" % path)
             there = os.path.getsize(path)
             if there != size:
                 raise Damaged("%s has %d of %d bytes" % (path, there, size))
@@ -312,8 +324,11 @@ class Checkpointer:
             self._restored = [name for name in self._restored if name not in spare]
             self._drop(spare)
             return
-        uploads = any(name.endswith(UPLOADED) for name in os.listdir(self.path))
         manifests = [name for _, name in self._manifests()]
+        # Also where the very first is still on its way, or a part of a folder.
+        uploads = any(name.endswith(_MARKERS) for name in os.listdir(self.path)) or any(
+            map(self._is_on_its_way, manifests)
+        )
         # One that is damaged is in nobody's way, and counts for none.
         whole = [name for name in manifests if name not in self._damaged]
         if self._last in whole[self.keep :]:
@@ -329,7 +344,7 @@ class Checkpointer:
             # What is on its way stays too: dropped, it would never arrive where saves are faster than uploads.
             newer = whole[: whole.index(stored[0])] if stored else whole
             kept += stored + [name for name in newer if self._is_on_its_way(name)]
-        elif time.monotonic() - self._began < _MARKERS_AFTER:
+        elif time.monotonic() - (self._first_saved or 0.0) < _MARKERS_AFTER:
             kept += stored  # nothing tells yet whether anything newer is there
         self._drop([name for name in manifests if name not in kept])
 
@@ -338,14 +353,14 @@ class Checkpointer:
             data = os.path.join(self.path, name[: -len(".json")] + ".data")
             # The manifest first: data without one are no checkpoint, one without data is a damaged one.
             for path in (os.path.join(self.path, name), data):
-                _remove(path)
-                _remove(path + UPLOADED)
+                for each in ("", *_MARKERS):
+                    _remove(path + each)
 
     def _is_uploaded(self, name: str) -> bool:
         return all(os.path.exists(path + UPLOADED) for path in self._paths_of(name))
 
     def _is_on_its_way(self, name: str) -> bool:
-        return any(os.path.exists(path + each) for path in self._paths_of(name) for each in (UPLOADED, UPLOADING))
+        return any(os.path.exists(path + each) for path in self._paths_of(name) for each in _MARKERS)
 
     def _paths_of(self, name: str) -> List[str]:
         data = os.path.join(self.path, name[: -len(".json")] + ".data")
@@ -362,6 +377,8 @@ class Checkpointer:
             half = name.endswith(IGNORED) and name.startswith("step-")
             if half or (_DATA.match(name) and name[: -len(".data")] + ".json" not in names):
                 _remove(os.path.join(self.path, name))
+            elif name.startswith("step-") and name.endswith(_MARKERS) and os.path.splitext(name)[0] not in names:
+                _remove(os.path.join(self.path, name))  # its upload was under way when it was dropped
 
     def _advise(self, save_seconds: float, interval: float) -> None:
         """Say once where the interval between two saves is far from the best."""
@@ -456,6 +473,13 @@ def _check_written(aside: str) -> None:
         raise CheckpointError("write() made a symbolic link, and S3 has none: %s" % links[0])
     if os.path.isdir(aside) and not list(_files(aside)):
         raise CheckpointError("write() made a folder without a file, and S3 has none such: %s" % aside)
+
+
+def _remove_markers(aside: str) -> None:
+    """Remove markers of SageMaker that came with a copy from the checkpoint folder: of this nothing is in S3 yet."""
+    for path in list(_paths(aside)):
+        if path.endswith(_MARKERS):
+            _remove(path)
 
 
 def _paths(path: str) -> Iterator[str]:

@@ -158,6 +158,24 @@ def test_several_without_a_whole_one_do_not_begin_anew_in_silence(tmp_path: Path
         Script(tmp_path).load()
 
 
+def test_several_of_which_none_was_ever_whole_are_the_beginning(tmp_path: Path) -> None:
+    """Small files overtake large ones: a kill while the first data are uploaded leaves manifests alone."""
+    script = Script(tmp_path)
+    script.save(1)
+    script.save(2)
+    for step in (1, 2):
+        data_of(tmp_path, step).unlink()
+    script = Script(tmp_path)
+    assert script.load() is None
+    assert [line.split(": ")[1] for line in script.told] == [
+        "checkpoint of step 2 is damaged",
+        "checkpoint of step 1 is damaged",
+        f"no checkpoint in {tmp_path}",
+    ]
+    script.save(1)
+    assert steps(tmp_path) == [1]
+
+
 def test_the_very_first_one_torn_is_the_beginning(tmp_path: Path) -> None:
     Script(tmp_path).save(1)
     data_of(tmp_path, 1).write_text("torn")
@@ -235,6 +253,50 @@ def test_saves_that_are_faster_than_the_uploads_pile_up_no_files(tmp_path: Path)
         path.with_name(path.name + ".sagemaker-uploaded").touch()
     script.save(30)
     assert steps(tmp_path) == [2, 29, 30]
+
+
+def test_the_first_upload_arrives_though_saves_are_faster(tmp_path: Path) -> None:
+    """Nothing is uploaded yet, and no marker of an upload tells that SageMaker looks after the folder."""
+    script = Script(tmp_path, keep=1)
+    script.save(1)
+    marker = tmp_path / f"{data_of(tmp_path, 1).name}.sagemaker-uploading"
+    marker.touch()
+    for step in (2, 3, 4):
+        script.save(step)
+    assert steps(tmp_path) == [1, 4]
+    for path in tmp_path.glob("step-000000000004-*[an]"):
+        path.with_name(path.name + ".sagemaker-uploaded").touch()
+    script.save(5)
+    assert steps(tmp_path) == [4, 5]
+    assert not marker.exists()
+    marker.touch()  # an upload that was under way ends after its file went
+    script.save(6)
+    assert not marker.exists()
+
+
+def test_of_a_folder_one_file_on_its_way_tells_of_the_uploads(tmp_path: Path) -> None:
+    def write(path: str) -> None:
+        for name in ("model", "optimizer"):
+            Path(path).mkdir(exist_ok=True)
+            (Path(path) / name).write_text("numbers")
+
+    script = Script(tmp_path, keep=1)
+    script.checkpoints.save(1, write)
+    (data_of(tmp_path, 1) / "model.sagemaker-uploaded").touch()
+    for step in (2, 3):
+        script.checkpoints.save(step, write)
+    assert steps(tmp_path) == [1, 3]
+
+
+def test_a_copy_from_the_checkpoints_brings_no_markers(tmp_path: Path) -> None:
+    """They would tell of uploads that never were."""
+    before = tmp_path / "before"
+    before.mkdir()
+    (before / "model").write_text("numbers")
+    (before / "model.sagemaker-uploaded").touch()
+    script = Script(tmp_path / "checkpoints")
+    script.checkpoints.save(1, lambda path: shutil.copytree(before, path))
+    assert [each.name for each in data_of(tmp_path / "checkpoints", 1).iterdir()] == ["model"]
 
 
 def test_of_several_hosts_one_writes_and_all_drop_what_was_restored(tmp_path: Path, monkeypatch: Any) -> None:
@@ -500,11 +562,14 @@ def test_a_folder_saved_twice_in_a_millisecond(tmp_path: Path, monkeypatch: pyte
 
 
 def test_what_was_restored_stays_until_something_newer_may_be_in_s3(tmp_path: Path, monkeypatch: Any) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(library.time, "monotonic", lambda: now[0])
     Script(tmp_path, keep=1).save(1)
     script = Script(tmp_path, keep=1)
+    now[0] += 3600  # a script that saves once an hour: until now there was nothing to upload
     script.save(2)
     assert steps(tmp_path) == [1, 2]
-    monkeypatch.setattr(library, "_MARKERS_AFTER", -1.0)  # no marker has come: nobody uploads
+    now[0] += library._MARKERS_AFTER  # no marker has come: nobody uploads
     script.save(3)
     assert steps(tmp_path) == [3]
 
