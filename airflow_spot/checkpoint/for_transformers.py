@@ -10,6 +10,7 @@ Checkpoints of Hugging Face's ``Trainer``, for whichever training it does.
 file. Each goes into the :class:`Checkpointer` when it is written, so that what a training goes on from is whole.
 """
 
+import json
 import os
 import shutil
 from typing import Any, Dict, Optional
@@ -38,19 +39,20 @@ class Saving(TrainerCallback):
         self._checkpoints = checkpoints
         self._checkpoints.barrier = checkpoints.barrier or wait_for_all
         self._metrics: Dict[str, Any] = {}
-        self._found: Optional[Checkpoint] = None
 
     def load(self) -> Optional[Checkpoint]:
         """
-        Return the newest checkpoint that is whole, None where the training begins.
+        Return the newest checkpoint that is whole, None where the training begins; put back the best model so far.
 
-        Its ``path`` is for ``Trainer.train(resume_from_checkpoint=...)``.
+        Its ``path`` is for ``Trainer.train(resume_from_checkpoint=...)``, which forgets a best one that is not there.
         """
-        self._found = self._checkpoints.load(lambda path: path)
-        return self._found
+        found = self._checkpoints.load(lambda path: path)
+        if found is not None:
+            _put_back_best(found)
+        return found
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Look at the arguments, and put back the best checkpoint so far; called by Trainer, after it has loaded."""
+        """Look at the arguments; called by Trainer, after it has loaded."""
         output, ours = os.path.realpath(args.output_dir), os.path.realpath(self._checkpoints.path)
         if os.path.commonpath([output, ours]) == ours:
             raise ValueError(
@@ -59,10 +61,6 @@ class Saving(TrainerCallback):
             )
         if getattr(args, "save_only_model", False):
             raise ValueError("save_only_model is set: without the optimizer's state no training goes on from there")
-        best = state.best_model_checkpoint
-        kept = os.path.join(self._found.path, _BEST) if self._found else ""
-        if best and os.path.isdir(kept) and not os.path.exists(best):
-            shutil.copytree(kept, best)
         self._checkpoints.on_sigterm()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
@@ -82,10 +80,11 @@ class Saving(TrainerCallback):
         """Take what Trainer has saved; called by Trainer. Ends the process with 143 where SIGTERM has come."""
         written = os.path.join(args.output_dir, "checkpoint-%d" % state.global_step)
         wait_for_all()  # each process has written its random state there
-        best = state.best_model_checkpoint if args.load_best_model_at_end else None
+        keeps_best = args.load_best_model_at_end
+        best = state.best_model_checkpoint if keeps_best else None
 
         def write(path: str) -> None:
-            if best:
+            if keeps_best:
                 shutil.copytree(written, path)
             else:
                 shutil.move(written, path)  # nobody needs it there any more
@@ -93,3 +92,23 @@ class Saving(TrainerCallback):
                 shutil.copytree(best, os.path.join(path, _BEST), ignore=_NOT_OF_A_MODEL)
 
         self._checkpoints.save(state.global_step, write)
+
+
+def _put_back_best(found: Checkpoint) -> None:
+    """Copy the best model so far to where Trainer had it: another instance, or another folder, has it no more."""
+    try:
+        with open(os.path.join(found.path, "trainer_state.json")) as file:
+            best = json.load(file).get("best_model_checkpoint")
+    except FileNotFoundError:
+        return
+    kept = os.path.join(found.path, _BEST)
+    if best and os.path.basename(best) == "checkpoint-%d" % found.step:
+        kept = found.path  # the newest is the best
+    if not best or not os.path.isdir(kept) or os.path.exists(best):
+        return
+    aside = "%s-%d" % (best, os.getpid())
+    shutil.copytree(kept, aside, ignore=_NOT_OF_A_MODEL)
+    try:
+        os.rename(aside, best)
+    except OSError:  # another process of this host was first
+        shutil.rmtree(aside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,16 +67,18 @@ def script(torch_python: Path, tmp_path: Path) -> Unpacked:
     return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked")
 
 
-def test_the_best_model_so_far_survives(script: Unpacked) -> None:
+@pytest.mark.parametrize(("killed", "newest"), [(22, 20), (10, 8)])
+def test_the_best_model_so_far_survives(script: Unpacked, killed: int, newest: int, tmp_path: Path) -> None:
     code, said = end(script.start({}, checkpoints="whole", model="whole-model"))
     assert code == 0, said
     assert "best checkpoint-8" in said
-    process = script.start({"pause": 0.1})
-    read_until(process, "step=22")
+    process = script.start({"pause": 0.1, "output": tmp_path / "first"})
+    read_until(process, f"step={killed}")
     kill(process)
-    code, said = end(script.start({}))
+    shutil.rmtree(tmp_path / "first")  # with its instance
+    code, said = end(script.start({"output": tmp_path / "second"}))
     assert code == 0, said
-    assert "FROM 20" in said
+    assert f"FROM {newest}" in said
     assert "best checkpoint-8" in said
     assert script.model() == script.model("whole-model")
 
