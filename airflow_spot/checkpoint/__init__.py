@@ -45,6 +45,8 @@ SIGTERM_EXIT_CODE = 128 + int(signal.SIGTERM)
 #: By step, and by the milliseconds of the clock: a step may be saved twice.
 _MANIFEST = re.compile(r"^step-(\d{12})-[0-9a-f]{12}\.json$")
 _DATA = re.compile(r"^step-\d{12}-[0-9a-f]{12}\.data$")
+#: What torchrun, and mpirun, tell each process: which it is of all, and of its host's.
+_RANKS = (("RANK", "LOCAL_RANK"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"))
 _VERSION = 1
 _CHUNK = 1 << 20
 #: Seconds between two interruptions, until one was seen: for the advice only.
@@ -411,9 +413,12 @@ class Checkpointer:
 
 def _roles(environ: Mapping[str, str]) -> Tuple[bool, bool]:
     """Return whether this process writes the checkpoints, and whether it cleans up on its host."""
-    if environ.get("RANK", "").isdigit():
-        rank = int(environ["RANK"])
-        return rank == 0, rank == 0 or environ.get("LOCAL_RANK", "0") == "0"
+    for name, local in _RANKS:
+        if environ.get(name, "").isdigit():
+            rank = int(environ[name])
+            return rank == 0, rank == 0 or environ.get(local, "0") == "0"
+    if environ.get("LOCAL_RANK", "0") != "0":
+        return False, False  # Lightning starts its processes so, and they share the folder of their host
     try:
         hosts = json.loads(environ.get("SM_HOSTS") or "[]")
     except ValueError:
@@ -519,7 +524,7 @@ def _remove(path: str) -> None:
 def _is_number(value: Any) -> bool:
     try:
         return math.isfinite(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # RuntimeError: a tensor of several numbers
         return False
 
 

@@ -117,6 +117,9 @@ class Saving(Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Put it back; called by Lightning."""
         self._checkpoints.on_sigterm()
+        # Processes that Lightning has forked have the environment of the one that made the Checkpointer.
+        self._checkpoints._writes = self._checkpoints._writes and trainer.is_global_zero
+        self._checkpoints._cleans = self._checkpoints._cleans and trainer.local_rank == 0
         self._step = trainer.global_step
         loader, restored = trainer.train_dataloader, self._restored
         if isinstance(loader, ResumableLoader) and restored:
@@ -135,12 +138,15 @@ class Saving(Callback):
         """Save where it is due, but between two steps of the optimizer; called by Lightning."""
         if trainer.global_step == self._step:
             return  # gradients are being added up, and are in no checkpoint
-        self._step = trainer.global_step
+        before, self._step = self._step, trainer.global_step
         # As long as it is "restarting", which is to the end of the epoch, Lightning tells no ReduceLROnPlateau of it.
         trainer.fit_loop._restarting = False
         total = trainer.estimated_stepping_batches
         self._checkpoints.progress(self._step, int(total) if total < float("inf") else None, trainer.callback_metrics)
-        self._is_due = in_any_process(self._checkpoints.due(self._step, self._every)) or self._is_due
+        # Several optimizers make several steps a batch, and would seldom end on a multiple.
+        passed = self._every and self._step // self._every * self._every
+        is_due = self._checkpoints.due(passed if passed and passed > before else self._step, self._every)
+        self._is_due = in_any_process(is_due) or self._is_due
         if in_any_process(self._checkpoints.stopping):
             self._checkpoints.stopping = True
         # Lightning validates before the next batch, and after a resume it would not: what that draws would be missing.

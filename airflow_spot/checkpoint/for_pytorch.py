@@ -13,7 +13,9 @@ PyTorch's global generator whenever it begins, also in the middle of an epoch: g
 For several processes see ``for_pytorch_hosts``.
 """
 
+import pickle
 import random
+import re
 import sys
 from typing import Any, BinaryIO, Dict, Iterator, List, Optional, Union
 
@@ -34,16 +36,28 @@ class TorchState:
             if not (hasattr(each, "load_state_dict") or hasattr(each, "set_state")):
                 raise TypeError("%s is a %s: it has no state to load" % (name, type(each).__name__))
         self._objects = objects
+        self._can_be_read = False
 
     def write(self, path: str, ranks: Optional[List[Dict[str, Any]]] = None) -> None:
         """
         Write the state to a file.
 
         :param ranks: the :func:`random_state` of each process, where several train one model.
+        :raises TypeError: :meth:`read` would not take it; said at the first save, and not after an interruption.
         """
-        objects = {name: _state_of(each) for name, each in self._objects.items()}
+        objects = {name: _plain(_state_of(each)) for name, each in self._objects.items()}
         state = {"objects": objects, "random": random_state()}
         torch.save(state if ranks is None else dict(state, ranks=ranks), path)
+        if not self._can_be_read:
+            try:
+                torch.load(path, map_location="meta", weights_only=True)  # "meta": without the memory for it
+            except pickle.UnpicklingError as error:
+                kind = re.search(r"GLOBAL (\S+)", str(error))
+                raise TypeError(
+                    "no checkpoint can be read again that holds a %s: a state is tensors and plain values"
+                    % (kind.group(1) if kind else error)
+                ) from error
+            self._can_be_read = True
 
     def read(self, path: Union[str, BinaryIO], rank: int = 0) -> "TorchState":
         """
@@ -100,6 +114,16 @@ class SeededSampler(Sampler):
 
 def _state_of(each: Any) -> Any:
     return each.state_dict() if hasattr(each, "state_dict") else each.get_state()
+
+
+def _plain(state: Any) -> Any:
+    """Return a state with Python's numbers for NumPy's, such as a learning rate of ``np.logspace``."""
+    if type(state) is dict:
+        return {key: _plain(value) for key, value in state.items()}
+    if type(state) in (list, tuple):
+        return type(state)(map(_plain, state))
+    is_number = type(state).__module__ == "numpy" and getattr(state, "shape", None) == ()
+    return state.item() if is_number else state
 
 
 def random_state() -> Dict[str, Any]:

@@ -4,7 +4,8 @@ XGBoost's booster as a checkpoint.
     booster = train(Checkpointer(), params, data, rounds=200, every=10, evals=[(validation, "validation")])
 
 trains what is missing of the rounds, and saves as it goes. Without sampling (``subsample`` and ``colsample_*`` at 1)
-the model is that of an uninterrupted training, tree by tree: XGBoost does not save its random generator's state.
+the model is that of an uninterrupted training, tree by tree: XGBoost does not save its random generator's state. A
+``LearningRateScheduler`` goes on; other callbacks, early stopping among them, are told of rounds from 0 on again.
 """
 
 from typing import Any, Dict, Mapping, Optional
@@ -12,6 +13,8 @@ from typing import Any, Dict, Mapping, Optional
 import xgboost
 
 from airflow_spot.checkpoint import Checkpointer
+
+_Scheduler = xgboost.callback.LearningRateScheduler
 
 
 def write(booster: Any, path: str) -> None:
@@ -48,6 +51,24 @@ class Saving(xgboost.callback.TrainingCallback):
         return False
 
 
+class _GoesOn(xgboost.callback.TrainingCallback):
+    """A schedule of the learning rate behind the rounds that are done: XGBoost counts them from 0 in each call."""
+
+    def __init__(self, schedule: Any, done: int) -> None:
+        super().__init__()
+        self._rate_after, self._done = schedule.learning_rates, done
+
+    def before_training(self, model: Any) -> Any:
+        """Set what the last round has left; called by XGBoost."""
+        model.set_param("learning_rate", self._rate_after(self._done - 1))
+        return model
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Set the next one; called by XGBoost."""
+        model.set_param("learning_rate", self._rate_after(self._done + epoch))
+        return False
+
+
 def train(
     checkpoints: Checkpointer,
     params: Mapping[str, Any],
@@ -68,7 +89,10 @@ def train(
     missing = rounds - (0 if found is None else found.step)
     if booster is not None and missing <= 0:
         return booster
-    callbacks = [*more.pop("callbacks", ()), Saving(checkpoints, rounds, every)]
+    given = more.pop("callbacks", None) or ()
+    if found is not None:
+        given = [_GoesOn(each, found.step) if type(each) is _Scheduler else each for each in given]
+    callbacks = [*given, Saving(checkpoints, rounds, every)]
     return xgboost.train(dict(params), data, missing, xgb_model=booster, callbacks=callbacks, **more)
 
 

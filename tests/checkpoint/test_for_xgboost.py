@@ -6,9 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy
 import pytest
+import xgboost
 
+from airflow_spot.checkpoint import Checkpointer
+from airflow_spot.checkpoint.for_xgboost import train
 from tests.checkpoint.killing import killed_often, seeds
 
 TRAINER = """
@@ -62,6 +67,30 @@ def test_a_training_that_was_killed_is_the_same_training(trainer: Path) -> None:
     assert begun == sorted(begun)
     said = json.loads((trainer.parent / "c" / "airflow-spot-progress.json").read_text())
     assert (said["step"], said["total"], list(said["metrics"])) == (60, 60, ["train-logloss"])
+
+
+@pytest.mark.parametrize("rates", [lambda round_: 0.5 * 0.8**round_, [0.5 * 0.8**each for each in range(12)]])
+def test_a_schedule_of_the_learning_rate_goes_on(tmp_path: Path, rates: Any) -> None:
+    rows = numpy.random.default_rng(1).normal(size=(100, 3))
+    data = xgboost.DMatrix(rows, label=rows[:, 0] * rows[:, 1])
+
+    def trained(folder: str, *more: Any) -> bytes:
+        callbacks = [xgboost.callback.LearningRateScheduler(rates), *more]
+        params = {"nthread": 1, "max_depth": 3}
+        return bytes(
+            train(Checkpointer(str(tmp_path / folder)), params, data, 12, every=5, callbacks=callbacks).save_raw("json")
+        )
+
+    class Kill(xgboost.callback.TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            if model.num_boosted_rounds() == 7:
+                raise KeyboardInterrupt
+            return False
+
+    whole = trained("whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained("killed", Kill())
+    assert trained("killed") == whole
 
 
 @pytest.mark.slow

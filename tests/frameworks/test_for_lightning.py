@@ -165,6 +165,51 @@ def test_sigterm_of_one_process_has_both_save_the_same_step(script: Unpacked) ->
     assert saved.step in range(5, 9)
 
 
+#: Two optimizers by hand, three steps a batch, in processes that Lightning itself starts.
+OWN_PROCESSES = """
+import sys
+import lightning, torch
+from torch.utils.data import TensorDataset
+from airflow_spot.checkpoint import Checkpointer
+from airflow_spot.checkpoint.for_lightning import ResumableLoader, Saving
+
+torch.set_num_threads(1)
+lightning.seed_everything(1, verbose=False)
+
+class Model(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.layer, self.other = torch.nn.Linear(5, 1), torch.nn.Linear(5, 1)
+    def training_step(self, batch, index):
+        loss = self.layer(batch[0]).mean() + self.other(batch[0]).mean()
+        self.manual_backward(loss)
+        first, second = self.optimizers()
+        for each in (first, second, second):
+            each.step()
+    def configure_optimizers(self):
+        return [torch.optim.SGD(each.parameters(), 0.1) for each in (self.layer, self.other)]
+
+saving = Saving(Checkpointer(), every=10)
+trainer = lightning.Trainer(
+    max_epochs=1, callbacks=[saving], enable_checkpointing=False, enable_progress_bar=False, logger=False,
+    accelerator="cpu", devices=2, strategy=sys.argv[1].split("=")[1],
+)
+found = saving.load()
+trainer.fit(Model(), ResumableLoader(TensorDataset(torch.randn(96, 5)), batch_size=4))
+print("END", trainer.global_rank, flush=True)
+"""
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_fork"])
+def test_of_processes_that_lightning_starts_one_writes(torch_python: Path, tmp_path: Path, strategy: str) -> None:
+    (tmp_path / "own.py").write_text(OWN_PROCESSES)
+    script = Unpacked(tmp_path / "own.py", torch_python, tmp_path / "unpacked")
+    code, said = end(script.start({"strategy": strategy}))
+    assert code == 0, said
+    assert [int(each) for each in re.findall("checkpoint of step ([0-9]+): ", said)] == [12, 21, 30], said
+
+
 def ends(said: str) -> list[str]:
     """Return the lines that tell the weights, of each process."""
     found = sorted(line for line in said.splitlines() if line.startswith("END "))

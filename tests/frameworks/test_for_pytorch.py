@@ -64,6 +64,41 @@ assert [len(each) for each in (alone, *shares)] == [7, 3, 3] == [len(list(each))
 print("END")
 """
 
+#: Numbers of NumPy come back as Python's; what could not be read after an interruption is refused at the first save.
+NO_TENSORS = """
+import sys
+import numpy, torch
+from checkpoint import Checkpointer
+from checkpoint.for_pytorch import TorchState
+
+def state(rate):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=numpy.logspace(-3, -1, 3)[1])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    return optimizer, TorchState(model=model, optimizer=optimizer, schedule=schedule)
+
+optimizer, first = state(lambda step: 1.0)
+checkpoints = Checkpointer(sys.argv[1])
+checkpoints.save(1, first.write)
+optimizer, second = state(lambda step: 1.0)
+optimizer.param_groups[0]["lr"] = 3.0
+assert checkpoints.load(second.read).step == 1
+assert optimizer.param_groups[0]["lr"] == numpy.logspace(-3, -1, 3)[1]
+
+class Rate:
+    def __init__(self):
+        self.hidden = Rate
+
+    def __call__(self, step):
+        return 1.0
+
+try:
+    checkpoints.save(2, state(Rate())[1].write)
+except TypeError as error:
+    print("END", error)
+assert checkpoints.latest().step == 1
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -74,6 +109,7 @@ def folder(tmp_path: Path) -> Path:
         (package / path.name).write_text(path.read_text())
     (tmp_path / "train.py").write_text(TRAINER)
     (tmp_path / "sampler.py").write_text(SAMPLER)
+    (tmp_path / "no_tensors.py").write_text(NO_TENSORS)
     return tmp_path
 
 
@@ -95,3 +131,9 @@ def test_killed_without_a_loader_it_ends_with_the_same_weights(torch_python: Pat
 @pytest.mark.slow
 def test_processes_share_what_is_drawn(torch_python: Path, folder: Path) -> None:
     assert run(torch_python, folder / "sampler.py") == "END\n"
+
+
+@pytest.mark.slow
+def test_what_could_not_be_read_again_is_refused_at_the_first_save(torch_python: Path, folder: Path) -> None:
+    said = run(torch_python, folder / "no_tensors.py", folder / "c")
+    assert "END no checkpoint can be read again that holds a __main__.Rate" in said
