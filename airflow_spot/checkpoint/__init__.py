@@ -53,6 +53,8 @@ _CHUNK = 1 << 20
 _HOUR = 3600.0
 #: Seconds after the first save within which markers come, if it is SageMaker that looks after the folder.
 _MARKERS_AFTER = 300.0
+#: Seconds after the first save within which an upload is through, for hosts that do not see it.
+_THROUGH_AFTER = 1800.0
 
 
 class CheckpointError(Exception):
@@ -321,7 +323,9 @@ class Checkpointer:
         self._remove_leftovers()
         if not self._writes:
             # Another host writes. What was restored here is uploaded again if it is deleted there alone, so it goes
-            # here too, one save later: this host does not see when the new ones are in S3.
+            # here too, but late: this host does not see when the new ones are in S3, and until then has S3 delete all.
+            if time.monotonic() - (self._first_saved or 0.0) < _THROUGH_AFTER:
+                return
             spare = self._restored[max(self.keep - max(self._saves - 1, 0), 0) :]
             self._restored = [name for name in self._restored if name not in spare]
             self._drop(spare)

@@ -150,7 +150,8 @@ def fit(
     if state.epoch >= epochs:
         return history
     batches = data(state.epoch)
-    in_epoch = _length(batches)
+    steps = more.pop("steps_per_epoch", None)
+    in_epoch = steps or _length(batches)
     saving = Saving(checkpoints, state, in_epoch and in_epoch * epochs, every)
     verbose = more.pop("verbose", 2)  # a progress bar makes a log unreadable
     more["shuffle"] = False
@@ -161,6 +162,8 @@ def fit(
     while True:
         rest = _rest(batches, state.batch)
         first = state.epoch
+        if steps:
+            more["steps_per_epoch"] = steps - state.batch
         model.fit(rest, initial_epoch=first, epochs=first + 1, callbacks=callbacks, verbose=verbose, **more)
         if model.stop_training or state.epoch >= epochs:
             break

@@ -37,6 +37,8 @@ class TorchState:
                 raise TypeError("%s is a %s: it has no state to load" % (name, type(each).__name__))
         self._objects = objects
         self._can_be_read = False
+        #: Of how many processes the checkpoint is that was read.
+        self.processes = 1
 
     def write(self, path: str, ranks: Optional[List[Dict[str, Any]]] = None) -> None:
         """
@@ -78,6 +80,7 @@ class TorchState:
             else:
                 each.set_state(found["objects"][name])
         ranks = found.get("ranks") or [found["random"]]
+        self.processes = len(ranks)
         if rank < len(ranks):
             set_random_state(ranks[rank])
         return self

@@ -69,7 +69,7 @@ def load(checkpoints: Checkpointer, state: TorchState) -> Optional[Checkpoint]:
     if len(set(names)) == 1:
         if found is None:
             return None
-        return Checkpoint(found.step, found.path, found.metrics, state.read(found.path, rank))
+        return _read(checkpoints, found.step, found.path, found.metrics, state, found.path)
     sent: List[Any] = [None]
     if rank == 0 and found is not None:
         with open(found.path, "rb") as file:
@@ -78,7 +78,21 @@ def load(checkpoints: Checkpointer, state: TorchState) -> Optional[Checkpoint]:
     if sent[0] is None:
         return None
     step, path, metrics, content = sent[0]
-    return Checkpoint(step, path, metrics, state.read(io.BytesIO(content), rank))
+    return _read(checkpoints, step, path, metrics, state, io.BytesIO(content))
+
+
+def _read(
+    checkpoints: Checkpointer, step: int, path: str, metrics: Dict[str, Any], state: TorchState, file: Any
+) -> Checkpoint:
+    state.read(file, dist.get_rank())
+    if state.processes != dist.get_world_size():
+        # An instance type with more GPUs, perhaps.
+        checkpoints._say(
+            "the checkpoint of step %d is of %d processes, and here are %d: a step takes other samples than it did, so "
+            "the place in the data and the learning rate's schedule are not what they were"
+            % (step, state.processes, dist.get_world_size())
+        )
+    return Checkpoint(step, path, metrics, state)
 
 
 def due(checkpoints: Checkpointer, step: int, every: Optional[int] = None, seconds: Optional[float] = None) -> bool:

@@ -311,9 +311,15 @@ def test_of_several_hosts_one_writes_and_all_drop_what_was_restored(tmp_path: Pa
         monkeypatch.setenv("SM_CURRENT_HOST", host)
         hosts[host] = Script(tmp_path / host, barrier=lambda host=host: waits.append(host))
         assert hosts[host].load() == (2, "state of 2") if host == "algo-1" else hosts[host].load()
+    (tmp_path / "algo-1" / f"{library.PROGRESS_NAME}.sagemaker-uploaded").touch()
+    now = [time.monotonic()]
+    monkeypatch.setattr(library.time, "monotonic", lambda: now[0])
     for step in (3, 4, 5, 6):
         for script in hosts.values():
             script.save(step)
+        if step == 5:
+            assert steps(tmp_path / "algo-10") == [1, 2]  # nothing tells this host whether step 3 is in S3
+            now[0] += library._THROUGH_AFTER
     assert steps(tmp_path / "algo-1") == [2, 5, 6]  # what is in S3 for certain stays until a marker tells of more
     assert steps(tmp_path / "algo-10") == []
     assert waits == ["algo-1", "algo-10"] * 4

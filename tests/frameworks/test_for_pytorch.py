@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.checkpoint.killing import ALL, killed_often, seeds
+from tests.frameworks.unpacked import free_port
 from tests.matrix.environment import ROOT
 
 TRAINER = """
@@ -99,6 +101,23 @@ except TypeError as error:
 assert checkpoints.latest().step == 1
 """
 
+#: A checkpoint of two processes, with which one goes on.
+FEWER = """
+import sys
+import torch
+from checkpoint import Checkpointer
+from checkpoint.for_pytorch import TorchState, random_state
+from checkpoint.for_pytorch_hosts import join, load, save
+
+join()
+checkpoints, state = Checkpointer(sys.argv[1]), TorchState(model=torch.nn.Linear(2, 2))
+checkpoints.save(1, lambda path: state.write(path, [random_state()] * 2))
+assert load(checkpoints, state).step == 1
+save(checkpoints, 2, state)
+print("END")
+assert load(checkpoints, state).step == 2
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -110,11 +129,14 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "train.py").write_text(TRAINER)
     (tmp_path / "sampler.py").write_text(SAMPLER)
     (tmp_path / "no_tensors.py").write_text(NO_TENSORS)
+    (tmp_path / "fewer.py").write_text(FEWER)
     return tmp_path
 
 
-def run(python: Path, *arguments: object) -> str:
-    return subprocess.run([python, *map(str, arguments)], capture_output=True, text=True, check=True).stdout
+def run(python: Path, *arguments: object, **environ: str) -> str:
+    command = [python, *map(str, arguments)]
+    whole = {**os.environ, **environ}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=whole).stdout
 
 
 @pytest.mark.slow
@@ -137,3 +159,11 @@ def test_processes_share_what_is_drawn(torch_python: Path, folder: Path) -> None
 def test_what_could_not_be_read_again_is_refused_at_the_first_save(torch_python: Path, folder: Path) -> None:
     said = run(torch_python, folder / "no_tensors.py", folder / "c")
     assert "END no checkpoint can be read again that holds a __main__.Rate" in said
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_is_said(torch_python: Path, folder: Path) -> None:
+    said = run(torch_python, folder / "fewer.py", folder / "c", MASTER_PORT=str(free_port()))
+    first, second = said.split("END")
+    assert "the checkpoint of step 1 is of 2 processes, and here are 1: a step takes other samples" in first
+    assert "processes" not in second

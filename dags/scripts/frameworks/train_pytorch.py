@@ -53,7 +53,8 @@ def main() -> None:
     data = load_data(args.train, args.seed)
     sampler = SeededSampler(len(data), args.seed)
     # A generator of its own: a loader that begins in the middle of an epoch would draw from the one that dropout uses.
-    loader = DataLoader(data, args.batch_size, sampler=sampler, drop_last=True, generator=torch.Generator())
+    own = torch.Generator().manual_seed(args.seed)
+    loader = DataLoader(data, args.batch_size, sampler=sampler, drop_last=True, generator=own)
 
     model = torch.nn.Sequential(
         torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(64, 10)

@@ -51,7 +51,8 @@ def main() -> None:
     torch.manual_seed(args.seed + rank)  # each host drops out others; all begin with the first one's weights
     data = made_up(args.seed)
     sampler = SeededSampler(len(data), args.seed, rank, world)
-    loader = DataLoader(data, args.batch_size, sampler=sampler, drop_last=True, generator=torch.Generator())
+    own = torch.Generator().manual_seed(args.seed + rank)  # workers of each host augment by other numbers
+    loader = DataLoader(data, args.batch_size, sampler=sampler, drop_last=True, generator=own)
 
     model = torch.nn.Sequential(
         torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Dropout(0.1), torch.nn.Linear(64, 10)
