@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import DEFAULT_CHECKPOINT_PATH
 from airflow_spot.rehearsal.subject import RehearsalError, Subject, from_request
 
@@ -168,6 +169,8 @@ def _unmapped(task: Any, task_id: str) -> Any:
     try:
         first = {name: values[0] for name, values in value.items()} if isinstance(value, Mapping) else value[0]
         return task.unmap(first if of_function is None else {"op_kwargs": first})
+    except InvalidParameterError as error:
+        raise RehearsalError(f"task {task_id}: {error}") from None
     except Exception:
         raise RehearsalError(f"task {task_id} is mapped over what is not known here: rehearse its script") from None
 

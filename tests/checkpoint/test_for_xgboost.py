@@ -62,6 +62,7 @@ def lives(trainer: Path, kills: int, rounds: int, seed: int) -> list[int]:
     return found.begun
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_is_the_same_training(trainer: Path) -> None:
     begun = lives(trainer, 2, 60, 1)
     assert begun == sorted(begun)

@@ -24,6 +24,7 @@ from airflow_spot.core.events import (
     ProgressMissing,
     RunFailed,
     RunSucceeded,
+    ScriptProgressed,
     ServiceErrorsRepeated,
     StartEnded,
     TrainedLong,
@@ -33,6 +34,7 @@ from airflow_spot.core.events import (
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.log_messages import attempt_line, label_of, lines, totals_line
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals, total
@@ -140,6 +142,7 @@ EVENTS: list[Event] = [
     CheckpointsNotSeen("job", "s3://bucket/c", NotSeen("AccessDenied at ListObjectsV2")),
     ProgressMissing("job", "s3://bucket/c", Stuck(3, 3600.0)),
     TrainedLong(180_000.0, 86_400),
+    ScriptProgressed("job", ScriptProgress(1, 2, {"loss": 0.5}, NOW)),
     JobStopped("job", StopReason.KILLED, "killed by Airflow", None, "s3://bucket/c"),
     JobStopped("job", StopReason.KILLED, "killed by Airflow", "it is Stopped already"),
     RunSucceeded((attempt(1, Outcome.COMPLETED),), RunTotals(attempts=1)),

@@ -44,7 +44,7 @@ def start_forever(service: LocalSageMaker) -> str:
     return name
 
 
-@pytest.mark.parametrize("isolation", ["auto", "relocate"])
+@pytest.mark.parametrize("isolation", ["auto", pytest.param("relocate", marks=pytest.mark.slow)])
 def test_nothing_is_left_after_the_context(isolation: str) -> None:
     with LocalSageMaker(isolation=isolation) as service:
         jobs = Jobs(service)

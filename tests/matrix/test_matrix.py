@@ -145,6 +145,7 @@ MODES = {
     "marked_before_deferring": ("",),
     "marked_while_resuming": ("",),
     "variable_deleted": ("", "_mapped"),
+    "taskflow": ("",),
 }
 
 

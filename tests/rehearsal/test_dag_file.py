@@ -80,7 +80,7 @@ def test_of_a_function_the_script_that_is_made_of_it() -> None:
 def test_of_a_mapped_function_the_first_member(tmp_path: Path) -> None:
     (tmp_path / "dag.py").write_text(
         "from airflow.sdk import DAG, task\n"
-        "@task.sagemaker_spot(image='i', source_dir='lib')\n"
+        "@task.sagemaker_spot(image='i', role='r', output_path='s3://bucket/o', source_dir='lib')\n"
         "def train(seed, *, checkpoint): return seed\n"
         "with DAG('a_dag'): train.expand(seed=[7, 8])\n"
     )

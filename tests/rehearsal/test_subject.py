@@ -40,7 +40,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def names(subject: Subject) -> list[str]:
     with subject.archive() as archive:
         assert archive is not None
-        return sorted(name for _, name in archive._files)
+        return sorted(archive.sources)
 
 
 @pytest.mark.parametrize("script", ["train.py", "scripts/train.py", "{}/scripts/train.py"])

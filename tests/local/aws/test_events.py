@@ -48,6 +48,7 @@ def queue(jobs: Jobs) -> str:
     return deploy(jobs.sm, f"queue-{time.monotonic_ns()}")
 
 
+@pytest.mark.slow
 def test_each_change_of_our_jobs_comes_to_the_documented_stack(jobs: Jobs, queue: str) -> None:
     script = "print('trained')"
     name = jobs.start(script, TrainingJobName=f"x-afspot-abcdefghij-1-{time.monotonic_ns() % 10_000}")

@@ -84,8 +84,9 @@ def built_in(image: str, **more: Any) -> dict[str, Any]:
 def test_a_built_in_algorithm_brings_its_metrics(simulated: Tuning, image: str, metric: str) -> None:
     waits = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 1200}
     objective = {"Type": "Minimize", "MetricName": metric}
+    definition = {**built_in(image), "StaticHyperParameters": {"simulated_seconds": "0.1"}}
     name = simulated.start(
-        definition=built_in(image), training={"StoppingCondition": waits}, HyperParameterTuningJobObjective=objective
+        definition=definition, training={"StoppingCondition": waits}, HyperParameterTuningJobObjective=objective
     )
     best = simulated.end(name)["BestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"]
     assert best["MetricName"] == metric
