@@ -219,7 +219,10 @@ class Checkpointer:
         self._progress_at = now
         numbers = {str(key): float(value) for key, value in (metrics or {}).items() if _is_number(value)}
         said = {"v": _VERSION, "step": step, "total": total, "metrics": numbers, "at": time.time()}
-        self._put_json(PROGRESS_NAME, said)
+        try:
+            self._put_json(PROGRESS_NAME, said)
+        except OSError as error:  # a full disk: the training is worth more than the word on it
+            self._say_once("progress", "the progress cannot be written: %s" % error)
 
     def advised_seconds(self, between_interruptions: float = _HOUR) -> float:
         """

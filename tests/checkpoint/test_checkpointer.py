@@ -583,6 +583,20 @@ def test_what_was_restored_stays_until_something_newer_may_be_in_s3(tmp_path: Pa
     assert steps(tmp_path) == [3]
 
 
+def test_a_disk_that_is_full_ends_no_training_for_a_word_on_its_progress(tmp_path: Path, monkeypatch: Any) -> None:
+    script = Script(tmp_path)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(library.os, "fsync", full)
+    script.checkpoints.progress(1, 2)
+    script.checkpoints.progress(2, 2)
+    assert [line for line in script.told if "progress" in line] == [
+        "airflow_spot.checkpoint: the progress cannot be written: [Errno 28] No space left on device"
+    ]
+
+
 class Number:
     """A number of a framework."""
 
