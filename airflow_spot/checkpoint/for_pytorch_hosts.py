@@ -29,7 +29,7 @@ def join(backend: str = "gloo", timeout_seconds: float = 600.0) -> Tuple[int, in
     """
     Make this process one of the training's; return which it is, and of how many.
 
-    One a host, in the order of SageMaker's ``SM_HOSTS``; they meet on the first, at ``MASTER_PORT`` or 29500. Where
+    One a host, in the order of SageMaker's ``SM_HOSTS``; several meet on the first, at ``MASTER_PORT`` or 29500. Where
     torchrun has started it, as torchrun says.
 
     :param backend: ``gloo``, or ``nccl``, for which each process takes a GPU of its own.
@@ -42,10 +42,13 @@ def join(backend: str = "gloo", timeout_seconds: float = 600.0) -> Tuple[int, in
         dist.init_process_group(backend, timeout=timeout)
     else:
         hosts = sorted(json.loads(os.environ.get("SM_HOSTS") or "[]") or ["localhost"], key=natural)
-        rank = hosts.index(os.environ.get("SM_CURRENT_HOST", hosts[0])) if len(hosts) > 1 else 0
-        port = os.environ.get("MASTER_PORT", "29500")
-        first = "tcp://%s:%s" % (hosts[0] if len(hosts) > 1 else "localhost", port)
-        dist.init_process_group(backend, init_method=first, rank=rank, world_size=len(hosts), timeout=timeout)
+        if len(hosts) == 1:
+            # No port: trainings beside each other on one machine have nothing to meet on.
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
+        else:
+            rank = hosts.index(os.environ.get("SM_CURRENT_HOST", hosts[0]))
+            first = "tcp://%s:%s" % (hosts[0], os.environ.get("MASTER_PORT", "29500"))
+            dist.init_process_group(backend, init_method=first, rank=rank, world_size=len(hosts), timeout=timeout)
     return dist.get_rank(), dist.get_world_size()
 
 

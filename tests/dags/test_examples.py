@@ -23,6 +23,8 @@ from tests.support.ours import start_ours
 
 NAMESPACE = "examples"
 EXAMPLES = sorted(DAGS.glob("*.py"))
+#: The first instance goes after the script has written a checkpoint or before it has begun: both must do.
+MARKET = "script:up=4,down=1,up=inf"
 
 
 def test_there_are_examples() -> None:
@@ -89,8 +91,7 @@ class Airflow:
 
 @pytest.fixture(scope="module")
 def sm() -> Iterator[LocalSageMaker]:
-    # The first instance goes after the script has written a checkpoint or before it has begun: both must do.
-    with LocalSageMaker(market="script:up=4,down=1,up=inf", reclaim="kill") as service:
+    with LocalSageMaker(market=MARKET, reclaim="kill") as service:
         yield service
 
 
@@ -175,6 +176,7 @@ def test_a_function_trains_through_an_interruption_and_hands_its_result_on(
     s3 = sm.client("s3")
     s3.create_bucket(Bucket="airflow-spot-demo")
     before = len(calls(sm, "CreateTrainingJob"))
+    sm.set_market(MARKET)  # anew: other tests may have had the interruption
     state, tasks = airflow.run("spot_taskflow", seconds_per_round=0.5)
     assert state == "success", tasks
     (created,) = calls(sm, "CreateTrainingJob")[before:]

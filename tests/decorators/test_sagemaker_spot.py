@@ -352,3 +352,14 @@ def test_an_argument_that_shows_itself_at_run_time_only_is_refused_before_a_job(
 def test_it_may_be_left_running(local: LocalSageMaker, bucket: str, ti: TaskInstance) -> None:
     assert run_task(operator(bucket, count, 3, hold=1, decorated={"wait_for_completion": False}), ti) is None
     assert ti.xcoms[FACTS]["Training"]["TrainingJobStatus"] == "InProgress"
+
+
+@pytest.mark.parametrize("use_checkpoints", [True, False])
+@pytest.mark.local_sagemaker(isolation="relocate")
+def test_it_trains_where_a_machine_has_no_opt_ml(
+    local_sagemaker: LocalSageMaker, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch, use_checkpoints: bool
+) -> None:
+    """On macOS, and in the containers of docker-compose.yaml: checkpoints and result find their places all the same."""
+    local_sagemaker.client("s3").create_bucket(Bucket="relocated")
+    made = operator("relocated", count if use_checkpoints else plain, 3, decorated={"use_checkpoints": use_checkpoints})
+    assert run_task(made, ti) == ({"sum": 6, "starts": [0]} if use_checkpoints else {"value": 3})

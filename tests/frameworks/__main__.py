@@ -1,4 +1,4 @@
-"""Run the examples of ``dags/scripts/frameworks`` under interruption, each in its framework's environment."""
+"""Run the examples of ``dags/frameworks`` under interruption, each in its framework's environment."""
 
 from __future__ import annotations
 

@@ -10,13 +10,13 @@ from typing import Any
 from tests.frameworks.folders import Read, of_library, of_older_style
 from tests.matrix.environment import ROOT
 
-SCRIPTS = ROOT / "dags" / "scripts" / "frameworks"
+SCRIPTS = ROOT / "dags" / "frameworks"
 
 
 @dataclass(frozen=True)
 class Example:
     """
-    A script of ``dags/scripts/frameworks``.
+    A script of ``dags/frameworks``.
 
     It prints ``FROM <step>`` once it knows what it goes on from, then a line that begins with ``step=<n>``,
     ``round=<n>`` or ``epoch=<n>`` for what is done, counted as in its checkpoints, and leaves files in ``SM_MODEL_DIR``

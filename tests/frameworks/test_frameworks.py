@@ -33,7 +33,7 @@ def test_an_example_comes_to_the_same_end(name: str) -> None:
     if played.skipped:
         pytest.skip(played.skipped)
     assert played.rehearsed is not None
-    assert played.rehearsed.sound, played.rehearsed
+    assert played.rehearsed.sound, f"{played.rehearsed}\n{played.rehearsed.complaint}"
     assert played.killed is not None
     assert not played.killed.faults, "\n".join(played.killed.faults)
     assert played.killed.kills == (EXAMPLES[name].kills if ALL else 2)

@@ -21,12 +21,13 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO
 
+from airflow_spot.local.container import hard_coded
 from airflow_spot.local.errors import InternalError, JobError
 from airflow_spot.local.settings import Settings
 
 log = logging.getLogger(__name__)
 
-OPT_ML = "/opt/ml"
+OPT_ML = hard_coded.OPT_ML
 SHORT_TMP = "/tmp"  # noqa: S108 - for links with names that nobody can know before
 #: Of a TMPDIR: what PyTorch and multiprocessing add for their sockets is some 40.
 MAX_TMP_CHARACTERS = 50
@@ -324,9 +325,7 @@ class Containers:
     def refuse_hard_coded(self, code: Iterable[Path], command: Sequence[str]) -> None:
         """Where ``/opt/ml`` is relocated, refuse code that names it.
 
-        A line that also reads the environment is let pass: ``os.environ.get("SM_MODEL_DIR", "/opt/ml/model")``
-        finds the right place.
-
+        :param code: the job's files. Of them the command and what it reaches are looked at, by :mod:`.hard_coded`.
         :raises JobError: naming file and line.
         """
         if self.namespace:
@@ -335,12 +334,7 @@ class Containers:
         for word in command:
             if OPT_ML in word:
                 raise JobError(f"ClientError: the command {word!r} hard-codes {OPT_ML}, and {hint}")
-        for file in code:
-            try:
-                lines = file.read_text(encoding="utf-8").splitlines()
-            except (OSError, UnicodeDecodeError):
-                continue
-            for number, line in enumerate(lines, 1):
-                text = line.partition("#")[0]
-                if OPT_ML in text and "environ" not in text and "getenv" not in text:
-                    raise JobError(f"ClientError: {file.name}, line {number}, hard-codes {OPT_ML}, and {hint}")
+        found = hard_coded.find(code, command)
+        if found is not None:
+            file, number = found
+            raise JobError(f"ClientError: {file.name}, line {number}, hard-codes {OPT_ML}, and {hint}")

@@ -126,7 +126,7 @@ class ModelServer:
         folder = _fetch_code(self._backend.aws.s3, given.get("SAGEMAKER_SUBMIT_DIRECTORY", ""), opt_ml)
         script = f"{folder}/{given.get('SAGEMAKER_PROGRAM', 'inference.py')}"
         command = self._serve(model["Image"], script, opt_ml)
-        self._backend.containers.refuse_hard_coded(opt_ml.path(folder).rglob("*.py"), [])
+        self._backend.containers.refuse_hard_coded(opt_ml.path(folder).rglob("*.py"), [str(opt_ml.path(script))])
         contract = {**given, "SM_MODEL_DIR": opt_ml.see(MODEL)}
         return command, environment(self._backend.containers, self._backend.aws, opt_ml, self._owner.region, contract)
 
