@@ -1,0 +1,1 @@
+"""Pages as text: values in, HTML and SVG out. Nothing here knows Airflow, boto3 or SageMaker's API."""
