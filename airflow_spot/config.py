@@ -17,6 +17,8 @@ from airflow_spot.core.prices import Prices, read_prices
 
 SECTION = "airflow_spot"
 CHECK_INTERVAL_SECONDS = 30.0
+#: Where this package's pages are, below Airflow's.
+PAGES = "/airflow-spot"
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,17 @@ def events_queue_url(of_task: str | None = None) -> str | None:
         return check_queue_url("events_queue_url", of_task)
     url = conf.get(SECTION, "events_queue_url", fallback=None)
     return check_queue_url(f"[{SECTION}] events_queue_url", url) if url else None
+
+
+def airflow_base() -> str:
+    """Return the path of the base URL, below which Airflow's own pages are; empty where there is none."""
+    url = conf.get("api", "base_url", fallback=None) or conf.get("webserver", "base_url", fallback=None)  # Airflow 2
+    return urlsplit(str(url or "")).path.rstrip("/")
+
+
+def pages_base() -> str:
+    """Return the path below which this package's pages are, without a slash behind."""
+    return f"{airflow_base()}{PAGES}"
 
 
 def stop_on_kill() -> bool:

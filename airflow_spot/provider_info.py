@@ -40,6 +40,8 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_spot.links.training.SageMakerTrainingJobLink",
             "airflow_spot.links.training.SageMakerTrainingLogsLink",
             "airflow_spot.links.training.SageMakerCheckpointsLink",
+            "airflow_spot.links.training.SageMakerModelLink",
+            "airflow_spot.links.training.SpotTimelineLink",
         ],
         "config": {
             "airflow_spot": {

@@ -8,11 +8,9 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_spot.compat.plugins import HAS_EXTERNAL_VIEWS, HAS_MENU_ITEMS
+from airflow_spot.links.console import Place, jobs_url, partition_of
 
 ENTRY = "Spot training jobs"
-#: Where each partition's console is, by how the names of its regions begin.
-_CONSOLES = {"cn-": "console.amazonaws.cn", "us-gov-": "console.amazonaws-us-gov.com"}
-_CONSOLE = "console.aws.amazon.com"
 
 
 def deployment_region() -> str | None:
@@ -30,8 +28,7 @@ def training_jobs_url(region: str | None) -> str:
 
     :param region: such as ``eu-west-1``; None for the one that the user's console is in.
     """
-    console = next((host for start, host in _CONSOLES.items() if (region or "").startswith(start)), _CONSOLE)
-    return f"https://{console}/sagemaker/home{f'?region={region}' if region else ''}#/jobs"
+    return jobs_url(Place(region or "", partition_of(region)))
 
 
 def external_views(region: str | None) -> list[dict[str, Any]]:
