@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
-from airflow_spot.render.picture import place
+from airflow_spot.render.picture import ending, market, place
 from airflow_spot.render.segments import waited
 from airflow_spot.render.words import (
+    NOTHING,
     clean,
     duration,
     listed,
@@ -63,10 +64,10 @@ def _line(one: AttemptLine, now: float, url: str, *, tries: bool) -> Line:
         job=one["job"],
         url=url,
         why=listed((clean(one["why"]), f"try {one['tried_by']}" if tries and one["tried_by"] is not None else "")),
-        place=f"{place(one)} {'spot' if one['spot'] else 'on-demand'}",
+        place=f"{place(one)} {market(one)}".strip() or NOTHING,
         rung=clean(one["rung"]) if one["rung"] and one["type"] not in one["rung"] else "",
-        outcome=clean(one["label"] or one["outcome"] or "in progress"),
-        kind=outcome_kind(one["outcome"]),
+        outcome=ending(one),
+        kind=outcome_kind(one["outcome"] or (one["status"].lower() if one["ended"] is not None else None)),
         interruptions=number(one["interruptions"]),
         waited=f"over {time}" if one["more_starts"] else time,
         trained=duration(one["training_seconds"]),

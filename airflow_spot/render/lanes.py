@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from airflow_spot.render import svg
 from airflow_spot.render.ledger_format import AttemptLine
 from airflow_spot.render.scale import Scale
-from airflow_spot.render.segments import NAMES, Segment, end_of, interruptions, segments
+from airflow_spot.render.segments import NAMES, Interruption, Segment, end_of, interruptions, segments
 from airflow_spot.render.words import duration, number, rough
 
 #: Of a lane, in pixels.
 HEIGHT, TOP, THICK = 50, 12, 24
 #: Of a lane in a list: nothing but its spans.
 MINI = 14
-#: Spans narrower than this, in percent, are drawn so wide, and those of one kind in one place only once.
-SLIVER = 0.16
+#: Spans narrower than this, in percent, are drawn so wide; where there are more of them, each place is of one kind.
+SLIVER, MOST_SLIVERS, CELL = 0.16, 40, 0.25
+#: Interruptions nearer to each other than this are one mark.
+_APART = 0.5
 #: Spans narrower than this have no words over them.
 _TOLD = 0.6
 #: And from these on, they have words in them: a time, on wide screens only, and one everywhere, and with its name.
@@ -40,10 +42,7 @@ def lane(attempt: AttemptLine, scale: Scale, t0: float, now: float, since: float
     marks += bars(spans, scale, t0, TOP, THICK, told=True)
     marks += _words(spans, scale, t0)
     marks += _ticks(attempt, scale, t0)
-    for each in interruptions(attempt):
-        at = t0 + each.at
-        trained = "" if each.trained is None else f", after {duration(each.trained)} of training"
-        marks.append(svg.triangle(scale.at(at), f"interrupted at {scale.clock(at)}{trained}"))
+    marks += _taken(attempt, scale, t0)
     return marks
 
 
@@ -55,21 +54,45 @@ def bars(
 
     :param told: what they are is shown over those that are wide enough.
     """
+    placed = [(each, scale.at(t0 + each.begin), scale.at(t0 + each.end)) for each in spans]
+    if sum(1 for _, x, to in placed if to - x < SLIVER) > MOST_SLIVERS:
+        return _crowded(placed, y, height)
     marks = []
-    last: dict[str, float] = {}
-    for kind, begin, end in spans:
-        x, to = scale.at(t0 + begin), scale.at(t0 + end)
-        width = to - x
-        if width < SLIVER:
-            if x < last.get(kind, -1.0):
-                continue
-            width = min(SLIVER, 100.0 - x)
-            last[kind] = x + SLIVER
+    for each, x, to in placed:
+        width = max(to - x, min(SLIVER, 100.0 - x))
         title = ""
         if told and width >= _TOLD:
-            title = f"{NAMES[kind]}, {scale.clock(t0 + begin)} to {scale.clock(t0 + end)}, {duration(end - begin)}"
-        marks.append(svg.bar(kind, x, width, y, height, title))
+            span = f"{scale.clock(t0 + each.begin)} to {scale.clock(t0 + each.end)}"
+            title = f"{NAMES[each.kind]}, {span}, {duration(each.seconds)}"
+        marks.append(svg.bar(each.kind, x, width, y, height, title))
     return marks
+
+
+def _crowded(placed: Sequence[tuple[Segment, float, float]], y: float, height: float) -> list[str]:
+    """Return spans of which most are narrower than can be seen: in each place, the kind that takes most of it."""
+    shares: dict[int, dict[str, float]] = {}
+    for each, x, to in placed:
+        for cell in range(int(x / CELL), int(to / CELL) + 1):
+            share = min(to, (cell + 1) * CELL) - max(x, cell * CELL)
+            kinds = shares.setdefault(cell, {})
+            kinds[each.kind] = kinds.get(each.kind, 0.0) + max(share, 0.0) + 1e-9
+    marks: list[str] = []
+    run: tuple[str, int, int] | None = None
+    for cell in sorted(shares):
+        kind = max(shares[cell], key=lambda one: shares[cell][one])
+        if run is not None and run[0] == kind and run[2] == cell:
+            run = (kind, run[1], cell + 1)
+            continue
+        marks += _cells(run, y, height)
+        run = (kind, cell, cell + 1)
+    return marks + _cells(run, y, height)
+
+
+def _cells(run: tuple[str, int, int] | None, y: float, height: float) -> list[str]:
+    if run is None:
+        return []
+    x = min(100.0, run[1] * CELL)
+    return [svg.bar(run[0], x, max(0.0, min(100.0, run[2] * CELL) - x), y, height)]
 
 
 def _words(spans: Sequence[Segment], scale: Scale, t0: float) -> list[str]:
@@ -88,6 +111,26 @@ def _words(spans: Sequence[Segment], scale: Scale, t0: float) -> list[str]:
     return marks
 
 
+def _taken(attempt: AttemptLine, scale: Scale, t0: float) -> list[str]:
+    """Return the interruptions; those that are too near to each other for two marks share one, which counts them."""
+    places: list[tuple[float, list[Interruption]]] = []
+    for each in interruptions(attempt):
+        x = scale.at(t0 + each.at)
+        if places and x - places[-1][0] < _APART:
+            places[-1][1].append(each)
+        else:
+            places.append((x, [each]))
+    marks = []
+    for x, taken in places:
+        told = f"interrupted at {scale.clock(t0 + taken[0].at)}"
+        if len(taken) > 1:
+            told = f"{len(taken)} interruptions from {scale.clock(t0 + taken[0].at)} on"
+        elif taken[0].trained is not None:
+            told += f", after {duration(taken[0].trained)} of training"
+        marks.append(svg.triangle(x, told))
+    return marks
+
+
 def _ticks(attempt: AttemptLine, scale: Scale, t0: float) -> list[str]:
     marks = []
     last = -1.0
@@ -95,9 +138,11 @@ def _ticks(attempt: AttemptLine, scale: Scale, t0: float) -> list[str]:
         x = scale.at(t0 + at)
         if x - last < SLIVER:
             continue
-        last = x
         of = "" if step is None else f" of step {number(step)}"
-        marks.append(svg.line("tick", x, TOP + THICK + 2, TOP + THICK + 9, f"checkpoint{of}, {scale.clock(t0 + at)}"))
+        # Where they stand close, a word over each would be most of the page.
+        told = f"checkpoint{of}, {scale.clock(t0 + at)}" if x - last >= _APART else ""
+        last = x
+        marks.append(svg.line("tick", x, TOP + THICK + 2, TOP + THICK + 9, told))
     return marks
 
 

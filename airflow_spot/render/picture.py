@@ -12,7 +12,7 @@ from airflow_spot.render.lanes import HEIGHT, THICK, TOP, lane
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
 from airflow_spot.render.scale import Mark, Scale
 from airflow_spot.render.segments import end_of
-from airflow_spot.render.words import duration, listed, number, plural
+from airflow_spot.render.words import clean, duration, listed, number, plural
 
 #: The newest lanes that are seen at once where there are more than :data:`MOST_LANES`.
 SHOWN_LANES, MOST_LANES = 10, 12
@@ -118,8 +118,23 @@ def draw(
 
 
 def place(attempt: AttemptLine) -> str:
-    """Return where an attempt runs: ``2 x ml.g5.xlarge``."""
+    """Return where an attempt runs: ``2 x ml.g5.xlarge``; nothing where only a list told of it."""
+    if not attempt["type"]:
+        return ""
     return f"{attempt['count']} x {attempt['type']}" if attempt["count"] != 1 else attempt["type"]
+
+
+def market(attempt: AttemptLine) -> str:
+    """Return whether an attempt is on spot; nothing where only a list told of it."""
+    return "" if not attempt["type"] else "spot" if attempt["spot"] else "on-demand"
+
+
+def ending(attempt: AttemptLine) -> str:
+    """Return how an attempt ended, or what it does."""
+    known = attempt["label"] or attempt["outcome"]
+    if attempt["outcome"] is None and attempt["ended"] is not None:
+        known = attempt["status"].lower()
+    return clean(known or attempt["secondary_status"].lower() or "in progress")
 
 
 def title(attempt: AttemptLine) -> str:
@@ -129,16 +144,14 @@ def title(attempt: AttemptLine) -> str:
 
 def _row(attempt: AttemptLine, marks: list[str], now: float, *, tries: bool) -> Row:
     role = "" if attempt["role"] in ("", "attempt") else f"{attempt['role']} "
-    market = "spot" if attempt["spot"] else "on-demand"
     told = (
-        f"{title(attempt)} on {place(attempt)} {market}: {attempt['label'] or attempt['outcome'] or 'in progress'}, "
+        f"{title(attempt)} on {place(attempt)} {market(attempt)}: {ending(attempt)}, "
         f"{plural(attempt['interruptions'], 'interruption')}, trained {duration(attempt['training_seconds'])}"
     )
-    state = attempt["label"] or attempt["outcome"] or attempt["secondary_status"].lower() or "in progress"
     by = f"try {attempt['tried_by']}" if tries and attempt["tried_by"] is not None else ""
     return Row(
-        f"{role}{attempt['number']} · {place(attempt)}",
-        listed((market, state, by)),
+        listed((f"{role}{attempt['number']}", place(attempt))),
+        listed((market(attempt), ending(attempt), by)),
         svg.picture(HEIGHT, marks, told),
         "probe" if role else "",
     )
@@ -177,7 +190,7 @@ def _flags(timeline: Timeline, scale: Scale, at: Moment) -> Row:
 
 
 def _decisions(decisions: Sequence[tuple[int, float, str, str]], scale: Scale, t0: float) -> Row:
-    """Return the decisions as numbers in circles, in up to three rows; those for which there is no room are below only."""
+    """Return the decisions as numbers in circles, in three rows at most; where there is no room, they are told only."""
     ends = [-99.0, -99.0, -99.0]
     marks = []
     for number_, time, what, why in decisions:

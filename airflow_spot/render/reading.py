@@ -217,6 +217,7 @@ _TIMELINE: dict[str, _Check] = {
     "reason": _text,
     "generation": _count,
     "attempts": _list(_object(_ATTEMPT), 2_000),
+    "more_attempts": _amount,
     "decisions": _list(_row(_time, _text, _text)),
     "more_decisions": _amount,
     "progress": _or_none(_loose),

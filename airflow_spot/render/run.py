@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from airflow_spot.render import attempts, pages, routes
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
-from airflow_spot.render.picture import Moment, Picture, draw, scale_of
+from airflow_spot.render.picture import MOST_LANES, SHOWN_LANES, Moment, Picture, draw, ending, scale_of
 from airflow_spot.render.reading import read_timeline
 from airflow_spot.render.several import several
 from airflow_spot.render.story import Line, story
@@ -35,6 +35,10 @@ _PURPOSE = (
     "went on from, what it cost, and why everything was done."
 )
 _START = "A task that is a SageMakerTrainingOperator becomes one by its import:"
+
+
+#: The newest lines of the story that are seen at once where there are more than the latter.
+SHOWN_LINES, MOST_LINES = 30, 40
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,10 @@ class Generation:
     note: str
     summary: str
     picture: Picture
+    older: list[attempts.Line]
     lines: list[attempts.Line]
     sum: attempts.Line | None
+    earlier: list[Line]
     story: list[Line]
     left_out: str
 
@@ -186,25 +192,33 @@ def _generation(
     if newest and at.live:
         note += f" · looks again every {pages.EVERY} s"
     left_out = [
+        (timeline["more_attempts"] if newest else 0, "older attempt"),
         (timeline["more_decisions"] if newest else 0, "older decision"),
         (sum(each["more_starts"] for each in its), "older start"),
     ]
     last = its[-1] if its else None
+    lines = attempts.lines(timeline, its, at.now, links)
+    told = story(timeline, its, decisions, at, scale)
+    # An earlier generation is folded as a whole.
+    fold = len(lines) - SHOWN_LANES if newest and len(lines) > MOST_LANES else 0
+    hidden = len(told) - SHOWN_LINES if newest and len(told) > MOST_LINES else 0
     return Generation(
         number=number,
         note=note,
         summary=listed(
             (
                 plural(len(its), "attempt"),
-                clean(last["label"] or last["outcome"] or "in progress") if last else "no attempt yet",
+                ending(last) if last else "no attempt yet",
                 f"trained {duration(sum(each['training_seconds'] for each in its))}",
                 f"from {full_time(scale.begin)}",
             )
         ),
         picture=draw(timeline, its, decisions, at, newest=newest),
-        lines=attempts.lines(timeline, its, at.now, links),
-        sum=attempts.total(timeline) if len(its) > 1 else None,
-        story=story(timeline, its, decisions, at, scale),
+        older=lines[:fold],
+        lines=lines[fold:],
+        sum=attempts.total(timeline) if newest and len(its) > 1 else None,
+        earlier=told[:hidden],
+        story=told[hidden:],
         left_out=", ".join(f"{plural(count, what)} left out" for count, what in left_out if count),
     )
 

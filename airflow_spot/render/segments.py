@@ -50,7 +50,7 @@ def end_of(attempt: AttemptLine, now: float) -> float:
 
 
 def segments(attempt: AttemptLine, now: float) -> list[Segment]:
-    """Return what an attempt did, oldest first. Spans of training that were lost follow as their own, to be drawn over."""
+    """Return what an attempt did, oldest first; then spans of training that were lost, to be drawn over it."""
     over = end_of(attempt, now)
     uploading = attempt["uploading"]
     upload = uploading[0] if uploading and uploading[0] is not None else None

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from airflow_spot.render import pages, routes, svg
 from airflow_spot.render.lanes import MINI, mini
 from airflow_spot.render.ledger_format import Timeline
-from airflow_spot.render.picture import Moment, place
+from airflow_spot.render.picture import Moment, market, place
 from airflow_spot.render.reading import read_timeline
 from airflow_spot.render.scale import Scale
 from airflow_spot.render.segments import end_of
@@ -173,7 +173,7 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
         state=listed((words, since)),
         problem=one.problem or (timeline["reason"] if timeline["state"] in ("failed", "stopped") else ""),
         picture=svg.picture(MINI, marks, told),
-        place=f"{place(its[-1])} {'spot' if its[-1]['spot'] else 'on-demand'}" if its else "",
+        place=f"{place(its[-1])} {market(its[-1])}" if its else "",
         attempts=number(len(its)),
         interruptions=number(taken or 0),
         waited=rough(_number(totals, "waited_seconds")),

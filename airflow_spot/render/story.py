@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
-from airflow_spot.render.picture import Moment, title
+from airflow_spot.render.picture import Moment, ending, title
 from airflow_spot.render.scale import Scale
 from airflow_spot.render.segments import Interruption, end_of, has_tick_before, interruptions, step_at
 from airflow_spot.render.words import clean, duration, number, plural, sentence
@@ -100,8 +100,7 @@ def _folded(attempt: AttemptLine, taken: Sequence[Interruption], t0: float, scal
 
 def _end(attempt: AttemptLine) -> Line:
     good = attempt["outcome"] == "completed"
-    how = attempt["label"] or attempt["outcome"] or attempt["status"]
-    parts = [clean(how)]
+    parts = [ending(attempt)]
     if attempt["exit_code"] is not None and not good:
         parts.append(f"the script ended with exit code {attempt['exit_code']}")
     if attempt["reason"] and not good:

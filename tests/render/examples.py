@@ -160,6 +160,7 @@ def timeline(lines: list[AttemptLine], state: str, since: float, **more: Any) ->
             "reason": "",
             "generation": generation,
             "attempts": lines,
+            "more_attempts": 0,
             "decisions": [],
             "more_decisions": 0,
             "progress": None,
