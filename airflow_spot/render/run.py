@@ -129,7 +129,7 @@ def _unread(view: Viewed, problem: str, where: Where) -> str:
     """Return the page of a task instance that has no ledger, or none that can be read."""
     notices = [Notice("The run's record cannot be shown.", sentence(clean(problem)), "bad")] if problem else []
     if not problem:
-        state = f" (it is {view.state} in Airflow)" if view.state else ""
+        state = f" (in Airflow: {view.state})" if view.state else ""
         notices = [Notice("No spot training to show.", f"This task has none, or has not begun it yet{state}.")]
     return pages.fragment(
         "empty.html",

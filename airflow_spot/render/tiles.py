@@ -53,7 +53,9 @@ def run_tiles(timeline: Timeline, attempts: Sequence[AttemptLine], at: Moment, s
     twice = _seconds(totals, "trained_twice_seconds")
     taken = _seconds(totals, "interruptions") or 0
     again = "" if not taken or twice is None else f"{rough(twice)} trained again"
-    found.append(Tile("Interruptions", number(taken), again or ("none so far" if at.live and not taken else " ")))
+    found.append(
+        Tile("Interruptions", number(taken), again or ("none so far" if at.live else "none" if not taken else ""))
+    )
     launch = _seconds(totals, "launch_seconds")
     started = "" if not launch else f"{rough(launch)} to start"
     found.append(Tile("Waited", rough(_seconds(totals, "waited_seconds")), listed(("for capacity", started))))

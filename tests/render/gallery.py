@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from airflow_spot.render import assets
+from airflow_spot.render.fleet import fleet, fleet_page
 from airflow_spot.render.run import run_page
-from airflow_spot.render.values import Actions, Viewed, Where
+from airflow_spot.render.values import Actions, FleetFilter, FleetRow, Viewed, Where
 from tests.render import examples
 
 NOW = examples.T0 + 40_000.0
@@ -31,6 +32,10 @@ def where(**more: object) -> Where:
 
 def _run(views: list[Viewed], now: float = NOW, actions: Actions | None = None) -> str:
     return run_page(views, where(), actions or Actions(), now)
+
+
+def _fleet(rows: list[FleetRow], wanted: FleetFilter) -> str:
+    return fleet_page(fleet(rows, wanted, NOW), where())
 
 
 def pages() -> dict[str, Callable[[], str]]:
@@ -52,6 +57,12 @@ def pages() -> dict[str, Callable[[], str]]:
         "run-unreadable": lambda: _run(
             [examples.viewed(None, problem="This timeline is of version 2, written by a newer airflow_spot.")]
         ),
+        "fleet": lambda: _fleet(examples.fleet_rows(640, NOW), FleetFilter(days=90)),
+        "fleet-filtered": lambda: _fleet(
+            examples.fleet_rows(640, NOW), FleetFilter(days=7, dag="ads_ctr", sort="-runs.taken")
+        ),
+        "fleet-one": lambda: _fleet(examples.fleet_rows(1, NOW, live=0), FleetFilter(days=90)),
+        "fleet-empty": lambda: _fleet([], FleetFilter()),
     }
 
 
