@@ -83,6 +83,8 @@ class AttemptLine(TypedDict):
     from asked to granted it waits for capacity, to training it launches, then it trains until its instances are lost
     or it has ended. ``ticks`` are checkpoints as they came, each ``[time, step or None]``. ``again`` are spans of
     training whose work was lost and had to be done again. ``more_starts`` and ``more_ticks`` were thinned away.
+    Of an attempt that is known from a list alone, as those of earlier generations are, ``type`` is empty, ``count`` 0,
+    ``outcome`` None and ``starts`` empty: its times and ``status`` are all that is known.
     """
 
     generation: int
@@ -110,7 +112,7 @@ class AttemptLine(TypedDict):
     checkpoint_s3_uri: str | None
     starts: list[list[float | None]]
     uploading: list[float] | None
-    ticks: list[list[float | None]]
+    ticks: list[list[Any]]
     again: list[list[float]]
     more_starts: int
     more_ticks: int
@@ -120,8 +122,10 @@ class Timeline(TypedDict):
     """
     One run, whole. ``t0`` is in seconds since 1970; all other times are seconds after it, one decimal.
 
-    ``decisions`` are what was decided and why, each ``[time, what, why]``. ``progress`` is what the script reported
+    ``decisions`` are what was decided and why, each ``[time, what, why]``: ``attempt 2``, ``attempt 3 refused``,
+    ``pause``, ``attempt 1 stopped``, ``no progress``, ``failed``, ``stopped``. ``progress`` is what the script reported
     last, ``points`` the reports so far, each ``[time, step]``. ``reason`` says why it failed, or what it waits for.
+    ``totals`` are of the newest generation, as are the sums of :class:`Summary`. ``more_attempts`` were thinned away.
     """
 
     v: int
@@ -140,6 +144,7 @@ class Timeline(TypedDict):
     reason: str
     generation: int
     attempts: list[AttemptLine]
+    more_attempts: int
     decisions: list[list[Any]]
     more_decisions: int
     progress: dict[str, Any] | None
