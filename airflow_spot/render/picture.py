@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from airflow_spot.render import svg
 from airflow_spot.render.lanes import HEIGHT, THICK, TOP, lane
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
+from airflow_spot.render.progress import reported
 from airflow_spot.render.scale import Mark, Scale
 from airflow_spot.render.segments import end_of
 from airflow_spot.render.words import clean, duration, listed, number, plural
@@ -200,7 +201,7 @@ def _decisions(decisions: Sequence[tuple[int, float, str, str]], scale: Scale, t
             continue
         ends[row] = x
         y = 11 + 21 * row
-        told = escape(f"{scale.clock(t0 + time)} {what}: {why}")
+        told = escape(clean(f"{scale.clock(t0 + time)} {what}: {why}", 400))
         at = f'x="{svg.number(x)}%" y="{y + 4}"'
         marks.append(
             f'<g class="decision"><title>{told}</title><circle cx="{svg.number(x)}%" cy="{y}" r="9"/>'
@@ -237,9 +238,8 @@ def _progress(timeline: Timeline, scale: Scale, at: Moment, *, ahead: bool) -> R
     points = [(t0 + time, step) for time, step in timeline["points"] if scale.begin <= t0 + time <= scale.end]
     if len(points) < 2:
         return None
-    said = timeline["progress"] or {}
-    total = said.get("total")
-    top = max([step for _, step in points] + ([float(total)] if isinstance(total, (int, float)) and total > 0 else []))
+    _, total = reported(timeline)
+    top = max([step for _, step in points] + ([total] if total else []))
     if top <= 0:
         return None
 

@@ -152,19 +152,23 @@ def _money(value: Any) -> dict[str, str]:
     return {"amount": value["amount"], "currency": value["currency"]}
 
 
-def _loose(value: Any) -> dict[str, Any]:
-    """Check an object of which only numbers, texts and money are read, each where it is one."""
+def _loose(value: Any, depth: int = 0) -> dict[str, Any]:
+    """Check an object of which numbers, texts and money are read, each where it is one, and such objects in it."""
     if not isinstance(value, Mapping):
         raise _Odd("is no object")
     read: dict[str, Any] = {}
     for key, item in list(value.items())[:100]:
         is_number = isinstance(item, (int, float)) and not isinstance(item, bool)
-        if is_number and math.isfinite(item) and abs(item) <= _MOST_NUMBER:
+        if item is None:
+            read[str(key)] = None
+        elif is_number and math.isfinite(item) and abs(item) <= _MOST_NUMBER:
             read[str(key)] = item
         elif isinstance(item, str):
             read[str(key)] = _text(item)
         elif read_money(item) is not None:
             read[str(key)] = _money(item)
+        elif isinstance(item, Mapping) and depth < 1:
+            read[str(key)] = _loose(item, depth + 1)
     return read
 
 

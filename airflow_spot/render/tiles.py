@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
 from airflow_spot.render.picture import Moment
+from airflow_spot.render.progress import reported
 from airflow_spot.render.scale import Scale
 from airflow_spot.render.segments import end_of
 from airflow_spot.render.words import (
@@ -78,11 +79,10 @@ def _margin(timeline: Timeline, scale: Scale) -> Tile:
 
 
 def _progress(timeline: Timeline) -> Tile | None:
-    said = timeline["progress"] or {}
-    step, total = said.get("step"), said.get("total")
-    if not isinstance(step, (int, float)):
+    step, total = reported(timeline)
+    if step is None:
         return None
-    if not isinstance(total, (int, float)) or total <= 0:
+    if total is None:
         return Tile("Progress", f"step {number(step)}", "of an unknown number")
     return Tile("Progress", f"{min(100.0, 100.0 * step / total):.0f} %", f"step {number(step)} of {number(total)}")
 

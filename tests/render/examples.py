@@ -397,7 +397,7 @@ LINKS = (
 
 
 def viewed(made: Timeline | None, state: str = "deferred", problem: str = "", **more: Any) -> Viewed:
-    job = made["attempts"][-1]["job"] if made and made["attempts"] else ""
+    job = made["attempts"][-1]["job"] if made and made.get("attempts") else ""
     links = tuple((name, url.format(job=job)) for name, url in LINKS) if job else ()
     ids = {"dag_id": "nightly_ranking", "run_id": "scheduled__2026-11-28T13:00:00+00:00", "task_id": "fit", **more}
     return Viewed(**ids, state=state, try_number=1, timeline=made, problem=problem, links=links)
