@@ -192,7 +192,9 @@ def _tiles(view: FleetView, live: Sequence[Fact]) -> list[Tile]:
     return [
         Tile("Now", number(len(live)), now, "bad" if risk else ""),
         Tile("Saved", amounts(sums.saved) if sums.saved else share, saved),
-        Tile("Spent", amounts(sums.cost), sums.unknown or ("on what was billed" if sums.cost else "no price is known")),
+        Tile(
+            "Spent", amounts(sums.cost), sums.unknown or ("for what was billed" if sums.cost else "nothing billed yet")
+        ),
         Tile("Interruptions", number(sums.taken), rate or "none"),
         Tile("Runs", number(sums.runs), over),
         Tile("Waited", rough(median_wait(view.facts)), "median of a run"),

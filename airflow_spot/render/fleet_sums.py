@@ -86,7 +86,9 @@ class Sums:
     @property
     def unknown(self) -> str:
         """Return of how many runs the cost is known, where that is not all."""
-        return "" if self.known >= self.over else f"cost of {self.known:,} of {self.over:,} runs known"
+        if self.known >= self.over:
+            return ""
+        return f"cost of {self.known:,} of {self.over:,} runs known" if self.known else "no price is known"
 
 
 def total(facts: Iterable[Fact]) -> Sums:

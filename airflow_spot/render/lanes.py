@@ -20,8 +20,7 @@ SLIVER, MOST_SLIVERS, CELL = 0.16, 40, 0.25
 _APART = 0.5
 #: Spans narrower than this have no words over them.
 _TOLD = 0.6
-#: And from these on, they have words in them: a time, on wide screens only, and one everywhere, and with its name.
-_TIME_WIDE, _TIME, _NAME = 6.0, 17.0, 30.0
+#: Kinds that have words in them where there is room.
 _LETTERS = ("W", "T", "U")
 
 
@@ -101,14 +100,21 @@ def _words(spans: Sequence[Segment], scale: Scale, t0: float) -> list[str]:
     for each in spans:
         x = scale.at(t0 + each.begin)
         width = scale.at(t0 + each.end) - x
-        if each.kind not in _LETTERS or width < _TIME_WIDE:
+        if each.kind not in _LETTERS:
             continue
-        words = f"{NAMES[each.kind]} {rough(each.seconds)}" if width >= _NAME else rough(each.seconds)
-        if width < _TIME_WIDE + 0.75 * max(0, len(words) - 8):
+        time = rough(each.seconds)
+        full = f"{NAMES[each.kind]} {time}"
+        words = full if width >= _room(full, 350) else time
+        if width < _room(words, 620):
             continue
-        kind = f"in{each.kind}" + ("" if width >= _TIME else " wide")
+        kind = f"in{each.kind}" + ("" if width >= _room(words, 350) else " wide")
         marks.append(svg.clipped(x, width, TOP, THICK, svg.text(kind, 0, 16.5, words, dx=7)))
     return marks
+
+
+def _room(words: str, pixels: int) -> float:
+    """Return how much of a picture words take, in percent, where it is so wide."""
+    return 100 * (7.2 * len(words) + 12) / pixels
 
 
 def _taken(attempt: AttemptLine, scale: Scale, t0: float) -> list[str]:

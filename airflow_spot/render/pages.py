@@ -18,12 +18,13 @@ from airflow_spot.render.words import clean
 
 #: After so many seconds a page that may change asks for its fragment again.
 EVERY = 5
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
