@@ -22,6 +22,7 @@ MINE, OTHER, GONE = "trains", "other_dag", "no_such_dag"
 NOBODY, STRANGER, VIEWER, EDITOR, ADMIN = "nobody", "viewer of another DAG", "viewer", "editor", "admin"
 WHO = (NOBODY, STRANGER, VIEWER, EDITOR, ADMIN)
 OWN = {"X-Airflow-Spot": "1"}
+SLASHED = "a/b"
 PAGE, DATA = "page", "data"
 
 
@@ -64,6 +65,8 @@ STEPS = (
     Step(f"/fragment{run(MINE, RUN).replace('%2B', '+').replace('%3A', ':')}", _SEEN),
     Step(f"/fragment{run(MINE)}?dag_id={OTHER}", _SEEN),
     Step(f"/fragment{run(OTHER)}", (401, 200, 200, 200, 200)),
+    Step(f"/fragment{run(MINE, SLASHED)}/train/-1", _SEEN),
+    Step(f"/fragment/run/{MINE}/{SLASHED}/train/-1", _NOWHERE),
     Step(f"/fragment{run(MINE, 'none')}", _MISSING),
     Step(f"/fragment{run(MINE)}/none/-1", _MISSING),
     Step(f"/fragment{run(MINE)}/train/7", _MISSING),
@@ -100,6 +103,8 @@ def fill(database: Any) -> None:
         database.task(*place)
         database.xcom(place, SUMMARY_KEY, summary())
         database.xcom(place, TIMELINE_KEY, timeline(*place))
+    database.run(MINE, SLASHED)
+    database.task(MINE, SLASHED, "train")
 
 
 def walk(send: Send, base: str, *, shells: bool) -> Iterator[str]:
