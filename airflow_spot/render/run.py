@@ -166,6 +166,8 @@ def _one(view: Viewed, timeline: Timeline, where: Where, actions: Actions, now: 
     words, kind = state_words(timeline["state"])
     if at.live:
         words = listed((words, rough(max(0.0, at.now - timeline["since"]))))
+    elif timeline["state"] not in OVER:
+        words, kind = f"Last seen: {words.lower()}", "dim"
     tried = f"try {timeline['try_number']}" if timeline["try_number"] > 1 else ""
     return pages.fragment(
         "run.html",
@@ -252,7 +254,9 @@ def _notices(view: Viewed, timeline: Timeline, at: Moment, now: float) -> list[N
     if state not in OVER and not at.live:
         as_of = short_time(timeline["t0"] + timeline["updated"], now)
         found.append(
-            Notice(f"Airflow's task is {clean(view.state)}.", f"This is what was known of the run at {as_of} UTC.")
+            Notice(
+                f"Airflow's task is over: {clean(view.state)}.", f"This is what was known of the run at {as_of} UTC."
+            )
         )
     if view.problem:
         found.append(Notice(sentence(clean(view.problem))))

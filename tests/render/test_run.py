@@ -45,12 +45,12 @@ def test_the_story_is_in_the_order_of_time_and_names_what_was_lost() -> None:
     heads = re.findall(r"<b>(.*?)</b>", story)
     assert heads == [
         "Attempt 1",
-        "Wait",
         "Interruption 1 after 2 h 36 min of training",
         "Wait",
         "Interruption 2 after 2 h 13 min of training",
-        "Move to ml.g5.12xlarge spot",
+        "Wait",
         "Attempt 1 ended",
+        "Move to ml.g5.12xlarge spot",
         "Attempt 2",
         "Attempt 2 ended",
     ]
@@ -85,7 +85,7 @@ def test_a_live_run_goes_on_with_the_clock() -> None:
 
 def test_where_airflow_says_that_it_is_over_nothing_goes_on() -> None:
     fragment = shown(examples.running(), "failed", now=NOW)
-    assert "Airflow&#39;s task is failed." in fragment
+    assert "Airflow&#39;s task is over: failed." in fragment
     assert "This is what was known of the run at 28 Nov, 14:17 UTC." in fragment
     assert "now " not in check(fragment).text
 
