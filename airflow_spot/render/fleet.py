@@ -118,7 +118,7 @@ def fleet_fragment(view: FleetView, where: Where) -> str:
         every=every,
         csv=f"{routes.fleet_csv(where.base)}?{_query(view.wanted)}",
         action=routes.fleet(where.base),
-        spans=[(name, here.link(days=days), days == view.wanted.days) for days, name in (*_SPANS, (0, "all"))],
+        spans=[(name, here.link(days=days), days == view.wanted.days) for days, name in _SPANS],
         hidden=_hidden(view.wanted),
         filters=_filters(view),
         reset=here.link(dag="", owner="", tag="", type="", state=""),
