@@ -109,6 +109,7 @@ def fleet_fragment(view: FleetView, where: Where) -> str:
             every=every,
             heading="Spot training",
             ids="",
+            trail=[],
             notices=[{"kind": "bad", "head": f"{_ids(row)}:", "text": sentence(row.problem)} for row in unread],
             purpose=_PURPOSE,
             start="A task that is a SageMakerTrainingOperator becomes one by its import:",
