@@ -100,7 +100,9 @@ def run_fragment(views: Sequence[Viewed], where: Where, actions: Actions, now: f
     if len(views) > 1:
         return several(views, where, now)
     if not views:
-        return pages.fragment("empty.html", heading="Spot training", ids="", notices=[], **_nothing("", where))
+        return pages.fragment(
+            "empty.html", heading="Spot training", ids="", trail=[], notices=[], **_nothing("", where)
+        )
     view = views[0]
     read = read_timeline(view.timeline) if view.timeline is not None else view.problem
     if isinstance(read, str):
@@ -135,6 +137,7 @@ def _unread(view: Viewed, problem: str, where: Where) -> str:
         "empty.html",
         heading=f"Spot training of {view.task_id}",
         ids=_ids(view),
+        trail=pages.trail(where, view.dag_id, view.run_id),
         notices=notices,
         **_nothing(view.state, where, start=not problem),
     )
@@ -142,7 +145,7 @@ def _unread(view: Viewed, problem: str, where: Where) -> str:
 
 def _ids(view: Viewed, *more: str) -> str:
     mapped = f"map index {view.map_index}" if view.map_index >= 0 else ""
-    return listed((view.dag_id, view.run_id, mapped, *more))
+    return listed((mapped, *more))
 
 
 def moment(timeline: Timeline, airflow_state: str, now: float) -> Moment:
@@ -166,6 +169,8 @@ def _one(view: Viewed, timeline: Timeline, where: Where, actions: Actions, now: 
     words, kind = state_words(timeline["state"])
     if at.live:
         words = listed((words, rough(max(0.0, at.now - timeline["since"]))))
+    elif timeline["state"] not in OVER:
+        words, kind = f"Last seen: {words.lower()}", "dim"
     tried = f"try {timeline['try_number']}" if timeline["try_number"] > 1 else ""
     return pages.fragment(
         "run.html",
@@ -175,6 +180,7 @@ def _one(view: Viewed, timeline: Timeline, where: Where, actions: Actions, now: 
         state_kind=kind,
         links=links,
         acts=_acts(view, timeline, where, actions) if at.live else [],
+        trail=pages.trail(where, view.dag_id, view.run_id),
         ids=_ids(view, tried, f"run {timeline['key']}" if timeline["key"] else ""),
         notices=_notices(view, timeline, at, now),
         tiles=run_tiles(timeline, newest, at, scale_of(timeline, newest, at, newest=True)),
@@ -252,7 +258,9 @@ def _notices(view: Viewed, timeline: Timeline, at: Moment, now: float) -> list[N
     if state not in OVER and not at.live:
         as_of = short_time(timeline["t0"] + timeline["updated"], now)
         found.append(
-            Notice(f"Airflow's task is {clean(view.state)}.", f"This is what was known of the run at {as_of} UTC.")
+            Notice(
+                f"Airflow's task is over: {clean(view.state)}.", f"This is what was known of the run at {as_of} UTC."
+            )
         )
     if view.problem:
         found.append(Notice(sentence(clean(view.problem))))

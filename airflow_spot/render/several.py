@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from airflow_spot.render import pages, routes, svg
 from airflow_spot.render.lanes import MINI, mini
-from airflow_spot.render.ledger_format import Timeline
+from airflow_spot.render.ledger_format import AttemptLine, Timeline
 from airflow_spot.render.picture import Moment, market, place
 from airflow_spot.render.reading import read_timeline
 from airflow_spot.render.scale import Scale
@@ -95,7 +95,8 @@ def several(views: Sequence[Viewed], where: Where, now: float) -> str:
         "several.html",
         every=pages.EVERY if where.live and live else 0,
         heading="Spot trainings of this run" if len(tasks) > 1 else f"Spot trainings of {first.task_id}",
-        ids=listed((first.dag_id, first.run_id, plural(len(known), "task instance"))),
+        trail=pages.trail(where, first.dag_id, first.run_id)[:1],
+        ids=listed((first.run_id, plural(len(known), "task instance"))),
         tiles=_tiles(known),
         groups=[_group(name, members, where) for name, members in tasks.items()],
         more=f"{plural(left, 'more task instance')} not shown here." if left else "",
@@ -145,13 +146,19 @@ def _scale(members: Iterable[_Known]) -> Scale:
         if one.timeline is None:
             continue
         t0 = one.timeline["t0"]
-        for attempt in one.timeline["attempts"]:
+        for attempt in _newest(one.timeline):
             begins.append(t0 + attempt["created"])
             ends.append(t0 + end_of(attempt, one.at.now))
         if one.at.live:
             ends.append(t0 + one.at.now)
     begin = min(begins, default=0.0)
     return Scale.over(begin, max([*ends, begin + 1.0]))
+
+
+def _newest(timeline: Timeline) -> list[AttemptLine]:
+    """Return the attempts of a run's newest generation: an earlier one may be days older."""
+    generation = max((each["generation"] for each in timeline["attempts"]), default=timeline["generation"])
+    return [each for each in timeline["attempts"] if each["generation"] == generation]
 
 
 def _row(one: _Known, scale: Scale, where: Where) -> Row:
@@ -163,7 +170,7 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
     if timeline is None:
         return replace(row, problem=one.problem or (f"in Airflow: {view.state}" if view.state else ""))
     totals = timeline["totals"]
-    its = timeline["attempts"]
+    its = _newest(timeline)
     marks = mini(its, scale, timeline["t0"], one.at.now)
     taken, trained = _number(totals, "interruptions"), _number(totals, "training_seconds")
     told = f"{words}, {plural(int(taken or 0), 'interruption')}, trained {duration(trained)}"

@@ -64,7 +64,8 @@ def story(
                 found.append(_interruption(attempt, each, count, at))
         if attempt["ended"] is not None:
             found.append(_end(attempt))
-    found.sort(key=lambda line: line.at)
+    # What SageMaker did comes before what was decided of it, and an interruption before the end that it led to.
+    found.sort(key=lambda line: (line.at, line.who != _SAGEMAKER, line.kind != "taken"))
     return [Line(each.at, scale.clock(t0 + each.at), each.who, each.head, each.text, each.kind) for each in found]
 
 
@@ -77,7 +78,7 @@ def _interruption(attempt: AttemptLine, taken: Interruption, nth: int, at: Momen
     elif at.live:
         parts.append(f"not back yet, for {duration(max(0.0, at.now - taken.at))}")
     after = "" if taken.trained is None else f" after {duration(taken.trained)} of training"
-    return Line(taken.at + 0.02, "", _SAGEMAKER, f"Interruption {nth}{after}", "; ".join(parts), "taken")
+    return Line(taken.at, "", _SAGEMAKER, f"Interruption {nth}{after}", "; ".join(parts), "taken")
 
 
 def _consequences(attempt: AttemptLine, taken: Interruption) -> Iterator[str]:
@@ -106,7 +107,7 @@ def _end(attempt: AttemptLine) -> Line:
     if attempt["reason"] and not good:
         parts.append(clean(attempt["reason"]).rstrip("."))
     kind = "ok" if good else "bad" if attempt["outcome"] in _FAILURES else ""
-    return Line(end_of(attempt, 0.0) + 0.04, "", _SAGEMAKER, f"{title(attempt)} ended", "; ".join(parts), kind)
+    return Line(end_of(attempt, 0.0), "", _SAGEMAKER, f"{title(attempt)} ended", "; ".join(parts), kind)
 
 
 _FAILURES = frozenset({"script_error", "out_of_memory", "invalid_request", "no_progress", "unknown", "service_error"})

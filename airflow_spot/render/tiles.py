@@ -53,7 +53,7 @@ def run_tiles(timeline: Timeline, attempts: Sequence[AttemptLine], at: Moment, s
     found.append(_took(timeline, attempts, at))
     twice = _seconds(totals, "trained_twice_seconds")
     taken = _seconds(totals, "interruptions") or 0
-    again = "" if not taken or twice is None else f"{rough(twice)} trained again"
+    again = "" if not taken or twice is None else f"{rough(twice) if twice else 'nothing'} trained again"
     found.append(
         Tile("Interruptions", number(taken), again or ("none so far" if at.live else "none" if not taken else ""))
     )
@@ -63,8 +63,9 @@ def run_tiles(timeline: Timeline, attempts: Sequence[AttemptLine], at: Moment, s
     billed = _seconds(totals, "billable_seconds")
     said = f"billed {duration(billed)}" if billed is not None else "billed: known at its end"
     found.append(Tile("Trained", rough(_seconds(totals, "training_seconds")), said))
-    found.append(_saved(totals))
-    found.append(_cost(totals))
+    saved, cost = _saved(totals), _cost(totals)
+    # Of a run that goes on, SageMaker says neither: one tile says so.
+    found += [cost] if at.live and saved.value == cost.value == NOTHING else [saved, cost]
     return found
 
 

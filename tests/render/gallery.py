@@ -3,6 +3,7 @@ Every state of the pages as an HTML file, to be looked at::
 
     python -m tests.render.gallery OUT              the pages
     python -m tests.render.gallery OUT --pictures   and each at 1280 and 400 pixels, light and dark, as PNG
+    ... --axe node_modules/axe-core/axe.min.js      and what axe-core finds
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Writes every state of the pages.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--pictures", action="store_true")
+    parser.add_argument("--axe", type=Path, help="axe.min.js of npm's axe-core, to look at each page too")
     parser.add_argument("--only", default="", help="pages whose name has this in it")
     args = parser.parse_args()
     written = [path for path in write(args.out) if args.only in path.name]
@@ -92,7 +94,7 @@ def main() -> int:
     if args.pictures:
         from tests.render.pictures import take
 
-        take(written)
+        return 1 if take(written, axe=args.axe) else 0
     return 0
 
 

@@ -22,8 +22,20 @@ return found;
 """
 
 
-def take(pages: Sequence[Path], *, dark: bool = True) -> list[str]:
-    """Write pictures beside the pages; return what is too wide or cut off."""
+#: What axe-core finds, folded parts opened.
+_AXE = """
+document.querySelectorAll('details').forEach(each => { each.open = true; });
+return axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.flatMap(
+  rule => rule.nodes.map(node => rule.id + ': ' + node.html.slice(0, 160) + ' ' + (node.any[0] || {}).message)));
+"""
+
+
+def take(pages: Sequence[Path], *, dark: bool = True, axe: Path | None = None) -> list[str]:
+    """
+    Write pictures beside the pages; return what is too wide or cut off.
+
+    :param axe: axe-core's ``axe.min.js``, which then looks at each page too.
+    """
     faults = []
     with tempfile.TemporaryDirectory() as profile, Browser(Path(profile)) as browser:
         for page in pages:
@@ -31,6 +43,9 @@ def take(pages: Sequence[Path], *, dark: bool = True) -> list[str]:
                 for is_dark in (False, True) if dark else (False,):
                     picture = page.with_name(f"{page.stem}-{width}-{'dark' if is_dark else 'light'}.png")
                     browser.look(page.as_uri(), picture, width=width, dark=is_dark)
+                    if axe is not None:
+                        browser.run(axe.read_text(encoding="utf-8"))
+                        faults += [f"{picture.stem}: {fault}" for fault in browser.run(_AXE)]
                     if not is_dark:
                         faults += [f"{page.stem} at {width}: {fault}" for fault in browser.run(_FAULTS)]
     for fault in faults:
