@@ -51,7 +51,7 @@ def test_the_ids_are_in_the_path_as_airflow_fills_them_in() -> None:
 
 def test_the_demo_opens_where_the_plugin_is() -> None:
     nav, task, _ = external_views()
-    assert (FLEET_VIEW, TIMELINE_TAB) == (nav["url_route"], task["url_route"])
+    assert (nav["url_route"], task["url_route"]) == (FLEET_VIEW, TIMELINE_TAB)
 
 
 def test_tabs_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:

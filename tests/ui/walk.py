@@ -317,8 +317,9 @@ def main(auth: str) -> int:
 
     migrate()
     from airflow_spot import config
-    from airflow_spot.compat.access import TOKEN_BY_SCRIPT
+    from airflow_spot.compat.access import token_by_script
 
+    shells = not AIRFLOW_2 and token_by_script()
     database = Database()
     fill(database)
     wrong: list[str] = []
@@ -328,9 +329,9 @@ def main(auth: str) -> int:
         else:
             if auth != "fab":
                 PerDag.install()
-            ways = airflow_3(fab_tokens if auth == "fab" else simple_tokens, cookies=not TOKEN_BY_SCRIPT)
+            ways = airflow_3(fab_tokens if auth == "fab" else simple_tokens, cookies=not shells)
         for way, send in ways.items():
-            wrong += [f"{way}: {one}" for one in walk(send, config.pages_base(), shells=TOKEN_BY_SCRIPT)]
+            wrong += [f"{way}: {one}" for one in walk(send, config.pages_base(), shells=shells)]
             wrong += [f"{way}: {one}" for one in unchanged(send, config.pages_base())]
     wrong += audited(database, len(ways))
     if len(done) != 4 * len(ways):
