@@ -203,7 +203,7 @@ def _generation(
         (sum(each["more_starts"] for each in its), "older start"),
     ]
     last = its[-1] if its else None
-    lines = attempts.lines(timeline, its, at.now, links)
+    lines = attempts.lines(timeline, its, at, links)
     told = story(timeline, its, decisions, at, scale)
     # An earlier generation is folded as a whole.
     fold = len(lines) - SHOWN_LANES if newest and len(lines) > MOST_LANES else 0
@@ -222,7 +222,7 @@ def _generation(
         picture=draw(timeline, its, decisions, at, newest=newest),
         older=lines[:fold],
         lines=lines[fold:],
-        sum=attempts.total(timeline) if newest and len(its) > 1 else None,
+        sum=attempts.total(timeline, at) if newest and len(its) > 1 else None,
         earlier=told[:hidden],
         story=told[hidden:],
         left_out=", ".join(f"{plural(count, what)} left out" for count, what in left_out if count),
@@ -278,8 +278,8 @@ def _acts(view: Viewed, timeline: Timeline, where: Where, actions: Actions) -> l
     found = []
     if newest is None or newest["spot"]:
         text = (
-            "The job is stopped, its checkpoint stays, and the run goes on from it with an on-demand job, which costs "
-            "more and is not interrupted."
+            "The job is stopped, its checkpoint stays, and the run goes on from it on the first on-demand rung of its "
+            "ladder: that costs more, and is not interrupted. Without such a rung it goes on where it was."
         )
         to = routes.action(where.base, path, routes.ON_DEMAND)
         found.append(Act(routes.ON_DEMAND, "To on-demand now", text, "Go to on-demand", to, go=True))

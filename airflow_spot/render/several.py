@@ -16,7 +16,7 @@ from airflow_spot.render.picture import Moment, market, place
 from airflow_spot.render.reading import read_timeline
 from airflow_spot.render.scale import Scale
 from airflow_spot.render.segments import end_of
-from airflow_spot.render.tiles import Tile
+from airflow_spot.render.tiles import Tile, plus
 from airflow_spot.render.values import Viewed, Where
 from airflow_spot.render.words import (
     AIRFLOW_OVER,
@@ -172,7 +172,8 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
     totals = timeline["totals"]
     its = _newest(timeline)
     marks = mini(its, scale, timeline["t0"], one.at.now)
-    taken, trained = _number(totals, "interruptions"), _number(totals, "training_seconds")
+    taken = _number(totals, "interruptions")
+    trained = plus(_number(totals, "training_seconds"), timeline, one.at, "training")
     told = f"{words}, {plural(int(taken or 0), 'interruption')}, trained {duration(trained)}"
     since = rough(max(0.0, one.at.now - timeline["since"])) if one.at.live else ""
     return replace(
@@ -183,7 +184,7 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
         place=f"{place(its[-1])} {market(its[-1])}" if its else "",
         attempts=number(len(its)),
         interruptions=number(taken or 0),
-        waited=rough(_number(totals, "waited_seconds")),
+        waited=rough(plus(_number(totals, "waited_seconds"), timeline, one.at, "waiting")),
         trained=rough(trained),
         saved=percent(_number(totals, "savings_percent")),
         cost=money_json(totals.get("cost")),

@@ -81,6 +81,11 @@ def test_a_live_run_goes_on_with_the_clock() -> None:
     sooner, later = (shown(made, now=made["t0"] + seconds) for seconds in (5_000, 9_000))
     assert "Training · 1 h 16 min" in sooner
     assert "Training · 2 h 23 min" in later
+    # The ledger was written after 4,420 seconds.
+    assert "Trained 1 h 20 min" in check(sooner).text
+    assert "Trained 2 h 27 min" in check(later).text
+    waits = examples.waiting()
+    assert "Waited 2 h" in check(shown(waits, now=waits["t0"] + 7_200)).text
 
 
 def test_where_airflow_says_that_it_is_over_nothing_goes_on() -> None:
