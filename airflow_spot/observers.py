@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_spot.core.events import Event, Observer, Transitioned, as_line
+from airflow_spot.core.events import Event, Observer, ScriptProgressed, Transitioned, as_line
 from airflow_spot.core.log_messages import WARNINGS, lines
 
 
@@ -41,6 +41,8 @@ def file_observer(path: str, run_key: str, log: Log) -> Observer:
     def observe(event: Event) -> None:
         nonlocal failed
         if failed or (isinstance(event, Transitioned) and event.repeated):
+            return
+        if isinstance(event, ScriptProgressed) and not event.is_news:
             return
         try:
             line = json.dumps(as_line(event, run_key, datetime.now(timezone.utc)))

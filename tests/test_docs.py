@@ -400,6 +400,7 @@ def test_the_configuration_page_names_every_option_and_every_event() -> None:
         events.Paused(NOW, "why"),
         events.ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket", 1, 1)),
         events.StartEnded("job", "s3://bucket", StartEnd(1, NOW, 1.0, 1.0, NOW)),
+        events.CheckpointsSeen("job", "s3://bucket", (NOW,)),
         events.CheckpointMissing("job", "s3://bucket", NothingYet(1.0)),
         events.CheckpointsNotSeen("job", "s3://bucket", NotSeen("why")),
         events.ProgressMissing("job", "s3://bucket", Stuck(3, 1.0)),

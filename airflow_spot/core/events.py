@@ -216,11 +216,16 @@ class ServiceErrorsRepeated:
 
 @dataclass(frozen=True)
 class ScriptProgressed:
-    """A script that uses ``airflow_spot.checkpoint`` has reported how far it is."""
+    """
+    A script that uses ``airflow_spot.checkpoint`` has reported how far it is.
+
+    :param is_news: whether the log is told: a script may report each minute.
+    """
 
     name: ClassVar[str] = "script_progress"
     job_name: str
     found: ScriptProgress
+    is_news: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return its facts."""
@@ -253,6 +258,26 @@ class StartEnded:
             "checkpoint_age_seconds": None if found.age is None else round(found.age),
             "lost_seconds": None if found.lost is None else round(found.lost),
         }
+
+
+@dataclass(frozen=True)
+class CheckpointsSeen:
+    """
+    A look at a checkpoint folder showed what no look before did.
+
+    It is told of no job's folder that nobody looks at, and of what a script has deleted before a look no look knows.
+
+    :param at: when they were written, as S3 says, oldest first; what was written within seconds is one checkpoint.
+    """
+
+    name: ClassVar[str] = "checkpoints_seen"
+    job_name: str
+    checkpoint_s3_uri: str
+    at: tuple[datetime, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {**_place(self), "written": [_iso(moment) for moment in self.at]}
 
 
 @dataclass(frozen=True)
@@ -384,6 +409,7 @@ Event: TypeAlias = (
     | ServiceErrorsRepeated
     | ScriptProgressed
     | StartEnded
+    | CheckpointsSeen
     | CheckpointMissing
     | CheckpointsNotSeen
     | ProgressMissing
@@ -425,7 +451,9 @@ def _facts(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _place(event: StartEnded | CheckpointMissing | CheckpointsNotSeen | ProgressMissing) -> dict[str, Any]:
+def _place(
+    event: StartEnded | CheckpointsSeen | CheckpointMissing | CheckpointsNotSeen | ProgressMissing,
+) -> dict[str, Any]:
     return {"job": event.job_name, "checkpoint_s3_uri": event.checkpoint_s3_uri or None}
 
 

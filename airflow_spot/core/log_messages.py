@@ -17,6 +17,7 @@ from airflow_spot.core.events import (
     CapacityAwaited,
     CheckpointMissing,
     CheckpointsNotSeen,
+    CheckpointsSeen,
     CreateRefused,
     Event,
     GenerationBegan,
@@ -118,7 +119,13 @@ def _(event: ServiceErrorsRepeated) -> Iterable[str]:
 
 @lines.register
 def _(event: ScriptProgressed) -> Iterable[str]:
-    yield f"{label_of(event.job_name)}: {event.found}"
+    if event.is_news:
+        yield f"{label_of(event.job_name)}: {event.found}"
+
+
+@lines.register
+def _(event: CheckpointsSeen) -> Iterable[str]:
+    return ()  # that one was there, the end of a start tells
 
 
 @lines.register
