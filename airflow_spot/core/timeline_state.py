@@ -8,8 +8,10 @@ from datetime import datetime, timezone
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.identity import RunIdentity
+from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.roles import Role
 from airflow_spot.core.script_progress import ScriptProgress
+from airflow_spot.core.starts import newest_moment
 
 #: So much of each is kept, the newest; the picture has no room for more, and a deferred task carries them.
 JOBS_KEPT = 300
@@ -159,11 +161,17 @@ def take_in(
     :param generation: the newest.
     :param lost: seconds of its training that were lost; None where that is not known.
     """
-    known = dict(state.jobs)
+    known, told = dict(state.jobs), set()
     for job in jobs:
+        told.add(job.job_name)
         before = known.get(job.job_name)
         if job.whole or before is None or not before.whole or before.live:
             known[job.job_name] = _without_more(job, before)
+    for name, job in known.items():
+        if job.live and name not in told and job.name.generation == generation:
+            # Deleted, or one of another role, of which the run keeps only what is live.
+            ended = job.ended or newest_moment(job.starts) or job.created
+            known[name] = replace(job, outcome=Outcome.UNKNOWN, status="Stopped", ended=ended)
     kept = in_order(known.values())[-JOBS_KEPT:]
     return replace(
         state,

@@ -85,6 +85,7 @@ class TrainingRun:
     :param prepare: does what has to be in S3 before a job is created; told where its checkpoints are to be, if
         SageMaker keeps any, and whether it is the first of its generation that does.
     :param observers: hear what happens.
+    :param before_wait: is called before each wait in the worker.
     :param log: the task's.
     :param prices: on-demand prices, if any are known.
     """
@@ -100,6 +101,7 @@ class TrainingRun:
         *,
         prepare: Callable[[str | None, bool], None],
         observers: Sequence[Observer],
+        before_wait: Callable[[], None] = lambda: None,
         log: Log,
         prices: Prices | None = None,
     ) -> None:
@@ -113,6 +115,7 @@ class TrainingRun:
         self.prices = prices
         self._prepare = prepare
         self._observers = tuple(observers)
+        self._before_wait = before_wait
         self._killed = False
         self._folder = CheckpointFolder(plan, log)
         self._progress = ProgressWatch(hook, plan, limits.progress, self._tell)
@@ -590,6 +593,7 @@ class TrainingRun:
             raise RunKilledError(f"Airflow killed this try of run {self.plan.run.key}; its job was stopped")
 
     def _sleep(self, amount: float, until: datetime | None = None) -> None:
+        self._before_wait()
         bounded = amount if until is None else min(amount, (until - self.now()).total_seconds())
         interruptible_sleep(bounded, self._check_alive)
 
