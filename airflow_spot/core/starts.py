@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_spot.core.outcomes import WAITING_STATUSES, WORKING_STATUSES
+
+
+#: SageMaker tells milliseconds, and a deferral carries no more of them.
+SAME_MOMENT = timedelta(milliseconds=5)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def advance(starts: Sequence[Start], status: str, at: datetime) -> tuple[Start, 
     made = list(starts) or [Start(at)]
     newest = made[-1]
     if status == "Interrupted":
-        if len(made) > 1 and newest.asked == at:
+        if len(made) > 1 and newest.asked is not None and abs(newest.asked - at) <= SAME_MOMENT:
             return tuple(made)
         made[-1] = replace(newest, lost=at, ended=newest.ended or at)
         made.append(Start(at))

@@ -21,7 +21,7 @@ from airflow_spot.core.timeline_state import REASON_LENGTH, Again, Decision, Led
 from airflow_spot.core.try_marks import TryMark
 
 VERSION = 1
-#: Characters at most. What is beyond is thinned, the oldest first; a run of 30 attempts and 540 starts has some 9,000.
+#: Characters at most. What is beyond is thinned, the oldest first; a run of 30 attempts and 540 starts has some 12,000.
 MOST = 16_000
 #: What a row of this length may unpack to: one that is larger is none of ours.
 _LARGEST = 2_000_000
@@ -131,10 +131,10 @@ _THINNER: tuple[Callable[[LedgerState], LedgerState], ...] = (
 
 
 def _to_json(state: LedgerState) -> dict[str, Any]:
-    zero = round(state.began.timestamp(), 1)
+    zero = round(state.began.timestamp(), 3)
 
     def at(moment: datetime | None) -> float | None:
-        return None if moment is None else round(moment.timestamp() - zero, 1)
+        return None if moment is None else round(moment.timestamp() - zero, 3)
 
     return {
         "v": VERSION,

@@ -29,7 +29,7 @@ from airflow_spot.core.events import (
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.log_messages import label_of
 from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome
-from airflow_spot.core.starts import advance, newest_moment
+from airflow_spot.core.starts import SAME_MOMENT, advance, newest_moment
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.timeline_state import (
     AGAIN_KEPT,
@@ -107,7 +107,7 @@ def _(event: Transitioned, state: LedgerState, now: datetime) -> LedgerState:
     if event.repeated or not job.live or job.status in ENDED_STATUSES:
         return state
     known = newest_moment(job.starts)
-    if event.at is not None and known is not None and event.at < known:
+    if event.at is not None and known is not None and event.at < known - SAME_MOMENT:
         return state  # it was read from the job's description already
     starts = job.starts if event.at is None else advance(job.starts, event.status, event.at)
     lost = sum(start.lost is not None for start in starts) - sum(start.lost is not None for start in job.starts)

@@ -122,6 +122,8 @@ class TrainingRun:
         self._reports = ReportReader(hook, expected=options.reports_expected, tell=self._tell)
         self._transitions = TransitionLog(hook, self._tell, log, print_log=options.print_log)
         self.history = History(1)
+        #: Whatever is known of the run's jobs besides its history: of generations before.
+        self.earlier: tuple[Attempt, ...] = ()
         self.stopping = JobStopper(
             hook,
             this_try,
@@ -140,6 +142,7 @@ class TrainingRun:
         """Find out where the run stands, at the start of a try."""
         self._conflicts.begin_reading()
         jobs = self.hook.jobs_of(self.plan)
+        self.earlier = (*self.hook.listed_before, *jobs)
         self._set_clock()
         self.history = self._begun(jobs)
         self.history = replace(self.history, progress=self._progress.begin(self.history))

@@ -126,7 +126,8 @@ class LedgerCopy:
         if run is None:
             return
         history = run.history
-        jobs = (*self._hook.listed_before, *history.attempts, *history.others)
+        earlier = (job for job in run.earlier if job.name.generation != history.generation)
+        jobs = (*earlier, *history.attempts, *history.others)
         lost, until = history.progress.lost, run.limits.give_up_at
         state = take_in(self.state, jobs, history.generation, lost=lost, deadline=until)
         self.state = replace(state, reported=state.reported or history.reports.last)

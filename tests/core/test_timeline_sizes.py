@@ -29,8 +29,8 @@ from airflow_spot.render.ledger_format import MAX_TIMELINE_BYTES, STATES
 from tests.core.cases import NOW, RUN, later
 from tests.core.timelines import begun, large, names, twice_interrupted
 
-#: As a deferral has them: a tenth of a second.
-moments = st.integers(-10_000, 10_000_000).map(lambda tenths: NOW + timedelta(seconds=tenths / 10))
+#: As SageMaker has them: in milliseconds.
+moments = st.integers(-1_000_000, 1_000_000_000).map(lambda some: NOW + timedelta(milliseconds=some))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 maybe = st.none() | moments
 starts = st.builds(Start, maybe, maybe, maybe, maybe, maybe)
@@ -99,7 +99,7 @@ def clean(value: Any) -> Any:
     return json.loads(json.dumps(value, allow_nan=False))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(states(), moments)
 def test_whatever_a_run_was_it_has_a_timeline_in_order(state: LedgerState, now: datetime) -> None:
     timeline, summary = timeline_of(state, now), summary_of(state, now)
@@ -119,7 +119,7 @@ def test_whatever_a_run_was_it_has_a_timeline_in_order(state: LedgerState, now: 
     assert (summary["ended"] is None) == (phase_of(state).state not in OVER)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(states())
 def test_what_a_deferral_carries_comes_back(state: LedgerState) -> None:
     assert unpack(pack(state)) == state

@@ -79,7 +79,7 @@ def large(attempts: int, starts: int, ticks: int = 0) -> LedgerState:
 
 
 def _start(at: float) -> Start:
-    return Start(*(later(seconds=at + more) for more in (0, 93.4, 121.9, 987.6, 987.6)))
+    return Start(*(later(seconds=at + more) for more in (0, 93.417, 121.903, 987.6 + at % 7.13, 987.6 + at % 7.13)))
 
 
 def names(jobs: Iterable[Attempt]) -> list[int]:
