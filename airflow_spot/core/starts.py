@@ -9,7 +9,6 @@ from typing import Any
 
 from airflow_spot.core.outcomes import WAITING_STATUSES, WORKING_STATUSES
 
-
 #: SageMaker tells milliseconds, and a deferral carries no more of them.
 SAME_MOMENT = timedelta(milliseconds=5)
 

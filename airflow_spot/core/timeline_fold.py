@@ -190,7 +190,7 @@ def _(event: RunSucceeded, state: LedgerState, now: datetime) -> LedgerState:
 
 @_fold.register
 def _(event: RunFailed, state: LedgerState, now: datetime) -> LedgerState:
-    word = "stopped" if event.outcome is Outcome.STOPPED_EXTERNALLY else "failed"
+    word = "stopped" if event.killed or event.outcome is Outcome.STOPPED_EXTERNALLY else "failed"
     return finish(note(state, now, word, event.why), word, now, event.why)
 
 

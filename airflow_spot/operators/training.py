@@ -363,6 +363,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         except SpotTrainingError as error:
             # Decided, mostly with no job live: but one may be left alone, not to be seen, or not told to stop.
             run.stopping.release_or_stop(final=isinstance(error, (NonRetryableSpotError, RunKilledError)))
+            if isinstance(error, RunKilledError):
+                run.close("killed by Airflow", killed=True)
             self._write_failure(error)
             raise
         except Exception as error:
@@ -376,6 +378,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             raise
         except BaseException as error:  # Airflow's timeout, and on Airflow 2 its kill
             run.stop_and_wait(StopReason.KILLED if self._killed else StopReason.TIMEOUT)
+            run.close("killed by Airflow" if self._killed else "the task's time is up", killed=self._killed)
             self._write_failure(error)
             raise
         # What is left running is to live, though Airflow ends the process while it keeps the result.

@@ -117,6 +117,7 @@ class TrainingRun:
         self._observers = tuple(observers)
         self._before_wait = before_wait
         self._killed = False
+        self._closed = False
         self._folder = CheckpointFolder(plan, log)
         self._progress = ProgressWatch(hook, plan, limits.progress, self._tell)
         self._reports = ReportReader(hook, expected=options.reports_expected, tell=self._tell)
@@ -279,6 +280,15 @@ class TrainingRun:
         self.hook.marks.set_delivered(description["TrainingJobArn"], self.this_try)
         if lives:
             self._check_alive()  # a kill in the middle of that call has stopped the job
+
+    def close(self, why: str, *, killed: bool = False) -> None:
+        """
+        Tell what a run has come to that ends by no decision of its own, once: what it cost is told of these too.
+
+        :param killed: Airflow has killed the task. Else its time is up.
+        """
+        if not self._closed and self.history.attempts:
+            self._tell(RunFailed(None, why, self._totals(), killed))
 
     def tell(self, event: Event) -> None:
         """Have the run's observers hear of an event."""
@@ -512,6 +522,7 @@ class TrainingRun:
         return self.history.restart_requested and isinstance(action, (Stop, Wait))
 
     def _tell(self, event: Event) -> None:
+        self._closed = self._closed or isinstance(event, (RunSucceeded, RunFailed))
         for observe in self._observers:
             observe(event)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.compat.xcoms import WorkerXComs
-from airflow_spot.core.events import Event
+from airflow_spot.core.events import Event, JobStopped
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.timeline_carried import pack, unpack
 from airflow_spot.core.timeline_copy import copy_of
@@ -43,6 +43,7 @@ class LedgerCopy:
         self._run: TrainingRun | None = None
         self._xcoms = WorkerXComs(task_instance, log)
         self._is_new = True
+        self._stopped: set[str] = set()
         number = task_instance.try_number
         known = unpack(carried)
         if known is None or (known.key, known.try_number) != (run.key, number):
@@ -58,6 +59,8 @@ class LedgerCopy:
         """Hear of an event."""
 
         def take() -> None:
+            if isinstance(event, JobStopped) and event.skip_reason is None:
+                self._stopped.add(event.job_name)
             self.state = fold(self.state, event, self._now())
             self._is_new = True
 
@@ -106,15 +109,14 @@ class LedgerCopy:
 
     def _fail(self, error: BaseException, *, killed: bool) -> None:
         self._look()
-        phase, run = self.state.phase, self._run
-        if phase is not None and phase.state in ("failed", "stopped"):
-            return
-        trains = self.state.live is not None and self.state.live.status == "InProgress"
-        if trains and (phase is None or phase.state != "stopping") and run is not None:
+        phase, run, job = self.state.phase, self._run, self.state.live
+        if run is not None and job is not None and job.status == "InProgress" and job.job_name not in self._stopped:
             tried = run.this_try.number > run.this_try.max_tries or isinstance(error, NonRetryableSpotError)
             if not run.options.stop_on_kill and (tried or killed or not isinstance(error, Exception)):
                 self._finish("left", "stop_on_kill=False")
             return  # the next try attaches to it
+        if phase is not None and phase.state in ("failed", "stopped"):
+            return
         self._finish("stopped" if killed else "failed", str(error) or type(error).__name__)
 
     def _finish(self, word: str, reason: str, model: str | None = None) -> None:

@@ -11,7 +11,6 @@ import pytest
 from airflow_spot.compat import xcoms
 from airflow_spot.compat.xcoms import TriggerXComs, WorkerXComs
 from tests.support.task import TaskInstance
-from tests.support.waiting import until
 
 
 class Log:
@@ -174,7 +173,6 @@ def test_without_a_task_instance_nothing_is_written(written: list[tuple[str, Any
         writer.write(lambda: {"a": 1})
 
     asyncio.run(scene())
-    until(lambda: True)
     assert written == []
 
 

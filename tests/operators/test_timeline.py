@@ -139,7 +139,7 @@ def test_a_killed_task_is_stopped_and_nothing_is_written_in_the_signal_handler(
     with pytest.raises(RunKilledError):
         made.execute(context)
     assert summary(this)["state"] == "stopped"
-    assert whats(this)[-1] == "attempt 1 stopped"
+    assert whats(this) == ["attempt 1", "attempt 1 stopped", "stopped"]
 
 
 @pytest.mark.parametrize(("stops", "state"), [(True, "failed"), (False, "left")])
@@ -345,3 +345,20 @@ def test_a_deferred_run_has_no_more_than_kilobytes_in_its_row(service: Dictionar
         operator(service).execute(context)
     state: Any = wait.value.trigger
     assert len(state.run_state["timeline"]) < 1_500
+
+
+def test_the_log_of_a_killed_run_has_its_sums(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    made = operator(service, deferrable=False)
+
+    def signal(*_: Any) -> None:
+        made.on_kill()
+        raise RunKilledError("killed")
+
+    monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", signal)
+    context: Any = {"ti": ti()}
+    with pytest.raises(RunKilledError):
+        made.execute(context)
+    assert said[-2] == "The run ends here: killed by Airflow"
+    assert said[-1].startswith("1 attempt, 0 interruptions; waited")

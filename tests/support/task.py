@@ -62,14 +62,17 @@ def fire(trigger: BaseTrigger, ti: TaskInstance | None = None) -> dict[str, Any]
     rebuilt = type(trigger)(**json.loads(json.dumps(kwargs)))
     assert rebuilt.serialize() == (path, kwargs)
     rebuilt.task_instance = ti  # type: ignore[assignment]
-    xcoms.set_xcom = _push  # in the place of Airflow's own
 
     async def first() -> dict[str, Any]:
         async for event in rebuilt.run():
             return dict(json.loads(json.dumps(event.payload)))
         raise AssertionError("the trigger ended without an event")
 
-    return asyncio.run(first())
+    airflows, xcoms.set_xcom = xcoms.set_xcom, _push
+    try:
+        return asyncio.run(first())
+    finally:
+        xcoms.set_xcom = airflows
 
 
 def run_task(operator: Any, ti: TaskInstance, **more: Any) -> Any:
