@@ -17,6 +17,8 @@ from airflow_spot.core.prices import Prices, read_prices
 
 SECTION = "airflow_spot"
 CHECK_INTERVAL_SECONDS = 30.0
+#: Where this package's pages are, below Airflow's.
+PAGES = "/airflow-spot"
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,7 @@ def deployment_namespace() -> str | None:
     if name := os.environ.get("AIRFLOW_ENV_NAME"):  # set by MWAA
         log.info("[airflow_spot] namespace is not set; using %r, the name of the MWAA environment", name)
         return name
-    url = conf.get("api", "base_url", fallback=None) or conf.get("webserver", "base_url", fallback=None)  # Airflow 2
-    derived = _from_url(str(url or ""))
+    derived = _from_url(_base_url())
     if derived is not None:
         log.info(
             "[airflow_spot] namespace is not set; using %r (from the base URL). Set it explicitly before changing the "
@@ -44,6 +45,11 @@ def deployment_namespace() -> str | None:
             derived,
         )
     return derived
+
+
+def _base_url() -> str:
+    url = conf.get("api", "base_url", fallback=None) or conf.get("webserver", "base_url", fallback=None)  # Airflow 2
+    return str(url or "")
 
 
 def _from_url(url: str) -> str | None:
@@ -78,9 +84,34 @@ def events_queue_url(of_task: str | None = None) -> str | None:
     return check_queue_url(f"[{SECTION}] events_queue_url", url) if url else None
 
 
+def airflow_base() -> str:
+    """Return the path of the base URL, below which Airflow's own pages are; empty where there is none."""
+    return urlsplit(_base_url()).path.rstrip("/")
+
+
+def airflow_host() -> str:
+    """Return host and port of the base URL; empty where there is none."""
+    return urlsplit(_base_url()).netloc
+
+
+def pages_base() -> str:
+    """Return the path below which this package's pages are, without a slash behind."""
+    return f"{airflow_base()}{PAGES}"
+
+
 def stop_on_kill() -> bool:
     """Return whether a task that is killed or gives up stops its job, for tasks that do not set it themselves."""
     return bool(conf.getboolean(SECTION, "stop_on_kill", fallback=True))
+
+
+def actions() -> bool:
+    """Return whether the pages let whoever may edit a task stop its job, or have it go on on-demand."""
+    return bool(conf.getboolean(SECTION, "actions", fallback=True))
+
+
+def tabs() -> bool:
+    """Return whether task instances and DAG runs have a tab for their spot trainings."""
+    return bool(conf.getboolean(SECTION, "tabs", fallback=True))
 
 
 def events_file() -> str | None:

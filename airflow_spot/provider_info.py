@@ -40,6 +40,8 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_spot.links.training.SageMakerTrainingJobLink",
             "airflow_spot.links.training.SageMakerTrainingLogsLink",
             "airflow_spot.links.training.SageMakerCheckpointsLink",
+            "airflow_spot.links.training.SageMakerModelLink",
+            "airflow_spot.links.training.SpotTimelineLink",
         ],
         "config": {
             "airflow_spot": {
@@ -88,6 +90,26 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "string",
                         "example": "/opt/airflow/prices.json",
                         "default": None,
+                    },
+                    "tabs": {
+                        "description": (
+                            "Whether each task instance and DAG run has a tab for spot trainings, on Airflow 3.1 and "
+                            "above. Airflow shows a tab on every task, whatever it is."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
+                    },
+                    "actions": {
+                        "description": (
+                            "Whether the pages let whoever may edit a task instance stop its training job, or have "
+                            "the run go on on-demand."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
                     },
                     "events_file": {
                         "description": (

@@ -98,6 +98,8 @@ def test_the_options_default_to_what_the_provider_says_they_do() -> None:
     options = get_provider_info()["config"]["airflow_spot"]["options"]
     assert config.check_interval() == float(options["check_interval"]["default"]) == 30
     assert config.stop_on_kill() is (options["stop_on_kill"]["default"] == "True") is True
+    assert config.tabs() is (options["tabs"]["default"] == "True") is True
+    assert config.actions() is (options["actions"]["default"] == "True") is True
 
 
 def test_the_options_are_read_anew_for_each_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +108,21 @@ def test_the_options_are_read_anew_for_each_task(monkeypatch: pytest.MonkeyPatch
     assert (config.check_interval(), config.stop_on_kill()) == (7.5, False)
     monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL", "60")
     assert config.check_interval() == 60
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "host"),
+    [
+        ("", "", ""),
+        ("http://localhost:8080", "", "localhost:8080"),
+        ("https://airflow.example.com/prod/af/", "/prod/af", "airflow.example.com"),
+    ],
+)
+def test_the_pages_are_below_the_base_url(monkeypatch: pytest.MonkeyPatch, url: str, base: str, host: str) -> None:
+    if url:
+        monkeypatch.setenv(API, url)
+    assert (config.airflow_base(), config.airflow_host()) == (base, host)
+    assert config.pages_base() == f"{base}/airflow-spot"
 
 
 @pytest.mark.parametrize("value", ["0", "-1"])

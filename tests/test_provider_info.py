@@ -36,7 +36,16 @@ def test_airflows_providers_manager_takes_it() -> None:
         get_provider_info()["extra-links"]
     )
     options: Any = dict(manager.provider_configs)["airflow-spot"]["airflow_spot"]["options"]
-    assert set(options) == {"namespace", "check_interval", "events_queue_url", "prices", "events_file", "stop_on_kill"}
+    assert set(options) == {
+        "namespace",
+        "check_interval",
+        "events_queue_url",
+        "prices",
+        "tabs",
+        "actions",
+        "events_file",
+        "stop_on_kill",
+    }
 
 
 @pytest.mark.parametrize("kind", ["operators", "sensors", "hooks", "triggers"])

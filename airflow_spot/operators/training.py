@@ -36,16 +36,12 @@ from airflow_spot.core.spot_switch import explain as explain_spot
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.errors import NonRetryableSpotError, RequestError, RunKilledError, SpotTrainingError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
-from airflow_spot.links.training import (
-    SageMakerCheckpointsLink,
-    SageMakerTrainingJobLink,
-    SageMakerTrainingLogsLink,
-)
+from airflow_spot.links.training import LINKS
 from airflow_spot.observers import observers
 from airflow_spot.operators._before_execute import BeforeExecute
 from airflow_spot.operators._config_file import read_beside, read_rendered
 from airflow_spot.operators._lineage import lineage_of
-from airflow_spot.operators._links import make_link_updater
+from airflow_spot.operators._links import TaskLinks
 from airflow_spot.operators._stock_steps import StockSteps, check_steps
 from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.adoption import Adoption
@@ -154,7 +150,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     template_ext: Sequence[str] = ()
     template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
     ui_color: str = "#d6ecd2"
-    operator_extra_links = (SageMakerTrainingJobLink(), SageMakerTrainingLogsLink(), SageMakerCheckpointsLink())
+    operator_extra_links = tuple(kind() for kind in LINKS)
     #: The XCom that holds what is described above; None for the task's result.
     _facts_key: ClassVar[str | None] = None
 
@@ -237,6 +233,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._run: StartupGuard | TrainingRun | None = None
         self._ledger: LedgerCopy | None = None
         self._trained: Mapping[str, Any] = {}
+        self._links: TaskLinks | None = None
         check_steps(type(self), SageMakerSpotTrainingOperator)
         check_parameters(self, self.task_id)
 
@@ -342,6 +339,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             result = build_result(description, history, run.plan.run.key, run.now(), run.prices, placed)
             self._trained = result["Training"]
             if to_the_end:
+                self._link_model(description, placed)
                 self.log.info(
                     "%s",
                     result_line(
@@ -405,6 +403,12 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         :param ended: False where the job is left running.
         """
         return facts
+
+    def _link_model(self, description: Mapping[str, Any], placed: str | None) -> None:
+        """Have the task's link lead to the model: where it was copied to, else where SageMaker put it."""
+        if self._links is not None:
+            made = (description.get("ModelArtifacts") or {}).get("S3ModelArtifacts")
+            self._links.model(str(description["TrainingJobName"]), placed or made)
 
     def _poll_if_blind(self, run: TrainingRun, event: Mapping[str, Any]) -> None:
         """Have the worker wait for a while where the triggerer may not look."""
@@ -490,6 +494,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         )
         events_file = settings.events_file()
         self._ledger = ledger = LedgerCopy(identity, self.hook, context["ti"], self.log, carried=timeline)
+        self._links = links = TaskLinks(self, context)
+        if state is None:
+            links.begin()
         self._run = run = TrainingRun(
             hook=self.hook,
             plan=plan,
@@ -516,11 +523,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             this_try=try_of(context, self.retries),
             options=replace(_options(parameters), reports_expected=script is not None and script.reports_progress),
             prepare=stager.stage,
-            observers=(
-                *observers(self.log, identity.key, events_file),
-                make_link_updater(self, context),
-                ledger.observe,
-            ),
+            observers=(*observers(self.log, identity.key, events_file), links.observe, ledger.observe),
             before_wait=ledger.write,
             log=self.log,
             prices=prices,

@@ -27,3 +27,8 @@ def asset(name: str) -> tuple[bytes, str] | None:
     """Return a static file's content and its type; None where there is no such file."""
     kind = _TYPES.get(name)
     return None if kind is None else ((_FOLDER / name).read_bytes(), kind)
+
+
+def stylesheet() -> str:
+    """Return the style sheet, for a page that has it inline."""
+    return (_FOLDER / "spot.css").read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ class AttemptLine(TypedDict):
     checkpoint_s3_uri: str | None
     starts: list[list[float | None]]
     uploading: list[float] | None
-    ticks: list[list[float | None]]
+    ticks: list[list[Any]]
     again: list[list[float]]
     more_starts: int
     more_ticks: int

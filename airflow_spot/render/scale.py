@@ -64,7 +64,7 @@ class Scale:
         if step is None:
             step = math.ceil(self.seconds / (MOST_MARKS - 1) / DAY) * DAY
         time = math.ceil(self.begin / step) * step
-        found = []
+        found: list[Mark] = []
         while time <= self.end and len(found) < MOST_MARKS:
             at = moment(time)
             midnight = time % DAY == 0 and self.seconds > HOUR

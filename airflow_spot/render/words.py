@@ -34,7 +34,7 @@ _GOOD_OUTCOMES = frozenset({"completed"})
 _WAITING_OUTCOMES = frozenset(
     {"no_capacity", "capacity_timeout", "rung_timeout", "quota_exceeded", "max_wait_exceeded", "interrupted"}
 )
-_QUIET_OUTCOMES = frozenset({"moved", "stopped_by_operator", "stopped_externally"})
+_QUIET_OUTCOMES = frozenset({"moved", "stopped_by_operator", "stopped_externally", "stopped"})
 
 
 def state_words(state: str) -> tuple[str, str]:

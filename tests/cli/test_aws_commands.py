@@ -82,7 +82,12 @@ def test_what_is_wrong_is_said(
 
 
 @pytest.mark.parametrize(
-    ("options", "outcome"), [([], Outcome.STOPPED_EXTERNALLY), (["--restart"], Outcome.STOPPED_BY_OPERATOR)]
+    ("options", "outcome"),
+    [
+        ([], Outcome.STOPPED_EXTERNALLY),
+        (["--restart"], Outcome.STOPPED_BY_OPERATOR),
+        (["--on-demand"], Outcome.MOVED),
+    ],
 )
 def test_a_stop_reads_as_what_was_meant(
     jobs: Jobs, run: RunIdentity, options: list[str], outcome: Outcome, capsys: pytest.CaptureFixture[str]
@@ -97,6 +102,7 @@ def test_a_stop_reads_as_what_was_meant(
     assert checkpoint_prefix(BASE, run, 1) in told
     attempt = SageMakerSpotTrainingHook(aws_conn_id="aws_default").attempt(name)
     assert attempt is not None and attempt.outcome is outcome
+    assert (attempt.request is not None) is ("--on-demand" in options)
     assert main(["stop", "--job", name]) == 1
     assert "nothing to stop" in capsys.readouterr().out
 

@@ -47,5 +47,7 @@ def test_links_point_to_the_job() -> None:
     ti = TaskInstance("train")
     context: Any = {"ti": ti, "task_instance": ti}
     name = task.execute(context)["Training"]["TrainingJobName"]
-    assert ti.xcoms["sagemaker_spot_training_job"]["job_name"] == name
-    assert ti.xcoms["sagemaker_spot_checkpoints"]["bucket"] == "bucket"
+    assert ti.xcoms["sagemaker_spot_training_job"].endswith(f"/{name}")
+    assert name in ti.xcoms["sagemaker_spot_training_logs"]
+    assert "/s3/buckets/bucket?" in ti.xcoms["sagemaker_spot_checkpoints"]
+    assert ti.xcoms["sagemaker_spot_timeline_page"].startswith("/airflow-spot/")

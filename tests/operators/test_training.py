@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -382,10 +383,16 @@ def test_the_log_tells_the_story_and_no_secret(
         assert text in told
 
 
-def test_links(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+def test_links_lead_to_local_sagemakers_page(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
     name = run_task(task.operator(), ti)["Training"]["TrainingJobName"]
-    assert ti.xcoms["sagemaker_spot_training_job"]["job_name"] == name
-    assert ti.xcoms["sagemaker_spot_checkpoints"]["bucket"] == task.bucket
+    page = ti.xcoms["sagemaker_spot_training_job"]
+    assert page.startswith(local.endpoint_url)
+    assert name in page
+    browser = Request(page, headers={"Accept": "text/html"})
+    with urlopen(browser) as answer:
+        assert name in answer.read().decode()
+    for kind in ("training_logs", "checkpoints", "model"):
+        assert ti.xcoms[f"sagemaker_spot_{kind}"].partition("#")[0] == page
 
 
 def test_resume_false_trains_anew_after_a_clear_but_not_after_a_retry(

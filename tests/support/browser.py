@@ -150,6 +150,26 @@ class Browser:
     def _find(self, xpath: str) -> str:
         return str(self._call("POST", "/element", {"using": "xpath", "value": xpath})[ELEMENT])
 
+    def run(self, script: str) -> Any:
+        """Run a script in the page; what it returns."""
+        return self._call("POST", "/execute/sync", {"script": script, "args": []})
+
+    def devtools(self, command: str, **params: Any) -> Any:
+        """Send a command of the browser's DevTools protocol, for what WebDriver does not have."""
+        return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
+
+    def look(self, url: str, path: Path, *, width: int, dark: bool, scale: float = 1.0) -> None:
+        """Open a page at a width, light or dark as a person's system has it, and write a PNG of its whole length."""
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.devtools("Emulation.setEmulatedMedia", features=scheme)
+        mobile = {"deviceScaleFactor": scale, "mobile": False}
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=900, **mobile)
+        self.open(url)
+        height = min(int(self.run("return document.documentElement.scrollHeight")), 12_000)
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, **mobile)
+        shot = self.devtools("Page.captureScreenshot", format="png")
+        path.write_bytes(base64.b64decode(shot["data"]))
+
     def screenshot(self, path: Path) -> None:
         """Write what is seen as a PNG."""
         path.write_bytes(base64.b64decode(self._call("GET", "/screenshot")))

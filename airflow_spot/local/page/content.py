@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,22 +17,22 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.market.capacity import Outlook
-from airflow_spot.local.market.prices import billable_seconds
 from airflow_spot.local.market.spec import State
-from airflow_spot.local.page.rendering import duration
 from airflow_spot.local.storage.store import Kind, Resource
 from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 from airflow_spot.local.training.process_instances import LOG_GROUP
+from airflow_spot.render.tiles import Tile
+from airflow_spot.render.words import NOTHING, duration, number, rough
 
 MOST_JOBS = 200
 LOG_HOSTS = 4
 LOG_LINES = 40
 
-#: The colours of statuses, see the macro ``badge``.
+#: The kinds of statuses, as the chips of the style sheet have them.
 _KINDS = {
-    "Training": "go",
-    "Completed": "go",
-    "InService": "go",
+    "Training": "run",
+    "Completed": "ok",
+    "InService": "ok",
     "Interrupted": "bad",
     "Failed": "bad",
     "MaxRuntimeExceeded": "bad",
@@ -40,17 +40,21 @@ _KINDS = {
     "Starting": "wait",
     "Pending": "wait",
     "Restarting": "wait",
-    "Downloading": "move",
-    "Uploading": "move",
-    "InProgress": "move",
-    "Creating": "move",
-    "Updating": "move",
+    "Downloading": "run",
+    "Uploading": "run",
+    "InProgress": "run",
+    "Creating": "run",
+    "Updating": "run",
 }
 
 
 @dataclass(frozen=True)
 class JobView:
-    """One training job at one moment (``now``); durations in seconds, times in service seconds since the epoch."""
+    """
+    One training job at one moment (``now``), in the figures that SageMaker's API gives.
+
+    Durations are in seconds, times in service seconds since 1970.
+    """
 
     now: float
     region: str
@@ -64,8 +68,8 @@ class JobView:
     created: float
     starts: int
     interruptions: int
-    training_seconds: float
-    billable_seconds: float
+    training_seconds: int
+    billable_seconds: int | None
     holds_instances: bool
     terminal: bool
     transitions: tuple[dict[str, Any], ...]
@@ -79,7 +83,7 @@ class JobView:
     def of(cls, job: TrainingJob, now: float) -> JobView:
         """Return what a job is at a moment."""
         with job.lock:
-            trained = job.trained(now)
+            described = job.describe(now)
             return cls(
                 now=now,
                 region=job.region,
@@ -93,15 +97,16 @@ class JobView:
                 created=job.creation_time,
                 starts=job.starts,
                 interruptions=job.interruptions,
-                training_seconds=trained,
-                billable_seconds=billable_seconds(trained, job.instance_type, job.spot),
+                training_seconds=described.get("TrainingTimeInSeconds", 0),
+                billable_seconds=described.get("BillableTimeInSeconds"),
                 holds_instances=job.instance_start is not None,
                 terminal=job.terminal,
                 transitions=tuple(dict(transition) for transition in job.transitions),
                 max_runtime=job.max_runtime,
                 max_wait=job.max_wait,
                 checkpoint_uri=str(job.request.get("CheckpointConfig", {}).get("S3Uri", "")),
-                model_uri=job.model_uri,
+                # SageMaker names it for every job that has ended; that it was made is another matter.
+                model_uri=job.model_uri if job.secondary == "Completed" else "",
                 last_stream=job.last_stream,
             )
 
@@ -112,7 +117,13 @@ class JobView:
 
     @property
     def status_kind(self) -> str:
-        return _KINDS.get(self.secondary, "")
+        return _KINDS.get(self.secondary, "dim")
+
+    @property
+    def age(self) -> float:
+        """How long it has been there: until its end, or now."""
+        end = self.transitions[-1].get("EndTime", self.now) if self.transitions else self.now
+        return max(0.0, (end if self.terminal else self.now) - self.created)
 
     @property
     def fields(self) -> dict[str, str]:
@@ -130,7 +141,8 @@ class JobView:
 
     @property
     def savings(self) -> str:
-        if not self.training_seconds:
+        """AWS's own figure; nothing before it says what it bills."""
+        if not self.training_seconds or self.billable_seconds is None:
             return ""
         return f"{100 * (1 - self.billable_seconds / self.training_seconds):.1f} %"
 
@@ -177,7 +189,7 @@ class ResourceView:
 
     @property
     def status_kind(self) -> str:
-        return _KINDS.get(self.status_text, "")
+        return _KINDS.get(self.status_text, "dim")
 
 
 @dataclass(frozen=True)
@@ -210,7 +222,7 @@ class PoolView:
     @classmethod
     def of(cls, instance_type: str, outlook: Outlook) -> PoolView:
         kind, text = {
-            State.UP: ("go", "capacity"),
+            State.UP: ("ok", "capacity"),
             State.DOWN: ("wait", "no capacity"),
             State.FAIL: ("bad", "CapacityError"),
         }[outlook.state]
@@ -245,43 +257,36 @@ def markets(backend: Backend) -> list[MarketView]:
 
 @dataclass(frozen=True)
 class Step:
-    """One transition of a job.
+    """
+    One transition of a job.
 
-    :param begin: as a part of the whole life so far, between 0 and 1; so is ``length``.
-    :param after: seconds since the first transition.
+    :param after: since the job was created, in words.
+    :param lasted: for how long, in words.
     """
 
     status: str
     kind: str
-    begin: float
-    length: float
-    after: float
-    seconds: float
+    after: str
+    lasted: str
     message: str
 
 
-def timeline(view: JobView) -> list[Step]:
+def steps(view: JobView) -> list[Step]:
     """Return a job's transitions."""
-    if not view.transitions:
-        return []
-    begin = view.transitions[0]["StartTime"]
-    whole = max(view.transitions[-1].get("EndTime", view.now) - begin, 1e-6)
-    steps = []
+    found = []
     for transition in view.transitions:
-        status, after = str(transition["Status"]), transition["StartTime"] - begin
+        status = str(transition["Status"])
         seconds = transition.get("EndTime", view.now) - transition["StartTime"]
-        steps.append(
+        found.append(
             Step(
                 status=status,
-                kind=_KINDS.get(status, ""),
-                begin=after / whole,
-                length=seconds / whole,
-                after=after,
-                seconds=seconds,
+                kind=_KINDS.get(status, "dim"),
+                after=duration(transition["StartTime"] - view.created),
+                lasted=duration(seconds) if seconds >= 0.5 else "under 1 s",
                 message=str(transition.get("StatusMessage") or ""),
             )
         )
-    return steps
+    return found
 
 
 @dataclass(frozen=True)
@@ -306,3 +311,20 @@ def log_tails(backend: Backend, view: JobView) -> Iterator[LogTail]:
             yield LogTail(stream, [], str(error))
         else:
             yield LogTail(stream, [event["message"] for event in answer["events"][-LOG_LINES:]])
+
+
+def tiles(jobs: Sequence[JobView]) -> list[Tile]:
+    """Return the figures of the jobs that are shown."""
+    live = sum(1 for job in jobs if not job.terminal)
+    failed = sum(1 for job in jobs if job.status == "Failed")
+    taken = sum(job.interruptions for job in jobs)
+    over = [job for job in jobs if job.billable_seconds is not None]
+    trained, billed = sum(job.training_seconds for job in over), sum(job.billable_seconds or 0 for job in over)
+    saved = f"{100 * (1 - billed / trained):.1f} %" if trained else NOTHING
+    return [
+        Tile("Training jobs", number(len(jobs)), f"{live} in progress" if live else "none in progress"),
+        Tile("Failed", number(failed), "of them", "bad" if failed else ""),
+        Tile("Interruptions", number(taken), "instances taken"),
+        Tile("Trained", rough(sum(job.training_seconds for job in jobs)), f"{duration(billed)} billed"),
+        Tile("Savings", saved, "as AWS counts, of what has ended"),
+    ]

@@ -32,7 +32,7 @@ from airflow_spot.local.api.access import is_loopback
 from airflow_spot.local.api.call import Call
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
-from airflow_spot.local.page import content
+from airflow_spot.local.page import content, life
 from airflow_spot.local.page.rendering import HEADERS, STYLE, render
 from airflow_spot.local.training.job import TRAINING_JOBS
 from airflow_spot.local.training.operations import stop_training_job
@@ -46,6 +46,8 @@ MOST_BYTES = 16 * 1024
 MAX_CAPACITY_GAP_SECONDS = 86_400
 MESSAGE_CHARACTERS = 500
 REFRESH_SECONDS = 2
+#: Jobs of which it is remembered what a button asked last.
+MOST_ASKED = 200
 ALL_JOBS = ("/", "all jobs")
 
 
@@ -74,6 +76,7 @@ class Page:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._token = secrets.token_urlsafe(32)
+        self._asked: dict[tuple[str, str], tuple[str, int]] = {}
 
     @staticmethod
     def wants(environ: dict[str, Any]) -> bool:
@@ -156,7 +159,8 @@ class Page:
         return render(
             "index.html",
             page=self._context("/", paused),
-            jobs=jobs,
+            jobs=[(job, life.lane(job), self._asked_of(job)) for job in jobs],
+            tiles=content.tiles(jobs),
             older=older,
             sections=content.other_resources(self._backend),
             markets=content.markets(self._backend),
@@ -171,7 +175,9 @@ class Page:
             "job.html",
             page=self._context(PREFIX + view.path, paused, changes=not view.terminal),
             job=view,
-            timeline=content.timeline(view),
+            asked=self._asked_of(view),
+            picture=life.picture(view, self._backend.audit.path) if view.transitions else None,
+            steps=content.steps(view),
             log=list(content.log_tails(self._backend, view)),
             markets=content.markets(self._backend),
         )
@@ -198,12 +204,22 @@ class Page:
 
     # Actions.
 
+    def _asked_of(self, view: content.JobView) -> str:
+        """Return what a button asked of a job that has not happened yet: it takes the service a moment."""
+        name, transitions = self._asked.get((view.region, view.name), ("", 0))
+        return f"{name} asked for" if name and not view.terminal and len(view.transitions) <= transitions else ""
+
     def _act(self, request: Request) -> Response:
         name = request.path.removeprefix(PREFIX)
         action = ACTIONS.get(name)
         if action is None:
             raise _Refused(f"there is no action {name}", 404)
+        region, job_name = request.form.get("region", ""), request.form.get("job", "")
+        job = self._backend.store.table(TRAINING_JOBS).find(region, job_name)
         action(self._backend, request.form)
+        if job is not None:
+            self._asked = dict(list(self._asked.items())[-MOST_ASKED:])
+            self._asked[region, job_name] = (name, len(job.transitions))
         self._backend.audit.write("page", action=name, job=request.form.get("job"))
         back = request.form.get("back", "/")
         if not re.fullmatch(rf"(/|{PREFIX}[^?]*)(\?{PAUSED})?", back):

@@ -16,10 +16,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
+from airflow_spot.render.assets import stylesheet
+from airflow_spot.render.pages import TEMPLATES as RENDER_TEMPLATES
+from airflow_spot.render.words import duration
+
 TEXT_CHARACTERS = 2_000
 TEMPLATES = Path(__file__).with_name("templates")
 
-STYLE = Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))  # noqa: S704 - our own file
+#: The look of the pages in Airflow's UI, and what only these pages have.
+STYLE = Markup(  # noqa: S704 - our own files
+    stylesheet() + (TEMPLATES / "local.css").read_text(encoding="utf-8")
+)
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 HEADERS = {
     "Content-Security-Policy": (
@@ -63,21 +70,17 @@ def moment(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def duration(seconds: float) -> str:
-    """Return seconds as people read them."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
 def _finalize(value: object) -> object:
     # Called with every value that a template writes out. Markup is what macros have made of cleaned text.
     return value if isinstance(value, Markup) else clean(value)
 
 
 _ENVIRONMENT = Environment(
-    loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, finalize=_finalize
+    loader=FileSystemLoader([TEMPLATES, RENDER_TEMPLATES]),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=_finalize,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(moment=moment, duration=duration)

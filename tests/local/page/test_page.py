@@ -26,7 +26,9 @@ from airflow_spot.local.page import content
 from airflow_spot.local.page.handler import PREFIX, Page
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
+from airflow_spot.render.words import duration
 from tests.local.jobs import COUNTER, ROLE, Jobs, statuses, until
+from tests.render.checks import check
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>\x1b[31m\x00\u202e"
@@ -97,6 +99,7 @@ def test_a_browser_gets_the_jobs_and_what_there_is_else(jobs: Jobs) -> None:
     assert "1 x ml.m5.large, spot" in answer.text
     assert f"m-{done['TrainingJobName']}" in answer.text.split("<h2>Models</h2>")[1]
     assert "<strong>Spot:</strong> <code>always</code>" in answer.text
+    assert "<title>Local SageMaker</title>" in answer.text
     policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
@@ -109,19 +112,23 @@ def test_a_jobs_page_tells_its_life(jobs: Jobs) -> None:
     jobs.sm.interrupt(name)
     job = jobs.end(name)
     shown = ask(jobs.sm, "GET", page_of(name)).text
-    timeline = shown.split("<h2>Timeline</h2>")[1].split("<h2>")[0]
-    assert re.findall(r'<td><span class="badge \w*">(\w+)</span></td>', timeline) == statuses(job)
+    timeline, steps = (shown.split(f"<h2>{name}</h2>")[1].split("<h2>")[0] for name in ("Timeline", "Statuses"))
+    assert re.findall(r'<td data-l="status"><span class="chip \w+">(\w+)</span></td>', steps) == statuses(job)
     for transition in job["SecondaryStatusTransitions"]:
-        assert f"<td>{transition['StatusMessage']}</td>" in timeline
-    # The bar across the whole, and one in each line.
-    assert timeline.count("<rect ") == 2 * len(statuses(job))
-    assert f"<td>{job['CheckpointConfig']['S3Uri']}</td>" in shown
-    assert "<th>interruptions</th><td>1</td>" in shown
-    saved = 100 * (1 - job["BillableTimeInSeconds"] / job["TrainingTimeInSeconds"])
-    told = re.search(r"<th>savings</th><td>([\d.]+) %</td>", shown)
-    assert told is not None
-    # The description has whole seconds, the page has not.
-    assert abs(float(told[1]) - saved) < 25
+        assert f">{transition['StatusMessage']}</td>" in steps
+    # A lane to scale, with the interruption above it and what the audit log has of checkpoints below.
+    lane = timeline[: timeline.index('class="legend"')]
+    assert len(re.findall('<title>training, |<rect class="T"', lane)) >= 2
+    assert lane.count('class="I"') == 1
+    assert lane.count('class="tick"') >= 1
+    facts = dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', shown))
+    assert facts["checkpoints"] == job["CheckpointConfig"]["S3Uri"]
+    assert facts["interruptions"] == "1"
+    # What the API says, and nothing else.
+    assert facts["training"] == duration(job["TrainingTimeInSeconds"])
+    assert facts["billable"] == duration(job["BillableTimeInSeconds"])
+    assert facts["savings"] == f"{100 * (1 - job['BillableTimeInSeconds'] / job['TrainingTimeInSeconds']):.1f} %"
+    assert facts["model"] == job["ModelArtifacts"]["S3ModelArtifacts"]
     assert "step 40" in shown.split("<pre>")[1]
     assert 'http-equiv="refresh"' not in shown
 
@@ -184,6 +191,59 @@ def backend(tmp_path: Path) -> Iterator[Backend]:
 def request_of(path: str, *, remote: str = "127.0.0.1", **headers: str) -> Request:
     builder = EnvironBuilder(path, base_url="http://127.0.0.1:5005", headers={**HTML, **headers})
     return Request({**builder.get_environ(), "REMOTE_ADDR": remote})
+
+
+def make_job(backend: Backend, name: str = "job", **more: Any) -> TrainingJob:
+    """A spot job that trains since ten seconds, without a thread that makes it go on."""
+    now = backend.clock.now()
+    request = {
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket"},
+        "EnableManagedSpotTraining": True,
+        **more,
+    }
+    job = TrainingJob("us-east-1", name, request, now - 20.0)
+    for status, ago in (("Starting", 20.0), ("Pending", 20.0), ("Downloading", 12.0), ("Training", 10.0)):
+        job.enter(status, now - ago)
+    job.begin_instances(now - 12.0)
+    backend.store.table(TRAINING_JOBS).add(job)
+    return job
+
+
+def test_what_a_button_asked_is_told_until_it_happens(backend: Backend) -> None:
+    job, page = make_job(backend), Page(backend)
+    page._asked["us-east-1", "job"] = ("interrupt", len(job.transitions))
+    paths = ("/", page_of("job"))
+    for path in paths:
+        assert "interrupt asked for" in page.answer(request_of(path)).get_data(as_text=True)
+    job.enter("Interrupted", backend.clock.now())
+    for path in paths:
+        assert "asked for" not in page.answer(request_of(path)).get_data(as_text=True)
+
+
+def test_a_model_is_named_only_where_one_was_made(backend: Backend) -> None:
+    made, failed = make_job(backend, "made"), make_job(backend, "failed")
+    now, page = backend.clock.now(), Page(backend)
+    made.finish("Completed", "Completed", now)
+    failed.finish("Failed", "Failed", now, "AlgorithmError: exit code 1")
+    live = make_job(backend, "live")
+    shown = {
+        job.name: page.answer(request_of(page_of(job.name))).get_data(as_text=True) for job in (made, failed, live)
+    }
+    assert {name for name, text in shown.items() if "model.tar.gz" in text} == {"made"}
+    assert "known at its end" in shown["live"]
+    assert '<p class="notice bad"><b>Failed:</b> AlgorithmError: exit code 1</p>' in shown["failed"]
+
+
+@pytest.mark.parametrize("path", ["/", page_of("job"), page_of("none")])
+def test_pages_are_sound(backend: Backend, path: str) -> None:
+    make_job(backend, CheckpointConfig={"S3Uri": "s3://bucket/checkpoints/"})
+    backend.audit.write("checkpoint", action="upload", job="job", key="round-5", start=1)
+    text = Page(backend).answer(request_of(path)).get_data(as_text=True)
+    # The one style sheet that the policy allows by its hash; all else as on every page.
+    document = check(re.sub("<style>.*?</style>", "", text, flags=re.DOTALL))
+    assert "Local SageMaker" in document.text
+    assert len(text) < 100_000
 
 
 def test_the_list_is_bounded(backend: Backend) -> None:
@@ -386,4 +446,4 @@ def test_capacity_is_switched_off_and_on(simulated: Jobs) -> None:
 def capacity(sm: LocalSageMaker) -> list[Any]:
     """What the pools of the spot market have."""
     spot = ask(sm, "GET", "/").text.split("<strong>Spot:</strong>")[1].split("<strong>On-demand:</strong>")[0]
-    return re.findall(r'<td><span class="badge \w+">([^<]+)</span></td>', spot)
+    return re.findall(r'<td><span class="chip \w+">([^<]+)</span></td>', spot)

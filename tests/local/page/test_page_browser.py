@@ -38,7 +38,7 @@ def test_what_spot_does_is_seen_and_done_in_a_browser(local_sagemaker: LocalSage
     name = jobs.start(COUNTER.replace("STEPS", str(STEPS)))
     browser.open(local_sagemaker.endpoint_url)
     # The page loads itself anew.
-    until(lambda: f"{name} InProgress: Training" in browser.text, "the page shows that it trains")
+    until(lambda: f"{name} 1 x ml.m5.large, spot · us-east-1 InProgress: Training" in browser.text, "it trains")
     jobs.wait_for_checkpoint(name)
 
     browser.click("//a[text()='pause refresh']")
@@ -64,6 +64,6 @@ def test_what_spot_does_is_seen_and_done_in_a_browser(local_sagemaker: LocalSage
         browser.click("//a[text()='auto-refresh']")
     jobs.end(name)
     until(lambda: "Training job completed" in browser.text, "the page shows the end")
-    assert browser.count("//*[name()='rect']") == 2 * len(statuses(jobs.describe(name)))
+    assert browser.count("//*[name()='path'][@class='I']") == 1 + 2  # the legend's too
     assert f"step {STEPS}" in browser.text
     assert jobs.model(name) == {"count": str(STEPS).encode()}

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,29 +18,18 @@ HOSTILE = "<b>'\"&"
 ESCAPED = "&lt;b&gt;&#39;&#34;&amp;"
 
 
-@dataclass(frozen=True)
-class Segment:
-    begin: float
-    length: float
-    kind: str = ""
-
-
 @pytest.fixture
 def ui() -> Any:
     """The macros in an environment of somebody else's, as another page may have it."""
-    loader = FileSystemLoader(rendering.TEMPLATES)
+    loader = FileSystemLoader([rendering.TEMPLATES, rendering.RENDER_TEMPLATES])
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("macros.html").module
 
 
 def test_text_is_escaped_wherever_it_stands(ui: Any) -> None:
-    block = lambda *given: Markup("<td>{}</td>").format(*given)  # noqa: E731
     shown = [
-        ui.badge(HOSTILE, HOSTILE),
         ui.facts([(HOSTILE, HOSTILE)]),
-        ui.table([HOSTILE], [HOSTILE], caller=block),
         ui.button(HOSTILE, HOSTILE, {HOSTILE: HOSTILE}),
         ui.log([HOSTILE]),
-        ui.bar([Segment(0, 1, HOSTILE)], HOSTILE),
         ui.document(HOSTILE, HOSTILE, Markup(""), [(HOSTILE, HOSTILE)], caller=lambda: ""),
     ]
     for part in shown:
@@ -50,16 +38,8 @@ def test_text_is_escaped_wherever_it_stands(ui: Any) -> None:
 
 
 def test_facts_without_a_value_are_left_out(ui: Any) -> None:
-    names = re.findall("<th>(.*?)</th>", ui.facts([("a", ""), ("b", None), ("c", 0), ("d", "x")]))
+    names = re.findall('<th scope="row">(.*?)</th>', ui.facts([("a", ""), ("b", None), ("c", 0), ("d", "x")]))
     assert names == ["c", "d"]
-
-
-def test_short_segments_are_drawn_over_long_ones_and_wide_enough_to_be_seen(ui: Any) -> None:
-    drawn = ui.bar([Segment(0.5, 0.0001, "bad"), Segment(0, 1, "go")])
-    assert re.findall(r'class="(\w+)" x="([\d.]+)" width="([\d.]+)"', drawn) == [
-        ("go", "0.00", "1000.00"),
-        ("bad", "500.00", "3.00"),
-    ]
 
 
 def test_a_document_loads_itself_again_only_if_it_is_to(ui: Any) -> None:
@@ -83,13 +63,6 @@ def test_what_a_template_writes_is_cleaned() -> None:
 
 
 def test_times_are_readable() -> None:
-    assert [rendering.duration(seconds) for seconds in (0.04, 59.94, 61.2, 3600, 93784)] == [
-        "0.0 s",
-        "59.9 s",
-        "1 min 1 s",
-        "1 h 0 min",
-        "26 h 3 min",
-    ]
     assert rendering.moment(0.0) == "1970-01-01 00:00:00"
     assert rendering.moment(None) == ""
     assert json.loads(json.dumps(rendering.clean("a\ud800b"))) == "a\N{REPLACEMENT CHARACTER}b"

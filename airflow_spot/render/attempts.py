@@ -1,0 +1,109 @@
+"""The table of attempts: where each ran, how it ended, its seconds and its money."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_spot.render.ledger_format import AttemptLine, Timeline
+from airflow_spot.render.picture import ending, market, place
+from airflow_spot.render.segments import waited
+from airflow_spot.render.words import (
+    NOTHING,
+    clean,
+    duration,
+    listed,
+    money_json,
+    number,
+    outcome_kind,
+    percent,
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table; ``url`` is the job's page, empty where none is known."""
+
+    number: str
+    job: str
+    url: str
+    why: str
+    place: str
+    rung: str
+    outcome: str
+    kind: str
+    interruptions: str
+    waited: str
+    trained: str
+    billed: str
+    saved: str
+    cost: str
+
+
+def lines(
+    timeline: Timeline, attempts: Sequence[AttemptLine], now: float, links: Sequence[tuple[str, str]]
+) -> list[Line]:
+    """
+    Return a line for each attempt.
+
+    :param now: in seconds after ``t0``.
+    :param links: of the page: that of the newest job tells how those of the others are made.
+    """
+    newest = timeline["attempts"][-1]["job"] if timeline["attempts"] else ""
+    pattern = next((url for name, url in links if newest and "job" in name.lower() and newest in url), "")
+    tries = len({each["tried_by"] for each in timeline["attempts"]}) > 1
+    return [_line(each, now, pattern.replace(newest, each["job"]) if pattern else "", tries=tries) for each in attempts]
+
+
+def _line(one: AttemptLine, now: float, url: str, *, tries: bool) -> Line:
+    role = "" if one["role"] in ("", "attempt") else f"{one['role']} "
+    time = duration(waited(one, now))
+    return Line(
+        number=f"{role}{one['number']}",
+        job=one["job"],
+        url=url,
+        why=listed((clean(one["why"]), f"try {one['tried_by']}" if tries and one["tried_by"] is not None else "")),
+        place=f"{place(one)} {market(one)}".strip() or NOTHING,
+        rung=clean(one["rung"]) if one["rung"] and one["type"] not in one["rung"] else "",
+        outcome=ending(one),
+        kind=outcome_kind(one["outcome"] or (one["status"].lower() if one["ended"] is not None else None)),
+        interruptions=number(one["interruptions"]),
+        waited=f"over {time}" if one["more_starts"] else time,
+        trained=duration(one["training_seconds"]),
+        billed=duration(one["billable_seconds"]),
+        saved=percent(_discount(one["training_seconds"], one["billable_seconds"])),
+        cost=money_json(one["cost"]),
+    )
+
+
+def total(timeline: Timeline) -> Line:
+    """Return the line of the sums, as the run's ledger has them."""
+    totals = timeline["totals"]
+    trained, billed = _number(totals, "training_seconds"), _number(totals, "billable_seconds")
+    return Line(
+        number="",
+        job="all",
+        url="",
+        why="",
+        place="",
+        rung="",
+        outcome="",
+        kind="",
+        interruptions=number(_number(totals, "interruptions") or 0),
+        waited=duration(_number(totals, "waited_seconds")),
+        trained=duration(trained),
+        billed=duration(billed),
+        saved=percent(_discount(trained, billed)),
+        cost=money_json(totals.get("cost")),
+    )
+
+
+def _discount(trained: float | None, billed: float | None) -> float | None:
+    """Return AWS's own figure, as its console has it."""
+    return None if not trained or billed is None else 100 * (1 - billed / trained)
+
+
+def _number(totals: dict[str, Any], key: str) -> float | None:
+    value = totals.get(key)
+    return value if isinstance(value, (int, float)) else None

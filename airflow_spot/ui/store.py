@@ -1,0 +1,196 @@
+"""What the pages show, read from Airflow's database: never from AWS, and never an error for a row that is odd."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_spot.compat import rows
+from airflow_spot.compat.rows import TaskPlace, XComRow
+from airflow_spot.links.training import KEPT_LINKS
+from airflow_spot.render.ledger_format import SUMMARY_KEY, TIMELINE_KEY, Summary
+from airflow_spot.render.reading import read_summary, read_timeline
+from airflow_spot.render.values import FleetRow, Viewed
+from airflow_spot.render.words import AIRFLOW_OVER
+
+#: How far back the fleet's page can look, in days.
+MAX_DAYS = 365
+#: More than these are not shown; the newest are.
+MAX_ROWS = 50_000
+#: Seconds after which the fleet is read whole again: so long a deleted DAG run stays to be seen.
+REREAD_SECONDS = 300.0
+#: Seconds in which what was read is taken as it is, however many look.
+FRESH_SECONDS = 2.0
+#: An XCom is seen some time after the moment that it bears, when its transaction has ended.
+OVERLAP = timedelta(seconds=60)
+#: What pages call a task's links.
+_LINK_NAMES = {kind.key: name for kind, name in zip(KEPT_LINKS, ("Job", "Logs", "Checkpoints", "Model"), strict=True)}
+
+
+class FleetStore:
+    """
+    Keeps the fleet in the process, and asks the database only for what is newer than it has seen.
+
+    :param session: opens a session of Airflow's database.
+    :param clock: the time in seconds since 1970.
+    """
+
+    def __init__(self, session: Callable[[], Any] = rows.session, clock: Callable[[], float] = time.time) -> None:
+        self._session = session
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._rows: dict[TaskPlace, FleetRow] = {}
+        self._seen = 0.0
+        self._read = self._read_whole = float("-inf")
+        self._days = 0
+
+    def rows(self, days: int) -> list[FleetRow]:
+        """Return the task instances whose ledger was written in the last days, the newest first."""
+        days = min(max(days, 1), MAX_DAYS)
+        with self._lock:
+            now = self._clock()
+            if days > self._days:  # only as far back as somebody looks
+                self._days = days
+                self._read = self._read_whole = float("-inf")
+            if now - self._read >= FRESH_SECONDS:
+                with self._session() as opened:
+                    self._update(opened, now)
+                self._read = now
+            oldest = now - days * 86_400
+            return sorted(
+                (row for row in self._rows.values() if row.written >= oldest), key=lambda row: row.written, reverse=True
+            )
+
+    def _update(self, opened: Any, now: float) -> None:
+        whole = now - self._read_whole >= REREAD_SECONDS
+        oldest = _moment(now) - timedelta(days=self._days)
+        since = oldest if whole else max(_moment(self._seen) - OVERLAP, oldest)
+        before = {} if whole else self._rows
+        kept = dict(before)
+        for found in rows.xcoms_since(opened, SUMMARY_KEY, since, MAX_ROWS):
+            old = before.get(found.place)
+            if old is None or old.written != found.written or old.state != found.state:
+                kept[found.place] = _fleet_row(found)
+            self._seen = max(self._seen, found.written)
+        self._rows = kept if whole else self._with_states(opened, kept)
+        self._add_dags(opened)
+        if whole:
+            self._read_whole = now
+
+    def _with_states(self, opened: Any, kept: dict[TaskPlace, FleetRow]) -> dict[TaskPlace, FleetRow]:
+        """Look after those that were not over; one whose task instance is gone is gone."""
+        going_on = [place for place, row in kept.items() if row.state not in AIRFLOW_OVER]
+        found = rows.tasks(opened, going_on)
+        for place in going_on:
+            if place not in found:
+                del kept[place]
+            elif found[place].state != kept[place].state:
+                kept[place] = replace(kept[place], state=found[place].state)
+        return kept
+
+    def _add_dags(self, opened: Any) -> None:
+        owners, tags = rows.owners_and_tags(opened, {place.dag_id for place in self._rows})
+        for place, row in self._rows.items():
+            whose, which = owners.get(place.dag_id, ()), tags.get(place.dag_id, ())
+            if (row.owners, row.tags) != (whose, which):
+                self._rows[place] = replace(row, owners=whose, tags=which)
+
+
+def has_run(opened: Any, dag_id: str, run_id: str) -> bool:
+    """Return whether there is such a DAG run."""
+    return rows.has_run(opened, dag_id, run_id)
+
+
+def trainings_of_run(opened: Any, dag_id: str, run_id: str) -> list[Viewed]:
+    """Return the spot trainings of a DAG run: its task instances that have a ledger, or links of this package."""
+    found = rows.xcoms_of_run(opened, _KEYS, dag_id, run_id)
+    known = rows.tasks(opened, {row.place for row in found})
+    return [
+        _viewed(place, known[place].state, known[place].try_number, found)
+        for place in sorted(known, key=lambda place: (place.task_id, place.map_index))
+    ]
+
+
+def trainings_of_task(opened: Any, dag_id: str, run_id: str, task_id: str, map_index: int) -> list[Viewed]:
+    """
+    Return one task instance, whether it is a spot training or not; empty where there is none.
+
+    A mapped task without an index is all of its instances.
+    """
+    known = rows.tasks_of_run(opened, dag_id, run_id, task_id)
+    shown = [row for row in known if row.place.map_index == map_index] or (known if map_index < 0 else [])
+    found = rows.xcoms_of_run(opened, _KEYS, dag_id, run_id, task_id) if shown else []
+    return [
+        _viewed(row.place, row.state, row.try_number, found)
+        for row in sorted(shown, key=lambda row: row.place.map_index)
+    ]
+
+
+_KEYS = (TIMELINE_KEY, *_LINK_NAMES)
+
+
+def _viewed(place: TaskPlace, state: str, try_number: int, found: Sequence[XComRow]) -> Viewed:
+    values = {row.key: row.value for row in found if row.place == place}
+    timeline, problem = None, ""
+    if TIMELINE_KEY in values:
+        read = read_timeline(_plain(values[TIMELINE_KEY]))
+        if isinstance(read, str):
+            problem = _why(values[TIMELINE_KEY], read)
+        else:
+            timeline = read
+    return Viewed(
+        place.dag_id,
+        place.run_id,
+        place.task_id,
+        place.map_index,
+        state,
+        try_number,
+        timeline,
+        problem,
+        tuple((name, url) for key, name in _LINK_NAMES.items() if (url := _url(values.get(key)))),
+    )
+
+
+def _fleet_row(found: XComRow) -> FleetRow:
+    read = read_summary(_plain(found.value))
+    problem = _why(found.value, read) if isinstance(read, str) else ""
+    summary: Summary | None = None if isinstance(read, str) else read
+    place = found.place
+    return FleetRow(
+        place.dag_id, place.run_id, place.task_id, place.map_index, found.state, found.written, summary, problem
+    )
+
+
+def _plain(value: Any) -> Any:
+    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
+
+
+def _why(value: Any, read: str) -> str:
+    """Say why a row cannot be read: an XCom backend may have put a reference there."""
+    try:
+        is_object = isinstance(rows.as_json(value), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if is_object or not rows.keeps_values_elsewhere():
+        return read
+    return (
+        "The XCom backend of this deployment keeps the value outside of Airflow's database, where these pages do not "
+        "look. `airflow-spot history` shows the run."
+    )
+
+
+def _url(value: Any) -> str:
+    """Return a link that was kept; empty for what is none, since an XCom can be edited."""
+    try:
+        url = rows.as_json(value)
+    except ValueError:
+        url = value
+    return url if isinstance(url, str) and url.startswith(("https://", "http://")) else ""
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, timezone.utc)
