@@ -14,8 +14,6 @@ from typing import Any, Protocol
 
 from airflow import __version__ as airflow_version
 
-from airflow_spot.watch.threads import in_thread
-
 #: Makes what is to be written, by key. It may take milliseconds, so a trigger has it done in a thread.
 Values = Callable[[], Mapping[str, Any]]
 
@@ -118,6 +116,8 @@ class TriggerXComs:
             self._told.tell(error)
 
     async def _write_all(self) -> None:
+        from airflow_spot.watch.threads import in_thread  # asgiref: not where a DAG is parsed
+
         while (make := self._next) is not None:
             self._next = None
             try:
