@@ -90,10 +90,11 @@ class LedgerCopy:
         Write that the task ends well.
 
         :param model: where the model is.
-        :param ended: False where the job is left running.
+        :param ended: False where the job is not waited for.
         """
-        word = "completed" if ended else "left"
-        self._safely(lambda: self._finish(word, "" if ended else "wait_for_completion=False", model))
+        over = ended or (self._run is not None and self._run.history.result is not None)
+        reason = "" if over else "wait_for_completion=False"
+        self._safely(lambda: self._finish("completed" if over else "left", reason, model))
         self.write(last=True)
 
     def failed(self, error: BaseException, *, killed: bool) -> None:

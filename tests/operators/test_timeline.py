@@ -162,10 +162,14 @@ def test_airflows_timeout(
 
 
 def test_a_job_that_is_not_waited_for_is_left(service: DictionarySageMaker) -> None:
-    this = ti()
+    this = ti(1, 1)
     context: Any = {"ti": this}
     operator(service, wait_for_completion=False).execute(context)
     assert (summary(this)["state"], timeline(this)["reason"]) == ("left", "wait_for_completion=False")
+    service.put(summary(this)["job"], "Completed", "Completed", **ENDED)
+    again = ti(2, 1)
+    operator(service, wait_for_completion=False).execute({"ti": again})  # type: ignore[typeddict-item]
+    assert (summary(again)["state"], summary(again)["billed"]) == ("completed", 20)
 
 
 # ---- over tries
