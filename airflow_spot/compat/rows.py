@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow import __version__ as airflow_version
 
@@ -20,8 +19,7 @@ from airflow import __version__ as airflow_version
 _CHUNK = 400
 
 
-@dataclass(frozen=True)
-class TaskPlace:
+class TaskPlace(NamedTuple):
     """One task instance."""
 
     dag_id: str
@@ -30,8 +28,7 @@ class TaskPlace:
     map_index: int = -1
 
 
-@dataclass(frozen=True)
-class XComRow:
+class XComRow(NamedTuple):
     """
     One XCom, and the state of its task instance.
 
@@ -46,8 +43,7 @@ class XComRow:
     state: str
 
 
-@dataclass(frozen=True)
-class TaskRow:
+class TaskRow(NamedTuple):
     """One task instance, with its state and its newest try."""
 
     place: TaskPlace

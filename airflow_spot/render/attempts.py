@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
-from airflow_spot.render.picture import ending, market, place
+from airflow_spot.render.picture import Moment, ending, market, place
 from airflow_spot.render.segments import waited
+from airflow_spot.render.tiles import plus
 from airflow_spot.render.words import (
     NOTHING,
     clean,
@@ -42,23 +43,29 @@ class Line:
 
 
 def lines(
-    timeline: Timeline, attempts: Sequence[AttemptLine], now: float, links: Sequence[tuple[str, str]]
+    timeline: Timeline, attempts: Sequence[AttemptLine], at: Moment, links: Sequence[tuple[str, str]]
 ) -> list[Line]:
     """
     Return a line for each attempt.
 
-    :param now: in seconds after ``t0``.
+    :param at: from when the run is looked at.
     :param links: of the page: that of the newest job tells how those of the others are made.
     """
     newest = timeline["attempts"][-1]["job"] if timeline["attempts"] else ""
     pattern = next((url for name, url in links if newest and "job" in name.lower() and newest in url), "")
     tries = len({each["tried_by"] for each in timeline["attempts"]}) > 1
-    return [_line(each, now, pattern.replace(newest, each["job"]) if pattern else "", tries=tries) for each in attempts]
+    return [
+        _line(timeline, each, at, pattern.replace(newest, each["job"]) if pattern else "", tries=tries)
+        for each in attempts
+    ]
 
 
-def _line(one: AttemptLine, now: float, url: str, *, tries: bool) -> Line:
+def _line(timeline: Timeline, one: AttemptLine, at: Moment, url: str, *, tries: bool) -> Line:
     role = "" if one["role"] in ("", "attempt") else f"{one['role']} "
-    time = duration(waited(one, now))
+    # Only one attempt of a run is live, so that the run's state is its own.
+    goes_on = one["ended"] is None and one["outcome"] is None and one["role"] in ("", "attempt")
+    trained = plus(one["training_seconds"], timeline, at, "training") if goes_on else one["training_seconds"]
+    time = duration(waited(one, at.now))
     return Line(
         number=f"{role}{one['number']}",
         job=one["job"],
@@ -70,17 +77,18 @@ def _line(one: AttemptLine, now: float, url: str, *, tries: bool) -> Line:
         kind=outcome_kind(one["outcome"] or (one["status"].lower() if one["ended"] is not None else None)),
         interruptions=number(one["interruptions"]),
         waited=f"over {time}" if one["more_starts"] else time,
-        trained=duration(one["training_seconds"]),
+        trained=duration(trained),
         billed=duration(one["billable_seconds"]),
         saved=percent(_discount(one["training_seconds"], one["billable_seconds"])),
         cost=money_json(one["cost"]),
     )
 
 
-def total(timeline: Timeline) -> Line:
+def total(timeline: Timeline, at: Moment) -> Line:
     """Return the line of the sums, as the run's ledger has them."""
     totals = timeline["totals"]
     trained, billed = _number(totals, "training_seconds"), _number(totals, "billable_seconds")
+    trained = plus(trained, timeline, at, "training")
     return Line(
         number="",
         job="all",
@@ -91,7 +99,7 @@ def total(timeline: Timeline) -> Line:
         outcome="",
         kind="",
         interruptions=number(_number(totals, "interruptions") or 0),
-        waited=duration(_number(totals, "waited_seconds")),
+        waited=duration(plus(_number(totals, "waited_seconds"), timeline, at, "waiting")),
         trained=duration(trained),
         billed=duration(billed),
         saved=percent(_discount(trained, billed)),

@@ -94,7 +94,7 @@ def fleet_csv(view: FleetView) -> str:
 def fleet_page(view: FleetView, where: Where) -> str:
     """Return the fleet's page."""
     source = f"{routes.fleet_fragment(where.base)}" if where.live else ""
-    return pages.page("Spot training", where, Markup(fleet_fragment(view, where)), source)  # noqa: S704 - escaped
+    return pages.page("Spot trainings", where, Markup(fleet_fragment(view, where)), source)  # noqa: S704 - escaped
 
 
 def fleet_fragment(view: FleetView, where: Where) -> str:
@@ -107,8 +107,9 @@ def fleet_fragment(view: FleetView, where: Where) -> str:
         return pages.fragment(
             "empty.html",
             every=every,
-            heading="Spot training",
+            heading="Spot trainings",
             ids="",
+            trail=[],
             notices=[{"kind": "bad", "head": f"{_ids(row)}:", "text": sentence(row.problem)} for row in unread],
             purpose=_PURPOSE,
             start="A task that is a SageMakerTrainingOperator becomes one by its import:",
@@ -118,7 +119,7 @@ def fleet_fragment(view: FleetView, where: Where) -> str:
         every=every,
         csv=f"{routes.fleet_csv(where.base)}?{_query(view.wanted)}",
         action=routes.fleet(where.base),
-        spans=[(name, here.link(days=days), days == view.wanted.days) for days, name in (*_SPANS, (0, "all"))],
+        spans=[(name, here.link(days=days), days == view.wanted.days) for days, name in _SPANS],
         hidden=_hidden(view.wanted),
         filters=_filters(view),
         reset=here.link(dag="", owner="", tag="", type="", state=""),

@@ -101,7 +101,8 @@ def shade(cell: Cell) -> int:
 
 def shades() -> list[tuple[str, Markup]]:
     """Return the heat map's legend."""
-    names = ["none", *(f"from {number(least)}" if least else f"up to {number(SHADES[1])}" for least in SHADES)]
+    first = f"up to {number(SHADES[1])}, or hardly any training"
+    names = ["none", *(f"from {number(least)}" if least else first for least in SHADES)]
     return [
         (name, svg.picture(12, [svg.bar(f"h{index}", 0, 100, 0, 12)], kind="key hm"))
         for index, name in enumerate(names)

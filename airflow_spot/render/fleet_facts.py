@@ -88,6 +88,8 @@ def _fact(row: FleetRow, now: float) -> Fact:
     began, updated = float(told["began"]), float(told["updated"])
     ended = told["ended"]
     end = max(now, updated) if live else float(ended) if ended is not None else updated
+    # A summary is written when something happens; the page goes on with the clock.
+    since = max(0.0, now - updated)
     cost, worth, saved = (read_money(told[key]) for key in ("cost", "on_demand_cost", "saved"))
     currency = cost[1] if cost else ""
     same = worth is not None and saved is not None and worth[1] == saved[1] == currency
@@ -108,8 +110,8 @@ def _fact(row: FleetRow, now: float) -> Fact:
         attempts=int(told["attempts"]),
         taken=int(told["interruptions"]),
         moments=tuple((float(at), str(kind)) for at, kind in told["interrupted"][-_MOST_MOMENTS:]),
-        waited=float(told["waited"]),
-        trained=float(told["trained"]),
+        waited=float(told["waited"]) + (since if live and state == "waiting" else 0.0),
+        trained=float(told["trained"]) + (since if live and state == "training" else 0.0),
         billed=float(told["billed"]) if told["billed"] is not None else None,
         twice=float(told["twice"]) if told["twice"] is not None else None,
         currency=currency,

@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -76,6 +76,12 @@ def shell(where: Where, source: str, title: str = "Spot training") -> str:
 def safe_links(links: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     """Return the links that lead to a web page: an address comes from an XCom, and might be a script."""
     return [(name, url) for name, url in links if _is_web(url)]
+
+
+def trail(where: Where, dag_id: str, run_id: str) -> list[tuple[str, str]]:
+    """Return the way from a run to its DAG run, and to all trainings of its DAG."""
+    dag = f"{routes.fleet(where.base)}?{urlencode({'dag': dag_id})}"
+    return [(dag_id, dag), (run_id, routes.run(where.base, dag_id, run_id))]
 
 
 def _is_web(url: str) -> bool:

@@ -100,7 +100,9 @@ def run_fragment(views: Sequence[Viewed], where: Where, actions: Actions, now: f
     if len(views) > 1:
         return several(views, where, now)
     if not views:
-        return pages.fragment("empty.html", heading="Spot training", ids="", notices=[], **_nothing("", where))
+        return pages.fragment(
+            "empty.html", heading="Spot training", ids="", trail=[], notices=[], **_nothing("", where)
+        )
     view = views[0]
     read = read_timeline(view.timeline) if view.timeline is not None else view.problem
     if isinstance(read, str):
@@ -135,6 +137,7 @@ def _unread(view: Viewed, problem: str, where: Where) -> str:
         "empty.html",
         heading=f"Spot training of {view.task_id}",
         ids=_ids(view),
+        trail=pages.trail(where, view.dag_id, view.run_id),
         notices=notices,
         **_nothing(view.state, where, start=not problem),
     )
@@ -142,7 +145,7 @@ def _unread(view: Viewed, problem: str, where: Where) -> str:
 
 def _ids(view: Viewed, *more: str) -> str:
     mapped = f"map index {view.map_index}" if view.map_index >= 0 else ""
-    return listed((view.dag_id, view.run_id, mapped, *more))
+    return listed((mapped, *more))
 
 
 def moment(timeline: Timeline, airflow_state: str, now: float) -> Moment:
@@ -177,6 +180,7 @@ def _one(view: Viewed, timeline: Timeline, where: Where, actions: Actions, now: 
         state_kind=kind,
         links=links,
         acts=_acts(view, timeline, where, actions) if at.live else [],
+        trail=pages.trail(where, view.dag_id, view.run_id),
         ids=_ids(view, tried, f"run {timeline['key']}" if timeline["key"] else ""),
         notices=_notices(view, timeline, at, now),
         tiles=run_tiles(timeline, newest, at, scale_of(timeline, newest, at, newest=True)),
@@ -199,7 +203,7 @@ def _generation(
         (sum(each["more_starts"] for each in its), "older start"),
     ]
     last = its[-1] if its else None
-    lines = attempts.lines(timeline, its, at.now, links)
+    lines = attempts.lines(timeline, its, at, links)
     told = story(timeline, its, decisions, at, scale)
     # An earlier generation is folded as a whole.
     fold = len(lines) - SHOWN_LANES if newest and len(lines) > MOST_LANES else 0
@@ -218,7 +222,7 @@ def _generation(
         picture=draw(timeline, its, decisions, at, newest=newest),
         older=lines[:fold],
         lines=lines[fold:],
-        sum=attempts.total(timeline) if newest and len(its) > 1 else None,
+        sum=attempts.total(timeline, at) if newest and len(its) > 1 else None,
         earlier=told[:hidden],
         story=told[hidden:],
         left_out=", ".join(f"{plural(count, what)} left out" for count, what in left_out if count),
@@ -274,8 +278,8 @@ def _acts(view: Viewed, timeline: Timeline, where: Where, actions: Actions) -> l
     found = []
     if newest is None or newest["spot"]:
         text = (
-            "The job is stopped, its checkpoint stays, and the run goes on from it with an on-demand job, which costs "
-            "more and is not interrupted."
+            "The job is stopped, its checkpoint stays, and the run goes on from it on the first on-demand rung of its "
+            "ladder: that costs more, and is not interrupted. Without such a rung it goes on where it was."
         )
         to = routes.action(where.base, path, routes.ON_DEMAND)
         found.append(Act(routes.ON_DEMAND, "To on-demand now", text, "Go to on-demand", to, go=True))

@@ -11,12 +11,12 @@ from markupsafe import Markup
 
 from airflow_spot.render import pages, routes, svg
 from airflow_spot.render.lanes import MINI, mini
-from airflow_spot.render.ledger_format import Timeline
+from airflow_spot.render.ledger_format import AttemptLine, Timeline
 from airflow_spot.render.picture import Moment, market, place
 from airflow_spot.render.reading import read_timeline
 from airflow_spot.render.scale import Scale
 from airflow_spot.render.segments import end_of
-from airflow_spot.render.tiles import Tile
+from airflow_spot.render.tiles import Tile, plus
 from airflow_spot.render.values import Viewed, Where
 from airflow_spot.render.words import (
     AIRFLOW_OVER,
@@ -95,7 +95,8 @@ def several(views: Sequence[Viewed], where: Where, now: float) -> str:
         "several.html",
         every=pages.EVERY if where.live and live else 0,
         heading="Spot trainings of this run" if len(tasks) > 1 else f"Spot trainings of {first.task_id}",
-        ids=listed((first.dag_id, first.run_id, plural(len(known), "task instance"))),
+        trail=pages.trail(where, first.dag_id, first.run_id)[:1],
+        ids=listed((first.run_id, plural(len(known), "task instance"))),
         tiles=_tiles(known),
         groups=[_group(name, members, where) for name, members in tasks.items()],
         more=f"{plural(left, 'more task instance')} not shown here." if left else "",
@@ -145,13 +146,19 @@ def _scale(members: Iterable[_Known]) -> Scale:
         if one.timeline is None:
             continue
         t0 = one.timeline["t0"]
-        for attempt in one.timeline["attempts"]:
+        for attempt in _newest(one.timeline):
             begins.append(t0 + attempt["created"])
             ends.append(t0 + end_of(attempt, one.at.now))
         if one.at.live:
             ends.append(t0 + one.at.now)
     begin = min(begins, default=0.0)
     return Scale.over(begin, max([*ends, begin + 1.0]))
+
+
+def _newest(timeline: Timeline) -> list[AttemptLine]:
+    """Return the attempts of a run's newest generation: an earlier one may be days older."""
+    generation = max((each["generation"] for each in timeline["attempts"]), default=timeline["generation"])
+    return [each for each in timeline["attempts"] if each["generation"] == generation]
 
 
 def _row(one: _Known, scale: Scale, where: Where) -> Row:
@@ -163,9 +170,10 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
     if timeline is None:
         return replace(row, problem=one.problem or (f"in Airflow: {view.state}" if view.state else ""))
     totals = timeline["totals"]
-    its = timeline["attempts"]
+    its = _newest(timeline)
     marks = mini(its, scale, timeline["t0"], one.at.now)
-    taken, trained = _number(totals, "interruptions"), _number(totals, "training_seconds")
+    taken = _number(totals, "interruptions")
+    trained = plus(_number(totals, "training_seconds"), timeline, one.at, "training")
     told = f"{words}, {plural(int(taken or 0), 'interruption')}, trained {duration(trained)}"
     since = rough(max(0.0, one.at.now - timeline["since"])) if one.at.live else ""
     return replace(
@@ -176,7 +184,7 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
         place=f"{place(its[-1])} {market(its[-1])}" if its else "",
         attempts=number(len(its)),
         interruptions=number(taken or 0),
-        waited=rough(_number(totals, "waited_seconds")),
+        waited=rough(plus(_number(totals, "waited_seconds"), timeline, one.at, "waiting")),
         trained=rough(trained),
         saved=percent(_number(totals, "savings_percent")),
         cost=money_json(totals.get("cost")),

@@ -59,14 +59,26 @@ def run_tiles(timeline: Timeline, attempts: Sequence[AttemptLine], at: Moment, s
     )
     launch = _seconds(totals, "launch_seconds")
     started = "" if not launch else f"{rough(launch)} to start"
-    found.append(Tile("Waited", rough(_seconds(totals, "waited_seconds")), listed(("for capacity", started))))
+    waits = plus(_seconds(totals, "waited_seconds"), timeline, at, "waiting")
+    found.append(Tile("Waited", rough(waits), listed(("for capacity", started))))
     billed = _seconds(totals, "billable_seconds")
     said = f"billed {duration(billed)}" if billed is not None else "billed: known at its end"
-    found.append(Tile("Trained", rough(_seconds(totals, "training_seconds")), said))
+    found.append(Tile("Trained", rough(plus(_seconds(totals, "training_seconds"), timeline, at, "training")), said))
     saved, cost = _saved(totals), _cost(totals)
     # Of a run that goes on, SageMaker says neither: one tile says so.
     found += [cost] if at.live and saved.value == cost.value == NOTHING else [saved, cost]
     return found
+
+
+def plus(seconds: float | None, timeline: Timeline, at: Moment, state: str) -> float | None:
+    """
+    Return seconds of the ledger and those since it was written, where the run is in that state.
+
+    A ledger is written when something happens; the page goes on with the clock.
+    """
+    if seconds is None or not at.live or timeline["state"] != state:
+        return seconds
+    return seconds + max(0.0, at.now - timeline["updated"])
 
 
 def _margin(timeline: Timeline, scale: Scale) -> Tile:

@@ -111,6 +111,18 @@ def test_the_pipeline_trains_through_an_interruption_and_serves_what_it_trained(
     state, tasks = airflow.run("spot_training_pipeline", rounds=30, seconds_per_round=0.2)
     assert state == "success", tasks
     assert set(tasks.values()) == {"success"}
+    with sqlite3.connect(airflow.home / "airflow.db") as database:
+        asked = "select key, value from xcom where task_id = 'train' and (key like 'sagemaker%' or key like '_link%')"
+        links = {key: json.loads(value) for key, value in database.execute(asked)}
+    # Each once: Airflow pushes links too, when a task ends or defers.
+    assert {key.removeprefix("sagemaker_spot_") for key in links} == {
+        "training_job",
+        "training_logs",
+        "checkpoints",
+        "model",
+        "timeline_page",
+    }
+    assert all(links.values())
     assert [line["job"] for line in sm.audit if line["event"] == "capacity" and line["action"] == "reclaimed"]
     assert len(calls(sm, "CreateTrainingJob")) == 1
     assert [line["error"] for line in calls(sm, "DeleteEndpoint")] == [None]

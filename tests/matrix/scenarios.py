@@ -141,6 +141,8 @@ def _play_statics(target: Target, place: Path, wheel: Path, say: Callable[[str],
         player.play("listed", lambda log: _listed(environment, log))
         player.play("dags", lambda log: _dags(environment, log))
         if not bounded and target.python == FULL_ON:
+            player.play("pages", lambda log: _pages(environment, log))
+        if not bounded and target.python == FULL_ON:
             player.play("readme", lambda log: follow_readme(environment, str(find_python(target.python)), log))
     return player
 
@@ -194,7 +196,9 @@ def _listed(environment: Environment, log: Path) -> None:
     plugins = environment.airflow("plugins", "--output", "json", log=log)
     (plugin,) = [p for p in json.loads(plugins[plugins.index("[{") :]) if p["name"] == "airflow_spot"]
     # Where this version's navigation looks for it; in both places it would be there twice.
-    places = [place for place in ("external_views", "appbuilder_menu_items") if "/sagemaker/" in str(plugin.get(place))]
+    places = [
+        place for place in ("external_views", "appbuilder_menu_items") if "/airflow-spot/" in str(plugin.get(place))
+    ]
     expected = ["external_views"]
     if environment.target.is_airflow_2:
         expected = ["appbuilder_menu_items"]
@@ -203,6 +207,30 @@ def _listed(environment: Environment, log: Path) -> None:
         expected = []
     if places != expected:
         raise MatrixError(f"the plugin's entry is in {places or 'no place'}")
+
+
+def _pages(environment: Environment, log: Path) -> None:
+    """Everybody at every route of the pages: with SimpleAuthManager, and with FAB where this version's pins have it."""
+    target = environment.target
+    quiet = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}
+    if not target.is_airflow_2:
+        _inside(environment, log, "pages.py", "simple", AIRFLOW_HOME=str(_home(environment, "simple")), **quiet)
+    if target.airflow == NEWEST:
+        return
+    if not target.is_airflow_2:
+        # An environment of its own: with FAB in it, Airflow 3.0 has another menu.
+        theirs = Environment(target, environment.folder / "fab", environment.wheel)
+        theirs.folder.mkdir()
+        theirs.install(str(find_python(target.python)), log)
+        theirs.add("apache-airflow-providers-fab", log)
+        environment = theirs
+    _inside(environment, log, "pages.py", "fab", AIRFLOW_HOME=str(_home(environment, "fab")), **quiet)
+
+
+def _home(environment: Environment, name: str) -> Path:
+    made = environment.folder / f"home-{name}"
+    made.mkdir()
+    return made
 
 
 def _dags(environment: Environment, log: Path) -> None:
@@ -227,6 +255,7 @@ def _pipeline(environment: Environment, service: LocalSageMaker, log: Path, *, d
     told = json.loads(answer.read_text())
     if told["state"] != "success" or set(told["tasks"].values()) != {"success"}:
         raise MatrixError(f"the pipeline is {told['state']}: {told['tasks']}")
+    _check_links(told, service)
     if len(created := _created(service)[before:]) != 1:
         raise MatrixError(f"{len(created)} training jobs were created")
     job = service.client("sagemaker").describe_training_job(TrainingJobName=created[0])
@@ -234,6 +263,19 @@ def _pipeline(environment: Environment, service: LocalSageMaker, log: Path, *, d
         raise MatrixError(f"the job is {job['TrainingJobStatus']}")
     if ("running trigger in line" in log.read_text()) is not deferrable:
         raise MatrixError(f"the task did {'not ' if deferrable else ''}wait in a trigger")
+
+
+def _check_links(told: dict[str, Any], service: LocalSageMaker) -> None:
+    """Each link of the training task is one XCom, and leads somewhere; the timeline's is none on Airflow 2."""
+    links = {key: str(url) for key, url in told["links"].items()}
+    page = links.pop("sagemaker_spot_timeline_page", "")
+    kept = {f"sagemaker_spot_{name}" for name in ("training_job", "training_logs", "checkpoints", "model")}
+    if set(links) != kept or not all(url.startswith(service.endpoint_url) for url in links.values()):
+        raise MatrixError(f"the task's links are {links}")
+    if not page.startswith("/airflow-spot/run/"):
+        raise MatrixError(f"the link to the timeline's page is {page!r}")
+    if others := [key for key in told["xcoms"] if key.startswith("_link")]:
+        raise MatrixError(f"links are kept twice: {others}")
 
 
 def _created(service: LocalSageMaker) -> list[str]:

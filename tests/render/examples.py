@@ -90,7 +90,7 @@ class Making:
         last = self.at
         trained = sum((each[3] or each[4] or last) - each[1] for each in self.starts if each[1] is not None)
         billed = round(trained * 0.38) if self.ended is not None else None
-        live = "Interrupted" if self.starts and self.starts[-1][1] is None else "Training"
+        live = ""
         return {
             "generation": self.generation,
             "number": self.number,
@@ -136,7 +136,7 @@ def timeline(lines: list[AttemptLine], state: str, since: float, **more: Any) ->
     cost = sum(costs)
     worth = sum(line["training_seconds"] * PRICES[line["type"]] / 3600 for line in its) * (1 - twice / max(1, trained))
     waits = sum(
-        (each[1] or each[4] or line["ended"] or since) - (each[0] or 0.0)
+        (each[1] or each[4] or line["ended"] or more.get("updated", since)) - (each[0] or 0.0)
         for line in its
         for each in line["starts"]
         if each[0] is not None

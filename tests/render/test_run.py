@@ -81,6 +81,11 @@ def test_a_live_run_goes_on_with_the_clock() -> None:
     sooner, later = (shown(made, now=made["t0"] + seconds) for seconds in (5_000, 9_000))
     assert "Training · 1 h 16 min" in sooner
     assert "Training · 2 h 23 min" in later
+    # The ledger was written after 4,420 seconds.
+    assert "Trained 1 h 20 min" in check(sooner).text
+    assert "Trained 2 h 27 min" in check(later).text
+    waits = examples.waiting()
+    assert "Waited 2 h" in check(shown(waits, now=waits["t0"] + 7_200)).text
 
 
 def test_where_airflow_says_that_it_is_over_nothing_goes_on() -> None:
@@ -123,7 +128,8 @@ def test_tries_are_told_where_there_are_several() -> None:
 def test_mapped_tasks_have_a_lane_each_and_lead_to_their_pages() -> None:
     views = examples.mapped()
     document = check(run_fragment(views, WHERE, Actions(), NOW))
-    links = [str(link["href"]) for link in document.all("a")]
+    dag, *links = [str(link["href"]) for link in document.all("a")]
+    assert dag == "/airflow-spot/?dag=nightly_ranking"
     run = "scheduled__2026-11-28T13%3A00%3A00%2B00%3A00"
     assert links == [f"/airflow-spot/run/nightly_ranking/{run}/sweep/{index}" for index in range(20)]
     assert "Completed 16 of 20 1 failed" in document.text
@@ -237,7 +243,8 @@ def test_a_link_that_is_no_web_page_is_left_out() -> None:
     )
     view = Viewed("d", "r", "t", timeline=examples.running(), links=tuple((url, url) for url in urls))
     document = check(run_fragment([view], WHERE, Actions(), NOW))
-    assert {str(link["href"]) for link in document.all("a")} == {"https://fine.example/", "/x"}
+    links = {str(link["href"]) for link in document.all("a") if link.get("target") == "_blank"}
+    assert links == {"https://fine.example/", "/x"}
 
 
 # Whatever the ledger holds.

@@ -44,6 +44,10 @@ class _Gone(Exception):
     """An element is not there, or not any more."""
 
 
+class _NoDriver(Exception):
+    """ChromeDriver ended before it took a port."""
+
+
 def is_gone(error: str, message: str) -> bool:
     """
     Whether a driver's error says that the element is not there.
@@ -68,6 +72,17 @@ class Browser:
         self._size = f"--window-size={width},{height}"
 
     def __enter__(self) -> Browser:
+        # Its port has to be free on IPv4 and IPv6; the one that it picked may not be.
+        for attempt in range(3):
+            try:
+                self._start()
+                break
+            except _NoDriver:
+                if attempt == 2:
+                    raise
+        return self
+
+    def _start(self) -> None:
         driver = driver_command()
         assert driver is not None
         self._driver = subprocess.Popen(
@@ -78,7 +93,6 @@ class Browser:
         except BaseException:
             self._end()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -90,9 +104,14 @@ class Browser:
 
     def _begin(self) -> str:
         assert self._driver.stdout is not None
-        port = next(
-            match[1] for line in self._driver.stdout if (match := re.search(r"successfully on port (\d+)", line))
-        )
+        said = []
+        for line in self._driver.stdout:
+            said.append(line)
+            if match := re.search(r"successfully on port (\d+)", line):
+                break
+        else:
+            raise _NoDriver("".join(said))
+        port = match[1]
         self._session = f"http://127.0.0.1:{port}/session"
         flags = [*FLAGS, self._size, f"--user-data-dir={self._folder}"]
         if os.getuid() == 0:
