@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import quote
 
 from airflow_spot.local import LocalSageMaker
 from demo.market import SCRIPT, ScriptedMarket
@@ -29,6 +30,8 @@ DAG_ID = "spot_training_pipeline"
 DAGS = Path(__file__).resolve().parents[1] / "dags"
 PARAMS: Mapping[str, Any] = {"rounds": 60, "checkpoint_every": 5, "seconds_per_round": 0.25}
 RUN_SECONDS = 300
+#: Where Airflow shows the pages of airflow_spot: what its plugin says, which the suite compares.
+FLEET_VIEW, TIMELINE_TAB = "spot-trainings", "spot-training"
 
 
 class DemoError(RuntimeError):
@@ -112,7 +115,9 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
         print(report)
         _check(report)
         if args.ui:
-            print(f"\nAirflow: {airflow.url}/dags/{DAG_ID}  (user {USER}, password {PASSWORD})")
+            tab = f"dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/train/plugin/{TIMELINE_TAB}"
+            print(f"\nThe run's timeline in Airflow: {airflow.url}/{tab}  (user {USER}, password {PASSWORD})")
+            print(f"All spot trainings: {airflow.url}/plugin/{FLEET_VIEW}")
             print(f"Local SageMaker's jobs: {sagemaker.endpoint_url}\nCtrl-C ends both.", flush=True)
             while True:
                 signal.pause()

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from dataclasses import fields
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
-from airflow import __version__ as airflow_version
 
-#: Whether a browser sends no credentials by itself: Airflow 3.0 keeps its token where only a script gets at it. Goes
-#: when Airflow 3.0 is no longer supported.
-TOKEN_BY_SCRIPT = airflow_version.startswith("3.0.")
+def token_by_script() -> bool:
+    """
+    Return whether a browser sends no credentials by itself, on Airflow 3: its script keeps the token.
+
+    So it is with 3.0 and the first 3.1, which read no cookie. Goes when Airflow 3.1 is no longer supported.
+    """
+    from airflow.api_fastapi.core_api.security import get_user
+
+    return "request" not in signature(get_user).parameters
 
 
 class Airflow3Viewer:

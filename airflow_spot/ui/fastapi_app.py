@@ -10,9 +10,11 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from airflow_spot import config
-from airflow_spot.compat.access import TOKEN_BY_SCRIPT, Airflow3Viewer
+from airflow_spot.compat.access import Airflow3Viewer, token_by_script
 from airflow_spot.ui.pages import Pages
 from airflow_spot.ui.values import Request as Asked
+
+_SHELLS = token_by_script()
 
 
 def make_app(pages: Pages | None = None) -> FastAPI:
@@ -49,7 +51,7 @@ def _asked(request: Request, user: Any) -> Asked:
         viewer=None if user is None else Airflow3Viewer(user),
         base=config.pages_base(),
         airflow=airflow,
-        shells=TOKEN_BY_SCRIPT,
+        shells=_SHELLS,
     )
 
 

@@ -56,23 +56,31 @@ class FleetStore:
     def rows(self, days: int) -> list[FleetRow]:
         """Return the task instances whose ledger was written in the last days, the newest first."""
         days = min(max(days, 1), MAX_DAYS)
-        with self._lock:
-            now = self._clock()
-            if days > self._days:  # only as far back as somebody looks
-                self._days = days
-                self._read = self._read_whole = float("-inf")
-            if now - self._read >= FRESH_SECONDS:
-                with self._session() as opened, _no_collection():
-                    self._update(opened, now)
-                self._read = now
-            oldest = now - days * 86_400
-            return sorted(
-                (row for row in self._rows.values() if row.written >= oldest), key=lambda row: row.written, reverse=True
-            )
+        # While somebody else reads, what is there is shown: the threads that would wait here are Airflow's own too.
+        if self._is_old(days) and self._lock.acquire(blocking=days > self._days):
+            try:
+                if self._is_old(days):
+                    self._read_newer(days)
+            finally:
+                self._lock.release()
+        oldest = self._clock() - days * 86_400
+        shown = [row for row in self._rows.values() if row.written >= oldest]
+        return sorted(shown, key=lambda row: row.written, reverse=True)
 
-    def _update(self, opened: Any, now: float) -> None:
+    def _is_old(self, days: int) -> bool:
+        return days > self._days or self._clock() - self._read >= FRESH_SECONDS
+
+    def _read_newer(self, days: int) -> None:
+        now = self._clock()
+        if days > self._days:  # only as far back as somebody looks
+            self._read_whole = float("-inf")
+        with self._session() as opened, _no_collection():
+            self._update(opened, now, max(days, self._days))
+        self._read, self._days = now, max(days, self._days)
+
+    def _update(self, opened: Any, now: float, days: int) -> None:
         whole = now - self._read_whole >= REREAD_SECONDS
-        oldest = _moment(now) - timedelta(days=self._days)
+        oldest = _moment(now) - timedelta(days=days)
         since = oldest if whole else max(_moment(self._seen) - OVERLAP, oldest)
         found = rows.xcoms_since(opened, SUMMARY_KEY, since, MAX_ROWS)
         before = {} if whole else self._rows

@@ -35,7 +35,7 @@ class Request:
     :param base: the path of the pages, as a browser has it.
     :param airflow: the path of Airflow's own pages.
     :param shells: a page is served without its content, which its script asks for: where a browser sends no credentials
-        by itself, as with Airflow 3.0.
+        by itself, as with Airflow 3.0 and the first 3.1.
     """
 
     method: str

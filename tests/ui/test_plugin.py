@@ -14,6 +14,7 @@ from airflow.plugins_manager import AirflowPlugin
 from airflow_spot.compat import plugins as compat_plugins
 from airflow_spot.ui import plugin
 from airflow_spot.ui.plugin import external_views, menu_items
+from demo.__main__ import FLEET_VIEW, TIMELINE_TAB
 
 
 def test_airflow_finds_it_by_its_entry_point_once() -> None:
@@ -46,6 +47,11 @@ def test_the_ids_are_in_the_path_as_airflow_fills_them_in() -> None:
     assert nav == "/airflow-spot/"
     assert task == "/airflow-spot/run/{DAG_ID}/{RUN_ID}/{TASK_ID}/{MAP_INDEX}"
     assert run == "/airflow-spot/run/{DAG_ID}/{RUN_ID}"
+
+
+def test_the_demo_opens_where_the_plugin_is() -> None:
+    nav, task, _ = external_views()
+    assert (nav["url_route"], task["url_route"]) == (FLEET_VIEW, TIMELINE_TAB)
 
 
 def test_tabs_can_be_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:

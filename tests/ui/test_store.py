@@ -96,6 +96,21 @@ def test_it_is_read_only_as_far_back_as_somebody_looks(training: Database) -> No
     assert len(fleet.rows(7)) == 1
 
 
+def test_who_looks_while_it_is_read_again_does_not_wait(training: Database, clock: Later) -> None:
+    """The web server has few threads, and they are Airflow's own too."""
+    fleet = FleetStore(clock=clock)
+    fleet.rows(30)
+    clock.ahead += 10
+    training.xcom(("trains", RUN, "train"), SUMMARY_KEY, summary(interruptions=2))
+    with fleet._lock:  # somebody else reads
+        (row,) = fleet.rows(30)
+        assert row.summary is not None
+        assert row.summary["interruptions"] == 0
+    (row,) = fleet.rows(30)
+    assert row.summary is not None
+    assert row.summary["interruptions"] == 2
+
+
 def test_a_row_that_was_read_is_not_decoded_again(
     training: Database, clock: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:

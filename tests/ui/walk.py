@@ -22,6 +22,7 @@ MINE, OTHER, GONE = "trains", "other_dag", "no_such_dag"
 NOBODY, STRANGER, VIEWER, EDITOR, ADMIN = "nobody", "viewer of another DAG", "viewer", "editor", "admin"
 WHO = (NOBODY, STRANGER, VIEWER, EDITOR, ADMIN)
 OWN = {"X-Airflow-Spot": "1"}
+SLASHED = "a/b"
 PAGE, DATA = "page", "data"
 
 
@@ -64,6 +65,8 @@ STEPS = (
     Step(f"/fragment{run(MINE, RUN).replace('%2B', '+').replace('%3A', ':')}", _SEEN),
     Step(f"/fragment{run(MINE)}?dag_id={OTHER}", _SEEN),
     Step(f"/fragment{run(OTHER)}", (401, 200, 200, 200, 200)),
+    Step(f"/fragment{run(MINE, SLASHED)}/train/-1", _SEEN),
+    Step(f"/fragment/run/{MINE}/{SLASHED}/train/-1", _NOWHERE),
     Step(f"/fragment{run(MINE, 'none')}", _MISSING),
     Step(f"/fragment{run(MINE)}/none/-1", _MISSING),
     Step(f"/fragment{run(MINE)}/train/7", _MISSING),
@@ -100,6 +103,8 @@ def fill(database: Any) -> None:
         database.task(*place)
         database.xcom(place, SUMMARY_KEY, summary())
         database.xcom(place, TIMELINE_KEY, timeline(*place))
+    database.run(MINE, SLASHED)
+    database.task(MINE, SLASHED, "train")
 
 
 def walk(send: Send, base: str, *, shells: bool) -> Iterator[str]:
@@ -312,8 +317,9 @@ def main(auth: str) -> int:
 
     migrate()
     from airflow_spot import config
-    from airflow_spot.compat.access import TOKEN_BY_SCRIPT
+    from airflow_spot.compat.access import token_by_script
 
+    shells = not AIRFLOW_2 and token_by_script()
     database = Database()
     fill(database)
     wrong: list[str] = []
@@ -323,9 +329,9 @@ def main(auth: str) -> int:
         else:
             if auth != "fab":
                 PerDag.install()
-            ways = airflow_3(fab_tokens if auth == "fab" else simple_tokens, cookies=not TOKEN_BY_SCRIPT)
+            ways = airflow_3(fab_tokens if auth == "fab" else simple_tokens, cookies=not shells)
         for way, send in ways.items():
-            wrong += [f"{way}: {one}" for one in walk(send, config.pages_base(), shells=TOKEN_BY_SCRIPT)]
+            wrong += [f"{way}: {one}" for one in walk(send, config.pages_base(), shells=shells)]
             wrong += [f"{way}: {one}" for one in unchanged(send, config.pages_base())]
     wrong += audited(database, len(ways))
     if len(done) != 4 * len(ways):
