@@ -328,7 +328,7 @@ def test_it_costs_no_call(service: DictionarySageMaker, monkeypatch: pytest.Monk
 
 
 def test_a_run_that_is_interrupted_twice_for_real(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
-    operator = task.operator(instance_type="ml.c5.2xlarge", steps=60, seconds=0.1)
+    operator = task.operator(instance_type="ml.c5.2xlarge", steps=30, seconds=0.1)
     result = run_task(operator, ti)
     lines = timeline(ti)["attempts"]
     assert timeline(ti)["totals"]["interruptions"] == result["Spot"]["interruptions"] >= 1
