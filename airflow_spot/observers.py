@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_spot.core.events import Event, Observer, Transitioned, as_line
-from airflow_spot.core.log_messages import WARNINGS, lines
+from airflow_spot.core.events import Event, Observer, ScriptProgressed, Transitioned, as_line
+from airflow_spot.core.log_messages import is_warning, lines
 
 
 class Log(Protocol):
@@ -23,7 +23,7 @@ def log_observer(log: Log) -> Observer:
     """Return what writes each event into a task's log."""
 
     def observe(event: Event) -> None:
-        write = log.warning if isinstance(event, WARNINGS) else log.info
+        write = log.warning if is_warning(event) else log.info
         for line in lines(event):
             write("%s", line)
 
@@ -41,6 +41,8 @@ def file_observer(path: str, run_key: str, log: Log) -> Observer:
     def observe(event: Event) -> None:
         nonlocal failed
         if failed or (isinstance(event, Transitioned) and event.repeated):
+            return
+        if isinstance(event, ScriptProgressed) and not event.is_news:
             return
         try:
             line = json.dumps(as_line(event, run_key, datetime.now(timezone.utc)))

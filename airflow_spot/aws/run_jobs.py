@@ -91,6 +91,15 @@ class RunJobs:
         """Name the attempts of a generation that may still train; no list that lags and no deleted job hides one."""
         return [attempt.job_name for attempt in self._found(generation, self._ended) if attempt.live]
 
+    def ended_before(self, generation: int) -> tuple[Attempt, ...]:
+        """Return what the list tells of the ended jobs that are no attempts of a generation: nothing is read."""
+        return tuple(
+            Attempt.from_summary(line)
+            for name, line in self._listed_ended.items()
+            if (parsed := self._names.get(name)) is not None
+            and (parsed.generation != generation or parsed.role is not Role.ATTEMPT)
+        )
+
     def others(self, generation: int) -> Iterator[Attempt]:
         """
         Read what is live of other roles: the two newest of each that are listed.

@@ -104,7 +104,8 @@ def _one(args: argparse.Namespace, key: str) -> int:
         if args.verbose:
             for each in description.get("SecondaryStatusTransitions") or ():
                 keeps = bool(job.checkpoint_s3_uri)
-                told = Transitioned.of(job.job_name, label_of(job.job_name), each, keeps_checkpoints=keeps)
+                label = label_of(job.job_name)
+                told = Transitioned.of(job.job_name, label, each, keeps_checkpoints=keeps, starts=job.starts)
                 print(*(f"    {line}" for line in lines(told)))
     print(f"\n{totals_line(total(attempts, now, prices))}")
     print(

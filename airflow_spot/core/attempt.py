@@ -32,7 +32,7 @@ from airflow_spot.core.outcomes import (
 from airflow_spot.core.placement import Placement
 from airflow_spot.core.redaction import redact
 from airflow_spot.core.roles import Role
-from airflow_spot.core.starts import Start, read_starts
+from airflow_spot.core.starts import Start, read_starts, read_uploading
 from airflow_spot.core.try_marks import TryMark
 
 
@@ -56,6 +56,7 @@ class Attempt:
     :param member: of a mapped task, what tells its member; empty where nothing does.
     :param request: what a person asks of the run, if anything.
     :param starts: oldest first.
+    :param uploading: when it began to upload what it made; None where it has not.
     :param whole: False for one that has ended, and of which only name, times, status and an outcome are known, or what
         a deferral carried.
     """
@@ -89,6 +90,7 @@ class Attempt:
     request: RequestMark | None = None
     starts: tuple[Start, ...] = ()
     whole: bool = True
+    uploading: datetime | None = None
 
     @property
     def role(self) -> Role:
@@ -173,6 +175,7 @@ class Attempt:
             member=str(environment.get(ENV_MEMBER) or ""),
             request=RequestMark.parse(tags.get(TAG_REQUEST)),
             starts=read_starts(description),
+            uploading=read_uploading(description),
             owner=int(owner) if (owner := tags.get(TAG_OWNER, "")).isdecimal() else None,
         )
 

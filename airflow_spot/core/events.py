@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, TypeAlias
@@ -13,8 +13,12 @@ from airflow_spot.core.history import Refusal
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
+from airflow_spot.core.starts import Start
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals
+
+#: A line of the log that is this much younger than what it tells of has to say when that was.
+LATE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,9 @@ class Transitioned:
     :param message: SageMaker's.
     :param repeated: it was told before, by the trigger, whose lines of the log are lost on MWAA.
     :param keeps_checkpoints: whether SageMaker keeps checkpoints of the job, as far as whoever tells it knows.
+    :param heard: when it was seen; None where that does not matter.
+    :param nth: of an interruption, which one of the job it is: 1, 2, ...; None where that is not known.
+    :param trained: of an interruption, for how many seconds the script had run since the start before.
     """
 
     name: ClassVar[str] = "transition"
@@ -121,6 +128,9 @@ class Transitioned:
     message: str = ""
     repeated: bool = False
     keeps_checkpoints: bool = True
+    heard: datetime | None = None
+    nth: int | None = None
+    trained: float | None = None
 
     @classmethod
     def of(
@@ -131,18 +141,36 @@ class Transitioned:
         *,
         repeated: bool = False,
         keeps_checkpoints: bool = True,
+        heard: datetime | None = None,
+        starts: Sequence[Start] = (),
     ) -> Transitioned:
-        """Make it of one entry of ``SecondaryStatusTransitions``."""
-        at = transition.get("StartTime")
+        """
+        Make it of one entry of ``SecondaryStatusTransitions``.
+
+        :param starts: of the job, as far as they are known.
+        """
+        at, status = transition.get("StartTime"), str(transition.get("Status"))
+        lost = [start for start in starts if start.lost is not None]
+        nth = next((place for place, start in enumerate(lost, 1) if start.lost == at), None)
         return cls(
             job_name,
             label,
-            str(transition.get("Status")),
+            status,
             at if isinstance(at, datetime) else None,
             str(transition.get("StatusMessage") or "").strip(),
             repeated,
             keeps_checkpoints,
+            heard,
+            nth if status == "Interrupted" else None,
+            lost[nth - 1].trained(None) if nth is not None and status == "Interrupted" else None,
         )
+
+    @property
+    def is_late(self) -> bool:
+        """Return whether the time at which it is told does not say when it happened."""
+        if self.repeated or self.heard is None or self.at is None:
+            return True
+        return (self.heard - self.at).total_seconds() > LATE_SECONDS
 
     def to_json(self) -> dict[str, Any]:
         """Return its facts."""
@@ -216,11 +244,16 @@ class ServiceErrorsRepeated:
 
 @dataclass(frozen=True)
 class ScriptProgressed:
-    """A script that uses ``airflow_spot.checkpoint`` has reported how far it is."""
+    """
+    A script that uses ``airflow_spot.checkpoint`` has reported how far it is.
+
+    :param is_news: whether the log is told: a script may report each minute.
+    """
 
     name: ClassVar[str] = "script_progress"
     job_name: str
     found: ScriptProgress
+    is_news: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return its facts."""
@@ -253,6 +286,26 @@ class StartEnded:
             "checkpoint_age_seconds": None if found.age is None else round(found.age),
             "lost_seconds": None if found.lost is None else round(found.lost),
         }
+
+
+@dataclass(frozen=True)
+class CheckpointsSeen:
+    """
+    A look at a checkpoint folder showed what no look before did.
+
+    It is told of no job's folder that nobody looks at, and of what a script has deleted before a look no look knows.
+
+    :param at: when they were written, as S3 says, oldest first; what was written within seconds is one checkpoint.
+    """
+
+    name: ClassVar[str] = "checkpoints_seen"
+    job_name: str
+    checkpoint_s3_uri: str
+    at: tuple[datetime, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its facts."""
+        return {**_place(self), "written": [_iso(moment) for moment in self.at]}
 
 
 @dataclass(frozen=True)
@@ -358,17 +411,20 @@ class RunFailed:
     """
     The run cannot go on in this try.
 
-    :param outcome: the one that decided; None where the time was up.
+    :param outcome: the one that decided; None where the time was up, or the task was killed.
+    :param killed: Airflow has killed the task.
     """
 
     name: ClassVar[str] = "run_failed"
     outcome: Outcome | None
     why: str
     totals: RunTotals
+    killed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return its facts."""
-        return {"outcome": self.outcome.value if self.outcome else "timeout", "why": self.why, **self.totals.to_json()}
+        word = "killed" if self.killed else self.outcome.value if self.outcome else "timeout"
+        return {"outcome": word, "why": self.why, **self.totals.to_json()}
 
 
 Event: TypeAlias = (
@@ -384,6 +440,7 @@ Event: TypeAlias = (
     | ServiceErrorsRepeated
     | ScriptProgressed
     | StartEnded
+    | CheckpointsSeen
     | CheckpointMissing
     | CheckpointsNotSeen
     | ProgressMissing
@@ -425,7 +482,9 @@ def _facts(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _place(event: StartEnded | CheckpointMissing | CheckpointsNotSeen | ProgressMissing) -> dict[str, Any]:
+def _place(
+    event: StartEnded | CheckpointsSeen | CheckpointMissing | CheckpointsNotSeen | ProgressMissing,
+) -> dict[str, Any]:
     return {"job": event.job_name, "checkpoint_s3_uri": event.checkpoint_s3_uri or None}
 
 

@@ -42,6 +42,12 @@ def mark_of(key: str, size: int, etag: str) -> str:
     return base64.urlsafe_b64encode(made).decode()[:MARK_LENGTH]
 
 
+#: What is written within so many seconds of one another is one checkpoint: it may have many files.
+TOGETHER_SECONDS = 5.0
+#: Moments that a look tells of at most, the newest.
+MOMENTS_TOLD = 100
+
+
 @dataclass(frozen=True)
 class FolderLook:
     """
@@ -58,6 +64,21 @@ class FolderLook:
     objects: Mapping[str, datetime] = field(default_factory=dict)
     doubtful: datetime | None = None
     problem: str = ""
+
+    def new_since(self, seen: Iterable[str]) -> tuple[datetime, ...]:
+        """
+        Return when checkpoints were written that looks before this one did not show, oldest first.
+
+        :param seen: the marks of what was there.
+        """
+        known = set(seen)
+        moments: list[datetime] = []
+        for moment in sorted(moment for mark, moment in self.objects.items() if mark not in known):
+            if moments and (moment - moments[-1]).total_seconds() <= TOGETHER_SECONDS:
+                moments[-1] = moment
+            else:
+                moments.append(moment)
+        return tuple(moments[-MOMENTS_TOLD:])
 
     @classmethod
     def of(cls, items: Iterable[Mapping[str, Any]], at: datetime, *, more: bool = False) -> FolderLook:

@@ -17,6 +17,7 @@ from airflow_spot.core.events import (
     CapacityAwaited,
     CheckpointMissing,
     CheckpointsNotSeen,
+    CheckpointsSeen,
     CreateRefused,
     Event,
     GenerationBegan,
@@ -38,15 +39,8 @@ from airflow_spot.core.roles import Role
 from airflow_spot.core.service_errors import explain
 from airflow_spot.core.totals import RunTotals
 
-_NOTES = {
-    "Interrupted": "SageMaker took the spot instance back; it restarts the job from the newest checkpoint, if any",
-    "MaxWaitTimeExceeded": "max_wait is over",
-    "MaxRuntimeExceeded": "max_run is used up",
-}
-_NOTES_WITHOUT_CHECKPOINTS = {
-    **_NOTES,
-    "Interrupted": "SageMaker took the spot instance back; it restarts the job, which keeps its own checkpoints",
-}
+_NOTES = {"MaxWaitTimeExceeded": "max_wait is over", "MaxRuntimeExceeded": "max_run is used up"}
+_INTERRUPTED = "SageMaker took the spot instance back; waiting for capacity, then on"
 
 
 @singledispatch
@@ -95,9 +89,24 @@ def _(event: CreateRefused) -> Iterable[str]:
 
 @lines.register
 def _(event: Transitioned) -> Iterable[str]:
-    notes = _NOTES if event.keeps_checkpoints else _NOTES_WITHOUT_CHECKPOINTS
-    note = notes.get(event.status) or event.message
-    yield f"{event.label}: {event.status}{f' ({note})' if note else ''}, since {clock(event.at)}"
+    since = f", since {clock(event.at)}" if event.is_late else ""
+    if event.status == "Interrupted":
+        yield f"{event.label}: {_interruption(event)}{since}"
+        return
+    note = _NOTES.get(event.status) or event.message
+    yield f"{event.label}: {event.status}{f' ({note})' if note else ''}{since}"
+
+
+def _interruption(event: Transitioned) -> str:
+    """Return what an interruption is, the fact first."""
+    parts = ["Interrupted"]
+    if event.nth is not None:
+        parts.append(f"({ordinal(event.nth)} time)")
+    if event.trained is not None:
+        parts.append(f"after {human(event.trained)} of training" if event.trained else "before it trained")
+    own = "with the checkpoints that the script keeps itself"
+    how = "from the newest checkpoint, if any" if event.keeps_checkpoints else own
+    return f"{' '.join(parts)}: {_INTERRUPTED} {how}"
 
 
 @lines.register
@@ -118,7 +127,13 @@ def _(event: ServiceErrorsRepeated) -> Iterable[str]:
 
 @lines.register
 def _(event: ScriptProgressed) -> Iterable[str]:
-    yield f"{label_of(event.job_name)}: {event.found}"
+    if event.is_news:
+        yield f"{label_of(event.job_name)}: {event.found}"
+
+
+@lines.register
+def _(event: CheckpointsSeen) -> Iterable[str]:
+    return ()  # that one was there, the end of a start tells
 
 
 @lines.register
@@ -200,6 +215,15 @@ WARNINGS = (
 )
 
 
+#: Of a job that goes on to one of these, somebody may want to know at a glance.
+_WARNED = frozenset({"Interrupted", "Failed", *_NOTES})
+
+
+def is_warning(event: Event) -> bool:
+    """Return whether the log tells an event as a warning."""
+    return isinstance(event, WARNINGS) or (isinstance(event, Transitioned) and event.status in _WARNED)
+
+
 def label_of(job_name: str) -> str:
     """Return how people know a job in its own task's log: "attempt 2"; a job that is not of a run, by its name."""
     name = JobName.parse(job_name)
@@ -276,6 +300,12 @@ def result_line(
 def times(count: int, noun: str) -> str:
     """Return a count and its noun: "1 attempt", "2 attempts"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def ordinal(number: int) -> str:
+    """Return a place in a row: "1st", "2nd", "11th"."""
+    ends = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ends.get(number % 10, 'th')}"
 
 
 def clock(moment: datetime | None) -> str:

@@ -41,6 +41,7 @@ class RunState:
     :param stops: why the try told which of these jobs to stop: one that may not be tagged does not say it itself.
     :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun anew.
     :param reports: what the script reported of itself.
+    :param timeline: what is known of the run for its page, as text; empty for nothing.
     :param version: of the layout.
     """
 
@@ -57,6 +58,7 @@ class RunState:
     stops: Mapping[str, StopMark] = field(default_factory=dict)
     progress: Progress | None = None
     reports: Reports = field(default_factory=Reports)
+    timeline: str = ""
     version: int = STATE_VERSION
 
     @classmethod
@@ -113,6 +115,7 @@ class RunState:
             "stops": {name: str(mark) for name, mark in self.stops.items()},
             "progress": self.progress.to_json() if self.progress else None,
             **({"reports": reports} if (reports := self.reports.to_json()) else {}),
+            **({"timeline": self.timeline} if self.timeline else {}),
         }
 
     @classmethod
@@ -142,6 +145,7 @@ class RunState:
             },
             progress=Progress.from_json(value.get("progress")),
             reports=Reports.from_json(value.get("reports")),
+            timeline=timeline if isinstance(timeline := value.get("timeline"), str) else "",
             version=int(value.get("version", STATE_VERSION)),
         )
 

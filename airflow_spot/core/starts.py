@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_spot.core.outcomes import WAITING_STATUSES, WORKING_STATUSES
+
+#: SageMaker tells milliseconds, and a deferral carries no more of them.
+SAME_MOMENT = timedelta(milliseconds=5)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,49 @@ def read_starts(description: Mapping[str, Any]) -> tuple[Start, ...]:
             starts[-1] = replace(newest, ended=newest.ended or begun)
             starts.append(Start(begun))
     return tuple(starts)
+
+
+def advance(starts: Sequence[Start], status: str, at: datetime) -> tuple[Start, ...]:
+    """
+    Return the starts of a job after one more transition, which nobody has read from its description yet.
+
+    A transition that is in them already changes nothing.
+
+    :param status: that the job went on to.
+    :param at: when.
+    """
+    made = list(starts) or [Start(at)]
+    newest = made[-1]
+    if status == "Interrupted":
+        if len(made) > 1 and newest.asked is not None and abs(newest.asked - at) <= SAME_MOMENT:
+            return tuple(made)
+        made[-1] = replace(newest, lost=at, ended=newest.ended or at)
+        made.append(Start(at))
+    elif status in WORKING_STATUSES:
+        begins = newest.training or (at if status == "Training" else None)
+        made[-1] = replace(newest, granted=newest.granted or at, training=begins, ended=None)
+    elif status in WAITING_STATUSES and newest.granted is not None:
+        made[-1] = replace(newest, ended=newest.ended or at)
+        made.append(Start(at))
+    elif status not in WAITING_STATUSES and newest.granted is not None:
+        made[-1] = replace(newest, ended=newest.ended or at)
+    return tuple(made)
+
+
+def newest_moment(starts: Sequence[Start]) -> datetime | None:
+    """Return the last thing that the starts of a job tell of; None where they tell of nothing."""
+    told = (moment for one in starts for moment in (one.asked, one.granted, one.training, one.lost, one.ended))
+    return max((moment for moment in told if moment is not None), default=None)
+
+
+def read_uploading(description: Mapping[str, Any]) -> datetime | None:
+    """Return since when a job has uploaded, or did, what it made; None where it has not begun to."""
+    begun = [
+        transition.get("StartTime")
+        for transition in description.get("SecondaryStatusTransitions") or ()
+        if transition.get("Status") == "Uploading"
+    ]
+    return begun[-1] if begun else None
 
 
 def _between(begin: datetime | None, end: datetime | None) -> float:

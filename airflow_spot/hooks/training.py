@@ -76,6 +76,9 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
     until they are answered.
     """
 
+    #: Jobs of the run that have ended and are no attempts of its newest generation, as the last list told of them.
+    listed_before: tuple[Attempt, ...] = ()
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         say_once()
@@ -250,6 +253,7 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
             jobs_ = RunJobs(self, plan, known=(*state.jobs, *known), since=state.since, ended=state.ended)
             generation = jobs_.newest_generation(at_least=state.generation)
             attempts = jobs_.attempts(generation, newest=1, first_needed=state.first_of_try)
+        self.listed_before = jobs_.ended_before(generation)
         return (*attempts, *jobs_.others(generation))
 
     def live_of_generation(self, plan: Plan, generation: int) -> list[str]:

@@ -48,6 +48,7 @@ from airflow_spot.runs.adoption import Adoption
 from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.delivery import deliver
+from airflow_spot.runs.ledger_copy import LedgerCopy
 from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.reaper_notice import warn_without_reaper
 from airflow_spot.runs.staging import InputStager, ScriptMode
@@ -230,6 +231,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self.stop_on_kill = stop_on_kill
         self.deferrable = deferrable
         self._run: StartupGuard | TrainingRun | None = None
+        self._ledger: LedgerCopy | None = None
         self._trained: Mapping[str, Any] = {}
         self._links: TaskLinks | None = None
         check_steps(type(self), SageMakerSpotTrainingOperator)
@@ -259,7 +261,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         """Begin, also after a deferral: ``waited`` is of a wait for a job that was taken over."""
         self._run = guard = StartupGuard.of(self, context, waited)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
-            run, parameters = self._begin(context, guard.run, None, waited.deadline if waited else None)
+            run, parameters = self._begin(
+                context, guard.run, None, waited.deadline if waited else None, waited.timeline if waited else ""
+            )
         if not is_loopback(urlsplit(self.hook.endpoint_url).hostname or ""):
             warn_without_reaper(datetime.now(timezone.utc), self.log)
         self._poll_if_blind(run, event or {})
@@ -284,7 +288,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             return self._start(context, state, event)
         self._run = guard = StartupGuard.of(self, context, state, state.deadline)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
-            run, parameters = self._begin(context, guard.run, state)
+            run, parameters = self._begin(context, guard.run, state, timeline=state.timeline)
         self._poll_if_blind(run, event)
         quota_available = event.get("status") == "quota_available"
         told = unpack(event.get("told"))
@@ -322,8 +326,11 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         *,
         to_the_end: bool = True,
     ) -> dict[str, Any]:
+        ledger = self._ledger
         try:
             enter()
+            if ledger is not None:
+                ledger.write()
             description = adoption.carry(to_the_end=to_the_end) if adoption is not None else None
             if description is None:
                 description = run.run()[0] if to_the_end else run.submit_only()
@@ -345,6 +352,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                     ),
                 )
             returned: dict[str, Any] = self._to_return(context, run, description, result, ended=to_the_end)
+            if ledger is not None:
+                ledger.succeeded(result["Spot"]["model_s3_uri"] or result["Spot"]["model_artifacts"], ended=to_the_end)
             # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains anew.
             run.mark_delivered(description)
         except Deferral as wait:
@@ -352,19 +361,31 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         except SpotTrainingError as error:
             # Decided, mostly with no job live: but one may be left alone, not to be seen, or not told to stop.
             run.stopping.release_or_stop(final=isinstance(error, (NonRetryableSpotError, RunKilledError)))
+            if isinstance(error, RunKilledError):
+                run.close("killed by Airflow", killed=True)
+            self._write_failure(error)
             raise
         except Exception as error:
             refusal = non_retryable_end(run, error)
             disposition = run.stopping.release_or_stop(final=refusal is not None)
             if refusal is not None:
-                raise RequestError(sentences(refusal, disposition)) from None
+                refused = RequestError(sentences(refusal, disposition))
+                self._write_failure(refused)
+                raise refused from None
+            self._write_failure(error)
             raise
-        except BaseException:  # Airflow's timeout, and on Airflow 2 its kill
+        except BaseException as error:  # Airflow's timeout, and on Airflow 2 its kill
             run.stop_and_wait(StopReason.KILLED if self._killed else StopReason.TIMEOUT)
+            run.close("killed by Airflow" if self._killed else "the task's time is up", killed=self._killed)
+            self._write_failure(error)
             raise
         # What is left running is to live, though Airflow ends the process while it keeps the result.
         self._run = None
         return returned
+
+    def _write_failure(self, error: BaseException) -> None:
+        if self._ledger is not None:
+            self._ledger.failed(error, killed=self._killed or isinstance(error, RunKilledError))
 
     def _to_return(
         self,
@@ -397,6 +418,17 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             run.options = replace(run.options, poll_until=run.now() + timedelta(seconds=POLL_SECONDS))
 
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:
+        run_state = wait.run_state
+        if self._ledger is not None:
+            self._ledger.write()
+            run_state = replace(run_state, timeline=self._ledger.carried())
+        try:
+            self._defer_to(run, wait, run_state)
+        except RunKilledError as error:  # a user was faster
+            self._write_failure(error)
+            raise
+
+    def _defer_to(self, run: TrainingRun, wait: Deferral, run_state: RunState) -> None:
         from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 
         self.defer(
@@ -404,7 +436,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 jobs=[job.to_json() for job in wait.jobs],
                 until=wait.until.timestamp() if wait.until else None,
                 quota_key=wait.quota_key or str(run.history.live.rung if run.history.live else ""),
-                run_state=wait.run_state.to_json(),
+                run_state=run_state.to_json(),
                 run_key=run.plan.run.key,
                 poll_interval=run.options.check_interval,
                 events_queue_url=run.options.events_queue_url,
@@ -419,13 +451,19 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         )
 
     def _begin(
-        self, context: Context, identity: RunIdentity, state: RunState | None, deadline: datetime | None = None
+        self,
+        context: Context,
+        identity: RunIdentity,
+        state: RunState | None,
+        deadline: datetime | None = None,
+        timeline: str = "",
     ) -> tuple[TrainingRun, TrainingParameters]:
         """
         Read the rendered parameters, and make the run of them.
 
         :param state: what a deferral kept; its limit of time is that of the try.
         :param deadline: the limit of a try that goes on without such a state.
+        :param timeline: what a deferral carried of it for its page.
         """
         self._read_config_again()
         read_parameters(self)
@@ -455,6 +493,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             lint=self.log if parameters.lint else None,
         )
         events_file = settings.events_file()
+        self._ledger = ledger = LedgerCopy(identity, self.hook, context["ti"], self.log, carried=timeline)
         self._links = links = TaskLinks(self, context)
         if state is None:
             links.begin()
@@ -484,10 +523,12 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             this_try=try_of(context, self.retries),
             options=replace(_options(parameters), reports_expected=script is not None and script.reports_progress),
             prepare=stager.stage,
-            observers=(*observers(self.log, identity.key, events_file), links.observe),
+            observers=(*observers(self.log, identity.key, events_file), links.observe, ledger.observe),
+            before_wait=ledger.write,
             log=self.log,
             prices=prices,
         )
+        ledger.follow(run)
         return run, parameters
 
     def _plan(self, parameters: TrainingParameters, run: RunIdentity, script: ScriptMode | None, member: str) -> Plan:

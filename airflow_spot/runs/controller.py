@@ -85,6 +85,7 @@ class TrainingRun:
     :param prepare: does what has to be in S3 before a job is created; told where its checkpoints are to be, if
         SageMaker keeps any, and whether it is the first of its generation that does.
     :param observers: hear what happens.
+    :param before_wait: is called before each wait in the worker.
     :param log: the task's.
     :param prices: on-demand prices, if any are known.
     """
@@ -100,6 +101,7 @@ class TrainingRun:
         *,
         prepare: Callable[[str | None, bool], None],
         observers: Sequence[Observer],
+        before_wait: Callable[[], None] = lambda: None,
         log: Log,
         prices: Prices | None = None,
     ) -> None:
@@ -113,12 +115,16 @@ class TrainingRun:
         self.prices = prices
         self._prepare = prepare
         self._observers = tuple(observers)
+        self._before_wait = before_wait
         self._killed = False
+        self._closed = False
         self._folder = CheckpointFolder(plan, log)
         self._progress = ProgressWatch(hook, plan, limits.progress, self._tell)
         self._reports = ReportReader(hook, expected=options.reports_expected, tell=self._tell)
         self._transitions = TransitionLog(hook, self._tell, log, print_log=options.print_log)
         self.history = History(1)
+        #: Whatever is known of the run's jobs besides its history: of generations before.
+        self.earlier: tuple[Attempt, ...] = ()
         self.stopping = JobStopper(
             hook,
             this_try,
@@ -137,6 +143,7 @@ class TrainingRun:
         """Find out where the run stands, at the start of a try."""
         self._conflicts.begin_reading()
         jobs = self.hook.jobs_of(self.plan)
+        self.earlier = (*self.hook.listed_before, *jobs)
         self._set_clock()
         self.history = self._begun(jobs)
         self.history = replace(self.history, progress=self._progress.begin(self.history))
@@ -273,6 +280,15 @@ class TrainingRun:
         self.hook.marks.set_delivered(description["TrainingJobArn"], self.this_try)
         if lives:
             self._check_alive()  # a kill in the middle of that call has stopped the job
+
+    def close(self, why: str, *, killed: bool = False) -> None:
+        """
+        Tell what a run has come to that ends by no decision of its own, once: what it cost is told of these too.
+
+        :param killed: Airflow has killed the task. Else its time is up.
+        """
+        if not self._closed and self.history.attempts:
+            self._tell(RunFailed(None, why, self._totals(), killed))
 
     def tell(self, event: Event) -> None:
         """Have the run's observers hear of an event."""
@@ -506,6 +522,7 @@ class TrainingRun:
         return self.history.restart_requested and isinstance(action, (Stop, Wait))
 
     def _tell(self, event: Event) -> None:
+        self._closed = self._closed or isinstance(event, (RunSucceeded, RunFailed))
         for observe in self._observers:
             observe(event)
 
@@ -590,6 +607,7 @@ class TrainingRun:
             raise RunKilledError(f"Airflow killed this try of run {self.plan.run.key}; its job was stopped")
 
     def _sleep(self, amount: float, until: datetime | None = None) -> None:
+        self._before_wait()
         bounded = amount if until is None else min(amount, (until - self.now()).total_seconds())
         interruptible_sleep(bounded, self._check_alive)
 

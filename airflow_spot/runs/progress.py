@@ -11,7 +11,7 @@ from airflow_spot.aws.checkpoint_store import look_at
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.builtin_algorithms import without_checkpoints
 from airflow_spot.core.channels import writable_channel
-from airflow_spot.core.events import Event, TrainedLong, of_finding
+from airflow_spot.core.events import CheckpointsSeen, Event, TrainedLong, of_finding
 from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.history import History
 from airflow_spot.core.plan import Plan
@@ -56,10 +56,7 @@ class ProgressWatch:
             return history
         watched, progress = self._watched(newest), history.progress
         if needs_look(progress, self._rules, watched, now):
-            progress, found = take_in(progress, self._rules, watched, self._seen(watched, now))
-            history = replace(history, progress=progress)
-            for each in found:
-                self._tell(of_finding(each, newest.job_name, watched.uri))
+            history = replace(history, progress=self._take_in(progress, watched, newest.job_name, now))
         return self._long(history, now)
 
     def confirm(self, history: History, now: datetime) -> History:
@@ -76,10 +73,7 @@ class ProgressWatch:
             return history
         self._confirmed = looked
         watched = self._watched(newest)
-        progress, found = take_in(history.progress, self._rules, watched, self._seen(watched, now))
-        for each in found:
-            self._tell(of_finding(each, newest.job_name, watched.uri))
-        return replace(history, progress=progress)
+        return replace(history, progress=self._take_in(history.progress, watched, newest.job_name, now))
 
     def folder(self, attempt: Attempt) -> WatchedFolder | None:
         """Return what the triggerer is to look at while an attempt may be interrupted; None for nothing."""
@@ -87,6 +81,15 @@ class ProgressWatch:
         if watched.why_not or not watched.spot:
             return None
         return WatchedFolder(watched.uri, attempt.number, self._rules, watched.elsewhere)
+
+    def _take_in(self, progress: Progress, watched: WatchedStarts, job_name: str, now: datetime) -> Progress:
+        look = self._seen(watched, now)
+        if new := look.new_since(progress.seen):
+            self._tell(CheckpointsSeen(job_name, watched.uri, new))
+        known, found = take_in(progress, self._rules, watched, look)
+        for each in found:
+            self._tell(of_finding(each, job_name, watched.uri))
+        return known
 
     def _seen(self, watched: WatchedStarts, now: datetime) -> FolderLook:
         if watched.why_not:

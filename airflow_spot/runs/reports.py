@@ -39,8 +39,8 @@ class ReportReader:
 
         found = read_report(self._hook.s3_hook.get_conn, newest.checkpoint_s3_uri)
         reports, is_news = history.reports.take(found, now)
-        if found is not None and is_news:
-            self._tell(ScriptProgressed(newest.job_name, found))
+        if found is not None:
+            self._tell(ScriptProgressed(newest.job_name, found, is_news))
         return replace(history, reports=reports)
 
     def _is_due(self, newest: Attempt, history: History, now: datetime) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import CapacityAwaited, Event, Transitioned
 from airflow_spot.core.log_messages import label_of
 from airflow_spot.core.outcomes import SCRIPT_OUTCOMES
+from airflow_spot.core.starts import read_starts
 from airflow_spot.core.waits import WaitStory
 from airflow_spot.observers import Log
 from airflow_spot.watch.observe import Look, look
@@ -47,7 +48,7 @@ class TransitionLog:
         """Look at a job and tell what is new; None where it is gone."""
         found = look(self._hook.find, job_name, self.seen(job_name))
         if found is not None:
-            self._tell_all(job_name, found.new, keeps_checkpoints=keeps_checkpoints)
+            self._tell_all(job_name, found, keeps_checkpoints=keeps_checkpoints)
             self._seen[job_name] = found.seen
             self._tell_wait(job_name, found)
         return found
@@ -64,7 +65,7 @@ class TransitionLog:
         found = look(self._hook.find, name, 0)
         if found is not None:
             keeps = bool(attempt.checkpoint_s3_uri) or not attempt.whole
-            self._tell_all(name, found.new, repeated=True, keeps_checkpoints=keeps)
+            self._tell_all(name, found, repeated=True, keeps_checkpoints=keeps)
             self._seen[name] = found.seen
         if not self._print_log or attempt.outcome in SCRIPT_OUTCOMES:
             return
@@ -78,6 +79,7 @@ class TransitionLog:
         for line in lines:
             self._log.info("[%s] %s", label_of(job_name), line)
 
-    def _tell_all(self, job_name: str, transitions: Iterable[Mapping[str, Any]], **how: bool) -> None:
-        for transition in transitions:
-            self._tell(Transitioned.of(job_name, label_of(job_name), transition, **how))
+    def _tell_all(self, job_name: str, found: Look, **how: bool) -> None:
+        heard, starts = datetime.fromtimestamp(self._hook.clock.now(), timezone.utc), read_starts(found.description)
+        for transition in found.new:
+            self._tell(Transitioned.of(job_name, label_of(job_name), transition, heard=heard, starts=starts, **how))

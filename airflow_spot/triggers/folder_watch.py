@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from airflow_spot.core.events import Observer, of_finding
+from airflow_spot.core.events import CheckpointsSeen, Observer, of_finding
 from airflow_spot.core.findings import Finding
 from airflow_spot.core.folder_look import FolderLook
 from airflow_spot.core.progress import Progress, needs_look, next_look, take_in
@@ -53,7 +53,10 @@ class FolderWatch:
         job, rules = self._folder.starts(self._starts), self._folder.rules
         if not needs_look(self.progress, rules, job, now):
             return False
-        self.progress, found = take_in(self.progress, rules, job, await self._look(self._folder.uri))
+        look = await self._look(self._folder.uri)
+        if new := look.new_since(self.progress.seen):
+            self._observe(CheckpointsSeen(self._job_name, self._folder.uri, new))
+        self.progress, found = take_in(self.progress, rules, job, look)
         for each in found:
             self._observe(of_finding(each, self._job_name, self._folder.uri))
         self.told += found

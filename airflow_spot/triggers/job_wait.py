@@ -97,7 +97,14 @@ class JobWait:
         for transition in update.new:
             keeps = self._job.keeps_checkpoints
             self._observe(
-                Transitioned.of(self._job.name, label_of(self._job.name), transition, keeps_checkpoints=keeps)
+                Transitioned.of(
+                    self._job.name,
+                    label_of(self._job.name),
+                    transition,
+                    keeps_checkpoints=keeps,
+                    heard=self._moment(),
+                    starts=update.starts,
+                )
             )
         if update.gone or update.ended:
             return {"status": "not_found" if update.gone else "terminal"}

@@ -52,5 +52,5 @@ class ReportWatch:
             return
         found = await self._read(self._watched.uri)
         self.reports, is_news = self.reports.take(found, now)
-        if found is not None and is_news:
-            self._observe(ScriptProgressed(self._job_name, found))
+        if found is not None:
+            self._observe(ScriptProgressed(self._job_name, found, is_news))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from airflow_spot.observers import observers
 from airflow_spot.triggers.cancelled import stop_if_ended
 from airflow_spot.triggers.folder_watch import FolderWatch
 from airflow_spot.triggers.job_wait import JobWait, now
+from airflow_spot.triggers.ledger_watch import LedgerWatch
 from airflow_spot.triggers.report_watch import ReportWatch
 from airflow_spot.triggers.sources import SageMakerSource, SqsEventQueue
 from airflow_spot.watch.push import EventQueue
@@ -102,6 +104,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         self.verify = verify
         self.botocore_config = botocore_config
         self.unknown = unknown
+        self._ledger: LedgerWatch | None = None
 
     def __repr__(self) -> str:
         """Name it for Airflow's log, without its arguments: among them are proxies and their passwords."""
@@ -166,6 +169,7 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
             return await self._pause_over()
         key = key_of({**self._settings, "events": self.events_queue_url})
         watcher = WATCHERS.get(key, self._service, self._event_queue)
+        ledger = self._keep_ledger(lambda: watcher.clock_offset)
         with ExitStack() as stack:
             waits, folders, reports = [], [], []
             for job in map(WatchedJob.from_json, self.jobs):
@@ -181,10 +185,12 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
             found = await _first(waits)
         if found["status"] in ("terminal", "not_found") and found["job_name"] == self.jobs[0]["name"]:
             self._release_quota()
-        seen = {"progress": folders[0].progress.to_json()} if folders else {}
+        seen: dict[str, Any] = {"progress": folders[0].progress.to_json()} if folders else {}
         if reports and (reported := reports[0].reports.to_json()):
             seen["reports"] = reported
         told = {"told": pack(folders[0].told)} if folders and folders[0].told else {}
+        await ledger.close()
+        seen.update(ledger.carried())
         return TriggerEvent({**found, "run_state": {**self.run_state, **seen}, **told})
 
     def _folder(self, job: WatchedJob, watcher: Watcher, observe: Observer) -> FolderWatch | None:
@@ -228,11 +234,19 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
         hook.enable_retries(time.sleep, time.time() + ENDING_SECONDS)
         for job in self.jobs:
             skipped = hook.stop(job["name"], mark, owner=self.try_number, pauses=STOP_PAUSES)
-            why = "the task was marked or cleared by a user"
-            self._observer()(JobStopped(job["name"], StopReason.KILLED, why, skipped))
+            stopped = JobStopped(job["name"], StopReason.KILLED, "the task was marked or cleared by a user", skipped)
+            for observe in observers(self.log, self.run_key, settings.events_file()):
+                observe(stopped)
+            self._keep_ledger().observe_in_thread(stopped)
+
+    def _keep_ledger(self, offset: Callable[[], float] = lambda: 0.0) -> LedgerWatch:
+        if self._ledger is None:
+            clock = lambda: datetime.fromtimestamp(now() + offset(), timezone.utc)  # noqa: E731
+            self._ledger = LedgerWatch(self.run_state.get("timeline"), self.task_instance, self.log, clock)
+        return self._ledger
 
     def _observer(self) -> Observer:
-        heard = observers(self.log, self.run_key, settings.events_file())
+        heard = (*observers(self.log, self.run_key, settings.events_file()), self._keep_ledger().observe)
 
         def observe(event: Event) -> None:
             for observer in heard:

@@ -8,7 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from airflow_spot.core.outcomes import ENDED_STATUSES, waiting_since
-from airflow_spot.core.redaction import told_transition
+from airflow_spot.core.redaction import redact, told_transition
+
+#: Characters of why a job failed that its transition tells; the task's error has the whole.
+_REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,15 @@ def look(describe: Callable[[str], Mapping[str, Any] | None], job_name: str, see
     return None if description is None else read(description, seen)
 
 
+def _told(transition: Mapping[str, Any], description: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a transition as it may be told: of a failed job with the reason, which its own message does not say."""
+    told = told_transition(transition, description)
+    if transition.get("Status") != "Failed" or not description.get("FailureReason"):
+        return told
+    reason = redact(str(description["FailureReason"]), description).strip().partition("\n")[0]
+    return {**told, "StatusMessage": reason if len(reason) <= _REASON_LENGTH else f"{reason[:_REASON_LENGTH]}..."}
+
+
 def read(description: Mapping[str, Any], seen: int) -> Look:
     """
     Read a job's description as a look.
@@ -64,7 +76,7 @@ def read(description: Mapping[str, Any], seen: int) -> Look:
     since = waiting_since(description)
     return Look(
         description=description,
-        new=tuple(told_transition(each, description) for each in transitions[seen:]),
+        new=tuple(_told(each, description) for each in transitions[seen:]),
         seen=max(seen, len(transitions)),
         ended=description["TrainingJobStatus"] in ENDED_STATUSES,
         waiting_since=since,

@@ -15,6 +15,7 @@ async def in_thread(work: Callable[[], T]) -> T:
     """
     Do what blocks, never on the event loop, and to its end.
 
+    The only road also for what a trigger writes of its task: ``asyncio.to_thread`` ended the triggerer of 3.2.1.
     asgiref's threads, and no others, may ask Airflow for a connection; broken off by a cancel in the middle of such a
     question, they would leave its answer for the triggerer to read in place of its own.
     """

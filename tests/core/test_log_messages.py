@@ -16,6 +16,7 @@ from airflow_spot.core.events import (
     CapacityAwaited,
     CheckpointMissing,
     CheckpointsNotSeen,
+    CheckpointsSeen,
     CreateRefused,
     Event,
     GenerationBegan,
@@ -32,13 +33,15 @@ from airflow_spot.core.events import (
     as_line,
 )
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
-from airflow_spot.core.log_messages import attempt_line, label_of, lines, totals_line
+from airflow_spot.core.log_messages import attempt_line, is_warning, label_of, lines, ordinal, totals_line
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
+from airflow_spot.core.starts import Start
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals, total
-from tests.core.cases import NOW, RUN, attempt, description, refusal
+from airflow_spot.watch.observe import read
+from tests.core.cases import NOW, RUN, attempt, description, later, refusal
 
 
 def line_of(transition: dict[str, Any], label: str = "attempt 1") -> str:
@@ -139,6 +142,7 @@ EVENTS: list[Event] = [
     ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket/c", 5000, 10**11, more=True)),
     StartEnded("train-afspot-abcdefghij-1-2", "s3://bucket/c", StartEnd(3, NOW, 1800.0, 480.0, NOW)),
     CheckpointMissing("job", "s3://bucket/c", NothingYet(3600.0)),
+    CheckpointsSeen("job", "s3://bucket/c", (NOW,)),
     CheckpointsNotSeen("job", "s3://bucket/c", NotSeen("AccessDenied at ListObjectsV2")),
     ProgressMissing("job", "s3://bucket/c", Stuck(3, 3600.0)),
     TrainedLong(180_000.0, 86_400),
@@ -148,6 +152,7 @@ EVENTS: list[Event] = [
     RunSucceeded((attempt(1, Outcome.COMPLETED),), RunTotals(attempts=1)),
     RunFailed(Outcome.SCRIPT_ERROR, "the training script failed", RunTotals(attempts=1)),
     RunFailed(None, "the task's time is up", RunTotals()),
+    RunFailed(None, "killed by Airflow", RunTotals(), killed=True),
 ]
 
 
@@ -193,11 +198,71 @@ def test_a_job_that_keeps_its_own_checkpoints_is_told_of_so() -> None:
     assert created == "attempt 1: created; its checkpoints are the script's matter (use_checkpoints=False)"
     transition = {"Status": "Interrupted", "StartTime": NOW}
     (line,) = lines(Transitioned.of("job", "attempt 1", transition, keeps_checkpoints=False))
-    assert "which keeps its own checkpoints" in line
+    assert "with the checkpoints that the script keeps itself" in line
     assert "newest checkpoint" not in line
     stopped = JobStopped("job", StopReason.KILLED, "killed by Airflow")
     assert as_line(stopped, RUN.key, NOW)["checkpoint_s3_uri"] is None
     assert not any("checkpoints are kept" in line for line in lines(stopped))
+
+
+START = Start(NOW, later(seconds=9), later(seconds=20), later(seconds=980), later(seconds=980))
+SECOND = Start(later(seconds=980), later(seconds=990), None, later(seconds=999), later(seconds=999))
+
+
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [
+        (980, "attempt 1: Interrupted (1st time) after 16 min 00 s of training: SageMaker took the spot instance back"),
+        (999, "attempt 1: Interrupted (2nd time) before it trained: SageMaker took the spot instance back"),
+        (1500, "attempt 1: Interrupted: SageMaker took the spot instance back"),
+    ],
+)
+def test_an_interruption_is_numbered_and_says_how_long_it_had_trained(at: float, says: str) -> None:
+    transition = {"Status": "Interrupted", "StartTime": later(seconds=at)}
+    event = Transitioned.of("job", "attempt 1", transition, heard=later(seconds=at + 30), starts=(START, SECOND))
+    (line,) = lines(event)
+    assert line.startswith(says)
+    assert line.endswith("waiting for capacity, then on from the newest checkpoint, if any")
+    assert is_warning(event)
+
+
+def test_the_clock_is_told_where_the_lines_own_does_not_say_it() -> None:
+    transition = {"Status": "Training", "StartTime": NOW}
+    prompt = Transitioned.of("job", "attempt 1", transition, heard=later(seconds=100))
+    late = Transitioned.of("job", "attempt 1", transition, heard=later(seconds=130))
+    again = Transitioned.of("job", "attempt 1", transition, heard=later(seconds=100), repeated=True)
+    assert [*lines(prompt), *lines(late), *lines(again)] == [
+        "attempt 1: Training",
+        "attempt 1: Training, since 2026-01-02 03:04:05 UTC",
+        "attempt 1: Training, since 2026-01-02 03:04:05 UTC",
+    ]
+    assert not is_warning(prompt)
+
+
+def test_a_failed_job_is_told_with_the_reason_and_no_secret() -> None:
+    fields = {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed"}
+    transitions = [{"Status": "Failed", "StartTime": NOW, "StatusMessage": "Training job failed"}]
+    for reason, says in (
+        ("CapacityError: Unable to provision", "attempt 1: Failed (CapacityError: Unable to provision)"),
+        ("AlgorithmError: hunter2\nmore", "attempt 1: Failed (AlgorithmError: "),
+        (f"ClientError: {'x' * 900}", "attempt 1: Failed (ClientError: xx"),
+        ("", "attempt 1: Failed (Training job failed)"),
+    ):
+        said = description(**fields, FailureReason=reason, SecondaryStatusTransitions=transitions)
+        (told,) = read(said, 0).new
+        event = Transitioned.of("job", "attempt 1", told, heard=NOW)
+        (line,) = lines(event)
+        assert line.startswith(says)
+        assert "hunter2" not in line
+        assert len(line) < 340
+        assert is_warning(event)
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (21, "21st")]
+)
+def test_a_place_in_a_row_in_words(number: int, word: str) -> None:
+    assert ordinal(number) == word
 
 
 def test_every_event_has_a_log_message_and_is_json() -> None:

@@ -491,3 +491,14 @@ def test_odd_findings_raise_nothing_where_they_are_told(odd: dict[str, Any]) -> 
     for whole in pack([StartEnd(1, NOW, 5.0, 2.0, NOW), NotSeen("no"), NothingYet(1.0), Stuck(3, 2.0)]):
         for found in unpack([{**whole, **odd, "kind": whole["kind"]}]):
             list(lines(of_finding(found, "train-afspot-abcdefghij-1-1", FOLDER)))
+
+
+def test_what_a_look_shows_for_the_first_time_is_told_and_files_of_one_checkpoint_are_one() -> None:
+    objects = {"a": NOW, "b": later(seconds=4), "c": later(seconds=8), "d": later(seconds=60), "e": later(seconds=90)}
+    look = FolderLook(later(minutes=5), objects)
+    assert look.new_since(()) == (later(seconds=8), later(seconds=60), later(seconds=90))
+    assert look.new_since(("a", "b", "c", "e")) == (later(seconds=60),)
+    assert look.new_since(objects) == ()
+    many = FolderLook(NOW, {str(each): later(minutes=each) for each in range(500)})
+    assert len(many.new_since(())) == 100
+    assert many.new_since(())[-1] == later(minutes=499)

@@ -26,6 +26,7 @@ states = st.builds(
     refusals=st.just((refusal(1), refusal(2))) | st.just(()),
     restart_requested=st.booleans(),
     since=st.none() | st.just(NOW),
+    timeline=st.text(max_size=20),
     ended=st.just(unpack(pack([attempt(2, Outcome.NO_CAPACITY, created=NOW, ended=later(hours=1))]))) | st.just(()),
 )
 

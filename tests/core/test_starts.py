@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.core.starts import Start, read_starts
+from airflow_spot.core.starts import Start, advance, read_starts, read_uploading
 from tests.core.cases import NOW, later
 
 
@@ -86,3 +87,31 @@ def test_whatever_comes_has_a_start_for_each_interruption_and_no_time_is_negativ
     for start in starts:
         moments = [moment for moment in (start.asked, start.granted, start.training) if moment]
         assert moments == sorted(moments)
+
+
+STATUSES = ("Starting", "Downloading", "Training", "Interrupted", "Uploading", "Stopping", "Completed", "Restarting")
+
+
+@given(st.lists(st.tuples(st.sampled_from(STATUSES), st.integers(1, 900)), max_size=20))
+def test_a_job_that_is_heard_of_step_by_step_has_the_starts_of_its_description(steps: list[tuple[str, int]]) -> None:
+    spans, begin = [], 0
+    for status, took in steps:
+        spans.append((status, begin + 1.0, begin + 1.0 + took))
+        begin += took
+    if spans:
+        spans[-1] = (*spans[-1][:2], None)  # type: ignore[assignment]
+    heard = (Start(NOW),)
+    for status, since, _ in spans:
+        heard = advance(heard, status, at(since))
+        assert advance(heard, status, at(since)) == heard  # told twice
+    # What a transition's EndTime says beside the next one's StartTime, only the description has.
+    assert [replace(each, ended=None) for each in heard] == [
+        replace(each, ended=None) for each in read_starts(job(*spans))
+    ]
+    for mine, theirs in zip(heard, read_starts(job(*spans)), strict=True):
+        assert theirs.ended is None or mine.ended == theirs.ended
+
+
+def test_since_when_a_job_uploads_is_read() -> None:
+    assert read_uploading(job(("Training", 1, 9), ("Uploading", 9, 12))) == at(9)
+    assert read_uploading(job(("Training", 1, 9))) is None

@@ -24,6 +24,7 @@ from airflow_spot.core.events import (
     CapacityAwaited,
     CheckpointMissing,
     CheckpointsNotSeen,
+    CheckpointsSeen,
     CreateRefused,
     Event,
     GenerationBegan,
@@ -158,6 +159,7 @@ def test_an_event_is_told(event: Event, text: str, capsys: pytest.CaptureFixture
         # The demo's script keeps its checkpoints; what an interruption lost is told in the log, twice where it was
         # deferred, and in the demo's own table.
         StartEnded(JOB, "s3://b/c", StartEnd(1, NOW, 9.0, 2.4, NOW)),
+        CheckpointsSeen(JOB, "s3://b/c", (NOW,)),
         CheckpointMissing(JOB, "s3://b/c", NothingYet(9.0)),
         CheckpointsNotSeen(JOB, "s3://b/c", NotSeen("denied")),
         ProgressMissing(JOB, "s3://b/c", Stuck(3, 9.0)),

@@ -16,6 +16,8 @@ from typing import Any
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.triggers.base import BaseTrigger
 
+from airflow_spot.compat import xcoms
+
 
 @dataclass
 class TaskInstance:
@@ -44,20 +46,33 @@ class TaskInstance:
         return again
 
 
-def fire(trigger: BaseTrigger) -> dict[str, Any]:
-    """Run a trigger until it fires, as a triggerer does: rebuilt from its serialized form."""
+def _push(ti: TaskInstance, key: str, value: Any) -> None:
+    ti.xcom_push(key, value)
+
+
+def fire(trigger: BaseTrigger, ti: TaskInstance | None = None) -> dict[str, Any]:
+    """
+    Run a trigger until it fires, as a triggerer does: rebuilt from its serialized form.
+
+    :param ti: its task instance, whose XComs it may write.
+    """
     path, kwargs = trigger.serialize()
     # There is no scheduler here that could hear of anything late.
     sys.modules[type(trigger).__module__].SETTLING_SECONDS = 0.0  # type: ignore[attr-defined]
     rebuilt = type(trigger)(**json.loads(json.dumps(kwargs)))
     assert rebuilt.serialize() == (path, kwargs)
+    rebuilt.task_instance = ti  # type: ignore[assignment]
 
     async def first() -> dict[str, Any]:
         async for event in rebuilt.run():
             return dict(json.loads(json.dumps(event.payload)))
         raise AssertionError("the trigger ended without an event")
 
-    return asyncio.run(first())
+    airflows, xcoms.set_xcom = xcoms.set_xcom, _push
+    try:
+        return asyncio.run(first())
+    finally:
+        xcoms.set_xcom = airflows
 
 
 def run_task(operator: Any, ti: TaskInstance, **more: Any) -> Any:
@@ -72,7 +87,7 @@ def run_task(operator: Any, ti: TaskInstance, **more: Any) -> Any:
 
 def _resume(operator: Any, context: Any, deferred: TaskDeferred) -> Any:
     while True:
-        event = fire(deferred.trigger)
+        event = fire(deferred.trigger, context["ti"])
         try:
             return getattr(operator, deferred.method_name)(context, event=event)
         except TaskDeferred as again:

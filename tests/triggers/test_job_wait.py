@@ -56,4 +56,4 @@ def test_an_interruption_is_told_as_what_the_job_restarts_from(keeps: bool) -> N
     assert asyncio.run(wait.event(subscription))["status"] == "terminal"
     (line,) = (line for event in heard for line in lines(event))
     assert ("from the newest checkpoint" in line) == keeps
-    assert ("keeps its own checkpoints" in line) == (not keeps)
+    assert ("checkpoints that the script keeps itself" in line) == (not keeps)

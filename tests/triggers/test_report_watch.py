@@ -59,7 +59,9 @@ def test_it_reads_while_the_job_trains_and_tells_the_tenths() -> None:
 
     asyncio.run(scene())
     assert folder.reads == 5
-    assert [each.found.step for each in heard if isinstance(each, ScriptProgressed)] == [1, 12, 99]
+    told = [each for each in heard if isinstance(each, ScriptProgressed)]
+    assert [each.found.step for each in told] == [1, 4, 12, 15, 99]
+    assert [each.found.step for each in told if each.is_news] == [1, 12, 99]
     assert watched.reports.last is not None
 
 
