@@ -38,6 +38,8 @@ _NAMES = (
 )
 #: Looks in a row that fail before the worker is asked to find out why.
 BLIND_LOOKS = 3
+#: Seconds between looks at the job, at least: it is the folder that is waited for.
+JOB_INTERVAL_SECONDS = 30.0
 
 
 class SageMakerCheckpointTrigger(BaseTrigger):
@@ -111,7 +113,7 @@ class SageMakerCheckpointTrigger(BaseTrigger):
             if self.job_name:
                 key = key_of({**self._settings, "events": self.events_queue_url})
                 watcher = WATCHERS.get(key, lambda: SageMakerSource(**self._settings), self._event_queue)
-                interval = max(self.poll_interval, 30.0)
+                interval = max(self.poll_interval, JOB_INTERVAL_SECONDS)
                 subscription = stack.enter_context(watcher.subscribe(self.job_name, interval=interval))
                 status = await self._watch(watcher.look_into, subscription)
             else:

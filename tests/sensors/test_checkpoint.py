@@ -50,7 +50,10 @@ def test_waits_until_one_is_written(local: LocalSageMaker, sync_task: Task, ti: 
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_fails_where_a_job_trains_and_writes_none(sync_task: Task, ti: TaskInstance, deferrable: bool) -> None:
+def test_fails_where_a_job_trains_and_writes_none(
+    sync_task: Task, ti: TaskInstance, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "JOB_INTERVAL_SECONDS", 0.5)
     name = start(sync_task, ti, hyperparameters={"forget": 1})
     with pytest.raises(NoProgressError, match=r"has trained for 2 s and written no checkpoint .*docs/checkpoints\.md"):
         run_task(sensor(job_name=name, stale_after=2, deferrable=deferrable), TaskInstance("wait"))
