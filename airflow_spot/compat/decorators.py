@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 else:
     try:
         from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_decorator_factory
-        from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
     except ImportError:  # Airflow 2: goes with 2.11
         from airflow.decorators.base import DecoratedOperator, TaskDecorator, task_decorator_factory
+    try:
+        from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
+    except ImportError:  # goes when Airflow 3.0 is no longer supported
         from airflow.utils.context import KNOWN_CONTEXT_KEYS
 
 __all__ = ["KNOWN_CONTEXT_KEYS", "DecoratedOperator", "TaskDecorator", "task_decorator_factory"]
