@@ -36,7 +36,6 @@ from airflow_spot.core.policy import Policy
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.roles import Role
 from airflow_spot.core.run_state import RunState, WatchedJob
-from airflow_spot.core.starts import read_starts
 from airflow_spot.core.stop_reasons import ALWAYS, StopReason
 from airflow_spot.core.totals import RunTotals, total
 from airflow_spot.core.try_marks import TryMark
@@ -430,7 +429,7 @@ class TrainingRun:
     def _is_stuck(self, attempt: Attempt, description: Mapping[str, Any]) -> bool:
         """Look at the checkpoints of a job that is waited for; whether as many starts as may left nothing new."""
         before = self.history.progress.is_stuck(self.limits.progress)
-        self._put(replace(attempt, starts=read_starts(description)))
+        self._put(attempt.seen_again(description))
         self.history = self._reports.look(self._progress.look(self.history, self.now()), self.now())
         return self.history.progress.is_stuck(self.limits.progress) and not before
 
