@@ -287,7 +287,7 @@ class TrainingRun:
         :param killed: Airflow has killed the task. Else its time is up.
         """
         if not self._closed and self.history.attempts:
-            self._tell(RunFailed(None, why, self._totals(), killed))
+            self._tell(RunFailed(None, why, self._totals(), killed, self.history.attempts))
 
     def tell(self, event: Event) -> None:
         """Have the run's observers hear of an event."""
@@ -323,7 +323,7 @@ class TrainingRun:
             self._wait(action)
         elif isinstance(action, Fail):
             self._read_earlier()
-            self._tell(RunFailed(action.kind, action.why, self._totals()))
+            self._tell(RunFailed(action.kind, action.why, self._totals(), attempts=self.history.attempts))
             raise failure_of(self.hook, self.plan.run.key, self.history, action)
 
     def _submit(self, action: Submit) -> None:

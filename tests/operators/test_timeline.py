@@ -401,5 +401,6 @@ def test_the_log_of_a_killed_run_has_its_sums(
     context: Any = {"ti": ti()}
     with pytest.raises(RunKilledError):
         made.execute(context)
-    assert said[-2] == "The run ends here: killed by Airflow"
+    assert said[-3] == "The run ends here: killed by Airflow"
+    assert said[-2].startswith("attempt 1 ")
     assert said[-1].startswith("1 attempt, 0 interruptions; waited")
