@@ -48,7 +48,7 @@ bench: env ## the benchmarks, against the stock operator and an older version: a
 	@$(BIN)/python bench/faults.py
 	@$(BIN)/python bench/watch.py
 	@$(BIN)/python bench/calls.py
-	@$(BIN)/python bench/pages.py
+	@$(BIN)/python bench/pages_load.py
 
 wheel: ## build the wheel into dist/, which docker-compose.yaml mounts
 	@rm -f $(DIST)/airflow_spot-*.whl

@@ -24,6 +24,7 @@ from airflow_spot.render.words import (
     percent,
     rough,
     sentence,
+    short,
     short_time,
     state_words,
 )
@@ -226,10 +227,12 @@ def _named(here: _Here, fact: Fact) -> dict[str, Any]:
     row = fact.row
     words, kind = state_words(fact.state)
     count = f"{fact.instances} x " if fact.instances != 1 else ""
+    index = f" [{row.map_index}]" if row.map_index >= 0 else ""
     return {
         "path": here.task(row),
-        "name": f"{row.dag_id} / {row.task_id}" + (f" [{row.map_index}]" if row.map_index >= 0 else ""),
-        "run": row.run_id,
+        "name": f"{short(row.dag_id)} / {short(row.task_id)}{index}",
+        "whole": f"{row.dag_id} / {row.task_id}{index}, {row.run_id}",
+        "run": short(row.run_id),
         "state": words,
         "kind": kind,
         "place": f"{count}{fact.type} {'spot' if fact.spot else 'on-demand'}",
@@ -325,7 +328,12 @@ def _group(here: _Here, table: str, name: str, groups: dict[str, Sums]) -> dict[
         values = [number(sums.runs), hours(sums.trained), rate, rough(sums.wait)]
         values += [amounts(sums.cost), amounts(sums.saved), percent(sums.savings)]
         rows.append(
-            {"name": key, "note": sums.unknown, "cells": list(zip(values, [c[3] for c in _GROUP], strict=True))}
+            {
+                "name": key,
+                "shown": short(key),
+                "note": sums.unknown,
+                "cells": list(zip(values, [c[3] for c in _GROUP], strict=True)),
+            }
         )
     return {"id": table, "heads": heads, "rows": rows, "more": max(0, len(items) - MOST_GROUPS)}
 

@@ -235,14 +235,20 @@ def _numbered(timeline: Timeline) -> list[tuple[int, float, str, str]]:
 
 
 def _generation_at(timeline: Timeline, time: float) -> int:
-    """Return the generation that a decision is of: the newest whose first job came at most a minute later."""
-    begins: dict[int, float] = {}
-    for each in timeline["attempts"]:
-        begins[each["generation"]] = min(begins.get(each["generation"], each["created"]), each["created"])
-    if not begins:
-        return timeline["generation"]
-    begun = [number for number, begin in begins.items() if begin - 60.0 <= time]
-    return max(begun) if begun else min(begins)
+    """
+    Return the generation that a decision is of.
+
+    One is decided on up to a minute before its first job is there, but not before the generation before it has ended.
+    """
+    found: int | None = None
+    over = float("-inf")
+    for number in sorted({each["generation"] for each in timeline["attempts"]}):
+        its = [each for each in timeline["attempts"] if each["generation"] == number]
+        begin = min(each["created"] for each in its)
+        if found is None or time >= begin or time > max(over, begin - 60.0):
+            found = number
+        over = max(each["ended"] if each["ended"] is not None else each["created"] for each in its)
+    return timeline["generation"] if found is None else found
 
 
 def _notices(view: Viewed, timeline: Timeline, at: Moment, now: float) -> list[Notice]:

@@ -32,6 +32,7 @@ from airflow_spot.render.words import (
     plural,
     read_money,
     rough,
+    short,
     state_words,
 )
 
@@ -163,7 +164,7 @@ def _newest(timeline: Timeline) -> list[AttemptLine]:
 
 def _row(one: _Known, scale: Scale, where: Where) -> Row:
     view, timeline = one.view, one.timeline
-    name = f"{view.task_id} [{view.map_index}]" if view.map_index >= 0 else view.task_id
+    name = short(view.task_id) + (f" [{view.map_index}]" if view.map_index >= 0 else "")
     path = routes.task(where.base, view.dag_id, view.run_id, view.task_id, view.map_index)
     words, kind = state_words(timeline["state"]) if timeline else ("No training to show", "dim")
     row = Row(name=name, path=path, state=words, kind=kind, problem=one.problem)
@@ -199,6 +200,10 @@ def _tiles(known: Sequence[_Known]) -> list[Tile]:
     def together(key: str) -> float:
         return sum(_number(each["totals"], key) or 0 for each in timelines)
 
+    def seconds(key: str, state: str) -> float:
+        found = ((one, one.timeline) for one in known)
+        return sum(plus(_number(each["totals"], key), each, one.at, state) or 0 for one, each in found if each)
+
     taken = sum(1 for each in timelines if _number(each["totals"], "interruptions"))
     return [
         Tile(
@@ -208,8 +213,8 @@ def _tiles(known: Sequence[_Known]) -> list[Tile]:
             "bad" if failed else "",
         ),
         Tile("Interruptions", number(together("interruptions")), f"in {plural(taken, 'training')}"),
-        Tile("Waited", rough(together("waited_seconds")), "for capacity, together"),
-        Tile("Trained", rough(together("training_seconds")), "together"),
+        Tile("Waited", rough(seconds("waited_seconds", "waiting")), "for capacity, together"),
+        Tile("Trained", rough(seconds("training_seconds", "training")), "together"),
         _money_tile("Saved", timelines, "saved"),
         _money_tile("Cost", timelines, "cost"),
     ]

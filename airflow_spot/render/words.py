@@ -141,6 +141,13 @@ def clean(text: object, limit: int = 2_000) -> str:
     return shown if len(given) <= limit else f"{shown} …"
 
 
+def short(text: str, limit: int = 60) -> str:
+    """Return a name that may be long with its middle left out: its end is what tells it from others."""
+    name = clean(text)
+    half = limit // 2
+    return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
+
+
 def sentence(text: str) -> str:
     """Return a text with a capital in front."""
     return text[:1].upper() + text[1:]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from airflow_spot.render import assets
@@ -39,6 +40,34 @@ def _fleet(rows: list[FleetRow], wanted: FleetFilter) -> str:
     return fleet_page(fleet(rows, wanted, NOW), where())
 
 
+LONG = "a_rather_long_name_as_generators_of_dags_make_them_" * 4
+
+
+def _long(index: int = -1) -> Viewed:
+    """Names and reasons as long as Airflow and SageMaker allow, and figures as large as they get."""
+    made = examples.live()
+    made["reason"] = f"attempt 1: {LONG * 3}"
+    made["totals"] = {**made["totals"], "training_seconds": 9_999_999, "interruptions": 12_345}
+    made["progress"] = examples.said(123_456_789_012, 999_999_999_999)
+    for attempt in made["attempts"]:
+        attempt.update(type="ml.trn1n.32xlarge", count=128, why=LONG, job=LONG[:63], label="max wait exceeded")
+        attempt["rung"] = "128 x ml.trn1n.32xlarge in another subnet"
+    for decision in made["decisions"]:
+        decision[2] = LONG
+    ids = {"dag_id": LONG[:200], "run_id": f"manual__{LONG}", "task_id": f"group.{LONG}", "map_index": index}
+    return examples.viewed(made, problem=LONG, **ids)
+
+
+def _long_rows() -> list[FleetRow]:
+    rows = examples.fleet_rows(12, NOW)
+    return [
+        replace(
+            row, dag_id=LONG[:200], run_id=f"manual__{LONG}", task_id=f"{LONG}{index % 3}", owners=(LONG,), tags=(LONG,)
+        )
+        for index, row in enumerate(rows)
+    ]
+
+
 def pages() -> dict[str, Callable[[], str]]:
     """Every page by its name."""
     live = examples.live()
@@ -58,6 +87,9 @@ def pages() -> dict[str, Callable[[], str]]:
         "run-unreadable": lambda: _run(
             [examples.viewed(None, problem="This timeline is of version 2, written by a newer airflow_spot.")]
         ),
+        "run-long": lambda: _run([_long()], examples.T0 + 40_000, Actions(allowed=True)),
+        "run-long-mapped": lambda: _run([_long(), _long(1)], examples.T0 + 40_000),
+        "fleet-long": lambda: _fleet(_long_rows(), FleetFilter(days=90)),
         "fleet": lambda: _fleet(examples.fleet_rows(640, NOW), FleetFilter(days=90)),
         "fleet-filtered": lambda: _fleet(
             examples.fleet_rows(640, NOW), FleetFilter(days=7, dag="ads_ctr", sort="-runs.taken")

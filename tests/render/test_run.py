@@ -112,6 +112,33 @@ def test_an_attempt_that_only_a_list_told_of_is_shown() -> None:
     assert "Generation 1 1 attempt · completed" in document.text
 
 
+def test_decisions_are_told_with_their_generation() -> None:
+    made = examples.cleared()
+    first, second = (each["created"] for each in made["attempts"])
+    ended = made["attempts"][0]["ended"] or 0.0
+    made["decisions"] = [
+        [first, "attempt 1", "the first"],
+        [ended + 5, "failed", "late in the first"],
+        [second - 20, "attempt 1", "the second"],
+        [second + 9, "pause", "in the second"],
+    ]
+    newest, _, older = shown(made, "success").partition('<details class="section"')
+    assert [why for why in ("the first", "late in", "the second", "in the second") if why in newest] == [
+        "the second",
+        "in the second",
+    ]
+    assert all(why in older for why in ("the first", "late in the first"))
+
+
+def test_a_run_that_has_no_job_yet_has_its_reason_and_no_empty_table() -> None:
+    made = examples.timeline([], "pausing", 0.0, reason="the quota for ml.m5.xlarge spot is used up; again in 13 s")
+    made["decisions"] = [[0.0, "attempt 1 refused", "ResourceLimitExceeded"], [0.1, "pause", "the quota is used up"]]
+    document = check(shown(made))
+    assert "Waits: the quota for ml.m5.xlarge spot is used up" in document.text
+    assert "Attempt 1 refused : ResourceLimitExceeded" in document.text
+    assert document.all("table") == []
+
+
 def test_many_attempts_fold() -> None:
     document = check(shown(examples.many(), "success"))
     ids = [one["id"] for one in document.all("details")]

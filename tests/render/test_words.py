@@ -55,6 +55,11 @@ def test_a_text_of_others_is_one_line_and_prints() -> None:
     assert words.clean("x" * 30, 10) == "xxxxxxxxxx …"
 
 
+def test_a_long_name_keeps_its_end() -> None:
+    assert words.short("a" * 60) == "a" * 60
+    assert words.short("a" * 70 + "b7") == "a" * 30 + "…" + "a" * 28 + "b7"
+
+
 def test_every_state_of_the_ledger_has_words() -> None:
     from airflow_spot.render.ledger_format import STATES
 

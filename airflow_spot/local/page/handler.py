@@ -48,6 +48,8 @@ MESSAGE_CHARACTERS = 500
 REFRESH_SECONDS = 2
 #: Jobs of which it is remembered what a button asked last.
 MOST_ASKED = 200
+#: The newest jobs of the list have a small timeline: it is loaded every two seconds.
+MOST_LANES = 60
 ALL_JOBS = ("/", "all jobs")
 
 
@@ -159,7 +161,10 @@ class Page:
         return render(
             "index.html",
             page=self._context("/", paused),
-            jobs=[(job, life.lane(job), self._asked_of(job)) for job in jobs],
+            jobs=[
+                (job, life.lane(job) if place < MOST_LANES else "", self._asked_of(job))
+                for place, job in enumerate(jobs)
+            ],
             tiles=content.tiles(jobs),
             older=older,
             sections=content.other_resources(self._backend),

@@ -255,6 +255,7 @@ def test_the_list_is_bounded(backend: Backend) -> None:
     names = re.findall(r">job-(\d+)</a>", text)
     assert [int(name) for name in names] == list(range(content.MOST_JOBS + 6, 6, -1))
     assert "7 older ones are not shown." in text
+    assert len(text) < 300_000
 
 
 @pytest.mark.parametrize("remote", ["192.0.2.1", "10.0.0.8", "", "not an address"])

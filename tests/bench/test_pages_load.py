@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "bench" / "pages.py"
+SCRIPT = Path(__file__).parents[2] / "bench" / "pages_load.py"
 
 
 @pytest.mark.slow
