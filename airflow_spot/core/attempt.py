@@ -22,6 +22,7 @@ from airflow_spot.core.marks import (
     StopMark,
 )
 from airflow_spot.core.outcomes import (
+    ENDED_STATUSES,
     Outcome,
     classify,
     count_interruptions,
@@ -187,6 +188,18 @@ class Attempt:
         :raises ValueError: the job's name is not one of ours.
         """
         return replace(cls.from_description(summary, {}), rung="", whole=False)
+
+    def seen_again(self, description: Mapping[str, Any]) -> Attempt:
+        """Return a live attempt with what a later look at its job tells of its course; not how it ended."""
+        status = str(description.get("TrainingJobStatus"))
+        return replace(
+            self,
+            status=self.status if status in ENDED_STATUSES else status,
+            secondary_status=str(description.get("SecondaryStatus")),
+            interruptions=count_interruptions(description.get("SecondaryStatusTransitions") or ()),
+            starts=read_starts(description),
+            uploading=read_uploading(description),
+        )
 
     def precedes(self, other: Attempt) -> bool:
         """Return which of two jobs that were created at once stays."""

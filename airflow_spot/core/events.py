@@ -413,6 +413,7 @@ class RunFailed:
 
     :param outcome: the one that decided; None where the time was up, or the task was killed.
     :param killed: Airflow has killed the task.
+    :param attempts: all of its generation.
     """
 
     name: ClassVar[str] = "run_failed"
@@ -420,6 +421,7 @@ class RunFailed:
     why: str
     totals: RunTotals
     killed: bool = False
+    attempts: tuple[Attempt, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return its facts."""

@@ -200,9 +200,12 @@ def _(event: RunSucceeded) -> Iterable[str]:
 @lines.register
 def _(event: RunFailed) -> Iterable[str]:
     yield f"The run ends here: {event.why}"
+    yield from map(attempt_line, event.attempts[-ATTEMPTS_TOLD:])
     yield totals_line(event.totals)
 
 
+#: Of a run that failed, the newest: each is a warning.
+ATTEMPTS_TOLD = 10
 #: What somebody may have to look into.
 WARNINGS = (
     CreateRefused,

@@ -36,7 +36,6 @@ from airflow_spot.core.policy import Policy
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.roles import Role
 from airflow_spot.core.run_state import RunState, WatchedJob
-from airflow_spot.core.starts import read_starts
 from airflow_spot.core.stop_reasons import ALWAYS, StopReason
 from airflow_spot.core.totals import RunTotals, total
 from airflow_spot.core.try_marks import TryMark
@@ -288,7 +287,7 @@ class TrainingRun:
         :param killed: Airflow has killed the task. Else its time is up.
         """
         if not self._closed and self.history.attempts:
-            self._tell(RunFailed(None, why, self._totals(), killed))
+            self._tell(RunFailed(None, why, self._totals(), killed, self.history.attempts))
 
     def tell(self, event: Event) -> None:
         """Have the run's observers hear of an event."""
@@ -324,7 +323,7 @@ class TrainingRun:
             self._wait(action)
         elif isinstance(action, Fail):
             self._read_earlier()
-            self._tell(RunFailed(action.kind, action.why, self._totals()))
+            self._tell(RunFailed(action.kind, action.why, self._totals(), attempts=self.history.attempts))
             raise failure_of(self.hook, self.plan.run.key, self.history, action)
 
     def _submit(self, action: Submit) -> None:
@@ -430,7 +429,7 @@ class TrainingRun:
     def _is_stuck(self, attempt: Attempt, description: Mapping[str, Any]) -> bool:
         """Look at the checkpoints of a job that is waited for; whether as many starts as may left nothing new."""
         before = self.history.progress.is_stuck(self.limits.progress)
-        self._put(replace(attempt, starts=read_starts(description)))
+        self._put(attempt.seen_again(description))
         self.history = self._reports.look(self._progress.look(self.history, self.now()), self.now())
         return self.history.progress.is_stuck(self.limits.progress) and not before
 

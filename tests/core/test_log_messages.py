@@ -125,6 +125,17 @@ def test_the_end_adds_everything_up() -> None:
     )
 
 
+def test_the_end_of_a_run_that_failed_tells_its_newest_attempts_and_the_sums() -> None:
+    attempts = tuple(
+        attempt(number, Outcome.NO_CAPACITY, failure_reason="CapacityError: none") for number in range(1, 13)
+    )
+    first, *each, whole = lines(RunFailed(Outcome.NO_CAPACITY, "no capacity", total(attempts, NOW), attempts=attempts))
+    assert first == "The run ends here: no capacity"
+    assert each == [attempt_line(one) for one in attempts[-10:]]
+    assert "CapacityError: none" in each[0]
+    assert whole.startswith("12 attempts")
+
+
 def test_the_end_of_a_run_that_never_trained() -> None:
     assert totals_line(RunTotals(attempts=1)) == "1 attempt, 0 interruptions; waited 0 s, trained 0 s, billed 0 s"
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_spot.core.starts import Start, advance, read_starts, read_uploading
 from tests.core.cases import NOW, later
+from tests.recorded.test_cases import description, of
 
 
 def at(seconds: float) -> datetime:
@@ -115,3 +116,13 @@ def test_a_job_that_is_heard_of_step_by_step_has_the_starts_of_its_description(s
 def test_since_when_a_job_uploads_is_read() -> None:
     assert read_uploading(job(("Training", 1, 9), ("Uploading", 9, 12))) == at(9)
     assert read_uploading(job(("Training", 1, 9))) is None
+
+
+@pytest.mark.parametrize("case", of("describe"))
+def test_a_recorded_job_that_is_heard_of_step_by_step_has_the_starts_of_its_description(case: dict[str, Any]) -> None:
+    said = description(case["input"])
+    heard = (Start(said.get("CreationTime")),)
+    for each in said.get("SecondaryStatusTransitions") or ():
+        heard = advance(heard, each["Status"], each["StartTime"])
+    # Only its EndTime says how long the last status, or one that another overlaps, went on.
+    assert [replace(each, ended=None) for each in heard] == [replace(each, ended=None) for each in read_starts(said)]

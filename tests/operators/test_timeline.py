@@ -282,6 +282,43 @@ def bare_trigger(monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
+def test_a_worker_that_polls_writes_what_it_sees_before_it_waits_again(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this, states = ti(), list[tuple[str, int]]()
+    steps = [("Downloading",), ("Training",), ("Interrupted", "Starting"), ("Downloading", "Training")]
+
+    def sleep(*_: Any) -> None:
+        (name,) = service.jobs
+        states.append((summary(this)["state"], summary(this)["interruptions"]))
+        if steps:
+            service.passes(name, *steps.pop(0))
+        else:
+            service.put(name, "Completed", "Completed", **ENDED)
+
+    monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", sleep)
+    context: Any = {"ti": this}
+    operator(service, deferrable=False).execute(context)
+    assert states == [("waiting", 0), ("starting", 0), ("training", 0), ("waiting", 1), ("training", 1)]
+    assert summary(this)["state"] == "completed"
+
+
+def test_a_user_who_ends_a_deferred_task_sees_it_stopped(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support.sagemaker import DictionaryHook
+
+    this = ti()
+    trigger = deferred(service, this)
+    trigger.task_instance = this
+    trigger._connect = lambda: DictionaryHook(service)
+    monkeypatch.setattr(xcoms, "set_xcom", lambda of, key, value: of.xcom_push(key, value))
+    trigger._stop()
+    assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
+    assert summary(this)["state"] == "stopped"
+    assert whats(this)[-1] == "attempt 1 stopped"
+
+
 # ---- what it must not do
 
 
@@ -364,5 +401,6 @@ def test_the_log_of_a_killed_run_has_its_sums(
     context: Any = {"ti": ti()}
     with pytest.raises(RunKilledError):
         made.execute(context)
-    assert said[-2] == "The run ends here: killed by Airflow"
+    assert said[-3] == "The run ends here: killed by Airflow"
+    assert said[-2].startswith("attempt 1 ")
     assert said[-1].startswith("1 attempt, 0 interruptions; waited")
