@@ -26,7 +26,7 @@ demo-ui: env ## the same, and Airflow stays open in the browser
 	@$(BIN)/python -m demo --ui
 
 test: env ## the bounded suite: at most 10 minutes on 2 cores
-	@$(BIN)/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: env ## also the slow ones, and new examples for the property tests
 	@AIRFLOW_SPOT_NEW_EXAMPLES=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder

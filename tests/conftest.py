@@ -38,8 +38,19 @@ LONG = (
 )
 
 
+#: What a slow test may take where it says nothing: many start processes, and a busy machine starts them slowly.
+SLOW_SECONDS = 1200
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files: a worker takes a file at a time, and one that comes last is waited for alone."""
+    """
+    Begin with the long files: a worker takes a file at a time, and one that comes last is waited for alone.
+
+    The slow tests get more time.
+    """
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 
     def rank(item: pytest.Item) -> int:
         return next((i for i, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG))

@@ -1,4 +1,4 @@
-"""A client that bears what passes: throttling, errors of the service, cut connections, expired credentials."""
+"""A client that retries transient errors: throttling, errors of the service, cut connections, expired credentials."""
 
 from __future__ import annotations
 

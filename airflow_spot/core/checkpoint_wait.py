@@ -20,7 +20,7 @@ class Verdict(str, enum.Enum):
     #: The job trains, and has written none for too long.
     STALE = "stale"
     #: The job has ended without one.
-    ENDED = "ended"
+    ENDED = "terminal"
     #: The folder could not be seen: nothing follows from that.
     NOT_SEEN = "not_seen"
 

@@ -109,7 +109,7 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
 
     @property
     def client(self) -> Any:
-        """The boto3 client for SageMaker; after :meth:`enable_retries`, one that bears what passes."""
+        """The boto3 client for SageMaker; after :meth:`enable_retries`, one that retries transient errors."""
         return self._retrying or self.conn
 
     def enable_retries(
@@ -148,7 +148,7 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
 
     def bear_s3(self, name: str, ask: Callable[[Callable[[], Any]], T]) -> T:
         """
-        Return what a call to S3 gives; after :meth:`enable_retries`, one that bears what passes.
+        Return what a call to S3 gives; after :meth:`enable_retries`, one that retries transient errors.
 
         :param ask: calls; it is given what gives boto3's client.
         """

@@ -62,6 +62,7 @@ class Start:
 
     :param code: its exit code, 128 + the signal's number where one ended it; None if that is not known.
     :param restored: the checkpoints that were there before it began.
+    :param signalled: when the signal that ended it was sent; None where none did, or that is not known.
     """
 
     began: float
@@ -69,6 +70,7 @@ class Start:
     code: int | None
     lines: tuple[Line, ...] = ()
     restored: tuple[Stored, ...] = ()
+    signalled: float | None = None
 
 
 @dataclass(frozen=True)

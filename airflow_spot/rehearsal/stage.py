@@ -27,7 +27,7 @@ REGION = "us-east-1"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 DEFAULT_LOCAL_PATH = "/opt/ml/checkpoints"
 _ROLE = "arn:aws:iam::123456789012:role/rehearsal"
-#: From the end of a process, and of its files, until the service has noticed it.
+#: From the end of a process that ends by itself, and of its files, until the service has noticed it.
 _CLOSING_SECONDS = 0.03
 
 
@@ -150,7 +150,7 @@ class Stage:
         starts = [start for job in jobs for start in self._starts(job, jobs)]
         spans = [(start.began, start.ended) for start in starts]
         writes = tuple(
-            Written(each.key, each.began, _ended(each, spans), each.size, each.pieces, each.aside)
+            Written(each.key, each.began, _ended(each, starts), each.size, each.pieces, each.aside)
             for each in watch.writes
             if _within(each.began, spans)
         )
@@ -207,7 +207,8 @@ class Stage:
             ended = exits[-1]["time"] if exits else time.time()
             code = exits[-1]["code"] if exits else None
             lines = streams[index] if index < len(streams) else ()
-            found.append(Start(line["time"], ended, code, tuple(lines), restored))
+            signalled = exits[-1]["signalled"] if exits else None
+            found.append(Start(line["time"], ended, code, tuple(lines), restored, signalled))
         return found
 
     def _written(self, jobs: Sequence[str], restored: dict[str, Any]) -> float | None:
@@ -290,12 +291,16 @@ class _Tail:
                 self._lines.setdefault((str(line["job"]), line["event"]), []).append(line)
 
 
-def _ended(write: Write, spans: Sequence[tuple[float, float]]) -> float | None:
+def _ended(write: Write, starts: Sequence[Start]) -> float | None:
     """Return when a write was whole; None where the file was closed by the end of the process that wrote it."""
     if write.ended is None or write.aside:
         return write.ended
-    end = next((ended for began, ended in spans[:-1] if began <= write.began <= ended), None)
-    return None if end is not None and write.ended > end - _CLOSING_SECONDS else write.ended
+    start = next((each for each in starts[:-1] if each.began <= write.began <= each.ended), None)
+    if start is None:
+        return write.ended
+    # How long the service takes to notice an end depends on how busy the machine is; when it sent the signal does not.
+    cut = start.ended - _CLOSING_SECONDS if start.signalled is None else start.signalled
+    return None if write.ended > cut else write.ended
 
 
 def _within(moment: float, spans: Sequence[tuple[float, float]]) -> bool:

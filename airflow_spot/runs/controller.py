@@ -30,7 +30,6 @@ from airflow_spot.core.history import History, Refusal, begin_try
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.log_messages import times
 from airflow_spot.core.marks import tag_map
-from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.policy import Policy
 from airflow_spot.core.prices import Prices
@@ -273,11 +272,12 @@ class TrainingRun:
 
         :raises RunKilledError: the task was killed meanwhile, and with it a job that was to be left running.
         """
-        lives = description.get("TrainingJobStatus") not in ENDED_STATUSES
-        if lives:
+        # What a kill has stopped may have ended by now, and is no result either.
+        completed = description.get("TrainingJobStatus") == "Completed"
+        if not completed:
             self._check_alive()
         self.hook.marks.set_delivered(description["TrainingJobArn"], self.this_try)
-        if lives:
+        if not completed:
             self._check_alive()  # a kill in the middle of that call has stopped the job
 
     def close(self, why: str, *, killed: bool = False) -> None:

@@ -209,7 +209,7 @@ class StartupGuard:
         return Plan(self.run, {}, legal_prefix(default_name(self._name)), (), "", "run")
 
     def _checkpoints(self) -> str:
-        return self._found.checkpoint_s3_uri if self._found is not None else "its checkpoint folder"
+        return self._found.checkpoint_s3_uri if self._found is not None else ""
 
     def _tell(self, event: Event) -> None:
         for observe in observers(self._log, self.run.key, settings.events_file()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Lines of a job's log that are shown at each resume of a deferred task.
 RESUME_LINES = 200
+#: Transitions that are told again at a resume: a job that is interrupted a hundred times has some four hundred.
+REPEATED_TRANSITIONS = 40
 
 
 class TransitionLog:
@@ -65,6 +68,9 @@ class TransitionLog:
         found = look(self._hook.find, name, 0)
         if found is not None:
             keeps = bool(attempt.checkpoint_s3_uri) or not attempt.whole
+            if (earlier := len(found.new) - REPEATED_TRANSITIONS) > 0:
+                self._log.info("%s: %d earlier transitions are not shown again", label_of(name), earlier)
+                found = replace(found, new=found.new[-REPEATED_TRANSITIONS:])
             self._tell_all(name, found, repeated=True, keeps_checkpoints=keeps)
             self._seen[name] = found.seen
         if not self._print_log or attempt.outcome in SCRIPT_OUTCOMES:

@@ -46,7 +46,7 @@ class SageMakerCheckpointTrigger(BaseTrigger):
     """
     Look at a checkpoint folder until there is something to decide, or until a moment; it changes nothing.
 
-    It fires once, with ``{"status": ..., "state": {...}}``: the status is ``written``, ``stale``, ``ended``,
+    It fires once, with ``{"status": ..., "state": {...}}``: the status is ``written``, ``stale``, ``terminal``,
     ``not_seen``, ``not_found``, ``access_denied`` or ``timeout``. Its arguments are rows in Airflow's database: they
     are only ever added to, and one that this version does not know is kept and ignored.
 

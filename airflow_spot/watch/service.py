@@ -23,7 +23,7 @@ class ErrorKind(enum.Enum):
     """
 
     THROTTLED = "throttled"
-    TRANSIENT = "passing"
+    TRANSIENT = "transient"
     EXPIRED = "expired"
     DENIED = "denied"
     OTHER = "other"

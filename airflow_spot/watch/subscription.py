@@ -1,4 +1,4 @@
-"""One who waits for a job, and what a watcher tells them."""
+"""A subscriber of a watcher: what it waits for, and what it hears."""
 
 from __future__ import annotations
 

@@ -104,5 +104,5 @@ def free_port() -> int:
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for a process's end; return its exit code, and what it has said until then."""
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate(timeout=600)
     return process.returncode, said

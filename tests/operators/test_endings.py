@@ -16,6 +16,7 @@ from airflow_spot.errors import (
     RequestError,
     RunKilledError,
     RunTimeoutError,
+    ScriptError,
     SpotTrainingError,
 )
 from airflow_spot.hooks import training as hooks
@@ -142,7 +143,7 @@ def test_a_role_is_looked_up_until_iam_answers(service: DictionarySageMaker, mon
 
 
 def test_a_task_that_is_killed_while_it_prepares_stops_its_job(
-    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
     """A retry does not know its job yet, and a task that goes on does: both stop it, and neither defers."""
     trigger = deferred(service, ti(1, 3))
@@ -152,6 +153,8 @@ def test_a_task_that_is_killed_while_it_prepares_stops_its_job(
         resume(made, ti(1, 3), trigger)
     assert str(mark(service, trigger.job_name)) == "killed 1"
     assert service.jobs[trigger.job_name]["TrainingJobStatus"] == "Stopping"
+    # Where its checkpoints are is not known yet, and is not said.
+    assert f"Stopped training job {trigger.job_name} (killed by Airflow)" in said
     service.put(trigger.job_name, "InProgress")
     context: Any = {"ti": ti(2, 3)}
     with pytest.raises(RunKilledError):
@@ -277,3 +280,32 @@ def test_a_task_that_does_not_wait_leaves_no_job_where_it_fails(
         operator(service, wait_for_completion=False).execute(context)
     (name,) = service.live()
     assert service.jobs[name]["TrainingJobStatus"] == "Stopping"
+
+
+def test_a_signal_after_a_task_that_does_not_wait_has_returned_stops_nothing(service: DictionarySageMaker) -> None:
+    made = operator(service, wait_for_completion=False)
+    context: Any = {"ti": ti()}
+    made.execute(context)
+    made.on_kill()  # Airflow ends the process while it keeps the result
+    (name,) = service.live()
+    assert service.jobs[name]["TrainingJobStatus"] == "InProgress"
+
+
+def test_what_another_try_was_to_go_on_with_is_no_business_of_a_retry(service: DictionarySageMaker) -> None:
+    """Airflow 3.0 keeps where a deferred task was to continue when it retries it, and hands it the old event."""
+    trigger = deferred(service, ti(1, 5))
+    reason = "AlgorithmError: ExecuteUserScriptError:\nExitCode 1"
+    service.put(trigger.job_name, "Failed", FailureReason=reason)
+    with pytest.raises(ScriptError):
+        resume(operator(service), ti(1, 5), trigger, "terminal")
+    with pytest.raises(TaskDeferred) as wait:
+        resume(operator(service), ti(2, 5), trigger, "terminal")
+    assert wait.value.trigger.job_name != trigger.job_name
+    assert service.live() == [wait.value.trigger.job_name]
+
+
+def test_a_try_says_once_that_no_reaper_runs(service: DictionarySageMaker, said: list[str]) -> None:
+    trigger = deferred(service, ti())
+    with pytest.raises(TaskDeferred):
+        resume(operator(service), ti(), trigger)
+    assert sum(line.startswith("No reaper has run") for line in said) == 1

@@ -92,21 +92,27 @@ def test_a_superseded_try_takes_no_probe_from_its_successor(service: DictionaryS
 # ---- a kill outside of the wait
 
 
-def test_a_task_that_does_not_wait_and_is_killed_after_its_create_is_no_success() -> None:
+@pytest.mark.parametrize("status", ["Stopping", "Stopped"])
+@pytest.mark.parametrize("look", [1, 2])
+def test_a_task_that_does_not_wait_and_is_killed_after_its_create_is_no_success(look: int, status: str) -> None:
+    """Whichever look it is at, and also where the job has ended by then."""
     service = DictionarySageMaker()
     run = worker(service, TryMark(1, 0))
     run.begin()
-    find = run.hook.find
+    find, looks = run.hook.find, []
 
     def killed_then(name: str) -> Any:
-        if service.live() and not run._killed:
+        looks.extend(live for live in service.live() if live == name)
+        if len(looks) == look and not run._killed:
             run.kill()
+            service.jobs[name]["TrainingJobStatus"] = status
         return find(name)
 
     run.hook.find = killed_then  # type: ignore[method-assign]
     with pytest.raises(RunKilledError):
         run.mark_delivered(run.submit_only())
-    assert [job["TrainingJobStatus"] for job in service.jobs.values()] == ["Stopping"]
+    assert run._killed
+    assert [job["TrainingJobStatus"] for job in service.jobs.values()] == [status]
     assert "airflow-spot:delivered" not in service.tags_of(FIRST)
 
 

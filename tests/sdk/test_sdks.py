@@ -106,7 +106,7 @@ class Users:
             # Each is to be looked at, however long the first takes.
             return not [run for run in self.runs.values() if not self._interrupted(run)]
 
-        until(none_left, "every job has had a checkpoint", 90)
+        until(none_left, "every job has had a checkpoint", 900)
 
     def _interrupted(self, run: Run) -> bool:
         if run.interrupted or run.process is None or run.process.poll() is not None:

@@ -215,7 +215,7 @@ def test_it_is_rebuilt_as_it_was_and_keeps_what_it_does_not_know() -> None:
     [
         (Bucket(datetime.now(timezone.utc) + HOUR), {}, {"newer_than": 5.0}, "written"),
         (Bucket(datetime.now(timezone.utc) + HOUR), {}, {"job_name": None}, "written"),
-        (Bucket(), {"status": "Failed"}, {}, "ended"),
+        (Bucket(), {"status": "Failed"}, {}, "terminal"),
         (Bucket(), {}, {"stale_after": 0.2}, "stale"),
         (Bucket(), {}, {"until": datetime.now(timezone.utc).timestamp() - 1}, "timeout"),
         (Bucket(), {}, {"until": datetime.now(timezone.utc).timestamp() - 1, "job_name": None}, "timeout"),

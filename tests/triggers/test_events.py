@@ -1,4 +1,4 @@
-"""A trigger is_receiving of its job's end from a real queue, long before it would look."""
+"""A trigger hears of its job's end from a real queue, long before it would look."""
 
 from __future__ import annotations
 

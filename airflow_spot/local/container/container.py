@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Any
 
 from airflow_spot.local.container import hard_coded
 from airflow_spot.local.errors import InternalError, JobError
@@ -89,11 +89,13 @@ class Container:
 
     :ivar pid: a process of the host that lives for as long as any process of the container.
     :ivar signal: the number of the signal that has ended it; 0 if it ended by itself, or runs.
+    :ivar signalled: when that signal was sent, in seconds since 1970; None where we have sent none.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], pid: int, status: IO[str], on_line: OnLine) -> None:
         self.pid = pid
         self.signal = 0
+        self.signalled: float | None = None
         self._process = process
         self._status = status
         self._on_line = on_line
@@ -114,7 +116,7 @@ class Container:
             except Exception:
                 log.exception("output of process %d was lost", self.pid)
         self._process.wait()
-        end = {"code": 128 + 9, "signal": 9}
+        end: dict[str, Any] = {"code": 128 + 9, "signal": 9}
         for line_text in self._status:
             end.update(json.loads(line_text))
         self._status.close()
@@ -122,7 +124,7 @@ class Container:
         with self._commands:
             _close(self._process.stdin)
         with self._lock:
-            self.signal = end["signal"]
+            self.signal, self.signalled = end["signal"], end.get("signalled")
             self._code = end["code"]
             self._ended.set()
             callbacks = list(self._callbacks)

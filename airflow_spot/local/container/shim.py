@@ -11,7 +11,8 @@ Run as ``python -S -E shim.py STATUS_FD``; standard library only, so that it sta
 Protocol: the first line of stdin is the specification (see ``Spec`` in
 ``airflow_spot.local.container.container``), then ``term`` and ``kill`` lines. On STATUS_FD come ``{"pid": n}`` or
 ``{"error": text}``, and last ``{"code": n, "signal": s}``: for a job that a signal ended, the signal's number, and
-128 + it as its code; else the signal is 0.
+128 + it as its code; else the signal is 0. Where the shim has sent that signal, ``"signalled"`` is when, in seconds
+since 1970.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import os
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -74,8 +76,9 @@ def _first_line() -> tuple[bytes, bytes]:
 
 def _watch(init: int, report: int, status_fd: int, buffered: bytes) -> dict[str, Any] | None:
     """Pass on commands until the job or the service has ended, then end what is left; return how the job ended."""
-    killed = {"code": 128 + signal.SIGKILL, "signal": int(signal.SIGKILL)}
+    killed: dict[str, Any] = {"code": 128 + signal.SIGKILL, "signal": int(signal.SIGKILL)}
     end: dict[str, Any] | None = None
+    terminated: float | None = None
     started = False
     while True:
         readable, _, _ = select.select([0, report], [], [])
@@ -89,16 +92,18 @@ def _watch(init: int, report: int, status_fd: int, buffered: bytes) -> dict[str,
                     started = True
                     _write(status_fd, {"pid": init})
                 else:
-                    end = message
+                    by_us = terminated is not None and message["signal"] == signal.SIGTERM
+                    end = {**message, "signalled": terminated} if by_us else message
             if not data:
                 break
         if 0 in readable:
             data = os.read(0, 4096)
             *commands, buffered = (buffered + data).split(b"\n")
             if b"term" in commands:
+                terminated = terminated or time.time()
                 os.kill(init, signal.SIGTERM)
             if b"kill" in commands or not data:
-                end = killed
+                end = {**killed, "signalled": time.time()}
                 break
     _end(init)
     return end if end is not None or not started else killed

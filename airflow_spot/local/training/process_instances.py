@@ -215,6 +215,7 @@ class ProcessInstances:
                 start=start,
                 pid=container.pid,
                 code=container.poll(),
+                signalled=container.signalled,
             )
 
         return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,24 @@ def test_terminate_reaches_the_group_and_kill_reaches_all(containers: Containers
     # No reader of its output is left either, or wait would not have come back.
     container.terminate()
     container.kill()
+
+
+@pytest.mark.parametrize(("by", "code"), [("terminate", 143), ("kill", 137), ("itself", 0)])
+def test_when_the_signal_was_sent_that_ended_it(containers: Containers, tmp_path: Path, by: str, code: int) -> None:
+    opt_ml = containers.opt_ml(tmp_path / "a")
+    lines: list[str] = []
+    # Without a trap SIGTERM ends it; with one it ends by itself, as a script that saves first.
+    trap = "trap 'exit 0' TERM; " if by == "itself" else ""
+    command = ["sh", "-c", f"{trap}echo up; while :; do sleep 0.05; done"]
+    container = containers.start(Spec(opt_ml, command, containers.base_environment(opt_ml), "/"), lines.append)
+    until(lambda: "up" in lines, "it runs")
+    before = time.time()
+    container.kill() if by == "kill" else container.terminate()
+    assert container.wait(60) == code
+    if by == "itself":
+        assert container.signalled is None
+    else:
+        assert before <= (container.signalled or 0) <= time.time()
 
 
 def test_descendants_end_with_the_main_process(containers: Containers, tmp_path: Path) -> None:
