@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_spot.aws.clock import AwsClock
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import Event, Transitioned
 from airflow_spot.runs.transitions import REPEATED_TRANSITIONS, TransitionLog
@@ -44,6 +45,8 @@ def repeated(interruptions: int) -> tuple[list[Event], list[str], int]:
     description, told, log = job(interruptions), list[Event](), Log()
 
     class Hook:
+        clock = AwsClock()
+
         def find(self, name: str) -> dict[str, Any]:
             return description
 
