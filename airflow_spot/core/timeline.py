@@ -14,7 +14,7 @@ from airflow_spot.core.prices import Money, Prices
 from airflow_spot.core.roles import Role
 from airflow_spot.core.starts import Start
 from airflow_spot.core.timeline_phase import phase_of
-from airflow_spot.core.timeline_state import REASON_LENGTH, LedgerState, in_order
+from airflow_spot.core.timeline_state import REASON_LENGTH, LedgerState, cut, in_order
 from airflow_spot.core.timeline_thinning import thinned
 from airflow_spot.core.totals import RunTotals, total
 from airflow_spot.render.ledger_format import VERSION, AttemptLine, MoneyJson, Timeline
@@ -47,7 +47,7 @@ def timeline_of(state: LedgerState, now: datetime, prices: Prices | None = None)
     totals = totals_of(state, now, prices)
     reason = phase.reason
     if phase.state == "failed" and (said := _last_reason(state)):
-        reason = f"{phase.reason}: {said}" if phase.reason and said not in phase.reason else phase.reason or said
+        reason = f"{phase.reason}: {said}" if phase.reason and said[:100] not in phase.reason else phase.reason or said
     return thinned(
         {
             "v": VERSION,
@@ -63,7 +63,7 @@ def timeline_of(state: LedgerState, now: datetime, prices: Prices | None = None)
             "updated": clock.after(now),
             "state": phase.state,
             "since": clock.after(phase.since),
-            "reason": reason[: 2 * REASON_LENGTH],
+            "reason": reason[: 2 * REASON_LENGTH + 2],
             "generation": state.generation,
             "attempts": [_line(job, state, clock, now, prices) for job in jobs],
             "more_attempts": state.dropped_jobs,
@@ -119,7 +119,7 @@ def _line(job: Attempt, state: LedgerState, clock: _Clock, now: datetime, prices
         "count": job.placement.instance_count if known else 0,
         "spot": job.placement.spot,
         "rung": job.rung,
-        "why": job.why[:REASON_LENGTH],
+        "why": cut(job.why),
         "tried_by": job.created_by.number if job.created_by else None,
         "created": clock.after(job.created) if job.created else 0.0,
         "ended": clock.after(job.ended) if over and job.ended else None,
@@ -127,7 +127,7 @@ def _line(job: Attempt, state: LedgerState, clock: _Clock, now: datetime, prices
         "secondary_status": job.secondary_status,
         "outcome": job.outcome.value if job.outcome and known else None,
         "label": _label(job) if known else job.status.lower(),
-        "reason": job.failure_reason[:REASON_LENGTH],
+        "reason": cut(job.failure_reason),
         "exit_code": job.exit_code,
         "interruptions": job.interruptions,
         "training_seconds": job.training_seconds,
@@ -174,7 +174,7 @@ def _decisions(jobs: Iterable[Attempt], state: LedgerState, clock: _Clock) -> li
         for job in jobs
         if job.created is not None and job.why
     ]
-    told = [(at, f"{kind} {job.number}", job.why[:REASON_LENGTH], job.name.generation) for at, kind, job in made]
+    told = [(at, f"{kind} {job.number}", cut(job.why), job.name.generation) for at, kind, job in made]
     noted = [(one.at, one.what, one.why, state.generation) for one in state.notes]
     ordered = sorted(chain(told, noted), key=lambda one: one[0])
     return [[clock.after(at), what, why] for at, what, why, _ in ordered]
@@ -182,4 +182,4 @@ def _decisions(jobs: Iterable[Attempt], state: LedgerState, clock: _Clock) -> li
 
 def _last_reason(state: LedgerState) -> str:
     """Return SageMaker's word on why the newest attempt failed."""
-    return state.attempts[-1].failure_reason[:REASON_LENGTH] if state.attempts else ""
+    return cut(state.attempts[-1].failure_reason) if state.attempts else ""

@@ -17,7 +17,7 @@ from airflow_spot.core.placement import Placement
 from airflow_spot.core.read_values import amount, count
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.starts import Start
-from airflow_spot.core.timeline_state import REASON_LENGTH, Again, Decision, LedgerState, Phase, Tick, in_order
+from airflow_spot.core.timeline_state import Again, Decision, LedgerState, Phase, Tick, cut, in_order
 from airflow_spot.core.try_marks import TryMark
 
 VERSION = 1
@@ -172,8 +172,8 @@ def _job_to_json(job: Attempt, at: Callable[[datetime | None], float | None]) ->
         "starts": [
             [at(one.asked), at(one.granted), at(one.training), at(one.lost), at(one.ended)] for one in job.starts
         ],
-        "reason": job.failure_reason[:REASON_LENGTH],
-        "why": job.why[:REASON_LENGTH],
+        "reason": cut(job.failure_reason),
+        "why": cut(job.why),
         "try": str(job.created_by) if job.created_by else None,
         "folder": job.checkpoint_s3_uri,
         "exit": job.exit_code,

@@ -203,7 +203,7 @@ def _without_more(job: Attempt, before: Attempt | None) -> Attempt:
 
 def note(state: LedgerState, now: datetime, what: str, why: str) -> LedgerState:
     """Note a decision that no job tells of; the same again is not noted anew."""
-    made = Decision(now, what, why[:REASON_LENGTH])
+    made = Decision(now, what, cut(why))
     if state.notes and (state.notes[-1].what, state.notes[-1].why) == (made.what, made.why):
         return state
     kept = (*state.notes, made)[-DECISIONS_KEPT:]
@@ -234,9 +234,14 @@ def finish(state: LedgerState, word: str, now: datetime, reason: str = "", model
     :param word: ``completed``, ``failed``, ``stopped`` or ``left``.
     :param model: where its model is.
     """
-    told = reason.partition("\n")[0][:REASON_LENGTH]
+    told = cut(reason.partition("\n")[0])
     since = state.phase.since if state.phase is not None and state.phase.state == word else now
     return replace(state, phase=Phase(word, since, told), model=model or state.model)
+
+
+def cut(reason: str) -> str:
+    """Return a reason, and where it is too long its beginning, with a mark that it is one."""
+    return reason if len(reason) <= REASON_LENGTH else f"{reason[: REASON_LENGTH - 2].rstrip()} …"
 
 
 def utc(moment: float) -> datetime:

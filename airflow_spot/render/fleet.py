@@ -128,6 +128,7 @@ def fleet_fragment(view: FleetView, where: Where) -> str:
         tiles=_tiles(view, live),
         now=_now(here, live),
         more_now=max(0, len(live) - MOST_NOW),
+        margins=any(fact.margin is not None for fact in live),
         days=_days(view),
         heat=fleet_charts.by_hour(dict(list(view.hours.items())[:MOST_GROUPS])) if view.hours else "",
         shades=fleet_charts.shades(),
@@ -188,7 +189,10 @@ def _tiles(view: FleetView, live: Sequence[Fact]) -> list[Tile]:
         "none waits" if live else "nothing runs"
     )
     share = percent(sums.savings)
-    rate = "" if sums.rate is None else f"{sums.rate:.1f} in 100 h of training"
+    if sums.rate is not None:
+        rate = f"{sums.rate:.1f} in 100 h of training"
+    else:
+        rate = "in less than an hour of training" if sums.taken else "none"
     over = f"{100 * sums.completed / sums.over:.1f} % completed" if sums.over else "none has ended"
     saved = f"{share} of {amounts(sums.worth)}" if sums.worth else "against on-demand"
     return [
@@ -197,7 +201,7 @@ def _tiles(view: FleetView, live: Sequence[Fact]) -> list[Tile]:
         Tile(
             "Spent", amounts(sums.cost), sums.unknown or ("for what was billed" if sums.cost else "nothing billed yet")
         ),
-        Tile("Interruptions", number(sums.taken), rate or "none"),
+        Tile("Interruptions", number(sums.taken), rate),
         Tile("Runs", number(sums.runs), over),
         Tile("Waited", rough(median_wait(view.facts)), "median of a run"),
     ]

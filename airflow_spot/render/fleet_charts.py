@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
@@ -68,8 +69,8 @@ def _nice(least: float) -> float:
 
 
 def _short(label: str) -> str:
-    """Return an axis' amount without cents that say nothing."""
-    return label.replace(".00", "", 1)
+    """Return an axis' amount without cents that say nothing: ``$3``, and still ``$0.0050``."""
+    return re.sub(r"\.00(?!\d)", "", label, count=1)
 
 
 def by_hour(cells: Mapping[str, Sequence[Cell]]) -> Markup:

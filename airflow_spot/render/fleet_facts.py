@@ -12,6 +12,8 @@ from airflow_spot.render.words import AIRFLOW_OVER, DAY, OVER, read_money
 #: Filters of the state that are none of a single state.
 LIVE, AT_RISK = "live", "at-risk"
 _MOST_MOMENTS = 100
+#: Money has four digits: of less than this, a share by it is far off, and seconds tell it better.
+LEAST_WORTH = Decimal("0.1")
 
 
 class Fact(NamedTuple):
@@ -56,8 +58,8 @@ class Fact(NamedTuple):
 
     @property
     def savings(self) -> float | None:
-        """Return what was saved, in percent: of money where a price is known, else of seconds."""
-        if self.saved is not None and self.worth:
+        """Return what was saved, in percent: of money where a price is known and it is no trifle, else of seconds."""
+        if self.saved is not None and self.worth is not None and self.worth >= LEAST_WORTH:
             return float(100 * self.saved / self.worth)
         useful = self.trained - (self.twice or 0.0)
         return None if self.billed is None or self.twice is None or useful <= 0 else 100 * (1 - self.billed / useful)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from statistics import median
 
-from airflow_spot.render.fleet_facts import Fact
+from airflow_spot.render.fleet_facts import LEAST_WORTH, Fact
 from airflow_spot.render.words import DAY, HOUR, NOTHING, money
 
 #: A picture by day has so many bars at most; where there are more days, each is of a week.
@@ -76,10 +76,10 @@ class Sums:
 
     @property
     def savings(self) -> float | None:
-        """Return what was saved, in percent: of money where there is one currency, else of seconds."""
+        """Return what was saved, in percent: of money where there is one currency and no trifle, else of seconds."""
         if len(self.worth) == 1:
             (currency, worth), *_ = self.worth.items()
-            if worth:
+            if worth >= LEAST_WORTH:
                 return float(100 * self.saved[currency] / worth)
         return 100 * (1 - self.billed / self.useful) if self.useful > 0 else None
 

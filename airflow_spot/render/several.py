@@ -22,6 +22,7 @@ from airflow_spot.render.words import (
     AIRFLOW_OVER,
     NOTHING,
     OVER,
+    clean,
     duration,
     full_time,
     listed,
@@ -180,7 +181,8 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
     return replace(
         row,
         state=listed((words, since)),
-        problem=one.problem or (timeline["reason"] if timeline["state"] in ("failed", "stopped") else ""),
+        # The column is narrow; the task instance's own page has all of it.
+        problem=clean(one.problem or (timeline["reason"] if timeline["state"] in ("failed", "stopped") else ""), 120),
         picture=svg.picture(MINI, marks, told),
         place=f"{place(its[-1])} {market(its[-1])}" if its else "",
         attempts=number(len(its)),

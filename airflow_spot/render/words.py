@@ -75,8 +75,10 @@ def rough(seconds: float | None) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Return seconds as hours: ``0.4 h``, ``1,039 h``."""
+    """Return seconds as hours: ``0.4 h``, ``1,039 h``; what is no tenth of one in minutes."""
     value = seconds / HOUR
+    if 0 < value < 0.05:
+        return duration(seconds)
     return f"{value:,.0f} h" if value >= 10 or value == 0 else f"{value:.1f} h"
 
 
@@ -116,7 +118,8 @@ def money_json(value: Any, *, whole: bool = False) -> str:
 
 def percent(value: float | None) -> str:
     """Return ``62.1 %``."""
-    return NOTHING if value is None else f"{value:.1f} %".replace("-", "−")  # noqa: RUF001 - a minus
+    # Rounded first: a little less than nothing has no sign.
+    return NOTHING if value is None else f"{round(value, 1) + 0.0:.1f} %".replace("-", "−")  # noqa: RUF001 - a minus
 
 
 def number(value: float) -> str:

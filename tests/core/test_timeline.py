@@ -231,6 +231,16 @@ def test_a_failure_says_what_sagemaker_says() -> None:
     assert timeline_of(finish(state, "left", NOW), NOW)["state"] == "left"
 
 
+def test_a_long_reason_says_that_it_is_cut() -> None:
+    job = attempt(1, Outcome.NO_CAPACITY, created=NOW, failure_reason="word " * 100, why="a" * 400)
+    state = heard(take_in(begun(), (job,), 1, lost=0.0), RunFailed(Outcome.NO_CAPACITY, "x" * 400, total([], NOW)))
+    told = timeline_of(state, NOW)
+    assert told["attempts"][0]["reason"] == f"{'word ' * 59}wor …"
+    assert told["attempts"][0]["why"] == f"{'a' * 298} …"
+    assert told["reason"].startswith(f"{'x' * 298} …: word word")
+    assert told["reason"].endswith(" …")
+
+
 def test_a_job_that_was_taken_over_is_waited_for_without_a_lane() -> None:
     state = heard(begun(), Transitioned("stock-job", "stock-job", "Training", NOW))
     timeline = timeline_of(state, NOW)

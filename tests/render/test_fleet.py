@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_spot.render import fleet_charts
 from airflow_spot.render.fleet import FleetView, fleet, fleet_csv, fleet_fragment, fleet_page
 from airflow_spot.render.fleet_sums import by_day, by_hour
 from airflow_spot.render.values import FleetFilter, FleetRow, Where
@@ -66,6 +68,34 @@ def test_sums() -> None:
         "Runs 3 100.0 % completed",
     ):
         assert words in text
+
+
+def test_of_a_trifle_seconds_tell_what_was_saved() -> None:
+    """Money has four digits: the half of $0.0002 is anything from a third to two thirds of it."""
+    money = {"cost": "0.0001", "on_demand_cost": "0.0002", "saved": "0.0001"}
+    one = row(trained=7, billed=3, twice=0, **{key: {"amount": each, "currency": "USD"} for key, each in money.items()})
+    made = view(one)
+    assert round(made.facts[0].savings or 0, 1) == round(made.sums.savings or 0, 1) == 57.1
+
+
+def test_interruptions_in_little_training_have_no_rate() -> None:
+    assert "Interruptions 2 in less than an hour of training" in shown(row(trained=60, interruptions=2)).text
+    assert "Interruptions 0 none" in shown(row(trained=60)).text
+
+
+def test_a_margin_stands_where_there_is_a_deadline() -> None:
+    assert "margin to deadline" not in shown(waiting()).text
+    assert "margin to deadline" in shown(waiting(deadline=NOW + 7_200, forecast=[NOW + 60] * 3)).text
+
+
+@pytest.mark.parametrize(
+    ("cost", "axis"),
+    [("0.0115", ["$0", "$0.0050", "$0.0100", "$0.0150"]), ("10", ["$0", "$2.50", "$5", "$7.50", "$10"])],
+)
+def test_the_axis_of_days_tells_amounts(cost: str, axis: list[str]) -> None:
+    bars = by_day(view(row(cost={"amount": cost, "currency": "USD"}, saved=None)).facts, "USD", 7, NOW)
+    told = re.findall(r">(\$[^<]*)</text>", fleet_charts.by_day(bars, "USD"))
+    assert told == axis
 
 
 def test_money_that_is_not_known_is_told() -> None:

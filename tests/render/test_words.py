@@ -35,6 +35,21 @@ def test_rough_durations(seconds: float, told: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0 h"), (104, "1 min 44 s"), (360, "0.1 h"), (5_400, "1.5 h"), (3_740_400, "1,039 h")]
+)
+def test_hours(seconds: float, told: str) -> None:
+    assert words.hours(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(None, "–"), (62.14, "62.1 %"), (-0.04, "0.0 %"), (-3.0, "−3.0 %")],  # noqa: RUF001
+)
+def test_percent(value: float | None, told: str) -> None:
+    assert words.percent(value) == told
+
+
+@pytest.mark.parametrize(
     ("amount", "currency", "whole", "told"),
     [
         ("0", "USD", False, "$0.00"),

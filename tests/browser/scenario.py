@@ -1,0 +1,243 @@
+"""
+Airflow with trainings in all states that a person looks at, on a Local SageMaker: made once, for tests and pictures.
+
+What happens is led by what has happened, as the audit log says it, and never by a clock: a machine of any speed comes
+to the same states.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import time
+import urllib.error
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from airflow_spot.local import LocalSageMaker
+from demo.standalone import FINAL_STATES, StandaloneAirflow
+
+HERE = Path(__file__).parent
+#: Interrupted twice; the second time there is no other instance, and it goes on on-demand.
+RANKING = "ranking_model"
+#: Its script fails.
+CHURN = "churn_model"
+#: Mapped, twenty times; one of them fails.
+SWEEP, MEMBERS, FAILED_MEMBER = "price_sweep", 20, 7
+#: Trains as long as it is looked at, after an interruption.
+SPEECH = "speech_model"
+#: Cleared after its success: two generations.
+FORECAST = "demand_forecast"
+#: Both train until somebody asks something of them.
+LABELS, FRAUD = "image_labels", "fraud_scores"
+ALL = (SPEECH, RANKING, LABELS, FRAUD, CHURN, FORECAST, SWEEP)
+TASK = "train"
+
+#: Ends a wait that is in vain; says nothing about how long something takes.
+PATIENCE_SECONDS = 600.0
+PRICES = {
+    "ml.g5.2xlarge": "1.515",
+    "ml.m5.xlarge": "0.23",
+    "ml.p3.2xlarge": "3.825",
+    "ml.m5.2xlarge": "0.461",
+    "ml.g4dn.xlarge": "0.736",
+    "ml.c5.2xlarge": "0.408",
+    "ml.m5.large": "0.115",
+}
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait for something, and return it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"not within {PATIENCE_SECONDS:.0f} s: {what}")
+
+
+@dataclass
+class Scenario:
+    """
+    The two services, and what was started in them.
+
+    :param secrets: by where they are: in the hyperparameters, the environment and the connection of every training.
+    :ivar runs: the DAG run of each DAG.
+    """
+
+    airflow: StandaloneAirflow
+    sagemaker: LocalSageMaker
+    secrets: dict[str, str]
+    runs: dict[str, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start one run of each DAG, all at once."""
+        for dag_id in ALL:
+            self.airflow.unpause(dag_id, PATIENCE_SECONDS)
+            self.runs[dag_id] = self.airflow.trigger(dag_id)
+
+    def lead(self) -> None:
+        """Have happen what each DAG is for; returns once all are as they are to be looked at."""
+        stories = {
+            RANKING: self._ranking(),
+            SPEECH: self._speech(),
+            FORECAST: self._forecast(),
+            LABELS: self._trains(LABELS),
+            FRAUD: self._trains(FRAUD),
+            CHURN: self._over(CHURN, "failed"),
+            SWEEP: self._over(SWEEP, "failed"),
+        }
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while stories:
+            stories = {dag_id: story for dag_id, story in stories.items() if next(story, self) is not self}
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    {dag_id: self.airflow.task_states(dag_id, self.runs[dag_id]) for dag_id in stories}
+                )
+            time.sleep(0.3)
+
+    def job(self, dag_id: str) -> str:
+        """The newest training job of a DAG that is live; empty where there is none."""
+        found = self.sagemaker.client("sagemaker").list_training_jobs(
+            NameContains=dag_id.replace("_", "-"), StatusEquals="InProgress", SortBy="CreationTime", MaxResults=1
+        )["TrainingJobSummaries"]
+        return str(found[0]["TrainingJobName"]) if found else ""
+
+    def release(self, dag_id: str) -> None:
+        """Let a training that is held come to its end."""
+        (self.airflow.home / f"{dag_id}.ends").touch()
+
+    def interrupt(self, dag_id: str, *, seconds: float = 1.0) -> None:
+        """Take the instance of a DAG's training, for so long."""
+        # Between two instances there is none to take.
+        until(lambda: self._taken(self.job(dag_id), seconds), f"{dag_id} to have an instance")
+
+    def clear(self, dag_id: str) -> None:
+        """Clear a DAG's run, as a person does."""
+        until(lambda: self._cleared(dag_id), f"{dag_id} to be cleared")
+
+    def page(self, dag_id: str, index: int = -1) -> str:
+        """The address of a training's page."""
+        return f"{self.run_page(dag_id)}/{TASK}/{index}"
+
+    def run_page(self, dag_id: str) -> str:
+        """The address of the page of a DAG run's trainings."""
+        return f"{self.airflow.url}/airflow-spot/run/{dag_id}/{quote(self.runs[dag_id], safe='')}"
+
+    def fleet_page(self) -> str:
+        """The address of the page of all trainings."""
+        return f"{self.airflow.url}/airflow-spot/"
+
+    def in_airflow(self, dag_id: str, *, task: bool = True) -> str:
+        """The address of Airflow's own page of a task, or of a DAG run."""
+        run = f"{self.airflow.url}/dags/{dag_id}/runs/{quote(self.runs[dag_id], safe='')}"
+        return f"{run}/tasks/{TASK}" if task else run
+
+    def _ranking(self) -> Iterator[None]:
+        yield from self._trains(RANKING)
+        self.interrupt(RANKING, seconds=4.0)
+        yield from self._trains(RANKING, starts=2)
+        spot = "ml.g5.2xlarge=script:fail=inf;*=always"
+        self.sagemaker.set_market(spot)  # takes its instance, and asking for another fails
+        yield from self._trains(RANKING, starts=3)
+        self.release(RANKING)
+        yield from self._over(RANKING, "success")
+
+    def _speech(self) -> Iterator[None]:
+        yield from self._trains(SPEECH)
+        self.interrupt(SPEECH, seconds=3.0)
+        yield from self._trains(SPEECH, starts=2)
+
+    def _forecast(self) -> Iterator[None]:
+        yield from self._over(FORECAST, "success")
+        self.clear(FORECAST)
+        while self._jobs_of(FORECAST, "Completed") < 2:
+            yield
+        yield from self._over(FORECAST, "success")
+
+    def _trains(self, dag_id: str, starts: int = 1) -> Iterator[None]:
+        """Yield until a DAG's training has been started so often, and its newest start has left a checkpoint."""
+        while self._starts_that_saved(dag_id) < starts:
+            yield
+
+    def _over(self, dag_id: str, state: str) -> Iterator[None]:
+        while (now := self._state(dag_id)) != state:
+            if now in FINAL_STATES:
+                raise AssertionError(f"the run of {dag_id} is {now}")
+            yield
+
+    def _starts_that_saved(self, dag_id: str) -> int:
+        name = dag_id.replace("_", "-")
+        uploads = (one for one in self.sagemaker.audit if one["event"] == "checkpoint" and one["action"] == "upload")
+        # The file of the script's progress is there before any checkpoint.
+        saved = ((one["job"], one["start"]) for one in uploads if one["key"].startswith("step-"))
+        return len({one for one in saved if one[0].startswith(name)})
+
+    def _jobs_of(self, dag_id: str, status: str) -> int:
+        found = self.sagemaker.client("sagemaker").list_training_jobs(NameContains=dag_id.replace("_", "-"))
+        return sum(1 for one in found["TrainingJobSummaries"] if one["TrainingJobStatus"] == status)
+
+    def _cleared(self, dag_id: str) -> bool:
+        body = {"dag_run_id": self.runs[dag_id], "dry_run": False, "only_failed": False, "reset_dag_runs": True}
+        try:
+            self.airflow.api("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise
+            return self._state(dag_id) not in ("", *FINAL_STATES)  # SQLite was locked, before or after it was done
+        return True
+
+    def _state(self, dag_id: str) -> str:
+        """The state of a DAG's run; empty where Airflow does not say."""
+        try:
+            return self.airflow.run_state(dag_id, self.runs[dag_id])
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise
+            return ""
+
+    def _taken(self, job: str, seconds: float) -> bool:
+        with contextlib.suppress(RuntimeError):
+            self.sagemaker.interrupt(job, capacity_gap=seconds)
+            return True
+        return False
+
+
+@contextlib.contextmanager
+def trainings(folder: Path) -> Iterator[Scenario]:
+    """
+    Start Airflow and Local SageMaker with all trainings, as they are to be looked at.
+
+    :param folder: for all that they write.
+    """
+    hidden = {where: f"canary-{secrets.token_hex(12)}" for where in ("hyperparameters", "environment", "connection")}
+    connection = {"conn_type": "aws", "login": "AKIDEXAMPLE", "password": hidden["connection"]}
+    prices = folder / "prices.json"
+    prices.write_text(json.dumps({"currency": "USD", "hourly": PRICES}))
+    with LocalSageMaker(dir=folder / "sagemaker", grace_seconds=1) as sagemaker:
+        sagemaker.client("s3").create_bucket(Bucket="trainings")
+        airflow = StandaloneAirflow(
+            home=folder / "airflow",
+            dags_folder=HERE / "dags",
+            environ={
+                **sagemaker.environ,
+                "PYTHONPATH": str(HERE.parent.parent),
+                "AIRFLOW__CORE__PARALLELISM": "6",
+                # Tasks, triggerer and scheduler write at once; who finds it locked waits, and not for 5 s only.
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'airflow' / 'airflow.db'}?timeout=120",
+                "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": "browser",
+                "AIRFLOW__AIRFLOW_SPOT__PRICES": str(prices),
+                "AIRFLOW_CONN_AWS_TRAININGS": json.dumps(connection),
+                "SECRET_OF_HYPERPARAMETERS": hidden["hyperparameters"],
+                "SECRET_OF_ENVIRONMENT": hidden["environment"],
+            },
+        )
+        with airflow:
+            scenario = Scenario(airflow, sagemaker, hidden)
+            scenario.start()
+            scenario.lead()
+            yield scenario
