@@ -36,6 +36,10 @@ FORECAST = "demand_forecast"
 LABELS, FRAUD = "image_labels", "fraud_scores"
 ALL = (SPEECH, RANKING, LABELS, FRAUD, CHURN, FORECAST, SWEEP)
 TASK = "train"
+#: What those train on whose market changes.
+TYPES = {RANKING: "ml.g5.2xlarge", SPEECH: "ml.p3.2xlarge"}
+#: Spot capacity; none; none, and who asks for it fails.
+UP, DOWN, FAILS = "always", "script:down=inf", "script:fail=inf"
 
 #: Ends a wait that is in vain; says nothing about how long something takes.
 PATIENCE_SECONDS = 600.0
@@ -73,6 +77,7 @@ class Scenario:
     sagemaker: LocalSageMaker
     secrets: dict[str, str]
     runs: dict[str, str] = field(default_factory=dict)
+    _supplies: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Start one run of each DAG, all at once."""
@@ -103,18 +108,31 @@ class Scenario:
     def job(self, dag_id: str) -> str:
         """The newest training job of a DAG that is live; empty where there is none."""
         found = self.sagemaker.client("sagemaker").list_training_jobs(
-            NameContains=dag_id.replace("_", "-"), StatusEquals="InProgress", SortBy="CreationTime", MaxResults=1
+            NameContains=dag_id.replace("_", "-"), StatusEquals="InProgress", SortBy="CreationTime"
         )["TrainingJobSummaries"]
-        return str(found[0]["TrainingJobName"]) if found else ""
+        return str(found[-1]["TrainingJobName"]) if found else ""
 
     def release(self, dag_id: str) -> None:
         """Let a training that is held come to its end."""
         (self.airflow.home / f"{dag_id}.ends").touch()
 
-    def interrupt(self, dag_id: str, *, seconds: float = 1.0) -> None:
-        """Take the instance of a DAG's training, for so long."""
-        # Between two instances there is none to take.
-        until(lambda: self._taken(self.job(dag_id), seconds), f"{dag_id} to have an instance")
+    def market(self, dag_id: str, supply: str) -> None:
+        """
+        Change what spot capacity there is for a DAG's training, which loses its instance where there is none.
+
+        :param supply: ``always``, or a script of Local SageMaker's. A script that is held by ``inf`` ends when the test
+            says so: an interruption that is shorter than the pause between two polls is heard of only at the end.
+        """
+        self._supplies[TYPES[dag_id]] = supply
+        self.sagemaker.set_market(";".join(f"{kind}={each}" for kind, each in self._supplies.items()))
+
+    def told(self, dag_id: str) -> dict[str, Any]:
+        """The summary that pages read; empty where there is none yet."""
+        try:
+            found = self.airflow.xcom(dag_id, self.runs[dag_id], TASK, "airflow_spot")
+        except urllib.error.HTTPError:
+            return {}
+        return dict(found or {})
 
     def clear(self, dag_id: str) -> None:
         """Clear a DAG's run, as a person does."""
@@ -138,19 +156,16 @@ class Scenario:
         return f"{run}/tasks/{TASK}" if task else run
 
     def _ranking(self) -> Iterator[None]:
-        yield from self._trains(RANKING)
-        self.interrupt(RANKING, seconds=4.0)
-        yield from self._trains(RANKING, starts=2)
-        spot = "ml.g5.2xlarge=script:fail=inf;*=always"
-        self.sagemaker.set_market(spot)  # takes its instance, and asking for another fails
+        yield from self._interrupted(RANKING)
+        self.market(RANKING, FAILS)
         yield from self._trains(RANKING, starts=3)
         self.release(RANKING)
         yield from self._over(RANKING, "success")
 
     def _speech(self) -> Iterator[None]:
-        yield from self._trains(SPEECH)
-        self.interrupt(SPEECH, seconds=3.0)
-        yield from self._trains(SPEECH, starts=2)
+        yield from self._interrupted(SPEECH)
+        while self.told(SPEECH).get("state") != "training":
+            yield
 
     def _forecast(self) -> Iterator[None]:
         yield from self._over(FORECAST, "success")
@@ -158,6 +173,15 @@ class Scenario:
         while self._jobs_of(FORECAST, "Completed") < 2:
             yield
         yield from self._over(FORECAST, "success")
+
+    def _interrupted(self, dag_id: str) -> Iterator[None]:
+        """Yield until a DAG's training was interrupted, its page shows it, and it trains again."""
+        yield from self._trains(dag_id)
+        self.market(dag_id, DOWN)
+        while self.told(dag_id).get("state") != "waiting":
+            yield
+        self.market(dag_id, UP)
+        yield from self._trains(dag_id, starts=2)
 
     def _trains(self, dag_id: str, starts: int = 1) -> Iterator[None]:
         """Yield until a DAG's training has been started so often, and its newest start has left a checkpoint."""
@@ -199,12 +223,6 @@ class Scenario:
             if error.code < 500:
                 raise
             return ""
-
-    def _taken(self, job: str, seconds: float) -> bool:
-        with contextlib.suppress(RuntimeError):
-            self.sagemaker.interrupt(job, capacity_gap=seconds)
-            return True
-        return False
 
 
 @contextlib.contextmanager

@@ -101,7 +101,7 @@ def test_a_tasks_tab_shows_its_timeline(somebody: Visitor, runs: Scenario) -> No
     page.get_by_role("link", name="Spot", exact=True).click()
     frame = framed(page, f"Spot training of {made.TASK}")
     expect(frame.locator("header .chip")).to_have_text("Completed")
-    expect(frame.locator("svg .taken, svg.taken").first).to_be_attached()
+    expect(frame.locator(".plot svg .I")).to_have_count(2)
     # Airflow's own address of it, which can be sent to somebody.
     assert page.url == f"{runs.in_airflow(made.RANKING)}/plugin/spot-training".replace("%3A", ":").replace("%2B", "+")
     # A link to Airflow's own pages leaves the frame.
@@ -212,9 +212,12 @@ def test_a_live_page_moves_without_a_reload(somebody: Visitor, runs: Scenario) -
     expect(taken).to_have_text("1")
     page.evaluate("window.notReloaded = true")
     page.locator("#act-stop summary").click()
-    runs.interrupt(made.SPEECH)
+    runs.market(made.SPEECH, made.DOWN)
     expect(taken).to_have_text("2")
+    expect(page.locator("header .chip")).to_contain_text("Waiting")
     expect(page.locator("ol.story")).to_contain_text("Interruption 2")
+    runs.market(made.SPEECH, made.UP)
+    expect(page.locator("header .chip")).to_contain_text("Training")
     assert page.evaluate("window.notReloaded") is True
     # What was opened by the person stays open.
     assert page.locator("#act-stop").get_attribute("open") is not None
