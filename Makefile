@@ -22,7 +22,7 @@ env: $(VENV)/.installed ## make .venv with everything in it
 demo: env ## the end-to-end demo on this machine, without an AWS account
 	@$(BIN)/python -m demo
 
-demo-ui: env ## the same, and Airflow stays open in the browser
+demo-ui: env ## the same, opened on the run's timeline; Airflow stays open
 	@$(BIN)/python -m demo --ui
 
 test: env ## the bounded suite: at most 10 minutes on 2 cores

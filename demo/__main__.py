@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +35,9 @@ PARAMS: Mapping[str, Any] = {"rounds": 60, "checkpoint_every": 5, "seconds_per_r
 RUN_SECONDS = 300
 #: Where Airflow shows the pages of airflow_spot: what its plugin says, which the suite compares.
 FLEET_VIEW, TIMELINE_TAB = "spot-trainings", "spot-training"
+#: The task whose timeline it is, and the states in which there is something to see of it.
+TRAINS, SEEN = "train", frozenset({"running", "deferred"})
+LOGIN = f"user {USER}, password {PASSWORD}"
 
 
 class DemoError(RuntimeError):
@@ -48,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m demo",
         description="Runs the example pipeline in a real Airflow against Local SageMaker, whose instances go away.",
     )
-    parser.add_argument("--ui", action="store_true", help="leave Airflow open in the browser until Ctrl-C")
+    parser.add_argument(
+        "--ui", action="store_true", help="open the run's timeline in Airflow, which stays until Ctrl-C"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the scratch folder: logs, database, audit log")
     parser.add_argument("--dags", type=Path, default=DAGS, help="the folder of the DAG; default: the checkout's dags/")
     parser.add_argument(
@@ -108,25 +116,59 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
         airflow.unpause(DAG_ID)
         story.tell("demo", f"Airflow is ready; running {DAG_ID}")
         run_id = airflow.trigger(DAG_ID, PARAMS)
-        state = _watch(airflow, sagemaker, run_id, story, EventsFile(events_file))
+        timeline = timeline_address(airflow.url, run_id)
+        # While it trains there is most to see: the page goes on by itself.
+        trains = partial(_show, timeline, story) if args.ui else _nobody_looks
+        state = _watch(airflow, sagemaker, run_id, story, EventsFile(events_file), trains)
         if state != "success":
             raise DemoError(_what_failed(airflow, run_id, state))
         report = read_report(airflow, sagemaker, DAG_ID, run_id)
         print(report)
         _check(report)
         if args.ui:
-            tab = f"dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/train/plugin/{TIMELINE_TAB}"
-            print(f"\nThe run's timeline in Airflow: {airflow.url}/{tab}  (user {USER}, password {PASSWORD})")
+            print(f"\nThe run's timeline in Airflow: {timeline}  ({LOGIN})")
             print(f"All spot trainings: {airflow.url}/plugin/{FLEET_VIEW}")
             print(f"Local SageMaker's jobs: {sagemaker.endpoint_url}\nCtrl-C ends both.", flush=True)
             while True:
                 signal.pause()
 
 
+def timeline_address(url: str, run_id: str) -> str:
+    """Return the address of the run's timeline inside Airflow: the tab of its training task."""
+    return f"{url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/{TRAINS}/plugin/{TIMELINE_TAB}"
+
+
+def open_in_browser(address: str) -> bool:
+    """Open an address in the user's browser, if there is a desktop: a browser of the terminal's would hide the demo."""
+    is_desktop = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    with contextlib.suppress(OSError, webbrowser.Error):
+        return bool(is_desktop) and webbrowser.open(address)
+    return False
+
+
+def _show(address: str, story: Story) -> None:
+    opened = "your browser opens" if open_in_browser(address) else "open"
+    story.tell("demo", f"{opened} the run's timeline: {address}  ({LOGIN})")
+
+
+def _nobody_looks() -> None:
+    """Nothing is shown without --ui."""
+
+
 def _watch(
-    airflow: StandaloneAirflow, sagemaker: LocalSageMaker, run_id: str, story: Story, run_events: EventsFile
+    airflow: StandaloneAirflow,
+    sagemaker: LocalSageMaker,
+    run_id: str,
+    story: Story,
+    run_events: EventsFile,
+    trains: Callable[[], None],
 ) -> str:
-    """Tell what happens until the DAG run ends; returns its state."""
+    """
+    Tell what happens until the DAG run ends; returns its state.
+
+    :param trains: called once, as soon as there is something to see of the training task.
+    """
+    begun = False
     deadline = time.monotonic() + RUN_SECONDS
     market = ScriptedMarket(sagemaker)
     while True:
@@ -137,6 +179,9 @@ def _watch(
         market.follow(audit)
         story.happened(audit, run_events.new())
         story.tasks(tasks)
+        if not begun and tasks.get(TRAINS) in SEEN:
+            begun = True
+            trains()
         if state in FINAL_STATES:
             return state
         if time.monotonic() > deadline:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import unquote
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
@@ -46,12 +49,14 @@ from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals
-from demo.__main__ import main
+from demo.__main__ import LOGIN, _watch, main, open_in_browser, timeline_address
 from demo.market import round_of
 from demo.report import Report, Start, read_start
+from demo.standalone import free_port
 from demo.story import EventsFile, Story
 from tests.core.cases import NOW, RUN, attempt, refusal
 from tests.operators.test_endings import operator, ti
+from tests.support.browser import Browser, _Gone, driver_command
 from tests.support.sagemaker import DictionarySageMaker
 
 ROOT = Path(__file__).parents[2]
@@ -281,6 +286,67 @@ def test_a_folder_without_the_dag_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "--dags" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("platform", "environ", "opened"),
+    [
+        ("linux", {}, False),
+        ("linux", {"DISPLAY": ":0"}, True),
+        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ("darwin", {}, True),
+    ],
+)
+def test_a_browser_is_opened_where_there_is_a_desktop(
+    platform: str, environ: dict[str, str], opened: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def opens(address: str) -> bool:
+        asked.append(address)
+        return True
+
+    monkeypatch.setattr("webbrowser.open", opens)
+    monkeypatch.setattr(sys, "platform", platform)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert open_in_browser("http://127.0.0.1:8080/x") is opened
+    assert asked == ["http://127.0.0.1:8080/x"] * opened
+
+
+def test_the_timeline_is_shown_once_as_soon_as_the_training_task_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    shown: list[dict[str, Any]] = []
+    states: list[dict[str, Any]] = [
+        {},
+        {"train": None},
+        {"train": "queued"},
+        {"train": "running"},
+        {"train": "deferred"},
+        {"train": "success"},
+    ]
+    left = list(states)
+
+    class Airflow:
+        def run_state(self, *ids: str) -> str:
+            return "success" if len(left) == 1 else "running"
+
+        def task_states(self, *ids: str) -> Any:
+            return left.pop(0)
+
+    class NothingHappens:
+        audit: tuple[Any, ...] = ()
+
+    airflow: Any = Airflow()
+    sagemaker: Any = NothingHappens()
+
+    def trains() -> None:
+        shown.append(states[len(states) - len(left) - 1])
+
+    assert _watch(airflow, sagemaker, "a run", Story(), EventsFile(Path("/none")), trains) == "success"
+    assert shown == [{"train": "running"}]
+
+
 def leftovers(scratch: Path) -> list[str]:
     """Processes that have the folder in their environment or command line."""
     found = []
@@ -336,28 +402,100 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
     assert leftovers(tmp_path) == []
 
 
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Return once a condition holds of a page that may go at any moment; the test has a time limit."""
+    while True:
+        with contextlib.suppress(_Gone):
+            if condition():
+                return
+        time.sleep(0.2)
+
+
+def log_in(browser: Browser, address: str) -> None:
+    """Open an address, and log in as the demo says: Airflow then goes on to the address."""
+    user, password = LOGIN.removeprefix("user ").split(", password ")
+    browser.open(address)
+    wait_for(lambda: browser.count("//input[@name='password']") == 1)
+    typed = """
+        const [name, text] = arguments, input = document.querySelector(`input[name=${name}]`);
+        Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set.call(input, text);
+        input.dispatchEvent(new Event("input", {bubbles: true}));
+    """
+    for name, text in (("username", user), ("password", password)):
+        browser.run(typed.replace("arguments", json.dumps([name, text])))
+    browser.click("//button[@type='submit']")
+
+
+def in_frame(browser: Browser) -> str:
+    """Return what is read in the frame of Airflow's page."""
+    script = "const frame = document.querySelector('iframe'); return frame ? frame.contentDocument.body.innerText : ''"
+    return " ".join(str(browser.run(f"try {{ {script} }} catch {{ return '' }}")).split())
+
+
 @pytest.mark.slow
 @pytest.mark.airflow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_ends_with_all_that_it_started_when_it_is_interrupted(tmp_path: Path, number: int) -> None:
-    process = subprocess.Popen(
-        [*DEMO, "--ui"],
+@pytest.mark.skipif(driver_command() is None, reason="needs chromium and chromium-driver")
+def test_with_ui_the_address_that_it_tells_shows_the_timeline_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    scratch, profile = tmp_path / "scratch", tmp_path / "profile"
+    scratch.mkdir()
+    process = started(scratch)
+    try:
+        told = told_line(process, "the run's timeline: ")
+        address, _, login = told.partition("the run's timeline: ")[2].partition("  ")
+        assert login.strip() == f"({LOGIN})"
+        assert address == timeline_address(address.partition("/dags/")[0], unquote(address.split("/")[6]))
+        with Browser(profile, width=1400, height=1000) as browser:
+            log_in(browser, address)
+            wait_for(lambda: "What happened, and why" in in_frame(browser))
+            assert browser.url == address
+            assert "Spot training of train" in in_frame(browser)
+        end(process, signal.SIGINT)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+    assert list(scratch.iterdir()) == []
+    assert leftovers(scratch) == []
+
+
+def started(scratch: Path) -> subprocess.Popen[str]:
+    """Start the demo with --ui, on a machine without a desktop."""
+    desktop = ("DISPLAY", "WAYLAND_DISPLAY")
+    environ = {name: value for name, value in os.environ.items() if name not in desktop}
+    return subprocess.Popen(
+        [*DEMO, "--ui", "--port", str(free_port())],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**environ, "TMPDIR": str(scratch)},
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def told_line(process: subprocess.Popen[str], words: str) -> str:
+    """Read what the demo tells up to the first line with these words, and return that."""
     assert process.stdout is not None
     for line in process.stdout:
-        if "Airflow is ready" in line:
-            break
-    else:
-        pytest.fail(f"the demo ended with exit code {process.wait()} before Airflow was ready")
+        if words in line:
+            return line
+    pytest.fail(f"the demo ended with exit code {process.wait()} before it told: {words}")
+
+
+def end(process: subprocess.Popen[str], number: int) -> None:
+    process.send_signal(number)
+    assert process.stdout is not None
+    process.stdout.read()  # what it tells while it ends must not fill the pipe
+    assert process.wait(60) == 130
+
+
+@pytest.mark.slow
+@pytest.mark.airflow
+@pytest.mark.timeout(600)
+def test_the_demo_ends_with_all_that_it_started_when_it_is_ended(tmp_path: Path) -> None:
+    process = started(tmp_path)
+    told_line(process, "Airflow is ready")
     time.sleep(2)
     assert leftovers(tmp_path)
-    process.send_signal(number)
-    assert process.wait(60) == 130
-    process.stdout.close()
+    end(process, signal.SIGTERM)
     assert list(tmp_path.iterdir()) == []
     assert leftovers(tmp_path) == []
