@@ -16,7 +16,7 @@ from pathlib import Path
 from playwright.sync_api import FloatRect, Page
 
 from tests.browser import scenario as made
-from tests.browser.scenario import Scenario, trainings
+from tests.browser.scenario import Scenario, trainings, until
 from tests.browser.visitor import NARROW, WIDE, Visitor, chromium, visitor
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +27,8 @@ _WINDOW = {"width": 1280, "height": 960}
 
 def take(runs: Scenario, somebody: Visitor, out: Path) -> Iterator[Path]:
     """Write every picture, and yield its file."""
+    runs.market(made.SPEECH, made.DOWN)  # so that it waits in its picture
+    until(lambda: runs.told(made.SPEECH).get("state") == "waiting", "it waits")
     pages = {
         "moved": runs.page(made.RANKING),
         "failed": runs.page(made.CHURN),
@@ -49,6 +51,7 @@ def take(runs: Scenario, somebody: Visitor, out: Path) -> Iterator[Path]:
             ),
         ):
             yield in_airflow(somebody, address, heading, scheme, out / f"{name}-in-airflow-{scheme}.png")
+    runs.market(made.SPEECH, made.UP)
     subprocess.run(
         [sys.executable, "-m", "tests.browser.history"], check=True, cwd=ROOT, env=runs.airflow.environ, timeout=300
     )

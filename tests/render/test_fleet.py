@@ -84,8 +84,8 @@ def test_interruptions_in_little_training_have_no_rate() -> None:
 
 
 def test_a_margin_stands_where_there_is_a_deadline() -> None:
-    assert "margin to deadline" not in shown(waiting()).text
-    assert "margin to deadline" in shown(waiting(deadline=NOW + 7_200, forecast=[NOW + 60] * 3)).text
+    assert " margin " not in shown(waiting()).text
+    assert " margin " in shown(waiting(deadline=NOW + 7_200, forecast=[NOW + 60] * 3)).text
 
 
 @pytest.mark.parametrize(
