@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any, Protocol
 
 from airflow import __version__ as airflow_version
@@ -89,14 +92,16 @@ class TriggerXComs:
     def __init__(self, task_instance: Any, log: Log) -> None:
         self._ti = task_instance
         self._told = _Told(log)
-        self._next: Values | None = None
+        self._next: tuple[int, Values] | None = None
         self._work: asyncio.Task[None] | None = None
+        self._lock = threading.Lock()
+        self._count = self._written = 0
 
     def put(self, make: Values) -> None:
         """Have something written soon, in place of what waits to be written."""
         if self._ti is None:
             return
-        self._next = make
+        self._next = self._numbered(make)
         if self._work is None or self._work.done():
             # Never cancelled with the trigger: an answer of Airflow's that nobody reads would be read as another's.
             self._work = asyncio.ensure_future(self._write_all())
@@ -104,30 +109,47 @@ class TriggerXComs:
             self._work.add_done_callback(_UNDER_WAY.discard)
 
     async def close(self, seconds: float | None = None) -> None:
-        """Wait until all is written, but not for long."""
+        """Wait until all is written, but not for long: then what has not begun is left to the worker that goes on."""
         if self._work is not None and not self._work.done():
             await asyncio.wait([self._work], timeout=LAST_SECONDS if seconds is None else seconds)
+            self._written = self._count
 
     def write(self, make: Values) -> None:
-        """Write now, from one of asgiref's threads."""
-        if self._ti is None:
-            return
-        try:
-            for key, value in make().items():
-                set_xcom(self._ti, key, value)
-        except Exception as error:
-            self._told.tell(error)
+        """Write now, from one of asgiref's threads; nothing that was put before is written after it."""
+        if self._ti is not None:
+            self._write(*self._numbered(make))
+
+    def _numbered(self, make: Values) -> tuple[int, Values]:
+        self._count += 1
+        return self._count, make
+
+    def _write(self, number: int, make: Values) -> None:
+        with self._lock:
+            if number <= self._written:
+                return
+            self._written = number
+            try:
+                for key, value in make().items():
+                    set_xcom(self._ti, key, value)
+            except Exception as error:
+                self._told.tell(error)
 
     async def _write_all(self) -> None:
         from airflow_spot.watch.threads import in_thread  # asgiref: not where a DAG is parsed
 
-        while (make := self._next) is not None:
+        while (following := self._next) is not None:
             self._next = None
             try:
-                await in_thread(lambda make=make: self.write(make))  # type: ignore[misc]
+                await in_thread(partial(self._write, *following), _threads())
             except Exception as error:  # no thread is to be had: the interpreter ends
                 self._told.tell(error)
                 return
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Return threads of their own: a burst of writes must not hold up those that look at jobs."""
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="airflow-spot-xcoms")
 
 
 #: The event loop itself holds tasks only weakly.
