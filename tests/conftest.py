@@ -32,6 +32,7 @@ LONG = (
     "tests/operators",
     "tests/compose",
     "tests/airflow",
+    "tests/browser",
     "tests/demo",
     "tests/local",
     "tests/test_docs",
