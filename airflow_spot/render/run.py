@@ -259,7 +259,7 @@ def _notices(view: Viewed, timeline: Timeline, at: Moment, now: float) -> list[N
     elif state in ("stopped", "left"):
         words, _ = state_words(state)
         found.append(Notice(f"{words}:" if reason else f"{words}.", reason))
-    elif state in ("waiting", "pausing") and reason and at.live:
+    elif state in ("waiting", "pausing") and reason not in ("", "capacity") and at.live:  # the state says that much
         found.append(Notice("Waits:", reason, "wait"))
     if state not in OVER and not at.live:
         as_of = short_time(timeline["t0"] + timeline["updated"], now)

@@ -41,14 +41,11 @@ def take(runs: Scenario, somebody: Visitor, out: Path) -> Iterator[Path]:
         for name, address in pages.items():
             for width in (WIDE, NARROW):
                 yield whole(somebody.look(address, dark=dark, width=width), out / f"{name}-{width}-{scheme}.png")
+        one, several = "Spot training of train", "Spot trainings of train"
         for name, address, heading in (
-            ("timeline", f"{runs.in_airflow(made.RANKING)}/plugin/spot-training", "Spot training of train"),
-            ("live", f"{runs.in_airflow(made.SPEECH)}/plugin/spot-training", "Spot training of train"),
-            (
-                "mapped",
-                f"{runs.in_airflow(made.SWEEP, task=False)}/plugin/spot-trainings-of-run",
-                "Spot trainings of train",
-            ),
+            ("timeline", runs.in_airflow(made.RANKING), one),
+            ("live", runs.in_airflow(made.SPEECH), one),
+            ("mapped", runs.in_airflow(made.SWEEP, task=False), several),
         ):
             yield in_airflow(somebody, address, heading, scheme, out / f"{name}-in-airflow-{scheme}.png")
     runs.market(made.SPEECH, made.UP)
@@ -75,12 +72,24 @@ def whole(page: Page, path: Path) -> Path:
     return path
 
 
+def small(path: Path) -> None:
+    """Write a picture again with 256 colours, which halves it, where Pillow is there (extra "plot")."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return
+    with Image.open(path) as taken:
+        taken.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def in_airflow(somebody: Visitor, address: str, heading: str, scheme: str, path: Path) -> Path:
     """Write a picture of Airflow's window with a page in its frame."""
     page = somebody.open()
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
     page.set_viewport_size({"width": _WINDOW["width"], "height": _WINDOW["height"]})
     page.goto(address)
+    if "/plugin/" not in address:
+        page.get_by_role("link", name="Spot", exact=True).click()
     frame = page.frame_locator("iframe")
     frame.get_by_role("heading", name=heading, exact=True).wait_for()
     frame.locator(f"html.{scheme}").wait_for(state="attached")
@@ -103,6 +112,7 @@ def main() -> int:
         visitor(browser, runs.airflow.url, scale=args.scale) as somebody,
     ):
         for path in take(runs, somebody, args.out):
+            small(path)
             print(f"{path.stat().st_size:>9,} bytes  {path}", flush=True)
         for wrong in somebody.wrong:
             print(wrong, file=sys.stderr)

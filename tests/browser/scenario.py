@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import time
 import urllib.error
@@ -157,6 +158,8 @@ class Scenario:
 
     def _ranking(self) -> Iterator[None]:
         yield from self._interrupted(RANKING)
+        while self._saved(RANKING)[1:] < [5]:
+            yield
         self.market(RANKING, FAILS)
         yield from self._trains(RANKING, starts=3)
         self.release(RANKING)
@@ -176,7 +179,8 @@ class Scenario:
 
     def _interrupted(self, dag_id: str) -> Iterator[None]:
         """Yield until a DAG's training was interrupted, its page shows it, and it trains again."""
-        yield from self._trains(dag_id)
+        while self._saved(dag_id) < [4]:
+            yield
         self.market(dag_id, DOWN)
         while self.told(dag_id).get("state") != "waiting":
             yield
@@ -185,7 +189,7 @@ class Scenario:
 
     def _trains(self, dag_id: str, starts: int = 1) -> Iterator[None]:
         """Yield until a DAG's training has been started so often, and its newest start has left a checkpoint."""
-        while self._starts_that_saved(dag_id) < starts:
+        while len(self._saved(dag_id)) < starts:
             yield
 
     def _over(self, dag_id: str, state: str) -> Iterator[None]:
@@ -194,12 +198,17 @@ class Scenario:
                 raise AssertionError(f"the run of {dag_id} is {now}")
             yield
 
-    def _starts_that_saved(self, dag_id: str) -> int:
-        name = dag_id.replace("_", "-")
-        uploads = (one for one in self.sagemaker.audit if one["event"] == "checkpoint" and one["action"] == "upload")
-        # The file of the script's progress is there before any checkpoint.
-        saved = ((one["job"], one["start"]) for one in uploads if one["key"].startswith("step-"))
-        return len({one for one in saved if one[0].startswith(name)})
+    def _saved(self, dag_id: str) -> list[int]:
+        """How many checkpoints each start of a DAG's trainings has left, of those that left any, oldest first."""
+        name = f"{dag_id.replace('_', '-')}-"
+        found: dict[tuple[str, int], set[str]] = {}
+        for one in self.sagemaker.audit:
+            if one["event"] != "checkpoint" or one["action"] != "upload" or not one["job"].startswith(name):
+                continue
+            # Beside them is the file that says how far the script is.
+            if step := re.match(r"(?:.*/)?(step-\d+)", one["key"]):
+                found.setdefault((one["job"], one["start"]), set()).add(step[1])
+        return [len(steps) for steps in found.values()]
 
     def _jobs_of(self, dag_id: str, status: str) -> int:
         found = self.sagemaker.client("sagemaker").list_training_jobs(NameContains=dag_id.replace("_", "-"))

@@ -164,7 +164,7 @@ def test_interruptions_and_a_move_to_on_demand(somebody: Visitor, runs: Scenario
     assert "on-demand" in rows[1] and reason in rows[1] and "completed" in rows[1]
     expect(page.locator(".plot .row", has_text="on-demand")).to_have_count(1)
     expect(page.locator(".tile", has_text="Interruptions").locator("b")).to_have_text("2")
-    expect(page.locator(".tile", has_text="Progress").locator("i")).to_have_text("step 40 of 40")
+    expect(page.locator(".tile", has_text="Progress").locator("i")).to_have_text("step 60 of 60")
 
 
 def test_why_a_run_failed(somebody: Visitor, runs: Scenario) -> None:

@@ -33,6 +33,10 @@ document.querySelectorAll('.scroll').forEach(each => {
   if (each.scrollWidth > each.clientWidth + 1) found.push('a table scrolls: ' + each.scrollWidth); });
 document.querySelectorAll('.tile b, .tile i, h1, .chip, th').forEach(each => {
   if (each.offsetParent && each.scrollWidth > each.clientWidth + 1) found.push('cut: ' + each.textContent); });
+document.querySelectorAll('td .chip').forEach(each => {
+  const cell = each.closest('td').getBoundingClientRect();
+  if (each.offsetParent && each.getBoundingClientRect().right > cell.right + 1)
+    found.push('beyond its cell: ' + each.textContent); });
 return found; }"""
 
 

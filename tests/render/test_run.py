@@ -139,6 +139,14 @@ def test_a_run_that_has_no_job_yet_has_its_reason_and_no_empty_table() -> None:
     assert document.all("table") == []
 
 
+def test_a_wait_for_capacity_is_said_once() -> None:
+    made = examples.waiting()
+    made["reason"] = "capacity"
+    text = check(shown(made)).text
+    assert "Waiting for capacity" in text
+    assert "Waits:" not in text
+
+
 def test_many_attempts_fold() -> None:
     document = check(shown(examples.many(), "success"))
     ids = [one["id"] for one in document.all("details")]

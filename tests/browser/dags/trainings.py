@@ -59,7 +59,7 @@ for dag_id, owner, tags, parameters in (
         "ml-search",
         ["ranking", "nightly"],
         {
-            "config": config("ml.g5.2xlarge", steps=40, hold=held("ranking_model")),
+            "config": config("ml.g5.2xlarge", steps=60, hold=held("ranking_model")),
             "ladder": ladder("ml.g5.2xlarge"),
         },
     ),
@@ -98,7 +98,5 @@ with DAG(
     SageMakerSpotTrainingOperator.partial(
         **{**COMMON, "deferrable": False, "max_active_tis_per_dag": 3, "priority_weight": 1}
     ).expand(
-        config=[
-            config("ml.m5.large", steps=5 + index, seconds=0.2, fail_at=9 if index == 7 else 0) for index in range(20)
-        ]
+        config=[config("ml.m5.large", steps=5 + 3 * (index % 4), fail_at=9 if index == 7 else 0) for index in range(20)]
     )
