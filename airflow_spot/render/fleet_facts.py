@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
+from airflow_spot.render.ledger_format import OVER
 from airflow_spot.render.values import FleetFilter, FleetRow
-from airflow_spot.render.words import AIRFLOW_OVER, DAY, OVER, read_money
+from airflow_spot.render.words import AIRFLOW_OVER, DAY, read_money
 
 #: Filters of the state that are none of a single state.
 LIVE, AT_RISK = "live", "at-risk"

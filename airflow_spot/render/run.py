@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from airflow_spot.render import attempts, pages, routes
-from airflow_spot.render.ledger_format import AttemptLine, Timeline
+from airflow_spot.render.ledger_format import OVER, AttemptLine, Timeline
 from airflow_spot.render.picture import MOST_LANES, SHOWN_LANES, Moment, Picture, draw, ending, scale_of
 from airflow_spot.render.reading import read_timeline
 from airflow_spot.render.several import several
@@ -18,7 +18,6 @@ from airflow_spot.render.tiles import run_tiles
 from airflow_spot.render.values import Actions, Viewed, Where
 from airflow_spot.render.words import (
     AIRFLOW_OVER,
-    OVER,
     clean,
     duration,
     full_time,

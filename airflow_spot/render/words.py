@@ -26,7 +26,6 @@ STATES = {
     "stopped": ("Stopped", "dim"),
     "left": ("Not waited for any more", "dim"),
 }
-OVER = frozenset({"completed", "failed", "stopped", "left"})
 #: Airflow's states of a task instance that will not change the ledger any more.
 AIRFLOW_OVER = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
 _GOOD_OUTCOMES = frozenset({"completed"})

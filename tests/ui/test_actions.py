@@ -206,6 +206,19 @@ def test_once_is_enough(service: DictionarySageMaker) -> None:
     assert service.calls.count("StopTrainingJob") == 1
 
 
+@pytest.mark.parametrize(("first", "then"), [("on-demand", "stop"), ("stop", "on-demand")])
+def test_a_job_that_is_stopping_for_something_else_is_no_success(
+    service: DictionarySageMaker, first: str, then: str
+) -> None:
+    """Who asks to stop a run must not be told that it stops where it goes on, and costs."""
+    run = Run(service)
+    run.asks(first)
+    with pytest.raises(RefusedError, match="stopping already, and the") as refused:
+        run.asks(then)
+    assert refused.value.status == 409
+    assert service.calls.count("StopTrainingJob") == 1
+
+
 def test_an_on_demand_attempt_is_not_asked_to_go_there() -> None:
     ledger: Any = timeline("d", "r", "t", attempts=[attempt(spot=False)])
     viewed = Viewed("d", "r", "t", timeline=ledger)
