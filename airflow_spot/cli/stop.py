@@ -86,7 +86,7 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
         if not tags.set_stop(attempt.arn, StopMark(StopReason.CLI, number)):
             raise CommandError("--restart needs sagemaker:AddTags: without its tag the stop reads as a manual one")
     elif attempt.stop is not None and not attempt.stop.withdrawn:
-        # Of a stop that never came: with it, this one would read as ours, and the run would go on.
+        # Of a stop that never came: with it, this one would read as ours, and the run would continue.
         tags.withdraw_stop(attempt.arn, number)
     jobs.stop(sagemaker, attempt.job_name)
     keeps = bool(attempt.checkpoint_s3_uri)
@@ -96,7 +96,7 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool) -> None:
             f"The task that waits for it starts the next attempt{', from the checkpoint' if keeps else ''}"
             if restart
             else "The task that waits for it fails and is not retried; clear it to "
-            + ("resume from the checkpoint" if keeps else "train on")
+            + ("resume from the checkpoint" if keeps else "continue")
         )
     )
 

@@ -39,7 +39,7 @@ class RunState:
     :param ended: the try's attempts that have ended, as far as decisions are made by them: they are not read again.
     :param give_up_at: seconds since 1970; None for never.
     :param stops: why the try told which of these jobs to stop: one that may not be tagged does not say it itself.
-    :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun anew.
+    :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun again.
     :param reports: what the script reported of itself.
     :param version: of the layout.
     """

@@ -51,7 +51,7 @@ def test_it_is_told_on_the_way_and_stands_in_the_result(
     seen = tmp_path / "seen"
     if task.deferrable:  # the trigger tells it, in its own log
         seen.touch()
-    else:  # However slow this machine is, the script goes on when its first four steps have been told.
+    else:  # However slow this machine is, the script continues when its first four steps have been told.
         Thread(target=_touch_once_told, args=(said, seen), daemon=True).start()
     result = run_task(task.operator(**source, hyperparameters={"wait-for": str(seen)}), ti)
     progress = result["Spot"]["progress"]
