@@ -38,7 +38,7 @@ def earlier_result(attempt: Attempt, names: str) -> str:
     since = f" {names} changed since." if names else ""
     return (
         f"Nothing was trained in this try: the result is that of training job {attempt.job_name}, which completed at "
-        f"{clock(attempt.ended)}{delivered}.{since} To train anew, clear the task"
+        f"{clock(attempt.ended)}{delivered}.{since} To train from the beginning, clear the task"
     )
 
 
