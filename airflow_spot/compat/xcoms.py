@@ -109,7 +109,7 @@ class TriggerXComs:
             self._work.add_done_callback(_UNDER_WAY.discard)
 
     async def close(self, seconds: float | None = None) -> None:
-        """Wait until all is written, but not for long: then what has not begun is left to the worker that goes on."""
+        """Wait until all is written, but not for long: then what has not begun is left to the worker that continues."""
         if self._work is not None and not self._work.done():
             await asyncio.wait([self._work], timeout=LAST_SECONDS if seconds is None else seconds)
             self._written = self._count

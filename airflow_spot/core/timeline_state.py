@@ -201,7 +201,7 @@ def _without_more(job: Attempt, before: Attempt | None) -> Attempt:
 
 
 def note(state: LedgerState, now: datetime, what: str, why: str) -> LedgerState:
-    """Note a decision that no job tells of; the same again is not noted anew."""
+    """Note a decision that no job tells of; the same again is not noted again."""
     made = Decision(now, what, why[:REASON_LENGTH])
     if state.notes and (state.notes[-1].what, state.notes[-1].why) == (made.what, made.why):
         return state

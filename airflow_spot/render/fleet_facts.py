@@ -89,7 +89,7 @@ def _fact(row: FleetRow, now: float) -> Fact:
     began, updated = float(told["began"]), float(told["updated"])
     ended = told["ended"]
     end = max(now, updated) if live else float(ended) if ended is not None else updated
-    # A summary is written when something happens; the page goes on with the clock.
+    # A summary is written when something happens; the page continues with the clock.
     since = max(0.0, now - updated)
     cost, worth, saved = (read_money(told[key]) for key in ("cost", "on_demand_cost", "saved"))
     currency = cost[1] if cost else ""

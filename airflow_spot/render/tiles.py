@@ -65,7 +65,7 @@ def run_tiles(timeline: Timeline, attempts: Sequence[AttemptLine], at: Moment, s
     said = f"billed {duration(billed)}" if billed is not None else "billed: known at its end"
     found.append(Tile("Trained", rough(plus(figure(totals, "training_seconds"), timeline, at, "training")), said))
     saved, cost = _saved(totals), _cost(totals)
-    # Of a run that goes on, SageMaker says neither: one tile says so.
+    # Of a run that continues, SageMaker says neither: one tile says so.
     found += [cost] if at.live and saved.value == cost.value == NOTHING else [saved, cost]
     return found
 
@@ -74,7 +74,7 @@ def plus(seconds: float | None, timeline: Timeline, at: Moment, state: str) -> f
     """
     Return seconds of the ledger and those since it was written, where the run is in that state.
 
-    A ledger is written when something happens; the page goes on with the clock.
+    A ledger is written when something happens; the page continues with the clock.
     """
     if seconds is None or not at.live or timeline["state"] != state:
         return seconds

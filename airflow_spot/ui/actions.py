@@ -124,10 +124,10 @@ def carry_out(name: str, viewed: Viewed, make_client: Callable[[str], Any] | Non
             return _stopping_already(name, attempt)
         if name == routes.STOP:
             asked_stops.stop_for_good(sagemaker, attempt)
-            then = "The task fails and is not retried; clear it to go on from the checkpoint."
+            then = "The task fails and is not retried; clear it to resume from the checkpoint."
             return f"Stopping {attempt.job_name}. {then}"
         asked_stops.stop_to_go_on(sagemaker, attempt, asked_stops.ON_DEMAND)
-        return f"Stopping {attempt.job_name}. The task goes on on-demand, where its ladder has such a rung."
+        return f"Stopping {attempt.job_name}. The task continues on-demand, where its ladder has such a rung."
     except asked_stops.CannotMarkError as error:
         raise RefusedError(409, f"{error}.{instead}") from None
     except ClientError as error:
@@ -141,7 +141,7 @@ def _stopping_already(name: str, attempt: Attempt) -> str:
     """Return that a job is stopping already, where that is what was asked for."""
     goes_on = attempt.stop is not None and not attempt.stop.withdrawn
     if goes_on is (name == routes.STOP):
-        then = "the run goes on: stop its next attempt" if goes_on else "the task fails: clear it to go on"
+        then = "the run continues: stop its next attempt" if goes_on else "the task fails: clear it to continue"
         raise RefusedError(409, f"{attempt.job_name} is stopping already, and {then}.")
     return f"{attempt.job_name} is stopping already."
 

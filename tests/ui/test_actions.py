@@ -59,7 +59,7 @@ class Run:
         return carry_out(name, viewed or self.viewed(), lambda region: self.service)
 
     def goes_on(self) -> Any:
-        """Have the job end as it was told to, and the task go on."""
+        """Have the job end as it was told to, and the task continue."""
         self.service.put(self.job, "Stopped", "Stopped", TrainingTimeInSeconds=60, BillableTimeInSeconds=30)
         return resume(operator(self.service, **self.parameters), self.this, self.trigger, "terminal")
 
@@ -210,7 +210,7 @@ def test_once_is_enough(service: DictionarySageMaker) -> None:
 def test_a_job_that_is_stopping_for_something_else_is_no_success(
     service: DictionarySageMaker, first: str, then: str
 ) -> None:
-    """Who asks to stop a run must not be told that it stops where it goes on, and costs."""
+    """Who asks to stop a run must not be told that it stops where it continues, and costs."""
     run = Run(service)
     run.asks(first)
     with pytest.raises(RefusedError, match="stopping already, and the") as refused:
