@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from airflow_spot.aws import jobs, marks
 from airflow_spot.aws.marks import Marks
@@ -13,6 +16,8 @@ from airflow_spot.core.marks import TAG_REQUEST, TAG_STOP, RequestMark, StopMark
 from airflow_spot.core.stop_reasons import StopReason
 
 ON_DEMAND = "on-demand"
+#: In place of a request that is taken back; it reads as none.
+_WITHDRAWN = "withdrawn"
 
 
 class CannotMarkError(Exception):
@@ -38,16 +43,35 @@ def stop_to_go_on(sagemaker: Any, attempt: Attempt, request: str | None = None) 
     Stop a job so that the task that waits for it goes on with the next attempt, from the checkpoint.
 
     The tags come first, in one call: a task that looks in between must not take it for a stop for good, nor miss what
-    is asked.
+    is asked. Where the stop fails they are taken back: a person's later stop must not read as this one.
 
     :param request: such as :data:`ON_DEMAND`; None for whatever the policy chooses.
     :raises CannotMarkError: tags may not be set; nothing was stopped.
+    :raises ClientError: the job could not be stopped.
+    :raises BotoCoreError: likewise.
     """
-    number = attempt.owner or 0
-    reason = StopReason.CLI if request is None else StopReason.REQUEST
-    tags = {TAG_STOP: str(StopMark(reason, number))}
+    marks_ = Marks(lambda: sagemaker)
+    mark = StopMark(StopReason.CLI if request is None else StopReason.REQUEST, attempt.owner or 0)
+    tags = {TAG_STOP: str(mark)}
     if request is not None:
         tags[TAG_REQUEST] = str(RequestMark(request, attempt.number))
-    if not Marks(lambda: sagemaker).set(attempt.arn, tags):
+    if not marks_.set(attempt.arn, tags):
         raise CannotMarkError("sagemaker:AddTags is needed: without its tag the stop reads as a manual one")
-    jobs.stop(sagemaker, attempt.job_name)
+    try:
+        jobs.stop(sagemaker, attempt.job_name)
+    except (ClientError, BotoCoreError):
+        if not _came(marks_, attempt, mark, tags):
+            raise
+
+
+def _came(marks_: Marks, attempt: Attempt, mark: StopMark, tags: Mapping[str, str]) -> bool:
+    """Look after a stop that failed: its answer may be all that was lost. Else its tags are taken back."""
+    try:
+        if TAG_REQUEST in tags:
+            marks_.set(attempt.arn, {TAG_REQUEST: _WITHDRAWN})
+        if not marks_.revoke_stop(attempt.job_name, attempt.arn, mark, mark.try_number):
+            return False
+        marks_.set(attempt.arn, tags)
+    except (ClientError, BotoCoreError):
+        return False
+    return True

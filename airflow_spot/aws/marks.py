@@ -19,6 +19,8 @@ from airflow_spot.core.try_marks import TryMark
 
 #: Why a job was left alone that may still be about to be created.
 NO_SUCH_JOB = "there is no such job"
+#: How it begins, why a job was left alone that a later try has taken over.
+OF_ANOTHER_TRY = "it is owned by try"
 #: Seconds between looks at a job that was told to stop; at each that still shows it training, it is told again.
 STOP_PAUSES = (1.0, 2.0, 4.0)
 
@@ -121,7 +123,7 @@ class Marks:
             return f"it is {status} already"
         theirs = self.tags(arn, client).get(TAG_OWNER) if owner is not None else None
         if theirs not in (None, str(owner)):
-            return f"it is owned by try {theirs}"
+            return f"{OF_ANOTHER_TRY} {theirs}"
         self.set_stop(arn, mark, client)
         if owner is not None:
             tags = self.tags(arn, client)
@@ -130,7 +132,7 @@ class Marks:
                 # be stopping it by now, and its mark stays.
                 if tags.get(TAG_STOP) == str(mark):
                     self.withdraw_stop(arn, mark.try_number, client)
-                return f"it is owned by try {theirs}"
+                return f"{OF_ANOTHER_TRY} {theirs}"
         try:
             client.stop_training_job(TrainingJobName=job_name)
         except (ClientError, BotoCoreError):

@@ -2,7 +2,7 @@
 Rows of Airflow's database that pages are made of, by version of Airflow; each entry says when it can go.
 
 For a process that has the database: the API server, or Airflow 2's webserver. Values of XComs come as they are kept,
-whatever XCom backend there is: JSON as objects on Airflow 3, as bytes on Airflow 2.
+whatever XCom backend there is: JSON as objects, and what is none as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from airflow import __version__ as airflow_version
 
+#: A value of more characters is none of ours, and is not read.
+_LARGEST = 1_000_000
 #: How many ids one statement asks for: SQLite takes 999 values at most where it is old.
 _CHUNK = 400
 
@@ -72,13 +74,28 @@ def xcoms_since(opened: Any, key: str, since: datetime, most: int) -> list[XComR
     return [_xcom_row(row) for row in found]
 
 
+def places_with_xcoms(opened: Any, keys: Collection[str], dag_id: str, run_id: str) -> list[TaskPlace]:
+    """Return the task instances of a DAG run that have an XCom of some keys, in order."""
+    xcom, _ = _models()
+    found = opened.query(xcom.task_id, xcom.map_index).filter(
+        xcom.dag_id == dag_id, xcom.run_id == run_id, xcom.key.in_(list(keys))
+    )
+    return sorted(TaskPlace(dag_id, run_id, *one) for one in found.distinct())
+
+
 def xcoms_of_run(
-    opened: Any, keys: Collection[str], dag_id: str, run_id: str, task_id: str | None = None
+    opened: Any, keys: Collection[str], dag_id: str, run_id: str, places: Collection[TaskPlace]
 ) -> list[XComRow]:
-    """Return a DAG run's XComs of some keys; of one task where it is named."""
+    """Return the XComs of some keys of task instances of a DAG run: of a few hundred at most."""
     xcom, task = _models()
-    found = _xcoms(opened, xcom, task).filter(xcom.dag_id == dag_id, xcom.run_id == run_id, xcom.key.in_(list(keys)))
-    return [_xcom_row(row) for row in (found if task_id is None else found.filter(xcom.task_id == task_id))]
+    found = _xcoms(opened, xcom, task).filter(
+        xcom.dag_id == dag_id,
+        xcom.run_id == run_id,
+        xcom.key.in_(list(keys)),
+        xcom.task_id.in_(sorted({place.task_id for place in places})),
+        xcom.map_index.in_(sorted({place.map_index for place in places})),
+    )
+    return [row for row in map(_xcom_row, found) if row.place in places] if places else []
 
 
 def tasks_of_run(opened: Any, dag_id: str, run_id: str, task_id: str) -> list[TaskRow]:
@@ -155,9 +172,10 @@ def as_json(value: Any) -> Any:
 
     :raises ValueError: it is no JSON, such as the pickles of an old Airflow 2.
     """
-    if isinstance(value, memoryview):  # PostgreSQL's bytes
-        value = bytes(value)
-    return json.loads(value) if isinstance(value, (str, bytes, bytearray)) else value
+    try:
+        return json.loads(value) if isinstance(value, (str, bytes)) else value
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def add_audit(opened: Any, event: str, place: TaskPlace, user: str, facts: dict[str, Any]) -> None:
@@ -189,10 +207,12 @@ def _models() -> tuple[Any, Any]:
 
 
 def _xcoms(opened: Any, xcom: Any, task: Any) -> Any:
-    from sqlalchemy import and_
+    from sqlalchemy import Text, and_, cast
 
+    # As text where the database has JSON: one value that cannot be decoded must not be the end of all rows.
+    value = xcom.value if airflow_version.startswith("2.") else cast(xcom.value, Text)
     return opened.query(
-        xcom.dag_id, xcom.run_id, xcom.task_id, xcom.map_index, xcom.key, xcom.timestamp, xcom.value, task.state
+        xcom.dag_id, xcom.run_id, xcom.task_id, xcom.map_index, xcom.key, xcom.timestamp, value, task.state
     ).outerjoin(
         task,
         and_(
@@ -206,7 +226,18 @@ def _xcoms(opened: Any, xcom: Any, task: Any) -> Any:
 
 def _xcom_row(row: Any) -> XComRow:
     dag_id, run_id, task_id, index, key, written, value, state = row
-    return XComRow(TaskPlace(dag_id, run_id, task_id, index), key, written.timestamp(), value, _text(state))
+    return XComRow(TaskPlace(dag_id, run_id, task_id, index), key, written.timestamp(), _read(value), _text(state))
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, (memoryview, bytearray)):  # PostgreSQL's bytes
+        value = bytes(value)
+    if isinstance(value, (str, bytes)) and len(value) > _LARGEST:
+        return ""
+    try:
+        return as_json(value)
+    except ValueError:
+        return value
 
 
 def _text(state: Any) -> str:

@@ -20,8 +20,9 @@ Values = Callable[[], Mapping[str, Any]]
 #: How long a trigger that fires waits for the last write. The first one of a triggerer took eleven seconds on 3.3:
 #: Airflow's supervisor makes its API then.
 LAST_SECONDS = 5.0
-#: After a failure a worker does not try again for so long: Airflow 3 repeats such a call for a minute by itself.
-PAUSE_SECONDS = 60.0
+#: After a failure a worker does not try again for so long: Airflow 3 repeats such a call for a minute by itself, in
+#: which the worker does not look at its job.
+PAUSE_SECONDS = 300.0
 
 #: Goes when 2.11 is no longer supported.
 _AIRFLOW_2 = airflow_version.startswith("2.")
@@ -59,20 +60,22 @@ class WorkerXComs:
         self._told = _Told(log)
         self._not_before = 0.0
 
-    def write(self, make: Values, *, last: bool = False) -> None:
+    def write(self, make: Values, *, last: bool = False) -> bool:
         """
-        Write.
+        Write; return whether it was written.
 
         :param last: there is no later write: it is tried although the last one has just failed.
         """
         if time.monotonic() < self._not_before and not last:
-            return
+            return False
         try:
             for key, value in make().items():
                 self._ti.xcom_push(key=key, value=value)
         except Exception as error:
             self._not_before = time.monotonic() + PAUSE_SECONDS
             self._told.tell(error)
+            return False
+        return True
 
 
 class TriggerXComs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_spot.core.events import AttemptAttached, AttemptCreated, AttemptFound, Event
+from airflow_spot.core.events import AttemptAttached, AttemptCreated, AttemptFound, Event, JobStopped
 from airflow_spot.links import console
 from airflow_spot.links.training import (
     SageMakerCheckpointsLink,
@@ -42,6 +42,8 @@ class TaskLinks:
         if isinstance(event, AttemptFound):
             self._found = event.attempt  # one of up to ten: only the last of them is worth the calls
             return
+        if isinstance(event, JobStopped):
+            return  # it may be told in a signal handler, which came in the middle of another write
         newest = event.attempt if isinstance(event, (AttemptCreated, AttemptAttached)) else self._found
         self._found = None
         if newest is not None:

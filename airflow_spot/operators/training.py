@@ -331,9 +331,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             enter()
             if ledger is not None:
                 ledger.write()
-            description = adoption.carry(to_the_end=to_the_end) if adoption is not None else None
-            if description is None:
-                description = run.run()[0] if to_the_end else run.submit_only()
+            description = self._train(run, adoption, to_the_end=to_the_end)
             history = run.history
             placed = deliver(run, parameters, description) if to_the_end else None
             result = build_result(description, history, run.plan.run.key, run.now(), run.prices, placed)
@@ -361,9 +359,10 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         except SpotTrainingError as error:
             # Decided, mostly with no job live: but one may be left alone, not to be seen, or not told to stop.
             run.stopping.release_or_stop(final=isinstance(error, (NonRetryableSpotError, RunKilledError)))
-            if isinstance(error, RunKilledError):
+            if self._killed:
                 run.close("killed by Airflow", killed=True)
-            self._write_failure(error)
+            if self._killed or not isinstance(error, RunKilledError):  # else a later try has the run, and its page
+                self._write_failure(error)
             raise
         except Exception as error:
             refusal = non_retryable_end(run, error)
@@ -382,6 +381,18 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         # What is left running is to live, though Airflow ends the process while it keeps the result.
         self._run = None
         return returned
+
+    def _train(self, run: TrainingRun, adoption: Adoption | None, *, to_the_end: bool) -> Mapping[str, Any]:
+        try:
+            description = adoption.carry(to_the_end=to_the_end) if adoption is not None else None
+            if description is None:
+                description = run.run()[0] if to_the_end else run.submit_only()
+        except Deferral:
+            # Not later: a timeout in the middle of this has to stop the job, as anywhere in a try.
+            if self._ledger is not None:
+                self._ledger.write()
+            raise
+        return description
 
     def _write_failure(self, error: BaseException) -> None:
         if self._ledger is not None:
@@ -420,7 +431,6 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     def _defer(self, run: TrainingRun, wait: Deferral) -> None:
         run_state = wait.run_state
         if self._ledger is not None:
-            self._ledger.write()
             run_state = replace(run_state, timeline=self._ledger.carried())
         try:
             self._defer_to(run, wait, run_state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
 from airflow_spot.render.picture import Moment, ending, market, place
@@ -55,9 +56,18 @@ def lines(
     pattern = next((url for name, url in links if newest and "job" in name.lower() and newest in url), "")
     tries = len({each["tried_by"] for each in timeline["attempts"]}) > 1
     return [
-        _line(timeline, each, at, pattern.replace(newest, each["job"]) if pattern else "", tries=tries)
+        _line(timeline, each, at, _page_of(each["job"], newest, pattern) if pattern else "", tries=tries)
         for each in attempts
     ]
+
+
+def _page_of(job: str, newest: str, pattern: str) -> str:
+    """Return a job's page, by the newest job's; empty where it would be another site's, or a script: names are text."""
+    url = pattern.replace(newest, job)
+    try:
+        return url if urlsplit(url)[:2] == urlsplit(pattern)[:2] else ""
+    except ValueError:
+        return ""
 
 
 def _line(timeline: Timeline, one: AttemptLine, at: Moment, url: str, *, tries: bool) -> Line:

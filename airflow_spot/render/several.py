@@ -36,7 +36,7 @@ from airflow_spot.render.words import (
     state_words,
 )
 
-#: So many rows are shown; each has its own page, and the fleet's page has them all.
+#: So many rows are shown, and summed up; each has its own page, and the fleet's page has them all.
 MOST_ROWS = 150
 
 
@@ -98,9 +98,9 @@ def several(views: Sequence[Viewed], where: Where, now: float) -> str:
         heading="Spot trainings of this run" if len(tasks) > 1 else f"Spot trainings of {first.task_id}",
         trail=pages.trail(where, first.dag_id, first.run_id)[:1],
         ids=listed((first.run_id, plural(len(known), "task instance"))),
-        tiles=_tiles(known),
+        tiles=_tiles(shown),
         groups=[_group(name, members, where) for name, members in tasks.items()],
-        more=f"{plural(left, 'more task instance')} not shown here." if left else "",
+        more=f"{plural(left, 'more task instance')} not shown here, nor in the sums." if left else "",
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_spot.aws.marks import OF_ANOTHER_TRY
+from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.compat.xcoms import WorkerXComs
 from airflow_spot.core.events import Event, JobStopped
 from airflow_spot.core.identity import RunIdentity
@@ -14,7 +16,7 @@ from airflow_spot.core.timeline_carried import pack, unpack
 from airflow_spot.core.timeline_copy import copy_of
 from airflow_spot.core.timeline_fold import fold
 from airflow_spot.core.timeline_state import LedgerState, finish, take_in
-from airflow_spot.errors import NonRetryableSpotError
+from airflow_spot.errors import NonRetryableSpotError, SpotTrainingError
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -27,7 +29,7 @@ class LedgerCopy:
     Observes one try of a run. It is of no weight beside the job: it raises nothing, and asks AWS nothing.
 
     What is heard is folded at once, and written before the worker waits and before the task ends: never by an event
-    itself, which may be told in a signal handler.
+    itself, which may be told in a signal handler. A try that was superseded writes no more: a later one has the page.
 
     :param run: the run.
     :param carried: what a deferral carried; empty where the try begins.
@@ -44,11 +46,9 @@ class LedgerCopy:
         self._xcoms = WorkerXComs(task_instance, log)
         self._is_new = True
         self._stopped: set[str] = set()
-        number = task_instance.try_number
-        known = unpack(carried)
-        if known is None or (known.key, known.try_number) != (run.key, number):
-            known = LedgerState.begin(run, number, self._now())
-        self.state = known
+        self._is_superseded = False
+        self.state = LedgerState.begin(run, task_instance.try_number, self._now())
+        self._safely(lambda: self._go_on_from(carried))
         self._safely(self._place)
 
     def follow(self, run: TrainingRun) -> None:
@@ -59,8 +59,11 @@ class LedgerCopy:
         """Hear of an event."""
 
         def take() -> None:
-            if isinstance(event, JobStopped) and event.skip_reason is None:
-                self._stopped.add(event.job_name)
+            if isinstance(event, JobStopped):
+                if event.skip_reason is None:
+                    self._stopped.add(event.job_name)
+                elif event.skip_reason.startswith(OF_ANOTHER_TRY):
+                    self._is_superseded = True
             self.state = fold(self.state, event, self._now())
             self._is_new = True
 
@@ -72,12 +75,12 @@ class LedgerCopy:
 
         :param last: the task ends.
         """
-        if self._is_new or last:
+        if (self._is_new or last) and not self._is_superseded:
             self._is_new = False
             self._safely(self._look)
-            self._xcoms.write(
-                lambda: copy_of(self.state, self._now(), self._run.prices if self._run else None), last=last
-            )
+            prices = self._run.prices if self._run else None
+            written = self._xcoms.write(lambda: copy_of(self.state, self._now(), prices), last=last)
+            self._is_new = self._is_new or not written
 
     def carried(self) -> str:
         """Return what a deferral is to carry: as text, some kilobytes at most."""
@@ -104,6 +107,11 @@ class LedgerCopy:
 
     # ---- inside
 
+    def _go_on_from(self, carried: str) -> None:
+        known = unpack(carried)
+        if known is not None and (known.key, known.try_number) == (self.state.key, self.state.try_number):
+            self.state = known
+
     def _place(self) -> None:
         region, partition = str(self._hook.conn_region_name or ""), str(self._hook.conn_partition)
         self.state = replace(self.state, region=region, partition=partition)
@@ -118,7 +126,9 @@ class LedgerCopy:
             return  # the next try attaches to it
         if phase is not None and phase.state in ("failed", "stopped"):
             return
-        self._finish("stopped" if killed else "failed", str(error) or type(error).__name__)
+        # What others say may repeat what is in a request.
+        why = str(error) if isinstance(error, SpotTrainingError) else summarize_error(error)
+        self._finish("stopped" if killed else "failed", why)
 
     def _finish(self, word: str, reason: str, model: str | None = None) -> None:
         self.state = finish(self.state, word, self._now(), reason, model)

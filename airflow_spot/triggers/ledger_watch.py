@@ -33,6 +33,7 @@ class LedgerWatch:
         self._carried = carried
         self._clock = clock
         self._log = log
+        self._failed = False
         self._xcoms = TriggerXComs(task_instance, log)
 
     def observe(self, event: Event) -> None:
@@ -72,6 +73,9 @@ class LedgerWatch:
         return self._state
 
     def _tell(self, error: Exception) -> None:
+        if self._failed:
+            return
+        self._failed = True
         self._log.warning("The timeline of this task could not be kept: %s", type(error).__name__)
 
 

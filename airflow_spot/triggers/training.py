@@ -232,12 +232,18 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
     def _stop(self) -> None:
         hook, mark = self._connect(), StopMark(StopReason.KILLED, self.try_number)
         hook.enable_retries(time.sleep, time.time() + ENDING_SECONDS)
-        for job in self.jobs:
-            skipped = hook.stop(job["name"], mark, owner=self.try_number, pauses=STOP_PAUSES)
-            stopped = JobStopped(job["name"], StopReason.KILLED, "the task was marked or cleared by a user", skipped)
-            for observe in observers(self.log, self.run_key, settings.events_file()):
-                observe(stopped)
-            self._keep_ledger().observe_in_thread(stopped)
+        heard = observers(self.log, self.run_key, settings.events_file())
+        events: list[Event] = []
+        try:
+            for job in self.jobs:
+                skipped = hook.stop(job["name"], mark, owner=self.try_number, pauses=STOP_PAUSES)
+                why = "the task was marked or cleared by a user"
+                events.append(JobStopped(job["name"], StopReason.KILLED, why, skipped))
+                for observe in heard:
+                    observe(events[-1])
+        finally:
+            for event in events:  # now: no job waits for what a page shows
+                self._keep_ledger().observe_in_thread(event)
 
     def _keep_ledger(self, offset: Callable[[], float] = lambda: 0.0) -> LedgerWatch:
         if self._ledger is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -16,13 +16,14 @@ from airflow_spot.compat.rows import TaskPlace, XComRow
 from airflow_spot.links.training import KEPT_LINKS
 from airflow_spot.render.ledger_format import SUMMARY_KEY, TIMELINE_KEY, Summary
 from airflow_spot.render.reading import read_summary, read_timeline
+from airflow_spot.render.several import MOST_ROWS
 from airflow_spot.render.values import FleetRow, Viewed
 from airflow_spot.render.words import AIRFLOW_OVER
 
 #: How far back the fleet's page can look, in days.
 MAX_DAYS = 365
-#: More than these are not shown; the newest are.
-MAX_ROWS = 50_000
+#: More runs than these the fleet's page does not have; the newest are there.
+MAX_RUNS = 50_000
 #: Seconds after which the fleet is read whole again: so long a deleted DAG run stays to be seen.
 REREAD_SECONDS = 300.0
 #: Seconds in which what was read is taken as it is, however many look.
@@ -82,7 +83,7 @@ class FleetStore:
         whole = now - self._read_whole >= REREAD_SECONDS
         oldest = _moment(now) - timedelta(days=days)
         since = oldest if whole else max(_moment(self._seen) - OVERLAP, oldest)
-        found = rows.xcoms_since(opened, SUMMARY_KEY, since, MAX_ROWS)
+        found = rows.xcoms_since(opened, SUMMARY_KEY, since, MAX_RUNS)
         before = {} if whole else self._rows
         kept = dict(before)
         dag_ids = {one.place.dag_id for one in found} | {place.dag_id for place in before}
@@ -131,9 +132,14 @@ def has_run(opened: Any, dag_id: str, run_id: str) -> bool:
 
 
 def trainings_of_run(opened: Any, dag_id: str, run_id: str) -> list[Viewed]:
-    """Return the spot trainings of a DAG run: its task instances that have a ledger, or links of this package."""
-    found = rows.xcoms_of_run(opened, _KEYS, dag_id, run_id)
-    known = rows.tasks(opened, {row.place for row in found})
+    """
+    Return the spot trainings of a DAG run: its task instances that have a ledger, or links of this package.
+
+    Of more than a page shows, the ledgers of the others are not read.
+    """
+    places = rows.places_with_xcoms(opened, _KEYS, dag_id, run_id)
+    known = rows.tasks(opened, places)
+    found = _xcoms(opened, dag_id, run_id, [place for place in places if place in known])
     return [
         _viewed(place, known[place].state, known[place].try_number, found)
         for place in sorted(known, key=lambda place: (place.task_id, place.map_index))
@@ -148,21 +154,29 @@ def trainings_of_task(opened: Any, dag_id: str, run_id: str, task_id: str, map_i
     """
     known = rows.tasks_of_run(opened, dag_id, run_id, task_id)
     shown = [row for row in known if row.place.map_index == map_index] or (known if map_index < 0 else [])
-    found = rows.xcoms_of_run(opened, _KEYS, dag_id, run_id, task_id) if shown else []
-    return [
-        _viewed(row.place, row.state, row.try_number, found)
-        for row in sorted(shown, key=lambda row: row.place.map_index)
-    ]
+    shown.sort(key=lambda row: row.place.map_index)
+    found = _xcoms(opened, dag_id, run_id, [row.place for row in shown])
+    return [_viewed(row.place, row.state, row.try_number, found) for row in shown]
 
 
 _KEYS = (TIMELINE_KEY, *_LINK_NAMES)
+#: What is kept of one task instance, by key.
+_Values = Mapping[TaskPlace, Mapping[str, Any]]
 
 
-def _viewed(place: TaskPlace, state: str, try_number: int, found: Sequence[XComRow]) -> Viewed:
-    values = {row.key: row.value for row in found if row.place == place}
+def _xcoms(opened: Any, dag_id: str, run_id: str, places: Sequence[TaskPlace]) -> _Values:
+    keys = _KEYS if len(places) == 1 else (TIMELINE_KEY,)
+    found: dict[TaskPlace, dict[str, Any]] = {}
+    for row in rows.xcoms_of_run(opened, keys, dag_id, run_id, places[:MOST_ROWS]):
+        found.setdefault(row.place, {})[row.key] = row.value
+    return found
+
+
+def _viewed(place: TaskPlace, state: str, try_number: int, found: _Values) -> Viewed:
+    values = found.get(place, {})
     timeline, problem = None, ""
     if TIMELINE_KEY in values:
-        read = read_timeline(_plain(values[TIMELINE_KEY]))
+        read = read_timeline(values[TIMELINE_KEY])
         if isinstance(read, str):
             problem = _why(values[TIMELINE_KEY], read)
         else:
@@ -181,21 +195,17 @@ def _viewed(place: TaskPlace, state: str, try_number: int, found: Sequence[XComR
 
 
 def _fleet_row(found: XComRow, owners: tuple[str, ...], tags: tuple[str, ...]) -> FleetRow:
-    read = read_summary(_plain(found.value))
+    read = read_summary(found.value)
     problem = _why(found.value, read) if isinstance(read, str) else ""
     summary: Summary | None = None if isinstance(read, str) else read
     return FleetRow(*found.place, found.state, found.written, summary, problem, owners, tags)
-
-
-def _plain(value: Any) -> Any:
-    return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
 
 
 def _why(value: Any, read: str) -> str:
     """Say why a row cannot be read: an XCom backend may have put a reference there."""
     try:
         is_object = isinstance(rows.as_json(value), dict)
-    except (ValueError, RecursionError):
+    except ValueError:
         is_object = False
     if is_object or not rows.keeps_values_elsewhere():
         return read

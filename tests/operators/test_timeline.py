@@ -319,48 +319,6 @@ def test_a_user_who_ends_a_deferred_task_sees_it_stopped(
     assert whats(this)[-1] == "attempt 1 stopped"
 
 
-# ---- what it must not do
-
-
-@pytest.mark.parametrize("what", ["xcoms", "fold", "copy_of", "pack", "take_in"])
-def test_a_copy_that_cannot_be_kept_changes_nothing_of_the_run(
-    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, said: list[str], what: str
-) -> None:
-    def broken(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("no")
-
-    if what == "xcoms":
-        monkeypatch.setattr(TaskInstance, "xcom_push", broken)
-        monkeypatch.setattr(xcoms, "set_xcom", broken)
-    else:
-        monkeypatch.setattr(ledger_copy, what, broken)
-    this = ti()
-    trigger = deferred(service, this)
-    service.put(trigger.job_name, "Completed", "Completed", **ENDED)
-    result = resume(operator(service), this, trigger, "terminal")
-    assert result["Spot"]["billable_seconds"] == 20
-    assert service.calls.count("CreateTrainingJob") == 1
-    # Once in each worker: one of the two defers.
-    told = sum(line.startswith("The timeline of this task") for line in said)
-    assert told == (1 if what == "pack" else 2)
-
-
-def test_it_costs_no_call(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
-    def calls() -> list[str]:
-        service.calls.clear()
-        service.jobs.clear()
-        this = ti()
-        trigger = deferred(service, this)
-        service.put(trigger.job_name, "Completed", "Completed", **ENDED)
-        resume(operator(service), this, trigger, "terminal")
-        return list(service.calls)
-
-    with_it = calls()
-    for name in ("observe", "write", "succeeded"):
-        monkeypatch.setattr(ledger_copy.LedgerCopy, name, lambda *_, **__: None)
-    assert calls() == with_it
-
-
 # ---- for real
 
 

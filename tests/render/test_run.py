@@ -274,6 +274,37 @@ def test_a_link_that_is_no_web_page_is_left_out() -> None:
     assert links == {"https://fine.example/", "/x"}
 
 
+_PIECES = (
+    "https",
+    "http",
+    "console",
+    "aws",
+    "amazon",
+    "://",
+    ":",
+    "/",
+    ".",
+    "[",
+    "@",
+    "javascript:alert(1)//",
+    "train-1",
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from(_PIECES), min_size=1, max_size=3).map("".join), min_size=2, max_size=4))
+def test_a_job_that_is_called_like_a_part_of_an_address_leads_to_no_other_place(names: list[str]) -> None:
+    made = examples.many(len(names), 2)
+    for line, name in zip(made["attempts"], names, strict=True):
+        line["job"] = name
+    job = ("Job", f"https://console.aws.amazon.com/sagemaker/home?region=x#/jobs/{names[-1]}")
+    view = Viewed("dag", "run", "task", state="success", timeline=made, links=(job,))
+    document = check(run_page([view], WHERE, Actions(), NOW))
+    outside = [str(link["href"]) for link in document.all("a") if link.get("target") == "_blank"]
+    assert outside
+    assert all(url.startswith("https://console.aws.amazon.com/") for url in outside), outside
+
+
 # Whatever the ledger holds.
 
 

@@ -158,3 +158,7 @@ def test_a_link_out_of_a_frame_opens_a_window(site: Site, browser: Browser) -> N
     browser.run("document.addEventListener('click', e => { window.seen = e.target.href; e.preventDefault(); });")
     browser.run(f"{inner}.querySelector('.links a').click()")
     until(lambda: str(browser.run("return window.seen")).endswith("/spot/logs"), "Airflow's document is clicked")
+    # Airflow's document has no policy: nothing is clicked there that could run.
+    browser.run(f"window.seen = null; {inner}.querySelector('.links a').href = 'javascript:parent.ran=1'")
+    browser.run(f"{inner}.querySelector('.links a').click()")
+    assert browser.run("return [window.seen, window.ran || null]") == [None, None]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
+from airflow_spot.aws import asked_stops
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.marks import TAG_REQUEST, TAG_STOP
 from airflow_spot.errors import StoppedExternallyError
@@ -19,6 +21,7 @@ from tests.support.sagemaker import DictionarySageMaker
 from tests.support.task import TaskInstance
 from tests.ui.ledgers import attempt, timeline
 
+NOW = datetime.now(timezone.utc)
 LADDER = ["ml.m5.xlarge", {"on_demand": ["ml.m5.2xlarge"]}]
 
 
@@ -37,12 +40,18 @@ class Run:
         self.job = self.trigger.job_name
         service.passes(self.job, "Training")
 
+    @property
+    def key(self) -> str:
+        """The run key."""
+        name = JobName.parse(self.job)
+        assert name is not None
+        return name.key
+
     def viewed(self, **changes: Any) -> Viewed:
         """What its page shows."""
-        one, name = self.this, JobName.parse(self.job)
-        assert name is not None
+        one = self.this
         ledger: Any = timeline(one.dag_id, one.run_id, one.task_id, attempts=[attempt(job=self.job)])
-        ledger["key"] = name.key
+        ledger["key"] = self.key
         return Viewed(one.dag_id, one.run_id, one.task_id, state="deferred", timeline={**ledger, **changes})
 
     def asks(self, name: str, viewed: Viewed | None = None) -> str:
@@ -111,6 +120,58 @@ def test_what_may_not_be_done_is_a_command_to_copy(
     assert said in str(refused.value)
     assert f"airflow-spot stop --job {run.job} --region eu-west-1" in str(refused.value)
     assert service.jobs[run.job]["TrainingJobStatus"] == "InProgress"
+
+
+LOST = ConnectionClosedError(endpoint_url="https://x")
+DENIED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "StopTrainingJob")
+
+
+@pytest.mark.parametrize("error", [LOST, DENIED])
+def test_a_stop_that_fails_leaves_no_tag_that_a_persons_later_stop_would_be_read_by(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    run = Run(service, ladder=LADDER)
+
+    def fails(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(service, "stop_training_job", fails)
+    with pytest.raises(RefusedError) as refused:
+        run.asks("on-demand")
+    assert refused.value.status == 502
+    service.put(run.job, "Stopped", "Stopped")  # in the console
+    with pytest.raises(StoppedExternallyError):
+        run.goes_on()
+    assert len(service.jobs) == 1
+
+
+def test_a_request_whose_stop_failed_does_not_pay_for_on_demand_later(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(service, ladder=["ml.m5.xlarge", "ml.m5.4xlarge", {"on_demand": ["ml.m5.2xlarge"]}])
+    monkeypatch.setattr(service, "stop_training_job", lambda **_: (_ for _ in ()).throw(DENIED))
+    with pytest.raises(RefusedError):
+        run.asks("on-demand")
+    monkeypatch.undo()
+    asked_stops.stop_to_go_on(service, asked_stops.live_attempts(service, run.key, NOW)[0])
+    with pytest.raises(TaskDeferred):
+        run.goes_on()
+    assert [job["EnableManagedSpotTraining"] for job in service.jobs.values()] == [True, True]
+
+
+def test_a_stop_whose_answer_was_lost_is_one(service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(service, ladder=LADDER)
+
+    def lost(**named: Any) -> None:
+        DictionarySageMaker.stop_training_job(service, **named)
+        raise LOST
+
+    monkeypatch.setattr(service, "stop_training_job", lost)
+    assert run.job in run.asks("on-demand")
+    with pytest.raises(TaskDeferred):
+        run.goes_on()
+    _, second = service.jobs.values()
+    assert second["EnableManagedSpotTraining"] is False
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ class Kept:
         self.state = "deferred"
         self.audit: list[tuple[Any, ...]] = []
         self.place = TaskPlace(DAG, RUN, "train")
-        for name in ("xcoms_since", "xcoms_of_run", "tasks_of_run", "tasks", "has_run", "owners_and_tags"):
+        reading = ("xcoms_since", "xcoms_of_run", "places_with_xcoms", "tasks_of_run", "tasks", "has_run")
+        for name in (*reading, "owners_and_tags"):
             monkeypatch.setattr(rows, name, getattr(self, name))
         monkeypatch.setattr(rows, "add_audit", lambda _, *facts: self.audit.append(facts))
 
@@ -66,6 +67,9 @@ class Kept:
 
     def xcoms_of_run(self, _: Any, keys: Any, *__: Any) -> list[XComRow]:
         return [XComRow(self.place, key, 2e9, self.values[key], self.state) for key in keys if key in self.values]
+
+    def places_with_xcoms(self, _: Any, keys: Any, *__: Any) -> list[TaskPlace]:
+        return [self.place] if any(key in self.values for key in keys) else []
 
     def tasks_of_run(self, _: Any, dag_id: str, run_id: str, task_id: str) -> list[TaskRow]:
         found = TaskPlace(dag_id, run_id, task_id) == self.place

@@ -177,6 +177,52 @@ def test_a_row_that_cannot_be_read_says_so(database: Database, value: Any) -> No
     assert viewed.problem.endswith(".")
 
 
+def raw(place: tuple[str, str, str], key: str, text: str) -> None:
+    """Have the database hold a value that no worker writes and no test can make."""
+    from airflow.utils.session import create_session
+    from sqlalchemy import text as statement
+
+    dag_id, run_id, task_id = place
+    with create_session() as session:
+        session.execute(
+            statement("update xcom set value = :value where dag_id = :d and run_id = :r and task_id = :t and key = :k"),
+            {"value": text, "d": dag_id, "r": run_id, "t": task_id, "k": key},
+        )
+
+
+@pytest.mark.parametrize("value", ["[" * 200_000, '{"v": 1, ', '"' + "x" * 2_000_000 + '"', "NaN", "1e999"])
+def test_a_row_that_cannot_be_decoded_is_the_end_of_no_other(training: Database, value: str) -> None:
+    place = ("trains", RUN, "odd")
+    training.task(*place)
+    for key in (SUMMARY_KEY, TIMELINE_KEY, SageMakerTrainingJobLink.key):
+        training.xcom(place, key, {})
+        raw(place, key, value)
+    assert sorted(bool(row.summary) for row in FleetStore().rows(30)) == [False, True]
+    with rows.session() as opened:
+        (viewed,) = trainings_of_task(opened, *place, -1)
+    assert viewed.problem.endswith(".")
+    assert viewed.links == ()
+
+
+def test_of_a_run_with_more_trainings_than_a_page_shows_the_others_are_not_read(
+    training: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_ROWS", 3)
+    for index in range(6):
+        training.task("trains", RUN, "sweep", index)
+        training.xcom(("trains", RUN, "sweep"), TIMELINE_KEY, timeline("trains", RUN, "sweep", index), index)
+    read: list[Any] = []
+    monkeypatch.setattr(store, "read_timeline", lambda value: read.append(value) or dict(value))
+    with rows.session() as opened:
+        for found in (
+            trainings_of_run(opened, "trains", RUN),
+            trainings_of_task(opened, "trains", RUN, "sweep", -1),
+        ):
+            swept = [one for one in found if one.task_id == "sweep"]
+            assert [one.timeline is not None for one in swept] == [True] * 3 + [False] * 3
+    assert len(read) == 6
+
+
 def test_a_backend_that_keeps_values_elsewhere_is_named(training: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__XCOM_BACKEND", "airflow.providers.common.io.xcom.backend.XComObjectStorage")
     training.xcom(("trains", RUN, "train"), SUMMARY_KEY, "s3://xcoms/trains/train/1")

@@ -44,7 +44,8 @@
   });
   document.addEventListener("click", function (event) {
     var link = event.target.closest && event.target.closest("a[target=_blank], a[download]");
-    if (!link || !airflow) return;  // Airflow's frame opens no window and may save no file: its document may
+    // Of web addresses alone: what a policy forbids here, Airflow's document would do.
+    if (!link || !airflow || !/^https?:$/.test(link.protocol)) return;  // Airflow's frame opens no window and may save no file: its document may
     event.preventDefault();
     var copy = airflow.importNode(link, false);
     copy.href = link.href;
