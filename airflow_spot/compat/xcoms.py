@@ -11,6 +11,7 @@ import importlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from airflow import __version__ as airflow_version
 
@@ -20,6 +21,8 @@ Values = Callable[[], Mapping[str, Any]]
 #: How long a trigger that fires waits for the last write. The first one of a triggerer took eleven seconds on 3.3:
 #: Airflow's supervisor makes its API then.
 LAST_SECONDS = 5.0
+#: So many triggers write at once: more would take the event loop's time from it, and the threads from what asks AWS.
+AT_ONCE = 2
 #: After a failure a worker does not try again for so long: Airflow 3 repeats such a call for a minute by itself, in
 #: which the worker does not look at its job.
 PAUSE_SECONDS = 300.0
@@ -104,9 +107,10 @@ class TriggerXComs:
             self._work.add_done_callback(_UNDER_WAY.discard)
 
     async def close(self, seconds: float | None = None) -> None:
-        """Wait until all is written, but not for long."""
+        """Wait until all is written, but not for long: what has not begun by then is the worker's to write."""
         if self._work is not None and not self._work.done():
             await asyncio.wait([self._work], timeout=LAST_SECONDS if seconds is None else seconds)
+            self._next = None
 
     def write(self, make: Values) -> None:
         """Write now, from one of asgiref's threads."""
@@ -118,18 +122,34 @@ class TriggerXComs:
         except Exception as error:
             self._told.tell(error)
 
+    def _take(self) -> Values | None:
+        """Return what is to be written by now, the newest; None where nothing is any more."""
+        make, self._next = self._next, None
+        return make
+
     async def _write_all(self) -> None:
         from airflow_spot.watch.threads import in_thread  # asgiref: not where a DAG is parsed
 
-        while (make := self._next) is not None:
-            self._next = None
-            try:
-                await in_thread(lambda make=make: self.write(make))  # type: ignore[misc]
-            except Exception as error:  # no thread is to be had: the interpreter ends
-                self._told.tell(error)
-                return
+        while self._next is not None:
+            async with _turn():
+                if (make := self._take()) is None:
+                    return
+                try:
+                    await in_thread(lambda make=make: self.write(make))  # type: ignore[misc]
+                except Exception as error:  # no thread is to be had: the interpreter ends
+                    self._told.tell(error)
+                    return
 
 
+def _turn() -> asyncio.Semaphore:
+    loop = asyncio.get_running_loop()
+    if loop not in _TURNS:
+        _TURNS[loop] = asyncio.Semaphore(AT_ONCE)
+    return _TURNS[loop]
+
+
+#: By event loop: a triggerer has one.
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 #: The event loop itself holds tasks only weakly.
 _UNDER_WAY: set[asyncio.Task[None]] = set()
 

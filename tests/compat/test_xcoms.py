@@ -126,6 +126,38 @@ def test_a_write_that_takes_long_holds_up_neither_the_loop_nor_the_end(written: 
     assert [key for key, _, _ in written] == ["a"]
 
 
+def test_many_triggers_write_a_few_at_once_and_what_has_not_begun_at_the_end_of_one_is_left(
+    written: list[tuple[str, Any, str]],
+) -> None:
+    busy, most, gate = [0], [0], threading.Event()
+
+    def made(number: int) -> Any:
+        def make() -> dict[str, Any]:
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+            gate.wait(30)
+            busy[0] -= 1
+            return {"a": number}
+
+        return make
+
+    async def scene() -> None:
+        writers = [TriggerXComs(TaskInstance("train"), Log()) for _ in range(20)]
+        for number, writer in enumerate(writers):
+            writer.put(made(number))
+        while busy[0] < xcoms.AT_ONCE:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        await writers[-1].close(0.01)
+        gate.set()
+        for writer in writers:
+            await writer.close()
+
+    asyncio.run(scene())
+    assert most == [xcoms.AT_ONCE]
+    assert sorted(value for _, value, _ in written) == list(range(19))
+
+
 def test_the_end_of_a_trigger_breaks_no_write_off(written: list[tuple[str, Any, str]]) -> None:
     gate = threading.Event()
 
