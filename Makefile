@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
+# Where an environment forbids compiled files, each of the hundreds of processes of the suites compiles Airflow again.
+export PYTHONDONTWRITEBYTECODE :=
 DIST := dist
 
 .PHONY: help env demo demo-ui test test-all lint matrix bench wheel clean

@@ -105,7 +105,7 @@ def stop_on_kill() -> bool:
 
 
 def actions() -> bool:
-    """Return whether the pages let whoever may edit a task stop its job, or have it go on on-demand."""
+    """Return whether the pages let whoever may edit a task stop its job, or have it continue on-demand."""
     return bool(conf.getboolean(SECTION, "actions", fallback=True))
 
 

@@ -11,7 +11,7 @@ from airflow_spot.core.outcomes import Outcome
 
 
 class SpotTrainingError(AirflowException):
-    """A run failed; an Airflow retry may help, and goes on from the newest checkpoint."""
+    """A run failed; an Airflow retry may help, and resumes from the newest checkpoint."""
 
 
 class NonRetryableSpotError(AirflowFailException, SpotTrainingError):
@@ -71,7 +71,7 @@ class RenderError(SpotTrainingError):
 
 
 class StoppedExternallyError(NonRetryableSpotError):
-    """Somebody stopped the job outside Airflow. Clear the task to go on from the checkpoint."""
+    """Somebody stopped the job outside Airflow. Clear the task to resume from the checkpoint."""
 
 
 class NoProgressError(NonRetryableSpotError):

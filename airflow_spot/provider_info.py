@@ -104,7 +104,7 @@ def get_provider_info() -> dict[str, Any]:
                     "actions": {
                         "description": (
                             "Whether the pages let whoever may edit a task instance stop its training job, or have "
-                            "the run go on on-demand."
+                            "the run continue on-demand."
                         ),
                         "version_added": "0.1.0",
                         "type": "boolean",

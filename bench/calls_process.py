@@ -70,7 +70,7 @@ class Worker:
 
     def go(self, seconds: float) -> Any:
         """
-        Let the task go on until it waits or is done: from its start, or from what it carried.
+        Let the task continue until it waits or is done: from its start, or from what it carried.
 
         :param seconds: that a job it creates trains.
         :return: its result; None where it waits.

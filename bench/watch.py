@@ -158,7 +158,7 @@ def in_real_time(kind: str, python: str, jobs: int, interval: float, first: floa
     :param first: seconds that are the start.
     """
     with Scene(kind, python, jobs, interval) as scene:
-        # The first two sweeps read all pages, one a second: the jobs are new. What counts is how it goes on.
+        # The first two sweeps read all pages, one a second: the jobs are new. What counts is how it continues.
         settled = first + jobs / 50
         # Twenty seconds more than it takes, for a busy machine.
         process = scene.start(first + settled + 4 * interval + 20, first)

@@ -1,7 +1,7 @@
 """Every half hour: stop training jobs whose Airflow task is over.
 
 A task stops its own job when it ends or is ended. This is for what escapes all the same: a worker and a triggerer that
-are lost at once, a database that was thrown away. The checkpoints stay, and a task that is cleared goes on from them.
+are lost at once, a database that was thrown away. The checkpoints stay, and a task that is cleared resumes from them.
 With the param `stop` false it only says what it would stop. What `stop_on_kill=False` left to run is an orphan too.
 """
 

@@ -1,7 +1,7 @@
 """Twelve trainings on spot, as many at once as the quota lets in, and the best of them.
 
 One mapped task a combination of hyperparameters, each a run of its own: with its own checkpoints, retries and savings,
-and cleared by itself. No pool is needed: what a quota refuses waits in the triggerer, and goes on when one ends. It
+and cleared by itself. No pool is needed: what a quota refuses waits in the triggerer, and continues when one ends. It
 trains on what `spot_training_pipeline` has prepared, and runs against AWS with the same params changed.
 
 Try it with a quota of three: `airflow-spot local --quotas 'ml.m5.large:spot=3' --market 'script:up=30,down=5'`.

@@ -113,7 +113,7 @@ with DAG(
                     "rounds": "{{ params.rounds }}",
                     "checkpoint_every": "{{ params.checkpoint_every }}",
                     "seconds_per_round": "{{ params.seconds_per_round }}",
-                    # The training jobs share one CheckpointConfig, and must not go on from each other's.
+                    # The training jobs share one CheckpointConfig, and must not resume from each other's.
                     "folder_per_job": "1",
                     "sagemaker_program": "train.py",
                     "sagemaker_submit_directory": f"{ROOT}/tuning/sourcedir.tar.gz",

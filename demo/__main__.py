@@ -117,7 +117,7 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
         story.tell("demo", f"Airflow is ready; running {DAG_ID}")
         run_id = airflow.trigger(DAG_ID, PARAMS)
         timeline = timeline_address(airflow.url, run_id)
-        # While it trains there is most to see: the page goes on by itself.
+        # While it trains there is most to see: the page continues by itself.
         trains = partial(_show, timeline, story) if args.ui else _nobody_looks
         state = _watch(airflow, sagemaker, run_id, story, EventsFile(events_file), trains)
         if state != "success":

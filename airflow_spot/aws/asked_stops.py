@@ -1,4 +1,4 @@
-"""Stops that a person asks for: for good, or for the run to go on. Needs no Airflow: commands and pages share it."""
+"""Stops that a person asks for: for good, or for the run to continue. Needs no Airflow: commands and pages share it."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def live_attempts(sagemaker: Any, key: str, now: datetime) -> list[Attempt]:
 def stop_for_good(sagemaker: Any, attempt: Attempt) -> None:
     """Stop a job as a person does in the console: the task that waits for it fails, and its checkpoints stay."""
     if attempt.stop is not None and not attempt.stop.withdrawn:
-        # Of a stop that never came: with it, this one would read as ours, and the run would go on.
+        # Of a stop that never came: with it, this one would read as ours, and the run would continue.
         Marks(lambda: sagemaker).withdraw_stop(attempt.arn, attempt.owner or 0)
     jobs.stop(sagemaker, attempt.job_name)
 
 
 def stop_to_go_on(sagemaker: Any, attempt: Attempt, request: str | None = None) -> None:
     """
-    Stop a job so that the task that waits for it goes on with the next attempt, from the checkpoint.
+    Stop a job so that the task that waits for it continues with the next attempt, from the checkpoint.
 
     The tags come first, in one call: a task that looks in between must not take it for a stop for good, nor miss what
     is asked. Where the stop fails they are taken back: a person's later stop must not read as this one.

@@ -210,7 +210,7 @@ def sweep(
     """
     Delete the old checkpoints of a task, after one of its runs succeeded. Where none is old, no job is asked about.
 
-    It goes on as far as what it returns is read: whoever has no more time stops reading.
+    It continues as far as what it returns is read: whoever has no more time stops reading.
 
     :param base: the checkpoint base, an S3 URI.
     :param run_folder: the S3 URI of the run's own generation: it stays, and only its task's folders are looked at.

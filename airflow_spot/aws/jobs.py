@@ -65,7 +65,7 @@ def listed(sagemaker: Any, name_contains: str = f"{MARKER}-", since: datetime | 
 
 
 def live(sagemaker: Any, now: datetime, name_contains: str = f"{MARKER}-") -> list[str]:
-    """Name the jobs of ours that may still write: one that is told to stop trains on, and uploads. Oldest first."""
+    """Name the jobs of ours that may still write: one that is told to stop still trains, and uploads. Oldest first."""
     lines = summaries(sagemaker, name_contains, live_since(now))
     return [str(line["TrainingJobName"]) for line in lines if line["TrainingJobStatus"] not in ENDED_STATUSES][::-1]
 

@@ -88,7 +88,7 @@ class Orphans:
         again = self._judged(found.job)
         if not again.orphan:
             return again
-        # The mark first: a task that is cleared right now goes on from the checkpoint instead of failing.
+        # The mark first: a task that is cleared right now resumes from the checkpoint instead of failing.
         if not self._marks.set_stop(again.arn, StopMark(StopReason.ORPHAN, again.owner or 0)):
             return replace(again, reason="it cannot be marked: sagemaker:AddTags is denied")
         jobs.stop(self._sagemaker, again.job)

@@ -164,7 +164,7 @@ class Checkpointer:
 
         Ends the process with 143 where SIGTERM has come: what was trained is kept.
 
-        :param step: what the next start goes on from; a number of 12 digits at most, not negative.
+        :param step: what the next start resumes from; a number of 12 digits at most, not negative.
         :param write: writes a file, or makes a folder, at the path that it is given. Called where this process writes.
         :param metrics: small numbers that are kept with it, as JSON.
         """

@@ -1,5 +1,5 @@
 """
-Keras' model and optimizer as a checkpoint, and a ``fit`` that goes on where the one before was interrupted.
+Keras' model and optimizer as a checkpoint, and a ``fit`` that continues where the one before was interrupted.
 
     def data(epoch):
         return tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(x), seed=epoch).batch(32)
@@ -25,7 +25,7 @@ _Batches: Any = getattr(keras.utils, "PyDataset", None) or keras.utils.Sequence
 
 class KerasState:
     """
-    Everything that a training goes on from.
+    Everything that a training resumes from.
 
     :param model: compiled, with its weights made.
     """

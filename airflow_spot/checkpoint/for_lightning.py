@@ -7,7 +7,7 @@ Checkpoints of Lightning's ``Trainer``.
     trainer.fit(model, ResumableLoader(data, batch_size=32, shuffle=True), ckpt_path=found.path if found else None)
 
 Lightning keeps model, optimizers, schedules, precision's scale and loops. It keeps no random state, and in the middle
-of an epoch it begins the data anew; :class:`Saving` and :class:`ResumableLoader` do that.
+of an epoch it begins the data again; :class:`Saving` and :class:`ResumableLoader` do that.
 """
 
 import os
@@ -30,7 +30,7 @@ _KEY = "airflow_spot"
 
 class ResumableLoader(DataLoader):
     """
-    A ``DataLoader`` that goes on in the middle of an epoch, with whatever sampler.
+    A ``DataLoader`` that resumes in the middle of an epoch, with whatever sampler.
 
     It draws the same order again and passes over what was trained on, which it loads for that.
     """
@@ -45,15 +45,15 @@ class ResumableLoader(DataLoader):
 
     def go_to(self, position: Optional[Dict[str, Any]], random: Dict[str, Any]) -> None:
         """
-        Have the next pass go on from there.
+        Have the next pass resume from there.
 
         :param position: None: it is a new one.
-        :param random: the random state to go on with.
+        :param random: the random state to continue with.
         """
         self._resume = {"position": position, "random": random}
 
     def state_dict(self) -> Dict[str, Any]:
-        """Return nothing: Lightning asks by this whether the loader can go on, and knows not where an epoch ends."""
+        """Return nothing: Lightning asks by this whether the loader can continue, and knows not where an epoch ends."""
         return {}
 
     def load_state_dict(self, state: Dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ class Saving(Callback):
             loader.go_to(restored["position"], restored["random"])
             self._restored = None
         elif restored and restored["middle"]:
-            print("airflow_spot.checkpoint: the data begin anew in the middle of an epoch: use a ResumableLoader")
+            print("airflow_spot.checkpoint: the data begin again in the middle of an epoch: use a ResumableLoader")
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Put back the random state where the loader is not ours; called by Lightning."""

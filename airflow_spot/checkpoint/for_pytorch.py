@@ -25,7 +25,7 @@ from torch.utils.data import Sampler
 
 class TorchState:
     """
-    Everything that a training goes on from.
+    Everything that a training resumes from.
 
     :param objects: by name, what has ``state_dict`` and ``load_state_dict`` (modules, optimizers, schedulers, scalers),
         or ``get_state`` and ``set_state`` (``torch.Generator``). The names stand in the file: keep them.
@@ -88,7 +88,7 @@ class TorchState:
 
 class SeededSampler(Sampler):
     """
-    Shuffles anew in each epoch, and goes on in the middle of one: what was trained on is not drawn again.
+    Shuffles again in each epoch, and resumes in the middle of one: what was trained on is not drawn again.
 
     The order follows from seed and epoch alone, so no position has to be stored: workers that load ahead would have
     moved it further than the training is.
@@ -143,7 +143,7 @@ def random_state() -> Dict[str, Any]:
 
 
 def set_random_state(found: Dict[str, Any]) -> None:
-    """Have the random generators go on from a :func:`random_state`."""
+    """Have the random generators resume from a :func:`random_state`."""
     torch.set_rng_state(found["torch"])
     version, numbers, gauss = found["python"]
     random.setstate((version, tuple(numbers), gauss))

@@ -1,5 +1,5 @@
 """
-PyTorch on several hosts, or in several processes of one: all go on from the same step, and save after the same step.
+PyTorch on several hosts, or in several processes of one: all resume from the same step, and save after the same step.
 
     rank, world = join("nccl")                       # SageMaker's hosts; torchrun's processes, if it has started this
     checkpoints = Checkpointer(barrier=torch.distributed.barrier)

@@ -7,7 +7,7 @@ Checkpoints of Hugging Face's ``Trainer``, for whichever training it does.
     trainer.train(resume_from_checkpoint=found.path if found else None)
 
 ``Trainer`` writes ``checkpoint-<step>`` folders with model, optimizer, schedule and random states, in place and file by
-file. Each goes into the :class:`Checkpointer` when it is written, so that what a training goes on from is whole.
+file. Each goes into the :class:`Checkpointer` when it is written, so that what a training resumes from is whole.
 """
 
 import json
@@ -21,7 +21,7 @@ from . import Checkpoint, Checkpointer
 from .for_pytorch_hosts import in_any_process, wait_for_all
 
 _BEST = "best"
-#: What only a training goes on from, and no model needs.
+#: What only a training resumes from, and no model needs.
 _NOT_OF_A_MODEL = shutil.ignore_patterns("optimizer*", "scheduler*", "scaler*", "rng_state*", _BEST)
 
 
@@ -60,7 +60,7 @@ class Saving(TrainerCallback):
                 "/tmp/trainer; Saving puts into the other what is whole" % (args.output_dir, self._checkpoints.path)
             )
         if getattr(args, "save_only_model", False):
-            raise ValueError("save_only_model is set: without the optimizer's state no training goes on from there")
+            raise ValueError("save_only_model is set: without the optimizer's state no training resumes from there")
         self._checkpoints.on_sigterm()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:

@@ -5,7 +5,7 @@ XGBoost's booster as a checkpoint.
 
 trains what is missing of the rounds, and saves as it goes. Without sampling (``subsample`` and ``colsample_*`` at 1)
 the model is that of an uninterrupted training, tree by tree: XGBoost does not save its random generator's state. A
-``LearningRateScheduler`` goes on; other callbacks, early stopping among them, are told of rounds from 0 on again.
+``LearningRateScheduler`` continues; other callbacks, early stopping among them, are told of rounds from 0 on again.
 """
 
 from typing import Any, Dict, Mapping, Optional

@@ -16,7 +16,7 @@ _EXAMPLES = """examples:
   airflow-spot checkpoints set-aside s3://bucket/checkpoints/.../g0001             move it
 
 A task that fails straight after a restore names the folder. What is set aside goes to set-aside/ beside the folder;
-nothing is lost. Then clear the task: it resumes from the checkpoint before, or begins anew where there is none.
+nothing is lost. Then clear the task: it resumes from the checkpoint before, or begins again where there is none.
 Exit code: 0; 1 if the folder has no checkpoint; 2 if something is wrong, such as a live job that writes there."""
 
 

@@ -95,7 +95,7 @@ To the bucket of the environment, with versioning on; `DAGS` is the environment'
 - [ ] Do not set `operators.default_deferrable` for this: the stock Amazon operators then defer too, which takes
       aiobotocore, and this package does not bring it. Give `deferrable=True` to the spot tasks.
 - [ ] Give every spot task `retries=2` or more. MWAA takes workers away when it scales in and when it is maintained; the
-      next try then finds the job and goes on waiting. Without one, nobody does.
+      next try then finds the job and keeps waiting. Without one, nobody does.
 - [ ] Tasks that wait in the worker (`deferrable=False`) must end within 12 hours, the longest that the queue, SQS,
       keeps a message from a second worker.
 

@@ -94,7 +94,7 @@ def _stop_job(sagemaker: Any, attempt: Attempt, *, restart: bool, on_demand: boo
             f"{', from the checkpoint' if keeps else ''}"
             if restart or on_demand
             else "The task that waits for it fails and is not retried; clear it to "
-            + ("resume from the checkpoint" if keeps else "train on")
+            + ("resume from the checkpoint" if keeps else "continue")
         )
     )
 

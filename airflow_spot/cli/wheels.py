@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 NAME = "airflow-spot"
-# What installers write beside a distribution; RECORD is written anew.
+# What installers write beside a distribution; RECORD is written again.
 _INSTALLERS = frozenset({"INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_build.json", "uv_cache.json"})
 #: A zip's smallest date, so that the same content is the same file.
 EPOCH = (1980, 1, 1, 0, 0, 0)

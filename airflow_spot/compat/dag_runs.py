@@ -13,7 +13,7 @@ def not_before(dag_run: Any) -> datetime | None:
     """
     Return a moment before which no task of a DAG run ran, whether it was cleared since or not; None where nothing says.
 
-    Not ``start_date`` or ``queued_at``, which a clear sets anew.
+    Not ``start_date`` or ``queued_at``, which a clear sets again.
 
     :param dag_run: of a task's context.
     """

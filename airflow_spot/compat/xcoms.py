@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from airflow import __version__ as airflow_version
 
@@ -21,8 +23,6 @@ Values = Callable[[], Mapping[str, Any]]
 #: How long a trigger that fires waits for the last write. The first one of a triggerer took eleven seconds on 3.3:
 #: Airflow's supervisor makes its API then.
 LAST_SECONDS = 5.0
-#: So many triggers write at once: more would take the event loop's time from it, and the threads from what asks AWS.
-AT_ONCE = 2
 #: After a failure a worker does not try again for so long: Airflow 3 repeats such a call for a minute by itself, in
 #: which the worker does not look at its job.
 PAUSE_SECONDS = 300.0
@@ -92,14 +92,16 @@ class TriggerXComs:
     def __init__(self, task_instance: Any, log: Log) -> None:
         self._ti = task_instance
         self._told = _Told(log)
-        self._next: Values | None = None
+        self._next: tuple[int, Values] | None = None
         self._work: asyncio.Task[None] | None = None
+        self._lock = threading.Lock()
+        self._count = self._written = 0
 
     def put(self, make: Values) -> None:
         """Have something written soon, in place of what waits to be written."""
         if self._ti is None:
             return
-        self._next = make
+        self._next = self._numbered(make)
         if self._work is None or self._work.done():
             # Never cancelled with the trigger: an answer of Airflow's that nobody reads would be read as another's.
             self._work = asyncio.ensure_future(self._write_all())
@@ -107,49 +109,49 @@ class TriggerXComs:
             self._work.add_done_callback(_UNDER_WAY.discard)
 
     async def close(self, seconds: float | None = None) -> None:
-        """Wait until all is written, but not for long: what has not begun by then is the worker's to write."""
+        """Wait until all is written, but not for long: then what has not begun is left to the worker that continues."""
         if self._work is not None and not self._work.done():
             await asyncio.wait([self._work], timeout=LAST_SECONDS if seconds is None else seconds)
-            self._next = None
+            self._written = self._count
 
     def write(self, make: Values) -> None:
-        """Write now, from one of asgiref's threads."""
-        if self._ti is None:
-            return
-        try:
-            for key, value in make().items():
-                set_xcom(self._ti, key, value)
-        except Exception as error:
-            self._told.tell(error)
+        """Write now, from one of asgiref's threads; nothing that was put before is written after it."""
+        if self._ti is not None:
+            self._write(*self._numbered(make))
 
-    def _take(self) -> Values | None:
-        """Return what is to be written by now, the newest; None where nothing is any more."""
-        make, self._next = self._next, None
-        return make
+    def _numbered(self, make: Values) -> tuple[int, Values]:
+        self._count += 1
+        return self._count, make
+
+    def _write(self, number: int, make: Values) -> None:
+        with self._lock:
+            if number <= self._written:
+                return
+            self._written = number
+            try:
+                for key, value in make().items():
+                    set_xcom(self._ti, key, value)
+            except Exception as error:
+                self._told.tell(error)
 
     async def _write_all(self) -> None:
         from airflow_spot.watch.threads import in_thread  # asgiref: not where a DAG is parsed
 
-        while self._next is not None:
-            async with _turn():
-                if (make := self._take()) is None:
-                    return
-                try:
-                    await in_thread(lambda make=make: self.write(make))  # type: ignore[misc]
-                except Exception as error:  # no thread is to be had: the interpreter ends
-                    self._told.tell(error)
-                    return
+        while (following := self._next) is not None:
+            self._next = None
+            try:
+                await in_thread(partial(self._write, *following), _threads())
+            except Exception as error:  # no thread is to be had: the interpreter ends
+                self._told.tell(error)
+                return
 
 
-def _turn() -> asyncio.Semaphore:
-    loop = asyncio.get_running_loop()
-    if loop not in _TURNS:
-        _TURNS[loop] = asyncio.Semaphore(AT_ONCE)
-    return _TURNS[loop]
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Return threads of their own: a burst of writes must not hold up those that look at jobs."""
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="airflow-spot-xcoms")
 
 
-#: By event loop: a triggerer has one.
-_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 #: The event loop itself holds tasks only weakly.
 _UNDER_WAY: set[asyncio.Task[None]] = set()
 

@@ -61,7 +61,7 @@ class CheckpointWait:
             return None
         # What has the name of a half-written file may be a checkpoint, or becomes one: the job is not idle.
         written = max([*look.objects.values(), *([look.doubtful] if look.doubtful else [])], default=None)
-        # Nor does an interruption begin the count anew: one that ends each start before its first checkpoint is the
+        # Nor does an interruption begin the count again: one that ends each start before its first checkpoint is the
         # very thing to find out.
         before = sum(_trained_since(start, written) for start in starts[:-1])
         since = current.training if written is None else max(current.training, written)

@@ -20,7 +20,7 @@ from airflow_spot.core.stop_reasons import StopReason
 @dataclass(frozen=True)
 class Limits:
     """
-    How long and how often a try of a run may go on.
+    How long and how often a try of a run may continue.
 
     Capacity and interruptions are bounded by time alone, unless ``max_attempts`` says otherwise.
 
@@ -35,7 +35,7 @@ class Limits:
         ``max_run`` cuts off is the end.
     :param backoff: the pauses between a script's errors that are always tried again; between SageMaker's own, longer
         ones.
-    :param use_checkpoints: whether SageMaker keeps the checkpoints, so that an attempt goes on from the one before.
+    :param use_checkpoints: whether SageMaker keeps the checkpoints, so that an attempt resumes from the one before.
     :param progress: how many starts in a row may leave nothing new in the checkpoint folder.
     """
 
@@ -108,7 +108,7 @@ class Succeed:
 @dataclass(frozen=True)
 class Fail:
     """
-    The run cannot go on.
+    The run cannot continue.
 
     :param attempt: the attempt that shows why; None where there is none.
     :param kind: the outcome that decided, or None where the time ran out.
@@ -123,7 +123,7 @@ Action = Submit | Wait | Pause | Stop | Succeed | Fail
 
 _FATAL = {
     Outcome.MAX_RUNTIME_EXCEEDED: (
-        "it ran for its whole max_run. Raise max_run (at most 28 days), or set max_total_run to go on{checkpoint} in "
+        "it ran for its whole max_run. Raise max_run (at most 28 days), or set max_total_run to resume{checkpoint} in "
         "further jobs"
     ),
     Outcome.MAX_WAIT_EXCEEDED: (
@@ -131,7 +131,7 @@ _FATAL = {
         "on from nothing. Raise max_wait above max_run by the time that it waits, or set max_total_run"
     ),
     Outcome.INVALID_REQUEST: "SageMaker cannot run this request; another try would not help",
-    Outcome.STOPPED_EXTERNALLY: "somebody stopped it outside Airflow. Clear the task to go on{checkpoint}",
+    Outcome.STOPPED_EXTERNALLY: "somebody stopped it outside Airflow. Clear the task to resume{checkpoint}",
     Outcome.UNKNOWN: "it ended in a way that airflow_spot does not know",
 }
 
@@ -164,7 +164,7 @@ def decide(limits: Limits, history: History, now: datetime, policy: Policy) -> A
 
 
 def _resumes(limits: Limits, history: History) -> bool:
-    """Return whether the next attempt goes on from checkpoints that SageMaker kept, as far as is known."""
+    """Return whether the next attempt resumes from checkpoints that SageMaker kept, as far as is known."""
     kept = [not attempt.whole or bool(attempt.checkpoint_s3_uri) for attempt in history.attempts]
     return limits.use_checkpoints and (any(kept) or not kept)
 
@@ -300,7 +300,7 @@ def _after(limits: Limits, history: History, past: Sequence[PastEvent], now: dat
 
 
 def _spent(limits: Limits, history: History, kind: Outcome, left: float | None, now: datetime) -> Fail | None:
-    """Return the failure of a run that may go on as its newest attempt ended, and has used up another limit."""
+    """Return the failure of a run that may continue as its newest attempt ended, and has used up another limit."""
     attempt = history.last
     # Of a job that was stopped for it SageMaker's figure may come short by moments: no further job for these.
     stopped = attempt is not None and attempt.stop is not None and attempt.stop.reason == StopReason.MAX_TOTAL_RUN
@@ -334,7 +334,7 @@ def _gets_more_memory(past: Sequence[PastEvent], policy: Policy) -> bool:
 
 
 def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], policy: Policy, same: str) -> str | None:
-    """Return why another attempt is worth it, and what it goes on from; None where its kind's budget is spent."""
+    """Return why another attempt is worth it, and what it resumes from; None where its kind's budget is spent."""
     kind, why = newest.outcome, None
     if kind in _UNBOUNDED:
         why = _UNBOUNDED[kind].format(kind=kind.label, rung=newest.rung, same=same)

@@ -416,7 +416,7 @@ class RunSucceeded:
 @dataclass(frozen=True)
 class RunFailed:
     """
-    The run cannot go on in this try.
+    The run cannot continue in this try.
 
     :param outcome: the one that decided; None where the time was up, or the task was killed.
     :param killed: Airflow has killed the task.

@@ -51,7 +51,7 @@ class Refusal:
         """Read what :meth:`to_json` wrote."""
         at = datetime.fromtimestamp(value["at"], timezone.utc)
         known = {outcome.value: outcome for outcome in Outcome}
-        # One of a newer version, after a rollback: there was nothing to train on then either.
+        # One of a newer version, after a rollback: there was nothing to resume from then either.
         outcome = known.get(value["outcome"], Outcome.NO_CAPACITY)
         return cls(value["number"], value["rung"], outcome, at, value["message"])
 
@@ -140,7 +140,7 @@ class History:
         last = self.last
         if last is None or last.outcome is not Outcome.COMPLETED:
             return None
-        # A create after it, though refused, was meant to train on.
+        # A create after it, though refused, was meant to resume.
         superseded = last.number < self.first_of_try and (not self.adopts or bool(self.refusals))
         return None if superseded else last
 

@@ -218,7 +218,7 @@ WARNINGS = (
 )
 
 
-#: Of a job that goes on to one of these, somebody may want to know at a glance.
+#: Of a job that continues to one of these, somebody may want to know at a glance.
 _WARNED = frozenset({"Interrupted", "Failed", *_NOTES})
 
 

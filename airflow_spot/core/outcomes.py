@@ -126,7 +126,7 @@ class Outcome(str, enum.Enum):
 #: The script's own end: its log shows why.
 SCRIPT_OUTCOMES = frozenset({Outcome.SCRIPT_ERROR, Outcome.OUT_OF_MEMORY})
 QUOTA_OUTCOMES = frozenset({Outcome.QUOTA_EXCEEDED, Outcome.QUOTA_TOO_SMALL})
-#: Nothing to train on where the attempt was.
+#: Nothing to resume from where the attempt was.
 CAPACITY_OUTCOMES = frozenset(
     {
         Outcome.NO_CAPACITY,

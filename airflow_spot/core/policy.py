@@ -40,7 +40,7 @@ class Stay:
 @dataclass(frozen=True)
 class Move:
     """
-    Stop the live job and go on elsewhere, from its checkpoint: :meth:`Policy.next_rung` then says where.
+    Stop the live job and continue elsewhere, from its checkpoint: :meth:`Policy.next_rung` then says where.
 
     :param reason: for the stop mark: ``RUNG_TIMEOUT`` where capacity was waited for too long, else ``MOVE``.
     """

@@ -33,13 +33,13 @@ class RunState:
     :param generation: the run's.
     :param namespace: that it began with; the configuration may say another by now.
     :param first_of_try: the number of the try's first attempt.
-    :param this_try: the try that wrote it. A retry that is handed another try's state begins anew: Airflow 3.0 does so.
+    :param this_try: the try that wrote it. A retry that is handed another try's begins again: Airflow 3.0 does so.
     :param jobs: the names of the live jobs that were waited for; the attempt first.
     :param since: when the generation's first job was created, by SageMaker's clock; None before it, or not known.
     :param ended: the try's attempts that have ended, as far as decisions are made by them: they are not read again.
     :param give_up_at: seconds since 1970; None for never.
     :param stops: why the try told which of these jobs to stop: one that may not be tagged does not say it itself.
-    :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun anew.
+    :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun again.
     :param reports: what the script reported of itself.
     :param timeline: what is known of the run for its page, as text; empty for nothing.
     :param version: of the layout.

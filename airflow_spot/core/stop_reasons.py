@@ -28,7 +28,7 @@ class StopReason(str, enum.Enum):
     RESTART = "restart"
     #: A newer generation, or another run that was there first, has its place.
     SUPERSEDED = "superseded"
-    #: ``airflow-spot stop --restart``: the run goes on with a new job.
+    #: ``airflow-spot stop --restart``: the run continues with a new job.
     CLI = "cli"
     #: Its Airflow task is over.
     ORPHAN = "orphan"
@@ -51,7 +51,7 @@ class StopReason(str, enum.Enum):
         return self.value
 
 
-#: After these the run goes on with another job.
+#: After these the run continues with another job.
 CONTINUING = frozenset(
     {
         StopReason.RUNG_TIMEOUT,

@@ -12,6 +12,7 @@ from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.roles import Role
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.starts import newest_moment
+from airflow_spot.render.ledger_format import OVER
 
 #: So much of each is kept, the newest; the picture has no room for more, and a deferred task carries them.
 JOBS_KEPT = 300
@@ -19,8 +20,6 @@ TICKS_KEPT = 1000
 DECISIONS_KEPT = 200
 POINTS_KEPT = 500
 AGAIN_KEPT = 300
-#: Nothing follows these: whoever looks need not look again.
-OVER = frozenset({"completed", "failed", "stopped", "left"})
 #: Characters of a reason. SageMaker's have 1024 at most.
 REASON_LENGTH = 300
 
@@ -202,7 +201,7 @@ def _without_more(job: Attempt, before: Attempt | None) -> Attempt:
 
 
 def note(state: LedgerState, now: datetime, what: str, why: str) -> LedgerState:
-    """Note a decision that no job tells of; the same again is not noted anew."""
+    """Note a decision that no job tells of; the same again is not noted again."""
     made = Decision(now, what, why[:REASON_LENGTH])
     if state.notes and (state.notes[-1].what, state.notes[-1].why) == (made.what, made.why):
         return state

@@ -21,7 +21,7 @@ class OneSessionHook(AwsBaseHook):
         self._merged_config: Any = None
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
-        """Return Airflow's session for a region, made at the first call; an asynchronous one is made anew."""
+        """Return Airflow's session for a region, made at the first call; an asynchronous one is made again."""
         if deferrable:
             return super().get_session(region_name=region_name, deferrable=True)
         if region_name not in self._sessions:

@@ -68,7 +68,7 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
     """
     Talk to SageMaker about the training jobs of a run.
 
-    SageMaker is the ledger: everything a run needs to go on is asked from here, nothing from Airflow.
+    SageMaker is the ledger: everything a run needs to continue is asked from here, nothing from Airflow.
 
     Additional arguments (such as ``aws_conn_id`` or ``region_name``) are those of
     :class:`~airflow.providers.amazon.aws.hooks.base_aws.AwsBaseHook`. Unless ``config`` says otherwise, calls

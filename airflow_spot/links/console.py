@@ -7,16 +7,13 @@ from urllib.parse import quote, urlsplit
 
 from airflow_spot.core.locations import is_loopback
 
-CONSOLE = "console.aws.amazon.com"
 #: Each partition's console. A partition that is not here gets no link rather than one that leads nowhere.
 CONSOLES = {
-    "aws": CONSOLE,
+    "aws": "console.aws.amazon.com",
     "aws-cn": "console.amazonaws.cn",
     "aws-us-gov": "console.amazonaws-us-gov.com",
     "aws-eusc": "console.amazonaws-eusc.eu",
 }
-#: How the names of a partition's regions begin, of those that are not AWS's own.
-_REGIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
 #: Below it are Local SageMaker's pages; a test compares it with theirs.
 LOCAL_PAGES = "/_airflow_spot/page"
 
@@ -49,11 +46,6 @@ class Place:
         parts = urlsplit(self.endpoint_url)
         path = f"{LOCAL_PAGES}/training/{quote(self.region, safe='')}/{quote(job_name, safe='')}"
         return f"{parts.scheme}://{parts.netloc}{path}{f'#{part}' if part else ''}"
-
-
-def partition_of(region: str | None) -> str:
-    """Return the partition that a region's name tells."""
-    return next((name for start, name in _REGIONS.items() if (region or "").startswith(start)), "aws")
 
 
 def job_url(place: Place, job_name: str) -> str:
@@ -102,9 +94,3 @@ def object_url(place: Place, uri: str, job_name: str) -> str:
     if not place.console or not bucket or not key:
         return ""
     return f"{place.console}/s3/object/{bucket}?region={place.region}&prefix={quote(key)}"
-
-
-def jobs_url(place: Place) -> str:
-    """Return the list of training jobs."""
-    region = f"?region={place.region}" if place.region else ""
-    return f"{place.console}/sagemaker/home{region}#/jobs" if place.console else ""

@@ -27,7 +27,7 @@ _NOT_CALLED = {
 }
 #: What has to call what it overrides, and why.
 _HAS_TO_CALL = {
-    "execute_complete": "the task goes on in it after each wait, not only after the last",
+    "execute_complete": "the task continues in it after each wait, not only after the last",
     "on_kill": "it stops the job, whose name is not the config's TrainingJobName",
 }
 

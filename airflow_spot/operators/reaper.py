@@ -91,7 +91,7 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
         if stop:
             note_run(_now(), self.log)
         if failures:
-            raise SpotTrainingError(f"{len(failures)} of {len(theirs)} orphans run on: " + "; ".join(failures))
+            raise SpotTrainingError(f"{len(failures)} of {len(theirs)} orphans still run: " + "; ".join(failures))
         return {"live": len(found), "orphans": [one.to_json() for one in theirs]}
 
 

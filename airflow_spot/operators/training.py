@@ -305,8 +305,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             self._run.kill()
         except Exception as error:
             self.log.error(
-                "The training job could not be stopped: %s. It may run on until this task ends, its next try attaches, "
-                "or until the reaper or `airflow-spot orphans --stop` stops it",
+                "The training job could not be stopped: %s. It may keep running until this task ends, its next try "
+                "attaches, or until the reaper or `airflow-spot orphans --stop` stops it",
                 error,
             )
 
@@ -352,7 +352,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             returned: dict[str, Any] = self._to_return(context, run, description, result, ended=to_the_end)
             if ledger is not None:
                 ledger.succeeded(result["Spot"]["model_s3_uri"] or result["Spot"]["model_artifacts"], ended=to_the_end)
-            # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains anew.
+            # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains again.
             run.mark_delivered(description)
         except Deferral as wait:
             self._defer(run, wait)
@@ -472,7 +472,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         Read the rendered parameters, and make the run of them.
 
         :param state: what a deferral kept; its limit of time is that of the try.
-        :param deadline: the limit of a try that goes on without such a state.
+        :param deadline: the limit of a try that continues without such a state.
         :param timeline: what a deferral carried of it for its page.
         """
         self._read_config_again()

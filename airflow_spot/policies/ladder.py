@@ -100,7 +100,7 @@ def position(
 
     A rung is left after as many misses as it has ``attempts``; after one where a quota is the reason, since that
     does not change by asking again. Behind the last rung is the first. A move leaves its rung too, for the one that a
-    person asked for, else for the next. What used up its memory goes on to the rungs that are there for it, and does
+    person asked for, else for the next. What used up its memory continues to the rungs that are there for it, and does
     not come back from them. Whatever else ended an attempt, the next one is on the same rung. Once round, and before
     the same rung is asked again, a pause is due; each is longer than the last until something trains. A rung whose
     quota is below what a job needs is left for good; None where all are. With ``on_demand``, spot rungs are passed by.

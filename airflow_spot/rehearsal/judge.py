@@ -107,7 +107,7 @@ def counts_anew(trial: Trial, baseline: Trial, reading: Reading) -> bool:
 
 
 def _goes_on(trial: Trial, reading: Reading) -> bool:
-    """Return whether a start was seen to go on from a checkpoint."""
+    """Return whether a start was seen to resume from a checkpoint."""
     begin = first_step(trial, reading)
     return any(
         each.saved is not None and each.first is not None and begin is not None and each.first > begin

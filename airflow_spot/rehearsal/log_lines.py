@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-#: Names of counters, the ones that go on over a whole training first.
+#: Names of counters, the ones that continue over a whole training first.
 COUNTERS = ("global_step", "step", "round", "iteration", "iter", "epoch")
 _ALIASES = {"globalstep": "global_step", "global step": "global_step"}
 _COUNTER = re.compile(

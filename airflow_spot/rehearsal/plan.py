@@ -23,7 +23,7 @@ class Interruption:
     How and when an instance goes.
 
     :param how: ``kill``, ``term``, ``tear`` (stopped in the middle of a write, then killed), ``stop`` (the job is
-        stopped, and a new one goes on).
+        stopped, and a new one continues).
     :param after_writes: so many writes into the checkpoint folder are let pass, counted from the first start on.
     :param pause: seconds then, or from the start of the script on.
     :param after_start: it comes after the start before this one was lost.

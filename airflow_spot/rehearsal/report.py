@@ -97,7 +97,7 @@ def progress_line(trial: Trial, reading: Reading, *, anew: bool = False) -> str:
     """
     Return the line that tells of a run that has ended.
 
-    :param anew: each of its starts counts from the beginning, wherever it goes on.
+    :param anew: each of its starts counts from the beginning, wherever it continues.
     """
     unit = unit_of(reading.counter)
     facts = [f"{trial.seconds:.1f} s"]
@@ -114,7 +114,7 @@ def progress_line(trial: Trial, reading: Reading, *, anew: bool = False) -> str:
         if anew:
             facts.append("each start counts from the beginning")
         elif firsts:
-            facts.append(f"went on at {unit} {', '.join(map(str, firsts))}")
+            facts.append(f"resumed at {unit} {', '.join(map(str, firsts))}")
         twice = sum(each.repeated for each in resumes(trial, reading))
         if twice and not anew:
             facts.append(f"{twice:,} trained twice")

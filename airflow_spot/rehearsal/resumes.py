@@ -1,4 +1,4 @@
-"""How each start of a script went on from the one before it, by its log and its checkpoint folder. Pure."""
+"""How each start of a script resumed from the one before it, by its log and its checkpoint folder. Pure."""
 
 from __future__ import annotations
 

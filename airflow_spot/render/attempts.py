@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_spot.render.ledger_format import AttemptLine, Timeline
 from airflow_spot.render.picture import Moment, ending, market, place
 from airflow_spot.render.segments import waited
-from airflow_spot.render.tiles import plus
+from airflow_spot.render.tiles import figure, plus
 from airflow_spot.render.words import (
     NOTHING,
     clean,
@@ -97,7 +96,7 @@ def _line(timeline: Timeline, one: AttemptLine, at: Moment, url: str, *, tries: 
 def total(timeline: Timeline, at: Moment) -> Line:
     """Return the line of the sums, as the run's ledger has them."""
     totals = timeline["totals"]
-    trained, billed = _number(totals, "training_seconds"), _number(totals, "billable_seconds")
+    trained, billed = figure(totals, "training_seconds"), figure(totals, "billable_seconds")
     trained = plus(trained, timeline, at, "training")
     return Line(
         number="",
@@ -108,8 +107,8 @@ def total(timeline: Timeline, at: Moment) -> Line:
         rung="",
         outcome="",
         kind="",
-        interruptions=number(_number(totals, "interruptions") or 0),
-        waited=duration(plus(_number(totals, "waited_seconds"), timeline, at, "waiting")),
+        interruptions=number(figure(totals, "interruptions") or 0),
+        waited=duration(plus(figure(totals, "waited_seconds"), timeline, at, "waiting")),
         trained=duration(trained),
         billed=duration(billed),
         saved=percent(_discount(trained, billed)),
@@ -120,8 +119,3 @@ def total(timeline: Timeline, at: Moment) -> Line:
 def _discount(trained: float | None, billed: float | None) -> float | None:
     """Return AWS's own figure, as its console has it."""
     return None if not trained or billed is None else 100 * (1 - billed / trained)
-
-
-def _number(totals: dict[str, Any], key: str) -> float | None:
-    value = totals.get(key)
-    return value if isinstance(value, (int, float)) else None

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
+from airflow_spot.render.ledger_format import OVER
 from airflow_spot.render.values import FleetFilter, FleetRow
-from airflow_spot.render.words import AIRFLOW_OVER, DAY, OVER, read_money
+from airflow_spot.render.words import AIRFLOW_OVER, DAY, read_money
 
 #: Filters of the state that are none of a single state.
 LIVE, AT_RISK = "live", "at-risk"
@@ -88,7 +89,7 @@ def _fact(row: FleetRow, now: float) -> Fact:
     began, updated = float(told["began"]), float(told["updated"])
     ended = told["ended"]
     end = max(now, updated) if live else float(ended) if ended is not None else updated
-    # A summary is written when something happens; the page goes on with the clock.
+    # A summary is written when something happens; the page continues with the clock.
     since = max(0.0, now - updated)
     cost, worth, saved = (read_money(told[key]) for key in ("cost", "on_demand_cost", "saved"))
     currency = cost[1] if cost else ""

@@ -16,7 +16,7 @@ TIMELINE_KEY = "airflow_spot_timeline"
 #: A timeline's size as JSON at most; the oldest starts, ticks and decisions are thinned to it.
 MAX_TIMELINE_BYTES = 64 * 1024
 
-#: What a run does now. Over are ``completed``, ``failed``, ``stopped`` and ``left`` (not waited for any more).
+#: What a run does now; ``left`` is not waited for any more.
 STATES = (
     "waiting",  # for instances: SageMaker has a job of it and no capacity for it
     "starting",  # instances, data and image are fetched
@@ -29,6 +29,8 @@ STATES = (
     "stopped",
     "left",
 )
+#: Nothing follows these: whoever looks need not look again.
+OVER = frozenset({"completed", "failed", "stopped", "left"})
 
 
 class MoneyJson(TypedDict):

@@ -57,7 +57,7 @@ class Moment:
     From when a page looks at a run.
 
     :param now: in seconds after ``t0``.
-    :param live: the run goes on, as far as is known.
+    :param live: the run continues, as far as is known.
     """
 
     now: float

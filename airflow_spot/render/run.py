@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from airflow_spot.render import attempts, pages, routes
-from airflow_spot.render.ledger_format import AttemptLine, Timeline
+from airflow_spot.render.ledger_format import OVER, AttemptLine, Timeline
 from airflow_spot.render.picture import MOST_LANES, SHOWN_LANES, Moment, Picture, draw, ending, scale_of
 from airflow_spot.render.reading import read_timeline
 from airflow_spot.render.several import several
@@ -18,7 +18,6 @@ from airflow_spot.render.tiles import run_tiles
 from airflow_spot.render.values import Actions, Viewed, Where
 from airflow_spot.render.words import (
     AIRFLOW_OVER,
-    OVER,
     clean,
     duration,
     full_time,
@@ -32,7 +31,7 @@ from airflow_spot.render.words import (
 
 _PURPOSE = (
     "This tab shows the spot training of a task: when it waited for capacity, when its instances were taken, what it "
-    "went on from, what it cost, and why everything was done."
+    "resumed from, what it cost, and why everything was done."
 )
 _START = "A task that is a SageMakerTrainingOperator becomes one by its import:"
 
@@ -284,12 +283,12 @@ def _acts(view: Viewed, timeline: Timeline, where: Where, actions: Actions) -> l
     found = []
     if newest is None or newest["spot"]:
         text = (
-            "The job is stopped, its checkpoint stays, and the run goes on from it on the first on-demand rung of its "
-            "ladder: that costs more, and is not interrupted. Without such a rung it goes on where it was."
+            "The job is stopped, its checkpoint stays, and the run resumes from it on the first on-demand rung of its "
+            "ladder: that costs more, and is not interrupted. Without such a rung it continues where it was."
         )
         to = routes.action(where.base, path, routes.ON_DEMAND)
         found.append(Act(routes.ON_DEMAND, "To on-demand now", text, "Go to on-demand", to, go=True))
-    text = "The job is stopped and the task fails. The checkpoint stays: clear the task to go on from it."
+    text = "The job is stopped and the task fails. The checkpoint stays: clear the task to resume from it."
     to = routes.action(where.base, path, routes.STOP)
     found.append(Act(routes.STOP, "Stop, keep the checkpoint", text, "Stop the training", to))
     return found

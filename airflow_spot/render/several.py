@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
 
 from markupsafe import Markup
 
 from airflow_spot.render import pages, routes, svg
 from airflow_spot.render.lanes import MINI, mini
-from airflow_spot.render.ledger_format import AttemptLine, Timeline
+from airflow_spot.render.ledger_format import OVER, AttemptLine, Timeline
 from airflow_spot.render.picture import Moment, market, place
 from airflow_spot.render.reading import read_timeline
 from airflow_spot.render.scale import Scale
 from airflow_spot.render.segments import end_of
-from airflow_spot.render.tiles import Tile, plus
+from airflow_spot.render.tiles import Tile, figure, plus
 from airflow_spot.render.values import Viewed, Where
 from airflow_spot.render.words import (
     AIRFLOW_OVER,
     NOTHING,
-    OVER,
     duration,
     full_time,
     listed,
@@ -173,8 +171,8 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
     totals = timeline["totals"]
     its = _newest(timeline)
     marks = mini(its, scale, timeline["t0"], one.at.now)
-    taken = _number(totals, "interruptions")
-    trained = plus(_number(totals, "training_seconds"), timeline, one.at, "training")
+    taken = figure(totals, "interruptions")
+    trained = plus(figure(totals, "training_seconds"), timeline, one.at, "training")
     told = f"{words}, {plural(int(taken or 0), 'interruption')}, trained {duration(trained)}"
     since = rough(max(0.0, one.at.now - timeline["since"])) if one.at.live else ""
     return replace(
@@ -185,9 +183,9 @@ def _row(one: _Known, scale: Scale, where: Where) -> Row:
         place=f"{place(its[-1])} {market(its[-1])}" if its else "",
         attempts=number(len(its)),
         interruptions=number(taken or 0),
-        waited=rough(plus(_number(totals, "waited_seconds"), timeline, one.at, "waiting")),
+        waited=rough(plus(figure(totals, "waited_seconds"), timeline, one.at, "waiting")),
         trained=rough(trained),
-        saved=percent(_number(totals, "savings_percent")),
+        saved=percent(figure(totals, "savings_percent")),
         cost=money_json(totals.get("cost")),
     )
 
@@ -198,13 +196,13 @@ def _tiles(known: Sequence[_Known]) -> list[Tile]:
     failed = sum(1 for each in timelines if each["state"] == "failed")
 
     def together(key: str) -> float:
-        return sum(_number(each["totals"], key) or 0 for each in timelines)
+        return sum(figure(each["totals"], key) or 0 for each in timelines)
 
     def seconds(key: str, state: str) -> float:
         found = ((one, one.timeline) for one in known)
-        return sum(plus(_number(each["totals"], key), each, one.at, state) or 0 for one, each in found if each)
+        return sum(plus(figure(each["totals"], key), each, one.at, state) or 0 for one, each in found if each)
 
-    taken = sum(1 for each in timelines if _number(each["totals"], "interruptions"))
+    taken = sum(1 for each in timelines if figure(each["totals"], "interruptions"))
     return [
         Tile(
             "Completed",
@@ -233,8 +231,3 @@ def _money_tile(name: str, timelines: Sequence[Timeline], key: str) -> Tile:
     note = "of what was billed" if key == "cost" else "against on-demand"
     known = note if count == len(timelines) else f"known of {count} of {len(timelines)}"
     return Tile(name, " + ".join(money(amount, currency) for currency, amount in sorted(sums.items())), known)
-
-
-def _number(totals: dict[str, Any], key: str) -> float | None:
-    value = totals.get(key)
-    return value if isinstance(value, (int, float)) else None

@@ -51,21 +51,21 @@ def run_tiles(timeline: Timeline, attempts: Sequence[AttemptLine], at: Moment, s
     if progress := _progress(timeline):
         found.append(progress)
     found.append(_took(timeline, attempts, at))
-    twice = _seconds(totals, "trained_twice_seconds")
-    taken = _seconds(totals, "interruptions") or 0
+    twice = figure(totals, "trained_twice_seconds")
+    taken = figure(totals, "interruptions") or 0
     again = "" if not taken or twice is None else f"{rough(twice) if twice else 'nothing'} trained again"
     found.append(
         Tile("Interruptions", number(taken), again or ("none so far" if at.live else "none" if not taken else ""))
     )
-    launch = _seconds(totals, "launch_seconds")
+    launch = figure(totals, "launch_seconds")
     started = "" if not launch else f"{rough(launch)} to start"
-    waits = plus(_seconds(totals, "waited_seconds"), timeline, at, "waiting")
+    waits = plus(figure(totals, "waited_seconds"), timeline, at, "waiting")
     found.append(Tile("Waited", rough(waits), listed(("for capacity", started))))
-    billed = _seconds(totals, "billable_seconds")
+    billed = figure(totals, "billable_seconds")
     said = f"billed {duration(billed)}" if billed is not None else "billed: known at its end"
-    found.append(Tile("Trained", rough(plus(_seconds(totals, "training_seconds"), timeline, at, "training")), said))
+    found.append(Tile("Trained", rough(plus(figure(totals, "training_seconds"), timeline, at, "training")), said))
     saved, cost = _saved(totals), _cost(totals)
-    # Of a run that goes on, SageMaker says neither: one tile says so.
+    # Of a run that continues, SageMaker says neither: one tile says so.
     found += [cost] if at.live and saved.value == cost.value == NOTHING else [saved, cost]
     return found
 
@@ -74,7 +74,7 @@ def plus(seconds: float | None, timeline: Timeline, at: Moment, state: str) -> f
     """
     Return seconds of the ledger and those since it was written, where the run is in that state.
 
-    A ledger is written when something happens; the page goes on with the clock.
+    A ledger is written when something happens; the page continues with the clock.
     """
     if seconds is None or not at.live or timeline["state"] != state:
         return seconds
@@ -130,6 +130,7 @@ def _cost(totals: dict[str, Any]) -> Tile:
     return Tile("Cost", NOTHING, clean("no price is known" if known else "known at its end"))
 
 
-def _seconds(totals: dict[str, Any], key: str) -> float | None:
+def figure(totals: dict[str, Any], key: str) -> float | None:
+    """Return one figure of a ledger's totals; None where it has none."""
     value = totals.get(key)
     return value if isinstance(value, (int, float)) else None

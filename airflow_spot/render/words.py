@@ -26,11 +26,10 @@ STATES = {
     "stopped": ("Stopped", "dim"),
     "left": ("Not waited for any more", "dim"),
 }
-OVER = frozenset({"completed", "failed", "stopped", "left"})
 #: Airflow's states of a task instance that will not change the ledger any more.
 AIRFLOW_OVER = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})
 _GOOD_OUTCOMES = frozenset({"completed"})
-#: After these a run goes on elsewhere: they are no failures.
+#: After these a run continues elsewhere: they are no failures.
 _WAITING_OUTCOMES = frozenset(
     {"no_capacity", "capacity_timeout", "rung_timeout", "quota_exceeded", "max_wait_exceeded", "interrupted"}
 )
@@ -58,7 +57,7 @@ def duration(seconds: float | None) -> str:
     whole = round(abs(seconds))
     sign = "−" if seconds < 0 and whole else ""  # noqa: RUF001 - a minus
     for size, name, smaller, part in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "s")):
-        # Hours go on to two days: "30 h" is read more easily than "1 d 6 h".
+        # Hours continue to two days: "30 h" is read more easily than "1 d 6 h".
         if whole >= (2 * DAY if size == DAY else size):
             rest = whole % size // smaller
             return f"{sign}{whole // size:,} {name}" + (f" {rest} {part}" if rest else "")

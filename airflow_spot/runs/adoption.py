@@ -63,7 +63,7 @@ class Adoption:
             itself: then its first job begins with this one's checkpoints, if it has any.
         :raises Deferral: the triggerer is to wait.
         :raises RequestError: there is no such job, or its tags may not be set or read.
-        :raises SpotTrainingError: another run wants the job too, and does not go on.
+        :raises SpotTrainingError: another run wants the job too, and does not continue.
         :raises StoppedExternallyError: somebody stopped it while this task waited.
         """
         run = self.run
@@ -93,7 +93,7 @@ class Adoption:
         run = self.run
         if JobName.parse(self.job_name) is not None:
             raise RequestError(
-                f"adopt_job is {self.job_name!r}: a job of this operator's, which its own task goes on with. Nothing "
+                f"adopt_job is {self.job_name!r}: a job of this operator's, which its own task continues with. Nothing "
                 "was sent to SageMaker"
             )
         description = run.hook.find(self.job_name)
@@ -195,7 +195,7 @@ class Adoption:
     def _deleted(self) -> StoppedExternallyError:
         return StoppedExternallyError(
             f"Training job {self.job_name}, which this task had taken over, was deleted while it waited for it. Remove "
-            "adopt_job, and clear the task to train anew"
+            "adopt_job, and clear the task to train from the beginning"
         )
 
     def _judge(self, description: Mapping[str, Any], *, waited: bool) -> Mapping[str, Any] | None:
@@ -207,14 +207,14 @@ class Adoption:
         if outcome is Outcome.STOPPED_EXTERNALLY and waited:
             raise StoppedExternallyError(
                 f"Training job {self.job_name}, which this task had taken over, was stopped by somebody. Clear the "
-                "task to train on from its checkpoints"
+                "task to resume from its checkpoints"
             )
         reason = redact(str(description.get("FailureReason") or ""), description)
         folder = (description.get("CheckpointConfig") or {}).get("S3Uri")
         seeds = folder and run.plan.checkpoint_base is not None
         why_not = "use_checkpoints=False" if folder else "it kept no checkpoints"
         run.log.warning(
-            "Training job %s, taken over, ended: %s%s; training goes on %s",
+            "Training job %s, taken over, ended: %s%s; training continues %s",
             self.job_name,
             outcome.label if outcome else description["TrainingJobStatus"],
             f" ({reason})" if reason else "",

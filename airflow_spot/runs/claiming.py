@@ -38,7 +38,7 @@ def claim(run: TrainingRun, job_name: str, arn: str) -> str:
 
     :return: the key of the run that has it.
     :raises RequestError: its tags may not be set or read.
-    :raises SpotTrainingError: another run wants it too, and does not go on.
+    :raises SpotTrainingError: another run wants it too, and does not continue.
     :raises RunKilledError: the task was killed meanwhile.
     """
     key = run.plan.run.key

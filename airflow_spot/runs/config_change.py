@@ -30,7 +30,7 @@ def changed(hook: SageMakerSpotTrainingHook, plan: Plan, attempt: Attempt) -> st
 
 def earlier_result(attempt: Attempt, names: str) -> str:
     """
-    Return in one line that a task's result is an earlier job's, and how to train anew.
+    Return in one line that a task's result is an earlier job's, and how to train from the beginning.
 
     :param names: what has changed since; empty where nothing has.
     """
@@ -38,7 +38,7 @@ def earlier_result(attempt: Attempt, names: str) -> str:
     since = f" {names} changed since." if names else ""
     return (
         f"Nothing was trained in this try: the result is that of training job {attempt.job_name}, which completed at "
-        f"{clock(attempt.ended)}{delivered}.{since} To train anew, clear the task"
+        f"{clock(attempt.ended)}{delivered}.{since} To train from the beginning, clear the task"
     )
 
 
@@ -46,8 +46,8 @@ def adopts(hook: SageMakerSpotTrainingHook, jobs: Sequence[Attempt], plan: Plan,
     """
     Return whether a completed job whose result nobody got is the result of a try that begins.
 
-    A retry takes it whatever the configuration says by then: its templates may render anew in each try. After a clear
-    of a changed task it is a model of what the task no longer is, and the training goes on from its checkpoint.
+    A retry takes it whatever the configuration says by then: its templates may render again in each try. After a clear
+    of a changed task it is a model of what the task no longer is, and the training resumes from its checkpoint.
 
     :param jobs: the run's, of its newest generation.
     """
@@ -99,8 +99,8 @@ def _resumes_changed(names: str, last: Attempt, plan: Plan, options: RunOptions,
     if options.on_config_change == "fail":
         raise RequestError(
             f"{names} changed since job {last.job_name} was created, and on_config_change is 'fail'. Nothing was "
-            f"created. Undo the change, or clear the task with on_config_change='resume' (to go on{kept}) or 'restart' "
-            "(from scratch)"
+            f"created. Undo the change, or clear the task with on_config_change='resume' (to resume{kept}) or "
+            "'restart' (from scratch)"
         )
     if options.on_config_change == "restart":
         log.warning(
@@ -112,7 +112,7 @@ def _resumes_changed(names: str, last: Attempt, plan: Plan, options: RunOptions,
     if options.on_config_change is None and plan.run.map_index >= 0 and not (plan.member and last.member):
         log.warning(
             "%s changed since job %s was created, so map index %d may be another member; training from scratch. Set "
-            "map_index_template, or on_config_change='resume', to go on%s",
+            "map_index_template, or on_config_change='resume', to resume%s",
             names,
             last.job_name,
             plan.run.map_index,
@@ -121,7 +121,7 @@ def _resumes_changed(names: str, last: Attempt, plan: Plan, options: RunOptions,
         return False
     if not last.live:
         log.warning(
-            "%s changed since job %s; going on%s all the same (on_config_change='resume')",
+            "%s changed since job %s; resuming%s all the same (on_config_change='resume')",
             names,
             last.job_name,
             kept,

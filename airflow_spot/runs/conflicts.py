@@ -61,14 +61,14 @@ class ConflictGuard:
         """
         Look at a job that had the name of our next attempt, and has ended.
 
-        :raises RunKilledError: it is of a later try, so this one goes on though it was superseded.
+        :raises RunKilledError: it is of a later try, so this one continues though it was superseded.
         """
         if self._this_try.is_older_than(taken.created_by, taken.created):
             raise RunKilledError(f"Training job {taken.job_name} was created by a later try; this stale try ends")
 
     def check_generation(self, generation: int) -> None:
         """
-        Look for a newer generation: a superseded worker must not go on with one that a person has started over.
+        Look for a newer generation: a superseded worker must not continue with one that a person has started over.
 
         :raises RunKilledError: there is one.
         """

@@ -512,7 +512,7 @@ class TrainingRun:
         """Answer for the live jobs of other roles: the try that owns one may stop it."""
         for job in self.history.others:
             self.stopping.watch(job.job_name)
-            # A try that begins is the newest; one that goes on after a deferral may have been superseded meanwhile.
+            # A try that begins is the newest; one that continues after a deferral may have been superseded meanwhile.
             superseded = bool(known) and job.owner is not None and job.owner > self.this_try.number
             if job.job_name not in known and not superseded:
                 self.hook.marks.set_owner(job.arn, self.this_try)
@@ -562,7 +562,7 @@ class TrainingRun:
         if job is not None and job.role is Role.ATTEMPT and name not in self.stopping.stopped:
             raise StoppedExternallyError(
                 f"Training job {name} was deleted outside Airflow while this task waited for it. That is taken for a "
-                f"person's stop: clear the task to train on{f' from the checkpoints in {folder}' if folder else ''}"
+                f"person's stop: clear the task to resume{f' from the checkpoints in {folder}' if folder else ''}"
             )
 
     def _put(self, job: Attempt) -> None:

@@ -1,4 +1,4 @@
-"""The error that a run which cannot go on ends with: what happened, what SageMaker says, and what to do."""
+"""The error that a run which cannot continue ends with: what happened, what SageMaker says, and what to do."""
 
 from __future__ import annotations
 

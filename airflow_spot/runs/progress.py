@@ -44,7 +44,7 @@ class ProgressWatch:
         self._confirmed: tuple[int, int, int] | None = None
 
     def begin(self, history: History) -> Progress:
-        """Return what is known where nothing was carried: the count begins anew."""
+        """Return what is known where nothing was carried: the count begins again."""
         newest = history.live or history.last
         watched = self._watched(newest) if newest is not None else None
         return Progress.anew(watched, trained=any(attempt.trained for attempt in history.attempts))

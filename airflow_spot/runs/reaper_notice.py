@@ -37,7 +37,7 @@ def warn_without_reaper(now: datetime, log: Log, read: Callable[[str], str | Non
     if is_overdue(value, now):
         log.warning(
             "No reaper has run here for a day: a training job whose task is marked failed between two tries, or whose "
-            "last worker is lost, would train on to its max_run. See docs/operator.md, When a job can outlive its task"
+            "last worker is lost, trains to its max_run. See docs/operator.md, When a job can outlive its task"
         )
 
 

@@ -1,4 +1,4 @@
-"""What of a change is only another name: an archive, or a channel, that was sent anew and holds the same."""
+"""What of a change is only another name: an archive, or a channel, that was sent again and holds the same."""
 
 from __future__ import annotations
 

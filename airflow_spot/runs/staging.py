@@ -126,7 +126,7 @@ class InputStager:
         """
         if self._script is not None and self._script.missing is not None:
             raise SpotTrainingError(
-                f"{self._script.missing}, on this worker. Nothing was created; a try on a worker that has it goes on"
+                f"{self._script.missing}, on this worker. Nothing was created; a try on a worker that has it continues"
             )
         if not self._done:
             self._done = True

@@ -42,11 +42,11 @@ class StartupGuard:
     Answers for a run's live job while a try reads its configuration.
 
     A DAG or a Variable may be edited while a job trains: the try that comes back to it then has no plan, and the job
-    would train on with nobody waiting for it.
+    would keep training with nobody waiting for it.
 
     :param name: what the jobs' names begin with, as far as it is known: a list may lag or be denied.
     :param jobs: what the try has waited for, if it continues after a deferral. Else the run's jobs are looked for.
-    :param resumes: it goes on after a deferral. A try that begins takes over what it finds, unless it was superseded.
+    :param resumes: it continues after a deferral. A try that begins takes over what it finds, unless it was superseded.
     :param stop_on_kill: what the task says; None for the configuration's word.
     :param give_up_at: until when calls that fail in passing are repeated; None for ever.
     """
@@ -128,7 +128,7 @@ class StartupGuard:
     @contextmanager
     def protect(self, *, killed: bool = False, unrendered: RenderError | None = None) -> Iterator[None]:
         """
-        See to what is live where the block fails; the error goes on, and says what became of it.
+        See to what is live where the block fails; the error continues, and says what became of it.
 
         :param killed: whether the task was killed before.
         :param unrendered: a template's error: the block is not entered.

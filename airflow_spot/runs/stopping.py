@@ -108,7 +108,7 @@ class JobStopper:
             self._leave(job, StopReason.KILLED)
             return
         number, client = self.this_try.number, self.hook.signal_client
-        # Not waited for where it is about to be created: the signal came in the middle of that call, which goes on.
+        # Not waited for where it is about to be created: the signal came in the middle of that call, which continues.
         skip_reason = self.hook.stop(job, StopMark(StopReason.KILLED, number), owner=number, client=client)
         self.report(job, StopReason.KILLED, "killed by Airflow", skip_reason)
 

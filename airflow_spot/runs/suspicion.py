@@ -38,5 +38,5 @@ def suspicion_of(hook: SageMakerSpotTrainingHook, history: History, attempt: Att
     return (
         f"It failed {human(start.trained(attempt.ended))} after it had started from its checkpoints, and wrote nothing "
         f"new. The newest of them may be damaged: s3://{bucket}/{found.newest.key}, of {clock(found.newest.written)}. "
-        f"To train on from the one before it: airflow-spot checkpoints set-aside {uri}, and clear the task"
+        f"To resume from the one before it: airflow-spot checkpoints set-aside {uri}, and clear the task"
     )

@@ -37,7 +37,7 @@ def ask(trainer: Any, inputs: Any, kept: Kept) -> None:
     except ExportError:
         raise
     except Exception as error:
-        # The SDK goes on without an answer in places, and stumbles: what it asked for is there.
+        # The SDK continues without an answer in places, and stumbles: what it asked for is there.
         if kept.request is None:
             raise ExportError(f"{name} failed before it asked SageMaker for a job: {error}") from error
     if kept.request is None:

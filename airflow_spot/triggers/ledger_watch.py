@@ -22,7 +22,7 @@ class LedgerWatch:
     """
     Goes on from what the worker knew, and hears the trigger's events. It raises nothing.
 
-    :param carried: what the worker wrote into the trigger's row; where there is nothing to go on from, as in a row of
+    :param carried: what the worker wrote into the trigger's row; where there is nothing to resume from, as in a row of
         an older version, nothing is written.
     :param task_instance: as the triggerer set it on the trigger.
     :param clock: AWS's time.
@@ -52,7 +52,7 @@ class LedgerWatch:
         await self._xcoms.close()
 
     def carried(self) -> dict[str, str]:
-        """Return what is known by now, for the worker that goes on, as a part of its ``run_state``."""
+        """Return what is known by now, for the worker that continues, as a part of its ``run_state``."""
         if self._state is None:
             return {}
         try:

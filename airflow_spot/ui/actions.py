@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_spot import config
 from airflow_spot.render import routes
-from airflow_spot.render.ledger_format import AttemptLine, Timeline
+from airflow_spot.render.ledger_format import OVER, AttemptLine, Timeline
 from airflow_spot.render.values import Actions, Viewed
-from airflow_spot.render.words import AIRFLOW_OVER, OVER
+from airflow_spot.render.words import AIRFLOW_OVER
+
+if TYPE_CHECKING:
+    from airflow_spot.core.attempt import Attempt
 
 #: What the actions are called where their commands stand.
 LABELS = {routes.STOP: "Stop, keep the checkpoint", routes.ON_DEMAND: "Go to on-demand now"}
@@ -116,15 +119,15 @@ def carry_out(name: str, viewed: Viewed, make_client: Callable[[str], Any] | Non
                 409,
                 f"There is no live training job {live['job']} in the account that Airflow's web server uses.{instead}",
             )
-        if attempt.status == "Stopping":
-            return f"{attempt.job_name} is stopping already."
         _check_is_of(sagemaker, attempt.arn, viewed, instead)
+        if attempt.status == "Stopping":
+            return _stopping_already(name, attempt)
         if name == routes.STOP:
             asked_stops.stop_for_good(sagemaker, attempt)
-            then = "The task fails and is not retried; clear it to go on from the checkpoint."
+            then = "The task fails and is not retried; clear it to resume from the checkpoint."
             return f"Stopping {attempt.job_name}. {then}"
         asked_stops.stop_to_go_on(sagemaker, attempt, asked_stops.ON_DEMAND)
-        return f"Stopping {attempt.job_name}. The task goes on on-demand, where its ladder has such a rung."
+        return f"Stopping {attempt.job_name}. The task continues on-demand, where its ladder has such a rung."
     except asked_stops.CannotMarkError as error:
         raise RefusedError(409, f"{error}.{instead}") from None
     except ClientError as error:
@@ -132,6 +135,15 @@ def carry_out(name: str, viewed: Viewed, make_client: Callable[[str], Any] | Non
         raise RefusedError(502, f"SageMaker answered {code}.{instead}") from None
     except BotoCoreError as error:
         raise RefusedError(502, f"SageMaker cannot be called ({type(error).__name__}).{instead}") from None
+
+
+def _stopping_already(name: str, attempt: Attempt) -> str:
+    """Return that a job is stopping already, where that is what was asked for."""
+    goes_on = attempt.stop is not None and not attempt.stop.withdrawn
+    if goes_on is (name == routes.STOP):
+        then = "the run continues: stop its next attempt" if goes_on else "the task fails: clear it to continue"
+        raise RefusedError(409, f"{attempt.job_name} is stopping already, and {then}.")
+    return f"{attempt.job_name} is stopping already."
 
 
 def _check_is_of(sagemaker: Any, arn: str, viewed: Viewed, instead: str) -> None:

@@ -226,8 +226,8 @@ def fleet_filter(query: Any) -> FleetFilter:
 
 
 def _target(parts: list[str]) -> Target | None:
-    if not parts or parts[0] != "run" or "" in parts:
-        return None
+    if not parts or parts[0] != "run" or "" in parts or any("\0" in part for part in parts):
+        return None  # no database takes that
     if len(parts) == 3:
         return Target(parts[1], parts[2])
     if len(parts) != 5:

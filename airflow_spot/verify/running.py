@@ -49,7 +49,7 @@ def _run(setup: Setup, service: Service, run: Run, begun: Callable[[Setup], None
     except CALL_ERRORS as error:
         reason = f"a call failed: {error}"
     except Exception as error:
-        # The other setups go on, and the jobs of this one are ended as any.
+        # The other setups continue, and the jobs of this one are ended as any.
         reason = f"verify-aws itself failed: {type(error).__name__}: {error}"
     for name in scratch.names:
         stop_quietly(service.sagemaker, name)

@@ -102,7 +102,7 @@ class Sweep:
 
 
 def _summary(line: Mapping[str, Any]) -> Summary | None:
-    """Read a line; None where it cannot be read: its job is then described, and the others go on."""
+    """Read a line; None where it cannot be read: its job is then described, and the others continue."""
     created = line.get("CreationTime")
     if not isinstance(created, datetime) or not {"TrainingJobName", "TrainingJobStatus"} <= line.keys():
         return None

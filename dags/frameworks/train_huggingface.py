@@ -96,7 +96,7 @@ def main() -> None:
     trainer = Trainer(model, arguments, train_dataset=data, callbacks=[saving, Log(args.seconds_per_step)])
     trainer.remove_callback(PrinterCallback)  # Log prints instead
     found = saving.load()
-    # The log shows where each start goes on from.
+    # The log shows where each start resumes from.
     print(f"FROM {found.step if found else 0}", flush=True)
     trainer.train(resume_from_checkpoint=found.path if found else None)
 

@@ -1,4 +1,4 @@
-"""SageMaker training script (script mode): Keras that goes on from its newest checkpoint after an interruption.
+"""SageMaker training script (script mode): Keras that resumes from its newest checkpoint after an interruption.
 
 Also in the middle of an epoch. The weights after any number of interruptions are the weights without them: the order of
 the data follows from seed and epoch, and TensorFlow is told to add up in one order.
@@ -84,7 +84,7 @@ def main() -> None:
     checkpoints = Checkpointer()
     checkpoints.on_sigterm()
     found = checkpoints.latest()
-    # The log shows where each start goes on from.
+    # The log shows where each start resumes from.
     print(f"FROM {found.step if found else 0}", flush=True)
     fit(checkpoints, model, data, epochs=args.epochs, every=args.checkpoint_every, callbacks=[Log()], verbose=0)
 

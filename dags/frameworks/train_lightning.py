@@ -1,6 +1,6 @@
 """Lightning, safe to interrupt at any moment: it ends with the weights of a run that was not.
 
-Lightning's own checkpoints keep no random state, and in the middle of an epoch the data begin anew. Saving and
+Lightning's own checkpoints keep no random state, and in the middle of an epoch the data begin again. Saving and
 ResumableLoader do that, and after SIGTERM Saving saves once more.
 """
 
@@ -87,7 +87,7 @@ def main() -> None:
         logger=False,
     )
     found = saving.load()
-    # The log shows where each start goes on from.
+    # The log shows where each start resumes from.
     print(f"FROM {found.step if found else 0}", flush=True)
     trainer.fit(model, loader, ckpt_path=found.path if found else None)
 

@@ -1,4 +1,4 @@
-"""SageMaker training script (script mode): MXNet's Gluon that goes on from its newest checkpoint after an interruption.
+"""SageMaker training script (script mode): MXNet's Gluon that resumes from its newest checkpoint after an interruption.
 
 MXNet is retired; AWS's container for it has Python 3.8 and MXNet 1.9. Parameters and the trainer's states are two files
 of one checkpoint: both are there, or none.
@@ -68,7 +68,7 @@ def main():
     found = checkpoints.load(read)
     first = found.step if found else 0
     checkpoints.on_sigterm()
-    # The log shows where each start goes on from.
+    # The log shows where each start resumes from.
     print(f"FROM {first}", flush=True)
     for epoch in range(first, args.epochs):
         # The order follows from the epoch, so that it is the same after a resume.

@@ -79,7 +79,7 @@ def main():
     os.makedirs(CHECKPOINTS, exist_ok=True)
     first, weights = load()
     weights = weights or [0.0] * len(rows[0][0])
-    # The log shows where each start goes on from.
+    # The log shows where each start resumes from.
     print("FROM %d" % first, flush=True)
     for epoch in range(first, epochs):
         # The order follows from the epoch, so that it is the same after a resume.

@@ -1,7 +1,7 @@
 """PyTorch in script mode, safe to interrupt at any moment: it ends with the weights of a run that was not.
 
 A checkpoint holds the model, the optimizer, the learning rate's schedule, the scaler of mixed precision and the
-random states, and the training goes on in the middle of an epoch. Data come from the channel ``train`` (CSV, the label
+random states, and the training resumes in the middle of an epoch. Data come from the channel ``train`` (CSV, the label
 first, as prepare.py writes them); without one they are made up.
 """
 
@@ -69,7 +69,7 @@ def main() -> None:
     state = TorchState(model=model, optimizer=optimizer, schedule=schedule, scaler=scaler)
     found = checkpoints.load(state.read)
     step = found.step if found else 0
-    # The log shows where each start goes on from.
+    # The log shows where each start resumes from.
     print(f"FROM {step}", flush=True)
     checkpoints.on_sigterm()
     while step < total:

@@ -1,4 +1,4 @@
-"""PyTorch on several hosts (InstanceCount 2 or more), safe to interrupt: all go on from the same step.
+"""PyTorch on several hosts (InstanceCount 2 or more), safe to interrupt: all resume from the same step.
 
 SageMaker says which hosts there are (SM_HOSTS, SM_CURRENT_HOST). Each has a checkpoint folder of its own, and all are
 copied from and to the same place in S3, so one host writes. Where torchrun has started the processes, as with eight
@@ -66,7 +66,7 @@ def main() -> None:
     checkpoints = Checkpointer(barrier=dist.barrier)
     found = load(checkpoints, state := TorchState(model=model, optimizer=optimizer, schedule=schedule))
     step = found.step if found else 0
-    # The log shows where each start goes on from.
+    # The log shows where each start resumes from.
     print(f"FROM {step} host={rank}/{world}", flush=True)
     checkpoints.on_sigterm()
     while step < total:

@@ -1,4 +1,4 @@
-"""SageMaker training script (script mode): XGBoost that goes on from its newest checkpoint after an interruption.
+"""SageMaker training script (script mode): XGBoost that resumes from its newest checkpoint after an interruption.
 
 The model after any number of interruptions is the model without them, tree by tree: no rows or columns are sampled,
 since XGBoost does not save the state of its random generator.
@@ -65,7 +65,7 @@ def main() -> None:
     checkpoints = Checkpointer()
     checkpoints.on_sigterm()
     found = checkpoints.latest()
-    # The log shows where each start goes on from.
+    # The log shows where each start resumes from.
     print(f"FROM {found.step if found else 0}", flush=True)
     booster = train(
         checkpoints,

@@ -1,6 +1,6 @@
 """SageMaker training script (script mode): XGBoost on digits, safe to interrupt at any moment.
 
-A checkpoint is written every few rounds; a restart goes on from the newest one that is whole. The model
+A checkpoint is written every few rounds; a restart resumes from the newest one that is whole. The model
 after any number of interruptions is the model without them, tree by tree: no rows or columns are sampled,
 because the state of XGBoost's random generator is not part of what it saves.
 

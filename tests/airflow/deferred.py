@@ -69,7 +69,7 @@ def defer(tasks: list[tuple[str, dict[str, Any]]]) -> None:
 
 
 def states() -> dict[str, Any]:
-    """Tell the tasks' states, and the events that they are to go on with."""
+    """Tell the tasks' states, and the events that they are to continue with."""
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 

@@ -106,7 +106,7 @@ class Triggerers:
         process.wait()
 
     def events(self) -> dict[int, dict[str, Any]]:
-        """The events that tasks are to go on with."""
+        """The events that tasks are to continue with."""
         out = self._run([str(Path(__file__).with_name("deferred.py")), "states"])
         found = json.loads(out.splitlines()[-1])
         assert len(found) == TASKS

@@ -83,7 +83,7 @@ class Scene:
         return [job and int(job["id"]) for job in jobs] + [None] * (len(tasks) - len(jobs))
 
     def told(self) -> int:
-        """How many triggerers have looked at each job: each tells anew that it trains."""
+        """How many triggerers have looked at each job: each tells again that it trains."""
         lines = (json.loads(line) for line in self.events.read_text().splitlines())
         told = Counter(line["job"] for line in lines if line["event"] == "transition" and line["status"] == "Training")
         return min(told[name] for name in self.names.values())

@@ -40,7 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--jobs", type=int, default=0, help="how many at once; default: 16 simulated, 8 process or systematic"
     )
     parser.add_argument("--only", help="play this seed, or this point, alone")
-    parser.add_argument("--resume", type=Path, help="a file that keeps the runs that are done, and is gone on from")
+    parser.add_argument("--resume", type=Path, help="a file that keeps the runs that are done, and is resumed from")
     parser.add_argument("--logs", type=Path, help="where failing runs leave theirs; default: a new temporary folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     return parser.parse_args(arguments)

@@ -26,7 +26,7 @@ class Frozen:
 
     :param until: ``attached`` (a successor works for the task), ``completed`` (the task has succeeded),
         ``generation`` (it was cleared since, and the new generation has a job).
-    :param thaw: lets the call go on.
+    :param thaw: lets the call continue.
     :param call: how many calls had been answered when it was stopped.
     :param successes: how often the task had succeeded by then.
     :param clears: how often it had been cleared.
@@ -127,7 +127,7 @@ class TaskRun(Tries):
     def _restore(self, blow: Blow) -> bool:
         """The metadata database is of an hour ago: no try has begun. Who lives on is refused by the API."""
         if self.clears:
-            return False  # an hour ago, its run was over: to begin it again is to train anew
+            return False  # an hour ago, its run was over: to begin it again is to train from the beginning
         for process in self._processes:
             if process.zombie:
                 continue

@@ -1,4 +1,4 @@
-"""Many runs at once, each judged; a file of what is done, to go on from."""
+"""Many runs at once, each judged; a file of what is done, to resume from."""
 
 from __future__ import annotations
 

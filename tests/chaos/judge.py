@@ -30,7 +30,7 @@ class Ending:
     :param folders: each job's checkpoint URI, by job name, where it has one.
     :param own: SageMaker keeps no checkpoints, so each start begins with nothing.
     :param shared: several generations keep their checkpoints in one folder.
-    :param seed: what was in the folder that each generation's first job was to go on from; its URI and the amount.
+    :param seed: what was in the folder that each generation's first job was to resume from; its URI and the amount.
     :param kept: what each checkpoint URI holds in the end; empty where nobody looked.
     """
 
@@ -95,7 +95,7 @@ def judge(events: Iterable[Mapping[str, Any]], ending: Ending) -> Verdict:
         verdict.false_success.append(f"success with {len(completed)} completed jobs, where {wanted} are due")
     for restart in ending.restarts:
         if ending.state == "success" and not any(jobs.born[name] >= restart for name in completed):
-            verdict.false_success.append("success with a job of before it was cleared to train anew")
+            verdict.false_success.append("success with a job of before it was cleared to train from the beginning")
     verdict.abandoned.extend(f"{name} was left {status}" for name, status in jobs.live.items())
     if ending.state != ending.expected:
         verdict.not_survived.append(f"the task ended as {ending.state}")

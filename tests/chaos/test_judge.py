@@ -20,7 +20,7 @@ def state(job: str, status: str, time: float) -> dict[str, Any]:
 
 
 def progress(job: str, action: str, seconds: float, start: int = 1) -> dict[str, Any]:
-    """A checkpoint that was written, or gone on from."""
+    """A checkpoint that was written, or resumed from."""
     return {"event": "progress", "job": job, "action": action, "start": start, "uri": URI, "seconds": seconds}
 
 

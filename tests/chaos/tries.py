@@ -4,7 +4,7 @@ As much of Airflow as gives a task its tries: what a scheduler, an executor and 
 Each try is a process of its own (see :mod:`tests.chaos.zygote`), each deferral another, and so is each resumption.
 ``try_number`` and ``max_tries`` go as in Airflow: a try that fails or whose worker vanishes is followed by the next
 one as long as ``try_number <= max_tries``, unless it failed with AirflowFailException; a deferral and its resumption
-are one try; clearing raises ``max_tries`` and the DAG run's ``clear_number``, and begins a DAG run anew that was over.
+are one try; clearing raises ``max_tries`` and the DAG run's ``clear_number``, and begins a DAG run again that was over.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Tries:
     :ivar story: what happened, line by line.
     :ivar struck: the blows that it really suffered.
     :ivar clears: when a person cleared it.
-    :ivar restarts: those of the clears that Airflow tells from a retry, where the operator is to train anew.
+    :ivar restarts: those of the clears that Airflow tells from a retry, where the operator trains from the beginning.
     :ivar successes: how often it succeeded.
     """
 

@@ -49,7 +49,7 @@ class Hit:
     """
     A strike that meets a process.
 
-    :param thaw: lets its call go on, where it was frozen.
+    :param thaw: lets its call continue, where it was frozen.
     """
 
     strike: Strike
@@ -245,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _signal(self, hit: Hit, wire: Wire | None) -> None:
-        """Send a process its signal in the middle of its call, which then goes on."""
+        """Send a process its signal in the middle of its call, which then continues."""
         if hit.strike.kind == "freeze":
             _send_signal(hit.pid, signal.SIGSTOP)
             if wire is not None:

@@ -25,7 +25,7 @@ class Lives:
     """
     What a script did over all its starts.
 
-    :param begun: the step that each start went on from.
+    :param begun: the step that each start resumed from.
     :param output: what the last one printed.
     """
 
@@ -43,7 +43,7 @@ def killed_often(
     environ: Mapping[str, str] | None = None,
 ) -> Lives:
     """
-    Kill it so many times; the script prints ``FROM <step>`` once it knows where it goes on from.
+    Kill it so many times; the script prints ``FROM <step>`` once it knows where it resumes from.
 
     :param within: seconds after that line within which the kill comes.
     """

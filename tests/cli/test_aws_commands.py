@@ -169,7 +169,7 @@ def test_no_rule_for_a_whole_bucket(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--base s3://bucket" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("restart", "says"), [(True, "starts the next attempt"), (False, "clear it to train on")])
+@pytest.mark.parametrize(("restart", "says"), [(True, "starts the next attempt"), (False, "clear it to continue")])
 def test_a_stop_promises_no_checkpoint_of_a_job_that_keeps_its_own(
     restart: bool, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

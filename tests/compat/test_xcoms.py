@@ -10,6 +10,7 @@ import pytest
 
 from airflow_spot.compat import xcoms
 from airflow_spot.compat.xcoms import TriggerXComs, WorkerXComs
+from airflow_spot.watch.threads import in_thread
 from tests.support.task import TaskInstance
 
 
@@ -126,36 +127,71 @@ def test_a_write_that_takes_long_holds_up_neither_the_loop_nor_the_end(written: 
     assert [key for key, _, _ in written] == ["a"]
 
 
-def test_many_triggers_write_a_few_at_once_and_what_has_not_begun_at_the_end_of_one_is_left(
-    written: list[tuple[str, Any, str]],
-) -> None:
-    busy, most, gate = [0], [0], threading.Event()
-
-    def made(number: int) -> Any:
-        def make() -> dict[str, Any]:
-            busy[0] += 1
-            most[0] = max(most[0], busy[0])
-            gate.wait(30)
-            busy[0] -= 1
-            return {"a": number}
-
-        return make
+def test_a_burst_of_writes_leaves_the_event_loops_threads_to_others(written: list[tuple[str, Any, str]]) -> None:
+    """A region's capacity goes: a thousand triggers hear of it at once, and the watcher has to look on."""
+    gate = threading.Event()
 
     async def scene() -> None:
-        writers = [TriggerXComs(TaskInstance("train"), Log()) for _ in range(20)]
-        for number, writer in enumerate(writers):
-            writer.put(made(number))
-        while busy[0] < xcoms.AT_ONCE:
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.05)
-        await writers[-1].close(0.01)
+        writers = [TriggerXComs(TaskInstance("train"), Log()) for _ in range(100)]
+        for writer in writers:
+            writer.put(lambda: {"a": gate.wait(30)})
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(in_thread(lambda: "looked"), 20) == "looked"
         gate.set()
         for writer in writers:
-            await writer.close()
+            await writer.close(30)
 
     asyncio.run(scene())
-    assert most == [xcoms.AT_ONCE]
-    assert sorted(value for _, value, _ in written) == list(range(19))
+    assert len(written) == 100
+
+
+def test_what_has_not_begun_when_a_trigger_fires_is_left_to_the_worker(written: list[tuple[str, Any, str]]) -> None:
+    """Else it would stand in place of what the worker has written by then, for as long as nothing happens."""
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def slow() -> dict[str, Any]:
+        begun.release()
+        return {"a": gate.wait(30)}
+
+    async def scene() -> None:
+        busy = [TriggerXComs(TaskInstance("train"), Log()) for _ in range(2)]
+        for writer in busy:
+            writer.put(slow)
+        await asyncio.sleep(0)
+        for _ in busy:
+            await in_thread(begun.acquire)
+        late = TriggerXComs(TaskInstance("train"), Log())
+        late.put(lambda: {"a": "late"})
+        await late.close(0.01)
+        gate.set()
+        for writer in (*busy, late):
+            await writer.close(30)
+
+    asyncio.run(scene())
+    assert [value for _, value, _ in written] == [True, True]
+
+
+def test_the_last_write_is_the_last(written: list[tuple[str, Any, str]]) -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def slow() -> dict[str, Any]:
+        begun.set()
+        return {"a": gate.wait(30) and "first"}
+
+    async def scene() -> None:
+        writer = TriggerXComs(TaskInstance("train"), Log())
+        writer.put(slow)
+        await in_thread(begun.wait)
+        writer.put(lambda: {"a": "second"})
+        last = asyncio.ensure_future(in_thread(lambda: writer.write(lambda: {"a": "last"})))
+        await asyncio.sleep(0.01)
+        gate.set()
+        await last
+        await writer.close(30)
+
+    asyncio.run(scene())
+    assert written[0][1] == "first"
+    assert written[-1][1] == "last"
 
 
 def test_the_end_of_a_trigger_breaks_no_write_off(written: list[tuple[str, Any, str]]) -> None:

@@ -44,7 +44,7 @@ def test_one_run_has_the_job_whatever_the_order(schedule: list[int], keys: list[
 
     for each in schedule:
         go(keys[each % count])
-    for _ in range(20):  # then all go on in turn
+    for _ in range(20):  # then all continue in turn
         for key in runs:
             go(key)
     assert len(ends) == count

@@ -226,7 +226,7 @@ def test_the_pause_before_it_does_not_promise_the_same_checkpoint() -> None:
 def test_an_end_without_checkpoints_names_none(outcome: Outcome) -> None:
     kept, own = act(history(outcome)), act(history(outcome, checkpoint_s3_uri=""), OWN)
     assert isinstance(kept, Fail) and isinstance(own, Fail)
-    assert "go on from the checkpoint" in kept.why
+    assert "resume from the checkpoint" in kept.why
     assert own.why == kept.why.replace(" from the checkpoint", "")
 
 

@@ -1,4 +1,4 @@
-"""Jobs that max_wait cuts off while they train: they go on, and not for ever."""
+"""Jobs that max_wait cuts off while they train: they continue, and not for ever."""
 
 from __future__ import annotations
 

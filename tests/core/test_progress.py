@@ -294,7 +294,7 @@ def test_one_that_has_written_is_not_warned_of() -> None:
     trains = job(start(0))
     progress, found = take_in(Progress(), RULES, trains, seen(10, item("a", 4)))
     assert found == ()
-    # It goes on from there, and what the look had seen counts for the start whose end is looked at later.
+    # It resumes from there, and what the look had seen counts for the start whose end is looked at later.
     progress, (end,) = take_in(progress, RULES, job(start(0, 40), WAITS), seen(41, item("a", 4)))
     assert isinstance(end, StartEnd)
     assert end.lost == 36 * 60

@@ -26,7 +26,7 @@ def mark(number: int, max_tries: int, retries: int | None, clears: int | None, r
         ("a clear with retries lowered below it", mark(1, 3, 3, 0), mark(2, 2, 1, 1, AFTER), True),
         ("another task of the run was cleared", mark(1, 2, 2, 0), mark(2, 2, 2, 1, AFTER), False),
         ("a retry after the DAG's retries were edited", mark(1, 2, 2, 0), mark(2, 2, 1, 0), False),
-        ("an older database, with the try's numbers going on", mark(1, 9, 2, 3), mark(2, 4, 2, 1), False),
+        ("an older database, with the try's numbers continuing", mark(1, 9, 2, 3), mark(2, 4, 2, 1), False),
         ("a zombie of a try before the clear", mark(4, 6, 2, 1), mark(2, 2, 2, 0), False),
         ("a zombie of the same number", mark(2, 3, 2, 1), mark(2, 2, 2, 0), False),
         ("a DAG run that was deleted and made again", mark(3, 3, 2, 1), mark(1, 2, 2, 0, AFTER), True),
@@ -53,7 +53,7 @@ def test_who_is_older(case: str, now: TryMark, other: TryMark | None, older: boo
 
 
 def test_a_clear_of_another_task_makes_no_other_try() -> None:
-    """A deferred try that goes on after it must know the job that it made before."""
+    """A deferred try that continues after it must know the job that it made before."""
     assert mark(1, 2, 2, 1).is_same_try(mark(1, 2, 2, 0))
     assert not mark(2, 2, 2, 0).is_same_try(mark(1, 2, 2, 0))
     assert not mark(1, 2, 2, 0).is_same_try(None)

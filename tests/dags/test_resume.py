@@ -33,7 +33,7 @@ _ROUND = re.compile(r"round=(\d+)\b")
 class Start:
     """One start of the script.
 
-    :param resumed_from: what it says that it goes on from; None if it was killed before it could say so.
+    :param resumed_from: what it says that it resumes from; None if it was killed before it could say so.
     :param rounds: those that it trained.
     :param in_s3: the newest round whose checkpoint was in S3 before this start.
     :param in_s3_after: the same, when its instance was gone.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def count(steps: int, hold: int = 0, *, seconds: float = 0.05, checkpoint: Checkpointer) -> dict[str, Any]:
-    """Count, and go on where a start before this one was; in its first start, wait at a step for whoever ends it."""
+    """Count, and continue where a start before this one was; in its first start, wait at a step for whoever ends it."""
     import json
     import time
     from pathlib import Path
@@ -52,7 +52,7 @@ SHORT: dict[str, Any] = {"image": "image", "instance_type": "ml.m5.xlarge", "rol
 
 
 def operator(bucket: str, function: Any, *args: Any, decorated: dict[str, Any] | None = None, **kwargs: Any) -> Any:
-    """The task of a call, made anew for each try."""
+    """The task of a call, made again for each try."""
     parameters = {**SHORT, "output_path": f"s3://{bucket}/output", "check_interval": 1, "task_id": "train"}
     made = task.sagemaker_spot(**{**parameters, **(decorated or {})})(function)
     return made(*args, **kwargs).operator

@@ -18,7 +18,7 @@ class Example:
     """
     A script of ``dags/frameworks``.
 
-    It prints ``FROM <step>`` once it knows what it goes on from, then a line that begins with ``step=<n>``,
+    It prints ``FROM <step>`` once it knows what it resumes from, then a line that begins with ``step=<n>``,
     ``round=<n>`` or ``epoch=<n>`` for what is done, counted as in its checkpoints, and leaves files in ``SM_MODEL_DIR``
     that are the same, byte for byte, whenever the model is.
 

@@ -1,4 +1,4 @@
-"""Kills an example at random moments until it ends, again and again, and looks at where each start goes on from."""
+"""Kills an example at random moments until it ends, again and again, and looks at where each start resumes from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.frameworks.lives import KILLED, Life, Stage, Training
 
 #: Of an uninterrupted training: a kill comes within so much of it.
 _WITHIN = 0.5
-#: So many of the kills come before a start knows what it goes on from.
+#: So many of the kills come before a start knows what it resumes from.
 _EARLY = 0.1
 #: After so many of them the newest checkpoint is torn, where there is an older one.
 _TORN = 0.25
@@ -93,7 +93,7 @@ class _Kills:
             starts += 1
             if life.begun is not None:
                 if life.begun != newest:
-                    self._fault(name, f"went on from {life.begun}, and the newest whole one is of {newest}", life)
+                    self._fault(name, f"resumed from {life.begun}, and the newest whole one is of {newest}", life)
                     return
                 if starts > 1:
                     steps.append(life.begun)
@@ -110,7 +110,7 @@ class _Kills:
         where = ", ".join(map(str, steps))
         self._say(
             f"{self._example.name}: {name}, {found.kills - begun} kills ({found.kills} of {self._kills}),"
-            f" went on at {where or 'nothing'}"
+            f" resumed at {where or 'nothing'}"
         )
 
     def _live(self, training: Training, alone: Life, drawn: random.Random) -> Life:

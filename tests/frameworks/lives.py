@@ -35,10 +35,10 @@ class Life:
     """
     What came of a start.
 
-    :param begun: the step that it went on from; None where it was killed before it knew.
+    :param begun: the step that it resumed from; None where it was killed before it knew.
     :param reached: the last step that it told of.
     :param code: its exit code, 137 where it was killed.
-    :param start_seconds: until it knew where to go on from.
+    :param start_seconds: until it knew where to resume from.
     :param seconds: from there to the end.
     """
 
@@ -130,7 +130,7 @@ class Training:
         """
         Start it, and kill it after so many seconds, or let it come to its end.
 
-        :param kill_after: seconds from the line that says where it goes on from.
+        :param kill_after: seconds from the line that says where it resumes from.
         :param from_start: they count from the start instead.
         """
         self._restore()

@@ -14,7 +14,7 @@ from airflow_spot import checkpoint
 from tests.checkpoint.killing import ALL
 from tests.frameworks import environments
 
-#: Stops a training by SIGTERM at a batch, goes on with another model object, and tells what came of it.
+#: Stops a training by SIGTERM at a batch, continues with another model object, and tells what came of it.
 TRAINER = """
 import hashlib, json, os, signal, sys
 import keras, numpy

@@ -140,7 +140,7 @@ def test_a_loader_that_begins_anew_is_told(script: Unpacked) -> None:
     kill(process)
     code, said = end(script.start({"plain": 1}))
     assert code == 0, said
-    assert "the data begin anew in the middle of an epoch: use a ResumableLoader" in said
+    assert "the data begin again in the middle of an epoch: use a ResumableLoader" in said
 
 
 def test_two_processes_go_on_with_their_own_random_numbers(script: Unpacked) -> None:

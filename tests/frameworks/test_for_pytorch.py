@@ -100,7 +100,7 @@ except TypeError as error:
 assert checkpoints.latest().step == 1
 """
 
-#: A checkpoint of two processes, with which one goes on.
+#: A checkpoint of two processes, with which one continues.
 FEWER = """
 import sys
 import torch

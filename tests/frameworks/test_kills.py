@@ -34,7 +34,7 @@ class Changed(Example):
     [
         ("", "", None),
         ("except ValueError:", "except KeyError:", "ended with 1"),
-        ("sorted(numbered, reverse=True)", "sorted(numbered)", "went on from"),
+        ("sorted(numbered, reverse=True)", "sorted(numbered)", "resumed from"),
         ("weights = weights or [0.0]", "weights = [0.0]", "another than that of the uninterrupted"),
     ],
     ids=["sound", "fails at a torn one", "takes the oldest", "drops what it loads"],

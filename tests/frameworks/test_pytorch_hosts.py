@@ -1,4 +1,4 @@
-"""Two hosts that train one model over gloo: one writes, and both go on from the same step, whatever happens to one."""
+"""Two hosts that train one model over gloo: one writes, and both resume from the same step, whatever happens to one."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_what_sagemaker_repeats_of_the_request_is_not_told(
 def test_another_runs_writer_is_seen_until_it_has_ended(
     hook: DictionaryHook, service: DictionarySageMaker, status: str, writes: bool
 ) -> None:
-    """A job that is stopping trains on for two minutes, and uploads what it wrote."""
+    """A job that is stopping trains for two minutes, and uploads what it wrote."""
     other = str(JobName("train", "abcdefghij", 1, 1))
     service.put(other, status, status, CheckpointConfig={"S3Uri": "s3://bucket/mine/"})
     assert hook.live_writers("s3://bucket/mine", RUN.key) == ([other] if writes else [])

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.bases.xcom import BaseXCom
 
 from airflow_spot.links import console
-from airflow_spot.links.console import Place, folder_url, job_url, jobs_url, logs_url, object_url, partition_of
+from airflow_spot.links.console import Place, folder_url, job_url, logs_url, object_url
 from airflow_spot.links.training import KEPT_LINKS, LINKS, SageMakerTrainingJobLink, SpotTimelineLink
 from airflow_spot.local.page.handler import PREFIX
 from tests.support.task import TaskInstance
@@ -65,15 +65,13 @@ def test_every_partition_has_its_console(partition: str, region: str, host: str)
         logs_url(place, JOB),
         folder_url(place, "s3://b/p", JOB),
         object_url(place, "s3://b/k", JOB),
-        jobs_url(place),
     )
     assert {urlsplit(url).netloc for url in urls} == {host}
-    assert partition_of(region) == partition
 
 
 def test_a_partition_whose_console_is_not_known_has_no_link() -> None:
     place = Place("us-iso-east-1", "aws-iso")
-    assert {job_url(place, JOB), logs_url(place, JOB), folder_url(place, "s3://b/p", JOB), jobs_url(place)} == {""}
+    assert {job_url(place, JOB), logs_url(place, JOB), folder_url(place, "s3://b/p", JOB)} == {""}
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:4599", "http://localhost:4599/", "http://[::1]:4599"])

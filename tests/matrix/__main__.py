@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def say(line: str) -> None:
-    """Tell how it goes on, apart from the result."""
+    """Tell how it continues, apart from the result."""
     print(line, file=sys.stderr, flush=True)
 
 

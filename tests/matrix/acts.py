@@ -28,7 +28,7 @@ def interrupted(real: Real) -> None:
 
 
 def taskflow(real: Real) -> None:
-    """A function that is interrupted once goes on from its checkpoint, and the task behind it has its result."""
+    """A function that is interrupted once resumes from its checkpoint, and the task behind it has its result."""
     _interrupted(real, "taskflow")
 
 
@@ -86,7 +86,7 @@ def cleared(real: Real) -> None:
 
 
 def cleared_failure(real: Real) -> None:
-    """A run whose job a person stopped fails; cleared, it goes on from the checkpoint in a second attempt."""
+    """A run whose job a person stopped fails; cleared, it resumes from the checkpoint in a second attempt."""
 
     def play(mode: str) -> None:
         dag_id = f"cleared_failure{mode}"
@@ -168,7 +168,7 @@ def scheduler_killed(real: Real) -> None:
 
     Its workers live on as zombies. The new scheduler takes their tasks for lost and starts them again, so that each
     sync run has two workers at once. The zombie, told to end, may stop the job as long as no successor owns it; the
-    successor then goes on from the checkpoint.
+    successor then resumes from the checkpoint.
     """
     runs = {f"scheduler_killed{mode}": "" for mode in _WAITS}
     names = {}
@@ -188,7 +188,7 @@ def api_server_away(real: Real) -> None:
     """
     For a minute no API server answers, while runs of both modes wait; both pass.
 
-    The worker's supervisor then ends a task that waits in it, which stops its job: the next try goes on.
+    The worker's supervisor then ends a task that waits in it, which stops its job: the next try continues.
     """
     waiting = {}
     for mode, state in _WAITS.items():

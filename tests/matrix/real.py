@@ -183,7 +183,7 @@ class Real:
         until(lambda: not self._component(name), f"the {name} to end")
 
     def start_component(self, name: str) -> None:
-        """Start a component anew; it runs until this Airflow is stopped."""
+        """Start a component again; it runs until this Airflow is stopped."""
         with (self.airflow.home / f"{name}.log").open("ab") as log:
             started = subprocess.Popen(
                 [self.airflow.python, "-m", "airflow", name],
@@ -210,7 +210,7 @@ class Real:
         for pid in self.airflow._pids():
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").split()
-                # A worker's title goes on: "airflow worker -- LocalExecutor: ...".
+                # A worker's title continues: "airflow worker -- LocalExecutor: ...".
                 alone = bool(words) and words[-1] == name.encode() and b"--" not in words
                 # The API server's has its address: "airflow api_server -- host:...".
                 if alone or (name == API_SERVER and not {b"api-server", b"api_server"}.isdisjoint(words)):

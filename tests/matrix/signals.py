@@ -30,7 +30,7 @@ def marked_while_starting(real: Real) -> None:
 
 
 def marked_while_resuming(real: Real) -> None:
-    """The same of a task that goes on after a deferral, and is about to create its second attempt."""
+    """The same of a task that continues after a deferral, and is about to create its second attempt."""
     _marks(real, "marked_while_resuming", _resumes)
 
 
@@ -165,7 +165,7 @@ def _marks(real: Real, dag_id: str, begins: Callable[[Real, str, str], None]) ->
             until(lambda run_id=run_id: _is_settled(real, dag_id, run_id), "no live job", seconds=40)
         except MatrixError:
             state, names = real.airflow.task_states(dag_id, run_id)["train"], real.live(dag_id, run_id)
-            # Airflow 2 writes a worker's state over a mark that came just before: that task goes on, and has its job.
+            # Airflow 2 writes a worker's state over a mark that came just before: that task continues, and has its job.
             forgotten = state not in _OVER and real.version.startswith("2.")
             if names and (forgotten or _marked_between_worker_and_trigger(real, dag_id, run_id)):
                 excused += 1
@@ -200,4 +200,4 @@ def _queued(real: Real, dag_id: str, run_id: str) -> None:
 def _resumes(real: Real, dag_id: str, run_id: str) -> None:
     states = real.told(dag_id, run_id)
     until(lambda: states()["train"] == "deferred", "the task to be deferred", states)
-    until(lambda: states()["train"] in ("scheduled", "queued", "running"), "the task to go on", states)
+    until(lambda: states()["train"] in ("scheduled", "queued", "running"), "the task to continue", states)

@@ -138,7 +138,7 @@ def test_jobs_of_a_run_live_one_after_the_other(audit: list[dict[str, Any]], wha
         one_at_a_time(audit, "key")
 
 
-#: Where it is not both: what has no sync sibling waits in the triggerer, or goes on from there.
+#: Where it is not both: what has no sync sibling waits in the triggerer, or resumes from there.
 MODES = {
     "triggerer_restarted": ("",),
     "triggerer_killed": ("",),

@@ -56,7 +56,7 @@ class WorkerLost(Exception):
 
 
 def operator(service: DictionarySageMaker, **parameters: Any) -> SageMakerSpotTrainingOperator:
-    """A task of the run, made anew for each worker."""
+    """A task of the run, made again for each worker."""
     config = {**stock_config("bucket"), **parameters.pop("config", {})}
     defaults: dict[str, Any] = {"task_id": "train", "deferrable": True, "print_log": False, "aws_conn_id": None}
     made = SageMakerSpotTrainingOperator(config=config, **{**defaults, **parameters})

@@ -124,7 +124,7 @@ def test_its_checkpoints_are_promised_only_where_sagemaker_keeps_some(
         made.execute(context)
     (line,) = [line for line in said if line.startswith("Training job theirs, taken over, ended")]
     after = "from its checkpoints in s3://bucket/theirs" if keeps else "from nothing: use_checkpoints=False"
-    assert line.endswith(f"training goes on {after}")
+    assert line.endswith(f"training continues {after}")
 
 
 def test_one_that_ended_before_the_dag_run_is_another_runs(service: DictionarySageMaker, said: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""A task that a person runs by hand, again: it trains anew, or one line says that the result is an earlier one's."""
+"""A task that a person runs by hand, again: it trains again, or one line says that the result is an earlier one's."""
 
 from __future__ import annotations
 
@@ -87,6 +87,8 @@ def test_where_nothing_tells_a_new_run_one_line_says_whose_the_result_is(
     assert line.startswith(
         f"Nothing was trained in this try: the result is that of training job {name}, which completed"
     )
-    assert line.endswith("was handed over by try 1. hyperparameters changed since. To train anew, clear the task")
+    assert line.endswith(
+        "was handed over by try 1. hyperparameters changed since. To train from the beginning, clear the task"
+    )
     operator(service, wait_for_completion=False).execute(context)
     assert "Nothing was trained" in said[-1] and "keeps running" not in "".join(said)

@@ -51,7 +51,7 @@ def deployments(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployments]:
 
 
 def waits_for(service: DictionarySageMaker, number: int = 1, max_tries: int = 1) -> str:
-    """Have a try of the one task go on until it waits; its job."""
+    """Have a try of the one task continue until it waits; its job."""
     context: Any = {"ti": TaskInstance("train", try_number=number, max_tries=max_tries)}
     with pytest.raises(TaskDeferred) as wait:
         operator(service).execute(context)

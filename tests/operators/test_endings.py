@@ -145,7 +145,7 @@ def test_a_role_is_looked_up_until_iam_answers(service: DictionarySageMaker, mon
 def test_a_task_that_is_killed_while_it_prepares_stops_its_job(
     service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, said: list[str]
 ) -> None:
-    """A retry does not know its job yet, and a task that goes on does: both stop it, and neither defers."""
+    """A retry does not know its job yet, and a task that continues does: both stop it, and neither defers."""
     trigger = deferred(service, ti(1, 3))
     made = operator(service)
     monkeypatch.setattr(Hook, "expand_role", lambda self, role: (made.on_kill(), role)[1])

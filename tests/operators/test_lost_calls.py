@@ -65,7 +65,7 @@ def test_a_create_that_never_comes_to_life_is_not_waited_for_for_ever(service: D
 def test_a_kill_does_not_wait_for_the_create_that_it_interrupts(
     service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The signal handler returns, and the call that it came in goes on."""
+    """The signal handler returns, and the call that it came in continues."""
     made = operator(service)
     create = service.create_training_job
     looks: list[int] = []
@@ -132,7 +132,7 @@ def test_a_kill_that_cannot_stop_in_its_seconds_says_who_will(said: list[str], m
         made.execute(context)
     assert any("could not be stopped" in line and "airflow-spot orphans --stop" in line for line in said)
     (job,) = service.jobs.values()
-    assert job["TrainingJobStatus"] == "Stopping"  # by the task itself, which was left to go on
+    assert job["TrainingJobStatus"] == "Stopping"  # by the task itself, which was left to continue
 
 
 def test_a_create_whose_answer_was_lost_and_whose_repetition_is_refused_has_its_job(

@@ -138,7 +138,7 @@ def test_a_job_that_somebody_deleted_is_told_of_without_a_folder(
 ) -> None:
     trigger = deferred(service, ti(), **OWN)
     del service.jobs[trigger.job_name]
-    with pytest.raises(StoppedExternallyError, match=r"clear the task to train on$"):
+    with pytest.raises(StoppedExternallyError, match=r"clear the task to resume$"):
         resume(operator(service, **OWN), ti(), trigger, "not_found")
 
 

@@ -363,7 +363,7 @@ def test_a_limit_stops_the_job_whatever_a_kill_would_do(
     with pytest.raises(fails, match=says):
         resume(life.made(), ti(), life.trigger)
     assert service.live() == []
-    deferred(service, ti(2, 2), **life.parameters)  # a retry trains on, with the limit's time anew
+    deferred(service, ti(2, 2), **life.parameters)  # a retry trains on, with the limit's time again
     assert len(service.live()) == 1
 
 

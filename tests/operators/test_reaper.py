@@ -76,7 +76,7 @@ def test_one_that_cannot_be_stopped_fails_the_task_after_the_others(
     names = [start(jobs, "one"), start(jobs, "two")]
     time.sleep(1.1)
     local.set_faults("StopTrainingJob=expired:count=1")
-    with pytest.raises(SpotTrainingError, match=r"1 of 2 orphans run on: \S+: .*ExpiredToken"):
+    with pytest.raises(SpotTrainingError, match=r"1 of 2 orphans still run: \S+: .*ExpiredToken"):
         SageMakerSpotReaperOperator(task_id="t", grace="1s").execute({})
     statuses = [jobs.describe(name)["TrainingJobStatus"] for name in names]
     assert statuses.count("InProgress") == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,11 +16,12 @@ from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
 SCRIPT = """
-import argparse, json, time
+import argparse, json, os, time
 from airflow_spot.checkpoint import Checkpointer
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--fail-at", type=int, default=-1)
+parser.add_argument("--wait-for", default="/")  # at step 4, until that file is there
 arguments, _ = parser.parse_known_args()
 checkpoints = Checkpointer()
 found = checkpoints.load(lambda path: json.load(open(path)))
@@ -28,6 +31,8 @@ for step in range(found.step if found else 0, 8):
     checkpoints._progress_at = -1e9  # a training of hours in two seconds
     checkpoints.progress(step + 1, 8, {"loss": 1 / (step + 1)})
     assert step != arguments.fail_at, "this is the end"
+    while step == 3 and not os.path.exists(arguments.wait_for):
+        time.sleep(0.1)
 """
 
 
@@ -41,17 +46,30 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_it_is_told_on_the_way_and_stands_in_the_result(
-    task: Task, ti: TaskInstance, source: dict[str, Any], said: list[str]
+    task: Task, ti: TaskInstance, source: dict[str, Any], said: list[str], tmp_path: Path
 ) -> None:
-    result = run_task(task.operator(**source), ti)
+    seen = tmp_path / "seen"
+    if task.deferrable:  # the trigger tells it, in its own log
+        seen.touch()
+    else:  # However slow this machine is, the script continues when its first four steps have been told.
+        Thread(target=_touch_once_told, args=(said, seen), daemon=True).start()
+    result = run_task(task.operator(**source, hyperparameters={"wait-for": str(seen)}), ti)
     progress = result["Spot"]["progress"]
     assert (progress["step"], progress["total"], progress["percent"]) == (8, 8, 100.0)
     assert progress["metrics"] == {"loss": 0.125}
-    if task.deferrable:  # the trigger tells it, in its own log
+    if task.deferrable:
         return
     told = [line for line in said if line.startswith("attempt 1: step")]
     assert told[-1] == "attempt 1: step 8 of 8 (100 %), loss 0.125"
     assert len(told) > 1
+
+
+def _touch_once_told(said: list[str], seen: Path) -> None:
+    for _ in range(600):
+        if any(line.startswith("attempt 1: step 4 of 8") for line in said):
+            break
+        time.sleep(0.1)
+    seen.touch()
 
 
 @pytest.mark.slow

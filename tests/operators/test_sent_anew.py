@@ -1,4 +1,4 @@
-"""A script, or a channel, that is sent anew to another key and holds the same is no change of the training."""
+"""A script, or a channel, that is sent again to another key and holds the same is no change of the training."""
 
 from __future__ import annotations
 

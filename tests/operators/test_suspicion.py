@@ -1,4 +1,4 @@
-"""A checkpoint that was cut off: the error names it, the command sets it aside, and a clear goes on."""
+"""A checkpoint that was cut off: the error names it, the command sets it aside, and a clear continues."""
 
 from __future__ import annotations
 

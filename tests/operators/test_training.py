@@ -1,4 +1,4 @@
-"""The operator against Local SageMaker: real processes train, are interrupted, and go on from their checkpoints."""
+"""The operator against Local SageMaker: real processes train, are interrupted, and resume from their checkpoints."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_a_script_error_fails_with_its_reason(local: LocalSageMaker, task: Task,
         run_task(task.operator(hyperparameters={"fail-at": 3, "exit-code": 7}), ti)
     assert "AlgorithmError: ExecuteUserScriptError:\nExitCode 7\n" in str(error.value)
     assert "something is about to go wrong" in str(error.value)
-    # The next try goes on from the checkpoint, in a new job of the same run.
+    # The next try resumes from the checkpoint, in a new job of the same run.
     result = run_task(task.operator(), ti.retried())
     assert [attempt["outcome"] for attempt in result["Spot"]["attempts"]] == ["script_error", "completed"]
     assert "starting after step 2" in output(local, result["Training"]["TrainingJobName"])

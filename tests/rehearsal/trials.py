@@ -64,7 +64,7 @@ def interrupted(
     told: Any = metric,
     **changes: Any,
 ) -> Trial:
-    """A script that was interrupted after an epoch, and went on with another."""
+    """A script that was interrupted after an epoch, and continued with another."""
     again = 30.0
     second = Start(
         again, again + 20, 0, lines(resumes_at, EPOCHS, again, told), kept(at - 1, at) if restored is None else restored

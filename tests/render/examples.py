@@ -55,7 +55,7 @@ class Making:
         return self
 
     def train(self, seconds: float, every: float = 0.0, speed: float = 100.0) -> Making:
-        """Train; a checkpoint comes every so often, of a step that goes on with so many a second."""
+        """Train; a checkpoint comes every so often, of a step that continues with so many a second."""
         begun = self.at
         self.starts[-1][2] = begun
         self.at += seconds
@@ -231,7 +231,7 @@ def interrupted() -> Timeline:
         2,
         one.at + 140,
         "ml.g5.12xlarge",
-        why="attempt 1 moved: no capacity for ml.g5.2xlarge spot in 1 h 30 min; goes on from the checkpoint of step 1,500,000",
+        why="attempt 1 moved: no capacity for ml.g5.2xlarge spot in 1 h 30 min; resumes from the checkpoint of step 1,500,000",
         step=one.step,
     )
     two.wait(420).launch(300).train(5_200, every=900, speed=300).end(upload=180)
@@ -252,7 +252,7 @@ def interrupted() -> Timeline:
                 "move to ml.g5.12xlarge spot",
                 "it waited for capacity for 1 h 30 min, as long as its rung allows",
             ],
-            [two.begun, "attempt 2", "goes on from the checkpoint of step 1,500,000"],
+            [two.begun, "attempt 2", "resumes from the checkpoint of step 1,500,000"],
         ],
     )
 

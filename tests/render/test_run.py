@@ -312,5 +312,5 @@ def test_a_job_that_is_called_like_a_part_of_an_address_leads_to_no_other_place(
 @given(strategies.timelines, st.sampled_from(["", "deferred", "success", "failed"]), st.floats(-1e9, 1e11))
 def test_any_timeline_renders(made: dict[str, Any], state: str, now: float) -> None:
     view = Viewed("dag", "run", "task", state=state, timeline=made)  # type: ignore[arg-type]
-    check(run_page([view], WHERE, Actions(allowed=True), now))
-    check(run_fragment([view, view], WHERE, Actions(), now))
+    check(run_page([view], WHERE, Actions(allowed=True), now)).text.encode()
+    check(run_fragment([view, view], WHERE, Actions(), now)).text.encode()

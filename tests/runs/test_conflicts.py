@@ -49,7 +49,7 @@ def worker(service: DictionarySageMaker, this_try: TryMark, of: Plan | None = No
 
 
 def waits(run: TrainingRun, enter: Callable[[], None] | None = None) -> Deferral:
-    """Let a worker go on until it has to wait."""
+    """Let a worker continue until it has to wait."""
     if enter is not None:
         enter()
     with pytest.raises(Deferral) as wait:

@@ -51,7 +51,7 @@ def worker(
 
 
 def waits(run: TrainingRun, enter: Any) -> RunState:
-    """Let a worker go on until it has to wait; return what comes back from Airflow's database."""
+    """Let a worker continue until it has to wait; return what comes back from Airflow's database."""
     enter()
     with pytest.raises(Deferral) as wait:
         run.run()

@@ -154,7 +154,7 @@ class Browser:
         return ""
 
     def click(self, xpath: str) -> None:
-        """Click on the first such element, once it is there: a page that loads itself anew may take it away."""
+        """Click on the first such element, once it is there: a page that loads itself again may take it away."""
         for _ in range(50):
             with contextlib.suppress(_Gone):
                 self._call("POST", f"/element/{self._find(xpath)}/click")

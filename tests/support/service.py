@@ -60,7 +60,7 @@ def ti() -> TaskInstance:
 
 
 class Task:
-    """A task that trains ``steps.py``: makes the operator anew for each try, as Airflow does."""
+    """A task that trains ``steps.py``: makes the operator again for each try, as Airflow does."""
 
     def __init__(self, bucket: str, deferrable: bool) -> None:
         self.bucket = bucket

@@ -1,4 +1,4 @@
-"""What a driver says of an element that went while the page was loaded anew."""
+"""What a driver says of an element that went while the page was loaded again."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_a_task_that_a_user_ended_stops_its_job_once(
 def test_a_task_that_somebody_looks_after_keeps_its_job(
     service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    """The triggerer restarts or hands its triggers on (deferred), or a worker has gone on from the event already."""
+    """The triggerer restarts or hands its triggers on (deferred), or a worker has resumed from the event already."""
     scene = Scene(service, monkeypatch, lambda _: state)
     scene.cancel()
     assert scene.asked

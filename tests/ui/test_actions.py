@@ -59,7 +59,7 @@ class Run:
         return carry_out(name, viewed or self.viewed(), lambda region: self.service)
 
     def goes_on(self) -> Any:
-        """Have the job end as it was told to, and the task go on."""
+        """Have the job end as it was told to, and the task continue."""
         self.service.put(self.job, "Stopped", "Stopped", TrainingTimeInSeconds=60, BillableTimeInSeconds=30)
         return resume(operator(self.service, **self.parameters), self.this, self.trigger, "terminal")
 
@@ -203,6 +203,19 @@ def test_once_is_enough(service: DictionarySageMaker) -> None:
     run = Run(service)
     run.asks("stop")
     assert "stopping already" in run.asks("stop")
+    assert service.calls.count("StopTrainingJob") == 1
+
+
+@pytest.mark.parametrize(("first", "then"), [("on-demand", "stop"), ("stop", "on-demand")])
+def test_a_job_that_is_stopping_for_something_else_is_no_success(
+    service: DictionarySageMaker, first: str, then: str
+) -> None:
+    """Who asks to stop a run must not be told that it stops where it continues, and costs."""
+    run = Run(service)
+    run.asks(first)
+    with pytest.raises(RefusedError, match="stopping already, and the") as refused:
+        run.asks(then)
+    assert refused.value.status == 409
     assert service.calls.count("StopTrainingJob") == 1
 
 

@@ -142,6 +142,21 @@ def test_what_is_no_index_is_no_page(site: Site, index: str) -> None:
     assert site.ask(TASK.replace("/-1", f"/{index}"), Somebody()).status == 404
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_of_an_id_that_no_database_takes_none_is_asked(site: Site, place: int) -> None:
+    """PostgreSQL's driver raises at such a text."""
+
+    def none() -> Any:
+        raise ValueError("A string literal cannot contain NUL (0x00) characters.")
+
+    site.pages.session = none
+    ids = [DAG, RUN, "train"]
+    ids[place] += "\0"
+    assert site.ask(routes.task("", ids[0], ids[1], ids[2], -1), Somebody()).status == 404
+    if place < 2:
+        assert site.ask(routes.run("", ids[0], ids[1]), Somebody()).status == 404
+
+
 @pytest.mark.parametrize("path", ["/", routes.run("", DAG, RUN), TASK, routes.task("", "none", "none", "none", 3)])
 def test_where_the_script_has_the_token_the_page_is_an_empty_shell(site: Site, path: str) -> None:
     shell = site.ask(path, shells=True)

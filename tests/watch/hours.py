@@ -33,7 +33,7 @@ class _Skipping(selectors.SelectSelector):
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """An event loop on which nobody waits: its time goes on to the next thing that happens."""
+    """An event loop on which nobody waits: its time continues to the next thing that happens."""
 
     def __init__(self) -> None:
         selector = _Skipping()

@@ -18,7 +18,7 @@ INTERVAL = 15.0
 
 
 def training(cloud: Cloud, jobs: int, *, since: float = -600.0) -> list[str]:
-    """Have jobs that have begun to train, and go on."""
+    """Have jobs that have begun to train, and continue."""
     return [
         cloud.put(name(number), *((since - number % 97 + step * 60, status) for step, status in enumerate(LIFE)))
         for number in range(jobs)
@@ -38,7 +38,7 @@ def describes(cloud: Cloud) -> int:
 
 @pytest.mark.parametrize("jobs", [1, 2, 100, 1_000, pytest.param(5_000, marks=pytest.mark.slow)])
 def test_an_hour_in_which_nothing_happens(jobs: int) -> None:
-    """The first hour has a first look at each job too, and the second only what goes on for ever."""
+    """The first hour has a first look at each job too, and the second only what continues for ever."""
     cloud = Cloud()
     names = training(cloud, jobs)
     watched = run(hour_by_hour(cloud, names, hours=2))

@@ -106,7 +106,7 @@ def _why_unused(actions: Actions, module: Module, statement: ast.Assign, name: s
     same = {actions.program.key(module, each) for each in names if id(each) in assigned}
     if not any(isinstance(each.ctx, ast.Load) and actions.program.key(module, each) in same for each in names):
         return f"{name} is not read"
-    return f"{name} is assigned anew before it is read" if _overwritten(module, statement, name) else ""
+    return f"{name} is assigned again before it is read" if _overwritten(module, statement, name) else ""
 
 
 def _shared(module: Module, scope: ast.AST | None) -> set[str]:

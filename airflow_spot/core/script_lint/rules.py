@@ -29,7 +29,7 @@ RULES = {
     ),
     "never-loads": Rule(
         "it writes checkpoints and never reads one: an interruption starts it from nothing",
-        "load the newest checkpoint before the loop, and go on after its step",
+        "load the newest checkpoint before the loop, and resume after its step",
     ),
     "never-saves": Rule(
         "nothing is written to the checkpoint folder while it trains: an interruption starts it from nothing",
@@ -60,7 +60,7 @@ RULES = {
     ),
     "load-unused": Rule(
         "what was loaded is not used: the training begins with new weights, at the step of the old ones",
-        "train on with what was loaded",
+        "train what was loaded",
     ),
     "whole-objects": Rule(
         "torch.load without weights_only refuses whole objects since PyTorch 2.6, and this script saves such: it fails "

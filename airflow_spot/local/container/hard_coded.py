@@ -27,7 +27,7 @@ def find(code: Iterable[Path], command: Sequence[str]) -> tuple[Path, int] | Non
         except (OSError, UnicodeDecodeError):
             continue
         tree = _parsed(file)
-        for number in _in_lines(text) if tree is None else _in_python(tree):
+        if (number := next(_in_lines(text) if tree is None else _in_python(tree), None)) is not None:
             return file, number
     return None
 
@@ -70,13 +70,15 @@ def _names(file: Path) -> set[str]:
 
 
 def _parsed(file: Path) -> ast.Module | None:
-    """Return a file as Python; None where it is another language, or Python 2."""
+    """Return a file as Python; None where it is another language, or Python 2, or nested too deep to be walked."""
     if file.suffix != ".py":
         return None
     try:
-        return ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError):
+        tree = ast.parse(file.read_bytes())
+        ast.unparse(tree)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    return tree
 
 
 def _in_lines(text: str) -> Iterator[int]:

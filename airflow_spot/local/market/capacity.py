@@ -35,11 +35,32 @@ class Capacity:
     def outlook(self, instance_type: str, spot: bool) -> Outlook:
         """Ask for a pool; the first one to ask starts its time."""
         with self._lock:
-            pool = (instance_type, spot)
-            if pool not in self._pools:
-                supply = self._markets[spot].supply(instance_type)
-                self._pools[pool] = (self._clock.now(), Schedule(supply, instance_type))
-            return self._now(pool)
+            return self._now(self._asked(instance_type, spot))
+
+    def _asked(self, instance_type: str, spot: bool) -> tuple[str, bool]:
+        pool = (instance_type, spot)
+        if pool not in self._pools:
+            supply = self._markets[spot].supply(instance_type)
+            self._pools[pool] = (self._clock.now(), Schedule(supply, instance_type))
+        return pool
+
+    def stays(self, instance_type: str, since: float) -> float | None:
+        """Return how long spot instances stay that are held since a time of this clock; None where they were taken.
+
+        Also where there is capacity again: whoever looks late, as on a busy machine, loses what went meanwhile.
+        """
+        with self._lock:
+            start, schedule = self._pools[self._asked(instance_type, True)]
+            elapsed = self._clock.now() - start
+            at = max(since - start, 0.0)
+            while True not in self._off:
+                state, end = schedule.at(at)
+                if state is not State.UP:
+                    break
+                if end > elapsed:
+                    return end - elapsed
+                at = end
+            return None
 
     def _now(self, pool: tuple[str, bool]) -> Outlook:
         start, schedule = self._pools[pool]

@@ -34,7 +34,7 @@ WAITING_FOR_SPOT = "Insufficient capacity error from EC2 while launching instanc
 STARTING_ON_DEMAND = "Starting the training job"
 
 LATE_SECONDS = 0.5
-"""LastModifiedTime goes on until so long after the end; recorded are 0.3 to 30."""
+"""LastModifiedTime continues until so long after the end; recorded are 0.3 to 30."""
 
 _DESCRIBED = (
     "HyperParameters",

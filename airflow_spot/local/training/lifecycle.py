@@ -61,7 +61,7 @@ class Lifecycle:
         self._reclaim_how: str | None = None
         self._crash_requested = False
         self._out_of_memory = False
-        self._blackout_until = 0.0
+        self._blackout_until = self._held_since = 0.0
         self._on_wake: Callable[[], None] = lambda: None
 
     # Requests, on any thread.
@@ -198,9 +198,10 @@ class Lifecycle:
             self._enter_waiting()
             yield min(left, pending_left, self._seconds_left())
         self._reclaim_requested, self._reclaim_how = False, None
+        self._held_since = self._clock.now()
         with job.lock:
             job.instance_type = chosen
-            job.begin_instances(self._clock.now())
+            job.begin_instances(self._held_since)
             self._enter_preparing()
         self._capacity("granted")
 
@@ -249,6 +250,7 @@ class Lifecycle:
     def _train(self, instances: Instances) -> Generator[float, None, int | None]:
         """Wait for the end of the job's processes; return their exit code, or None if the instances go before."""
         next_sync = self._clock.now() + instances.sync_seconds
+        held = self._held_since
         memory_ends = self._memory_ends()
         while True:
             code = instances.poll()
@@ -265,10 +267,12 @@ class Lifecycle:
                 raise InternalError
             lasts = math.inf
             if self.job.spot:
-                outlook = self._backend.capacity.outlook(self.job.instance_type, spot=True)
-                lasts = outlook.lasts
-                if outlook.state is not State.UP:
+                now = self._clock.now()
+                stays = self._backend.capacity.stays(self.job.instance_type, held)
+                if stays is None:
                     self._reclaim_requested = True
+                else:
+                    lasts, held = stays, now
             if self._reclaim_requested:
                 self._capacity("reclaimed")
                 return None

@@ -94,7 +94,7 @@ def config(steps: int, seconds: float, **hyperparameters: str) -> dict[str, Any]
 RETRIES_LOWERED = Path(os.environ.get("AIRFLOW_HOME", ""), "retries_lowered").exists()
 #: A script that fails in its first start, once its task's deferral is old news.
 FAILS_ONCE = config(160, 0.1, **{"fail-once-at": "60"})
-#: Waits for capacity for seconds only: then the task goes on in a worker while its job is live.
+#: Waits for capacity for seconds only: then the task continues in a worker while its job is live.
 LADDER = [{"instance_type": "ml.m5.xlarge", "wait": 8}, "ml.m5.2xlarge"]
 VARIABLE = "{{ var.value.airflow_spot_folder }}"
 
@@ -229,7 +229,7 @@ def steps_to_do() -> dict[str, int]:
 
 @task
 def check(total: int, starts: list[int], job: str, members: list[dict[str, Any]]) -> None:
-    """Fail where the function's result is not that of a training that went on after one interruption."""
+    """Fail where the function's result is not that of a training that continued after one interruption."""
     if total != sum(range(61)) or len(starts) != 2 or starts[0] != 0 or not starts[1] > 0 or "-afspot-" not in job:
         raise ValueError(f"{total}, {starts}, {job}")
     if [member["sum"] for member in members] != [1, 3]:

@@ -1,4 +1,4 @@
-"""Six trainings at once, each of which goes on until a file is there."""
+"""Six trainings at once, each of which continues until a file is there."""
 
 from __future__ import annotations
 

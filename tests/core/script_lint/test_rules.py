@@ -339,7 +339,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
         changed("begin = resume(model, optimizer)", "begin = resume(model, optimizer)\n    torch.load(FOLDER + '/last.pt')"),
         ["load-unused"],
     ),
-    "loaded, then built anew": (
+    "loaded, then built again": (
         """
         import os
         from tensorflow import keras

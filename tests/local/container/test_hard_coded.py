@@ -35,6 +35,8 @@ def look(folder: Path, files: dict[str, str], *command: str) -> tuple[str, int] 
         ("path = os.environ.get(\n    'SM_MODEL_DIR',\n    '/opt/ml/model',\n)\n", None),
         ("path = os.getenv('SM_MODEL_DIR') or '/opt/ml/model'\n", None),
         ("path = os.environ['X'] if 'X' in os.environ else '/opt/ml/model'\n", None),
+        (f"x = {' + '.join(['1'] * 1500)}\n" + OPENS, 2),  # generated: too deep to be walked
+        (f"x = {' + '.join(['1'] * 50000)}\n" + OPENS, 2),  # and to be parsed
         ("paths = {'a': os.environ['A'], 'b': '/opt/ml/model'}\n", 1),
     ],
 )

@@ -359,7 +359,7 @@ def test_other_forms_change_nothing(simulated: Jobs) -> None:
     for headers, fields in refused:
         for action in ("interrupt", "stop", "capacity-off"):
             assert press(sm, action, headers, job=name, **fields).status == 403, (headers, fields)
-    # Another service's token: made anew at each start.
+    # Another service's token: made again at each start.
     with LocalSageMaker(engine="simulated") as other:
         assert press(sm, "stop", job=name, token=ask(other, "GET", "/").token).status == 403
     assert press(sm, "stop", job=name, token="x" * 100_000).status == 413
@@ -434,7 +434,7 @@ def test_capacity_is_switched_off_and_on(simulated: Jobs) -> None:
     assert capacity(sm) == ["no capacity"]
     assert "switched off" in ask(sm, "GET", "/").text
     assert press(sm, "capacity-on").status == 303
-    until(lambda: statuses(simulated.describe(name))[-1] == "Training", "the job goes on")
+    until(lambda: statuses(simulated.describe(name))[-1] == "Training", "the job continues")
     shown = ask(sm, "GET", "/").text
     assert "script:up=600,down=600" in shown
     assert "switched off" not in shown

@@ -46,7 +46,7 @@ def test_what_spot_does_is_seen_and_done_in_a_browser(local_sagemaker: LocalSage
     jobs.reach(name, "Interrupted")
     browser.click(f"//a[text()='{name}']")
     assert browser.url.endswith(f"/training/us-east-1/{name}")
-    until(lambda: browser.text.count("Training image download completed") == 2, "the job goes on")
+    until(lambda: browser.text.count("Training image download completed") == 2, "the job continues")
     assert "Interrupted" in browser.text
 
     browser.click("//a[text()='pause refresh']")
@@ -57,7 +57,7 @@ def test_what_spot_does_is_seen_and_done_in_a_browser(local_sagemaker: LocalSage
     browser.click("//a[text()='pause refresh']")
     browser.click("//button[text()='capacity on']")
     browser.click("//a[text()='auto-refresh']")
-    until(lambda: browser.text.count("Training image download completed") == 3, "the job goes on")
+    until(lambda: browser.text.count("Training image download completed") == 3, "the job continues")
     if folder := os.environ.get("AIRFLOW_SPOT_SCREENSHOTS"):
         browser.click("//a[text()='pause refresh']")
         browser.screenshot(Path(folder) / "local-sagemaker.png")

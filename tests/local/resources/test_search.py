@@ -128,7 +128,7 @@ def test_results_are_descriptions_with_tags_sorted_and_paged(found: Found) -> No
     record = first["Results"][0]["TrainingJob"]
     assert record["Tags"] == [{"Key": "owner", "Value": "ann"}]
     described = found.jobs.describe(record["TrainingJobName"])
-    # The time of the last change goes on for a moment after a job's end.
+    # The time of the last change continues for a moment after a job's end.
     del described["ResponseMetadata"], described["LastModifiedTime"]
     assert {key: record[key] for key in described} == described
     second = found.jobs.sagemaker.search(

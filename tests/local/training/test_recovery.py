@@ -107,7 +107,7 @@ def test_names_tags_ended_jobs_and_s3_are_there(crash: Crash) -> None:
     jobs = crash()
     after = jobs.describe(name)
     for answer in (before, after):
-        # The time of the last change goes on for a moment after a job's end.
+        # The time of the last change continues for a moment after a job's end.
         del answer["ResponseMetadata"], answer["LastModifiedTime"]
     assert after == before
     assert jobs.sagemaker.list_tags(ResourceArn=before["TrainingJobArn"])["Tags"] == [{"Key": "b", "Value": "2"}]

@@ -1,4 +1,4 @@
-"""A training script of a user: counts to ``--steps``, 20 a second, and goes on from its checkpoint."""
+"""A training script of a user: counts to ``--steps``, 20 a second, and resumes from its checkpoint."""
 
 import argparse
 import json

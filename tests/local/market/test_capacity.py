@@ -1,0 +1,62 @@
+"""What a job that holds spot instances is told of the market."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import pytest
+
+from airflow_spot.local.clock import Clock
+from airflow_spot.local.market.capacity import Capacity
+
+TYPE = "ml.m5.large"
+
+
+class Hands:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def hands() -> Hands:
+    return Hands()
+
+
+def market(hands: Hands, spec: str) -> Capacity:
+    capacity = Capacity(cast(Clock, hands), spec, "always")
+    capacity.outlook(TYPE, spot=True)  # its time starts
+    return capacity
+
+
+@pytest.mark.parametrize(
+    ("spec", "held", "now", "stays"),
+    [
+        ("script:up=20,down=10,up=inf", 0, 19, 1),
+        ("script:up=20,down=10,up=inf", 0, 20, None),
+        ("script:up=20,down=10,up=inf", 0, 60, None),  # a late look: there is capacity again
+        ("script:up=20,down=10,up=inf", 30, 60, math.inf),
+        ("script:up=20,up=10,down=5", 0, 25, 5),
+        ("script:up=20,fail=10,up=inf", 19, 31, None),
+        ("always", 0, 60, math.inf),
+        ("never", 0, 60, None),
+    ],
+)
+def test_how_long_instances_stay(hands: Hands, spec: str, held: float, now: float, stays: float | None) -> None:
+    capacity = market(hands, spec)
+    hands.time += now
+    assert capacity.stays(TYPE, 1000.0 + held) == stays
+
+
+def test_a_market_that_is_off_takes_them_and_a_new_one_does_not(hands: Hands) -> None:
+    capacity = market(hands, "script:up=20,down=10")
+    capacity.switch(spot=True, on=False)
+    assert capacity.stays(TYPE, 1000.0) is None
+    hands.time += 25
+    capacity.set_markets(spot="script:up=20,down=10")
+    assert capacity.stays(TYPE, 1000.0) == 20
