@@ -21,7 +21,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 _TICK = 0.02
@@ -57,16 +59,47 @@ def memory_kb() -> float:
 def maker(kind: str, interval: float) -> Callable[[str], Any]:
     """Give what makes a trigger for a job, as the operator's own deferral does."""
     if kind == "ours":
-        from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
-
-        return lambda name: SageMakerSpotTrainingTrigger(
-            jobs=[{"name": name}], poll_interval=interval, run_state={"job_name": name}
-        )
+        return _ours(interval)
     from airflow.providers.amazon.aws.triggers.sagemaker import SageMakerTrigger
 
     return lambda name: SageMakerTrigger(
         job_name=name, job_type="Training", waiter_delay=int(interval), waiter_max_attempts=10_000
     )
+
+
+def _ours(interval: float) -> Callable[[str], Any]:
+    """Give what makes ours: with what its row carries for the run's page, where this version of it has one."""
+    from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
+
+    try:
+        from airflow_spot.compat import xcoms
+        from airflow_spot.core.attempt import Attempt
+        from airflow_spot.core.identity import JobName, RunIdentity
+        from airflow_spot.core.placement import Placement
+        from airflow_spot.core.starts import Start
+        from airflow_spot.core.timeline_carried import pack
+        from airflow_spot.core.timeline_state import LedgerState, take_in
+    except ImportError:
+        pack = None
+    else:
+        # There is no Airflow to take it: all that the triggerer does itself is measured, to the JSON that it sends.
+        xcoms.set_xcom = lambda ti, key, value: json.dumps(value)
+
+    def make(name: str) -> Any:
+        state = {"job_name": name}
+        if pack is not None:
+            begun = datetime.now(timezone.utc)
+            placement, starts = Placement(instance_type="ml.m5.large"), (Start(begun),)
+            job = Attempt(
+                JobName.parse(name), name, placement, "InProgress", "Starting", None, created=begun, starts=starts
+            )
+            run = RunIdentity("bench", "a_dag", f"scheduled__{begun.isoformat()}", name)
+            state["timeline"] = pack(take_in(LedgerState.begin(run, 1, begun), (job,), 1, lost=0.0))
+        made = SageMakerSpotTrainingTrigger(jobs=[{"name": name}], poll_interval=interval, run_state=state)
+        made.task_instance = SimpleNamespace(dag_id="a_dag", run_id="a_run", task_id=name, map_index=-1)
+        return made
+
+    return make
 
 
 class Measurement:

@@ -296,16 +296,23 @@ class CheckpointsSeen:
     It is told of no job's folder that nobody looks at, and of what a script has deleted before a look no look knows.
 
     :param at: when they were written, as S3 says, oldest first; what was written within seconds is one checkpoint.
+    :param steps: the step of each, None where its name does not tell.
     """
 
     name: ClassVar[str] = "checkpoints_seen"
     job_name: str
     checkpoint_s3_uri: str
     at: tuple[datetime, ...]
+    steps: tuple[int | None, ...] = ()
+
+    @classmethod
+    def of(cls, job_name: str, uri: str, found: Sequence[tuple[datetime, int | None]]) -> CheckpointsSeen:
+        """Make it of what a look shows that is new."""
+        return cls(job_name, uri, tuple(at for at, _ in found), tuple(step for _, step in found))
 
     def to_json(self) -> dict[str, Any]:
         """Return its facts."""
-        return {**_place(self), "written": [_iso(moment) for moment in self.at]}
+        return {**_place(self), "written": [_iso(moment) for moment in self.at], "steps": list(self.steps)}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,16 @@ def mark_of(key: str, size: int, etag: str) -> str:
     return base64.urlsafe_b64encode(made).decode()[:MARK_LENGTH]
 
 
+#: What the library for scripts calls its checkpoints (_MANIFEST and _DATA of airflow_spot.checkpoint): by their steps.
+_OF_STEP = re.compile(r"(?:^|/)step-(\d{12})-[0-9a-f]{12}\.(?:json|data)(?:/|$)")
+
+
+def step_of(key: str) -> int | None:
+    """Return the step of a checkpoint that the library for scripts wrote; None of any other object."""
+    found = _OF_STEP.search(key)
+    return int(found.group(1)) if found else None
+
+
 #: What is written within so many seconds of one another is one checkpoint: it may have many files.
 TOGETHER_SECONDS = 5.0
 #: Moments that a look tells of at most, the newest.
@@ -55,6 +65,7 @@ class FolderLook:
 
     :param at: when it was looked.
     :param objects: when each was written, by its mark; only what may be part of a checkpoint.
+    :param steps: of the objects whose names tell it, by mark.
     :param doubtful: when the newest was written that has the name of a half-written file; None where there is none.
         It counts for nothing: a name does not prove that a start left something, nor that it left nothing.
     :param problem: why it does not show the folder, or not all of it; empty where it does.
@@ -64,21 +75,25 @@ class FolderLook:
     objects: Mapping[str, datetime] = field(default_factory=dict)
     doubtful: datetime | None = None
     problem: str = ""
+    steps: Mapping[str, int] = field(default_factory=dict)
 
-    def new_since(self, seen: Iterable[str]) -> tuple[datetime, ...]:
+    def new_since(self, seen: Iterable[str]) -> tuple[tuple[datetime, int | None], ...]:
         """
-        Return when checkpoints were written that looks before this one did not show, oldest first.
+        Return when checkpoints were written that looks before this one did not show, and of which step; oldest first.
 
         :param seen: the marks of what was there.
         """
         known = set(seen)
-        moments: list[datetime] = []
-        for moment in sorted(moment for mark, moment in self.objects.items() if mark not in known):
-            if moments and (moment - moments[-1]).total_seconds() <= TOGETHER_SECONDS:
-                moments[-1] = moment
+        found: list[tuple[datetime, int | None]] = []
+        new = ((moment, self.steps.get(mark)) for mark, moment in self.objects.items() if mark not in known)
+        for moment, step in sorted(new, key=lambda one: one[0]):
+            at, of = found[-1] if found else (moment, None)
+            near = bool(found) and (moment - at).total_seconds() <= TOGETHER_SECONDS
+            if near and (step is None or of is None or step == of):
+                found[-1] = (moment, of if step is None else step)
             else:
-                moments.append(moment)
-        return tuple(moments[-MOMENTS_TOLD:])
+                found.append((moment, step))
+        return tuple(found[-MOMENTS_TOLD:])
 
     @classmethod
     def of(cls, items: Iterable[Mapping[str, Any]], at: datetime, *, more: bool = False) -> FolderLook:
@@ -91,12 +106,11 @@ class FolderLook:
             return cls(at, problem=f"it has more than {LOOK_LIMIT:,} objects")
         items = tuple(items)
         named = [item["LastModified"] for item in items if item["Size"] > 0 and item["Key"].endswith(HALF_WRITTEN)]
-        return cls(
-            at,
-            {
-                mark_of(item["Key"], item["Size"], str(item.get("ETag"))): item["LastModified"]
-                for item in items
-                if is_checkpoint(item["Key"], item["Size"])
-            },
-            max(named, default=None),
-        )
+        objects, steps = {}, {}
+        for item in items:
+            if is_checkpoint(item["Key"], item["Size"]):
+                mark = mark_of(item["Key"], item["Size"], str(item.get("ETag")))
+                objects[mark] = item["LastModified"]
+                if (step := step_of(item["Key"])) is not None:
+                    steps[mark] = step
+        return cls(at, objects, max(named, default=None), steps=steps)

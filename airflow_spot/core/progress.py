@@ -24,6 +24,8 @@ VERSION = 1
 MAX_STARTS = 3
 WARNING_AFTER = 3600.0
 WARNING_AFTER_LEAST = 600.0
+#: Seconds from one look to the next while a start trains: a page shows checkpoints as they come, also those that go.
+LOOK_EVERY = 300.0
 #: Objects that a deferral remembers, besides those that lie in the folder: with them 2.4 kB, and 6 kB at most.
 REMEMBERED = 400
 #: S3 tells when an object was written in whole seconds.
@@ -225,23 +227,31 @@ def explain(progress: Progress, uri: str) -> str:
 
 def next_look(progress: Progress, rules: ProgressRules, job: WatchedStarts) -> datetime | None:
     """
-    Return when to look while a start trains: once, when it has trained for so long that there should be a checkpoint.
+    Return when to look while a start trains: now and then, and when there should be a checkpoint.
 
-    None where that look was had, or nothing is to be looked at.
+    None where nothing is to be looked at. What could not be seen is not looked at now and then.
     """
     start = job.current
     if start is None or start.training is None or start.ended is not None or not job.spot or job.why_not:
         return None
-    due = start.training + timedelta(seconds=progress.counts_from(rules))
-    return None if progress.looked is not None and progress.looked >= due else due
+    due, looked = start.training + timedelta(seconds=progress.counts_from(rules)), progress.looked
+    moments = [due] if looked is None or looked < due else []
+    if not progress.unseen:
+        moments.append(max(start.training, looked or start.training) + timedelta(seconds=LOOK_EVERY))
+    return min(moments, default=None)
 
 
 def needs_look(progress: Progress, rules: ProgressRules, job: WatchedStarts, now: datetime) -> bool:
-    """Return whether there is something to look for: a start has ended, or has trained for long."""
+    """Return whether there is something to look for: a start has ended, or has trained for a while."""
     if job.why_not:
         return progress.unseen != job.why_not or _begin(progress, job) < len(job.done)
     if any(start.training is not None for start in job.done[_begin(progress, job) :]):
         return True
+    if job.completed:
+        # What its last start wrote, for whoever looks at the run; where no look was had there is nothing to go on with.
+        if progress.looked is None or progress.objects is None or progress.unseen or job.ended is None:
+            return False
+        return progress.looked < job.ended
     due = next_look(progress, rules, job)
     return due is not None and now >= due
 

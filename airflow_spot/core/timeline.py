@@ -13,6 +13,7 @@ from airflow_spot.core.outcomes import ENDED_STATUSES
 from airflow_spot.core.prices import Money, Prices
 from airflow_spot.core.roles import Role
 from airflow_spot.core.starts import Start
+from airflow_spot.core.timeline_forecast import expected_end
 from airflow_spot.core.timeline_phase import phase_of
 from airflow_spot.core.timeline_state import REASON_LENGTH, LedgerState, cut, in_order
 from airflow_spot.core.timeline_thinning import thinned
@@ -43,7 +44,7 @@ def timeline_of(state: LedgerState, now: datetime, prices: Prices | None = None)
     jobs = in_order(state.jobs.values())
     zero = min((job.created for job in jobs if job.created is not None), default=state.began)
     clock = _Clock(zero)
-    phase = phase_of(state)
+    phase, expected = phase_of(state), expected_end(state, now)
     totals = totals_of(state, now, prices)
     reason = phase.reason
     if phase.state == "failed" and (said := _last_reason(state)):
@@ -73,7 +74,7 @@ def timeline_of(state: LedgerState, now: datetime, prices: Prices | None = None)
             "points": [[clock.after(at), float(step)] for at, step in state.points],
             "model": state.model,
             "deadline": clock.after(state.deadline) if state.deadline else None,
-            "forecast": None,
+            "forecast": [clock.after(moment) for moment in expected] if expected else None,
             "totals": {"attempts": totals.attempts, **totals.to_json()},
         }
     )

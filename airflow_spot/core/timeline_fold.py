@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import singledispatch
+from itertools import zip_longest
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import (
@@ -134,9 +135,9 @@ def _(event: CapacityAwaited, state: LedgerState, now: datetime) -> LedgerState:
 
 @_fold.register
 def _(event: CheckpointsSeen, state: LedgerState, now: datetime) -> LedgerState:
-    for moment in event.at:
+    for moment, step in zip_longest(event.at, event.steps[: len(event.at)]):
         writer = _writer(state, moment)
-        state = tick(state, writer.job_name if writer else event.job_name, (Tick(moment),))
+        state = tick(state, writer.job_name if writer else event.job_name, (Tick(moment, step),))
     return state
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_spot.core.prices import Prices
 from airflow_spot.core.timeline import money_json, totals_of
+from airflow_spot.core.timeline_forecast import expected_end
 from airflow_spot.core.timeline_phase import phase_of
 from airflow_spot.core.timeline_state import LedgerState
 from airflow_spot.render.ledger_format import VERSION, Summary
@@ -23,6 +24,7 @@ def summary_of(state: LedgerState, now: datetime, prices: Prices | None = None) 
     :param prices: on-demand prices; without them no money.
     """
     attempts, phase, totals = state.attempts, phase_of(state), totals_of(state, now, prices)
+    expected = expected_end(state, now)
     newest = state.live or (attempts[-1] if attempts else None)
     lost = sorted(
         (start.lost, attempt.placement.instance_type)
@@ -59,5 +61,5 @@ def summary_of(state: LedgerState, now: datetime, prices: Prices | None = None) 
         "saved": money_json(totals.saved),
         "progress": [float(reported.step), float(reported.total or 0)] if reported else None,
         "deadline": int(state.deadline.timestamp()) if state.deadline else None,
-        "forecast": None,
+        "forecast": [int(moment.timestamp()) for moment in expected] if expected else None,
     }

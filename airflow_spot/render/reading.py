@@ -118,6 +118,8 @@ def _or_none(each: _Check) -> _Check:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise _Odd("is no text")
+    if not value.isascii():  # half of a pair of surrogates is JSON, and no text that can be sent
+        value = value.encode(errors="replace").decode()
     return value if len(value) <= _TEXT else f"{value[:_TEXT]} …"
 
 

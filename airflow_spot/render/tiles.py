@@ -86,7 +86,8 @@ def _margin(timeline: Timeline, scale: Scale) -> Tile:
     if timeline["forecast"] is None:
         return Tile("Deadline", scale.clock(t0 + deadline), "no forecast yet")
     _, likely, late = sorted(timeline["forecast"])
-    span = f"to the deadline; done {scale.clock(t0 + likely)} to {scale.clock(t0 + late)}"
+    moments = dict.fromkeys((scale.clock(t0 + likely), scale.clock(t0 + late)))
+    span = f"to the deadline; done {' to '.join(moments)}"
     margin = deadline - late
     return Tile("Margin", rough(margin), span, "bad" if margin < 0 else "")
 

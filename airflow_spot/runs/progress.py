@@ -1,4 +1,4 @@
-"""Whether a run makes progress: by looks at its checkpoint folder, when a start ended, and once while one trains."""
+"""Whether a run makes progress: by looks at its checkpoint folder, when a start ended, and now and then."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ProgressWatch:
     def _take_in(self, progress: Progress, watched: WatchedStarts, job_name: str, now: datetime) -> Progress:
         look = self._seen(watched, now)
         if new := look.new_since(progress.seen):
-            self._tell(CheckpointsSeen(job_name, watched.uri, new))
+            self._tell(CheckpointsSeen.of(job_name, watched.uri, new))
         known, found = take_in(progress, self._rules, watched, look)
         for each in found:
             self._tell(of_finding(each, job_name, watched.uri))

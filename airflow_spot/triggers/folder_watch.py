@@ -1,4 +1,4 @@
-"""Looking at a job's checkpoint folder in the triggerer: when a start has ended, and once while one trains for long."""
+"""Looking at a job's checkpoint folder in the triggerer: when a start has ended, and now and then."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class FolderWatch:
             return False
         look = await self._look(self._folder.uri)
         if new := look.new_since(self.progress.seen):
-            self._observe(CheckpointsSeen(self._job_name, self._folder.uri, new))
+            self._observe(CheckpointsSeen.of(self._job_name, self._folder.uri, new))
         self.progress, found = take_in(self.progress, rules, job, look)
         for each in found:
             self._observe(of_finding(each, self._job_name, self._folder.uri))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_spot.checkpoint import PROGRESS_NAME
+from airflow_spot.checkpoint import PROGRESS_NAME, Checkpointer
 from airflow_spot.core.events import of_finding
 from airflow_spot.core.findings import KEPT, Finding, NothingYet, NotSeen, StartEnd, Stuck, pack, unpack
-from airflow_spot.core.folder_look import HALF_WRITTEN, LOOK_LIMIT, FolderLook, is_checkpoint, mark_of
+from airflow_spot.core.folder_look import HALF_WRITTEN, LOOK_LIMIT, FolderLook, is_checkpoint, mark_of, step_of
 from airflow_spot.core.log_messages import lines
 from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts, explain, needs_look, next_look, take_in
 from airflow_spot.core.run_state import WatchedFolder
@@ -271,15 +273,19 @@ def test_where_nothing_is_to_be_looked_at_one_line_says_why() -> None:
 # ---- while it trains
 
 
-def test_one_look_while_a_start_trains_for_long() -> None:
-    trains = job(start(0))
-    assert next_look(Progress(), RULES, trains) == later(minutes=10)
-    assert not needs_look(Progress(), RULES, trains, later(minutes=9))
-    assert needs_look(Progress(), RULES, trains, later(minutes=10))
-    progress, found = take_in(Progress(), RULES, trains, seen(10))
-    assert found == (NothingYet(600.0),)
-    assert next_look(progress, RULES, trains) is None
-    assert not needs_look(progress, RULES, trains, later(days=20))
+def test_a_look_now_and_then_while_a_start_trains_and_one_when_there_should_be_a_checkpoint() -> None:
+    rules = ProgressRules(warning_after=720.0, max_starts=3)
+    trains, progress, due, told = job(start(0)), Progress(), [], []
+    for _ in range(4):
+        at = next_look(progress, rules, trains)
+        assert at is not None
+        assert not needs_look(progress, rules, trains, at - timedelta(seconds=1))
+        assert needs_look(progress, rules, trains, at)
+        progress, found = take_in(progress, rules, trains, FolderLook.of((), at))
+        due.append(at)
+        told.append(found)
+    assert due == [later(minutes=each) for each in (5, 10, 12, 17)]
+    assert told == [(), (), (NothingYet(720.0),), ()]
     on_demand = replace(trains, spot=False)
     assert next_look(Progress(), RULES, on_demand) is None
 
@@ -296,8 +302,35 @@ def test_one_that_has_written_is_not_warned_of() -> None:
 
 
 def test_a_start_that_may_still_be_before_its_first_checkpoint_is_not_warned_of() -> None:
-    known = replace(Progress(), longest=3600.0)
-    assert next_look(known, RULES, job(start(0))) == later(minutes=66)
+    progress, trains = replace(Progress(), longest=3600.0), job(start(0))
+    while (due := next_look(progress, RULES, trains)) is not None and due < later(minutes=66):
+        progress, found = take_in(progress, RULES, trains, FolderLook.of((), due))
+        assert found == ()
+    assert due == later(minutes=66)
+    assert kinds(take_in(progress, RULES, trains, FolderLook.of((), due + timedelta(seconds=1)))[1]) == ["NothingYet"]
+
+
+@pytest.mark.parametrize("looked", [1, 10])
+def test_a_folder_that_cannot_be_seen_is_not_looked_at_now_and_then(looked: int) -> None:
+    trains = job(start(0))
+    denied = FolderLook(later(minutes=looked), problem="AccessDenied")
+    progress, found = take_in(Progress(), RULES, trains, denied)
+    assert found == (NotSeen("AccessDenied"),)
+    assert next_look(progress, RULES, trains) == (later(minutes=10) if looked < 10 else None)
+
+
+def test_what_the_last_start_of_a_success_wrote_is_looked_at_where_the_folder_was_seen_before() -> None:
+    completed = job(start(0, 30), over=True, completed=True, ended=later(minutes=30))
+    assert not needs_look(Progress(), RULES, completed, later(minutes=31))
+    before, _ = take_in(Progress(lost=0.0), RULES, job(start(0)), seen(5, item("a", 4)))
+    assert needs_look(before, RULES, completed, later(minutes=31))
+    denied, _ = take_in(before, RULES, job(start(0)), FolderLook(later(minutes=10), problem="AccessDenied"))
+    assert not needs_look(denied, RULES, completed, later(minutes=31))
+    look = seen(31, item("a", 4), item("b", 25))
+    assert look.new_since(before.seen) == ((later(minutes=25), None),)
+    after, found = take_in(before, RULES, completed, look)
+    assert (found, after.lost) == ((), 0.0)
+    assert not needs_look(after, RULES, completed, later(days=1))
 
 
 def test_a_healthy_run_whose_intervals_vary_a_little_is_not_warned_of() -> None:
@@ -496,9 +529,22 @@ def test_odd_findings_raise_nothing_where_they_are_told(odd: dict[str, Any]) -> 
 def test_what_a_look_shows_for_the_first_time_is_told_and_files_of_one_checkpoint_are_one() -> None:
     objects = {"a": NOW, "b": later(seconds=4), "c": later(seconds=8), "d": later(seconds=60), "e": later(seconds=90)}
     look = FolderLook(later(minutes=5), objects)
-    assert look.new_since(()) == (later(seconds=8), later(seconds=60), later(seconds=90))
-    assert look.new_since(("a", "b", "c", "e")) == (later(seconds=60),)
+    assert look.new_since(()) == tuple((later(seconds=each), None) for each in (8, 60, 90))
+    assert look.new_since(("a", "b", "c", "e")) == ((later(seconds=60), None),)
     assert look.new_since(objects) == ()
     many = FolderLook(NOW, {str(each): later(minutes=each) for each in range(500)})
     assert len(many.new_since(())) == 100
-    assert many.new_since(())[-1] == later(minutes=499)
+    assert many.new_since(())[-1] == (later(minutes=499), None)
+
+
+def test_a_checkpoint_of_the_library_says_its_step(tmp_path: Path) -> None:
+    checkpoints = Checkpointer(str(tmp_path), tell=lambda _: None)
+    checkpoints.save(25, lambda path: Path(path).write_text("one file"))
+    checkpoints.save(50, lambda path: [Path(path).mkdir(), (Path(path) / "weights").write_text("of a folder")])
+    names = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(step_of(f"run/g0001/{name}") or 0 for name in names) == [25, 25, 50, 50]
+    for name in ("step-25.pt", "a-step-000000000025-0123456789ab.json", "step-000000000025-0123456789ab.json.part"):
+        assert step_of(f"run/{name}") is None
+    first, second = (sorted(name for name in names if f"{step:012d}" in name) for step in (25, 50))
+    look = seen(5, item(first[0], 1), item(first[1], 1.05), item(second[0], 1.1), item(second[1], 1.1), item("x", 1.15))
+    assert look.new_since(()) == ((later(minutes=1.05), 25), (later(minutes=1.15), 50))

@@ -178,11 +178,11 @@ def test_what_was_read_in_whole_stays_where_a_deferral_carries_only_a_part() -> 
 
 def test_checkpoints_are_ticks_and_lost_training_is_a_span() -> None:
     state, job = twice_interrupted()
-    seen = CheckpointsSeen(job.job_name, FOLDER, (later(seconds=70), later(seconds=110)))
+    seen = CheckpointsSeen.of(job.job_name, FOLDER, ((later(seconds=70), None), (later(seconds=110), 25)))
     end = StartEnded(job.job_name, FOLDER, StartEnd(1, later(seconds=120), 100.0, 10.0, later(seconds=110)))
     made = heard(state, seen, end, end, seen)
     (line,) = timeline_of(made, later(seconds=400))["attempts"]
-    assert line["ticks"] == [[70.0, None], [110.0, None]]
+    assert line["ticks"] == [[70.0, None], [110.0, 25.0]]
     assert line["again"] == [[110.0, 120.0]]
     assert made.lost == 10.0
     unknown = StartEnded(job.job_name, FOLDER, StartEnd(2, later(seconds=260), 100.0, None, later(seconds=270)))

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_spot.core import progress
 from airflow_spot.core.folder_look import LOOK_LIMIT
 from airflow_spot.core.progress import Progress
 from airflow_spot.core.run_state import WatchedFolder
 from airflow_spot.errors import MaxRuntimeExceededError, NonRetryableSpotError, NoProgressError, SpotCapacityError
+from airflow_spot.render.ledger_format import TIMELINE_KEY
 from tests.operators.scene import deferred, mark, operator, resume, ti
 from tests.support.sagemaker import DictionarySageMaker, error
 
@@ -384,8 +386,34 @@ def test_a_worker_looks_as_often_as_something_happens_and_not_as_it_polls(
     life.parameters.update(deferrable=False, check_interval=0.001)
     resume(life.made(), ti(), life.trigger)
     assert len(polls) >= 80
-    assert len(life.bucket.looks) == 3
+    assert len(life.bucket.looks) == 4  # three ends, and what the success left
     assert sum("left no checkpoint" in line for line in said) == 3
+
+
+def test_a_worker_shows_checkpoints_as_they_come_while_the_job_trains(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LOOK_EVERY", 0.0)
+    life, this, shown = Life(service), ti(), []
+    service.passes(life.trigger.job_name, "Starting", "Downloading", "Training")
+    describe, polls = DictionarySageMaker.describe_training_job, iter(range(10_000))
+
+    def described(self: DictionarySageMaker, TrainingJobName: str) -> dict[str, Any]:
+        poll = next(polls)
+        if poll in (5, 15):
+            at = datetime.now(timezone.utc) + timedelta(minutes=poll)
+            life.bucket.write(f"step-{poll:012d}-0123456789ab.data", at)
+        if poll in (10, 20):
+            timeline = this.xcoms[TIMELINE_KEY]
+            shown.append((timeline["state"], [step for _, step in timeline["attempts"][0]["ticks"]]))
+        if poll == 30:
+            self.put(TrainingJobName, "Completed", "Completed")
+        return describe(self, TrainingJobName)
+
+    monkeypatch.setattr(DictionarySageMaker, "describe_training_job", described)
+    life.parameters.update(deferrable=False, check_interval=0.001)
+    resume(life.made(), this, life.trigger)
+    assert shown == [("training", [5.0]), ("training", [5.0, 15.0])]
 
 
 def test_expired_credentials_are_read_again(service: DictionarySageMaker, said: list[str]) -> None:

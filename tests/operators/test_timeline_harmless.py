@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +17,16 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import AttemptFound, JobStopped
 from airflow_spot.core.marks import TAG_OWNER
 from airflow_spot.core.stop_reasons import StopReason
-from airflow_spot.errors import RunKilledError
+from airflow_spot.core.timeline_carried import unpack
+from airflow_spot.errors import RunKilledError, ScriptError
 from airflow_spot.operators._links import TaskLinks
 from airflow_spot.render.ledger_format import SUMMARY_KEY, TIMELINE_KEY
 from airflow_spot.runs import ledger_copy
+from airflow_spot.triggers import training
+from airflow_spot.triggers.sources import SageMakerSource
 from tests.operators.scene import deferred, operator, resume, ti
 from tests.support.sagemaker import DictionaryHook, DictionarySageMaker, error
-from tests.support.task import TaskInstance
+from tests.support.task import TaskInstance, fire
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 ENDED = {"TrainingTimeInSeconds": 60, "BillableTimeInSeconds": 20}
@@ -136,6 +140,50 @@ def test_a_timeout_in_the_middle_of_any_write_leaves_no_job_behind(
     assert created > 3
 
 
+class Alarmed(TaskInstance):
+    """The task's time is up in the middle of one of its writes, as Airflow has it: by a signal whose handler raises."""
+
+    def alarms(self, nth: int) -> Alarmed:
+        self.begun = self.done = 0
+        self.nth = nth
+        return self
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.begun += 1
+        if self.begun == self.nth:
+            signal.raise_signal(signal.SIGALRM)
+        self.done += 1
+        super().xcom_push(key, value)
+
+
+@pytest.fixture
+def timeout() -> Iterator[None]:
+    """Airflow's handler."""
+
+    def handler(*_: Any) -> None:
+        raise AirflowTaskTimeout("Timeout")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    yield
+    assert signal.getsignal(signal.SIGALRM) is handler
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("timeout")
+def test_a_timeout_breaks_no_write_off(service: DictionarySageMaker) -> None:
+    """On Airflow 3 the answer that nobody reads would be read as that to the next question."""
+    counted = failing(10_000, RuntimeError())
+    deferred(service, counted)
+    for nth in range(1, counted.pushes + 1):
+        service.jobs.clear()
+        this = Alarmed("train").alarms(nth)
+        context: Any = {"ti": this}
+        with pytest.raises(AirflowTaskTimeout):
+            operator(service).execute(context)
+        assert this.begun == this.done >= nth
+        assert [job["TrainingJobStatus"] for job in service.jobs.values()] in ([], ["Stopping"])
+
+
 def test_nothing_is_written_in_a_signal_handler_whatever_was_heard_last() -> None:
     """It may have come in the middle of another write, whose lock it would wait for for ever."""
     this = ti()
@@ -213,17 +261,15 @@ def test_what_could_not_be_written_is_written_later_though_nothing_is_new(
         (name,) = service.jobs
         sleeps.append(this.xcoms.get(SUMMARY_KEY, {}).get("state"))
         if len(sleeps) == 1:
-            this.nth = 10_000
+            this.nth = 10_000  # the API is back
         if len(sleeps) == 2:
-            monkeypatch.setattr(xcoms, "PAUSE_SECONDS", 0.0)
-            monkeypatch.setattr(xcoms.time, "monotonic", lambda: 1e12)
-        if len(sleeps) == 3:
             service.put(name, "Completed", "Completed", **ENDED)
 
+    monkeypatch.setattr(xcoms, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr("airflow_spot.runs.controller.interruptible_sleep", sleep)
     context: Any = {"ti": this}
     operator(service, deferrable=False).execute(context)
-    assert sleeps == [None, None, "waiting"]
+    assert sleeps == [None, "waiting"]
 
 
 def test_no_job_waits_to_be_stopped_for_what_a_page_shows(
@@ -245,3 +291,45 @@ def test_no_job_waits_to_be_stopped_for_what_a_page_shows(
     trigger._stop()
     assert seen
     assert all(statuses == ["Stopping", "Stopping"] for statuses in seen)
+
+
+@pytest.mark.parametrize("ends", ["in the trigger", "in the worker", "refused"])
+def test_no_value_of_a_jobs_is_in_an_xcom_or_in_what_a_deferral_carries(
+    service: DictionarySageMaker, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    canaries = ("canary-4711", "canary-4712")
+    job = {"HyperParameters": {"token": canaries[0]}, "Environment": {"KEY": canaries[1]}}
+    words = (
+        f"AlgorithmError: ExecuteUserScriptError: train.py --token {canaries[0]} with KEY={canaries[1]}, exit code: 1"
+    )
+    this = ti()
+    carried: list[str] = []
+    context: Any = {"ti": this}
+    if ends == "refused":
+
+        def refused(**_: Any) -> Any:
+            raise error("ResourceLimitExceeded", f"The account-level service limit, for {words}", "CreateTrainingJob")
+
+        monkeypatch.setattr(service, "create_training_job", refused)
+        monkeypatch.setattr("airflow_spot.runs.controller.SHORT_PAUSE_SECONDS", 0.0)
+        carried.append(str(unpack(deferred(service, this, config=job, max_total_wait="1d").run_state["timeline"])))
+    else:
+        trigger = deferred(service, this, config=job)
+        carried.append(str(unpack(trigger.run_state["timeline"])))
+        service.passes(trigger.job_name, "Training", "Failed")
+        service.jobs[trigger.job_name]["SecondaryStatusTransitions"][-1]["StatusMessage"] = words
+        service.put(trigger.job_name, "Failed", "Failed", FailureReason=words, TrainingTimeInSeconds=60)
+        event: Any = {"status": "terminal", "job_name": trigger.job_name, "run_state": trigger.run_state}
+        if ends == "in the trigger":
+            source = SageMakerSource()
+            source._hook = DictionaryHook(service)
+            monkeypatch.setattr(training.SageMakerSpotTrainingTrigger, "_service", lambda _: source)
+            event = fire(trigger, this)
+            assert this.xcoms[SUMMARY_KEY]["state"] == "pausing"
+            carried.append(str(unpack(event["run_state"]["timeline"])))
+        with pytest.raises(ScriptError):
+            operator(service, config=job).execute_complete(context, event)
+        assert "ExecuteUserScriptError" in this.xcoms[TIMELINE_KEY]["reason"]
+    for canary in canaries:
+        assert canary not in str(this.xcoms)
+        assert canary not in str(carried)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from airflow_spot.render import fleet_charts
 from airflow_spot.render.fleet import FleetView, fleet, fleet_csv, fleet_fragment, fleet_page
 from airflow_spot.render.fleet_sums import by_day, by_hour
+from airflow_spot.render.reading import read_summary
 from airflow_spot.render.values import FleetFilter, FleetRow, Where
 from tests.render import examples, strategies
 from tests.render.checks import Document, check
@@ -282,7 +283,9 @@ def test_a_large_fleet_is_a_small_page() -> None:
 @settings(deadline=None)
 @given(st.lists(strategies.summaries, max_size=4), st.sampled_from(["deferred", "success", ""]), st.floats(0, 3e9))
 def test_any_summaries_render(summaries: list[Any], state: str, now: float) -> None:
-    rows = [FleetRow("dag", "run", "task", -1, state, 0.0, one) for one in summaries]
+    read: Any = [read_summary(one) for one in summaries]
+    rows = [FleetRow("dag", "run", "task", -1, state, 0.0, one) for one in read]
     found = fleet(rows, FleetFilter(days=0), now)
-    check(fleet_page(found, WHERE))
+    check(fleet_page(found, WHERE)).text.encode()
+    fleet_csv(found).encode()
     assert len(list(csv.reader(io.StringIO(fleet_csv(found))))) == 1 + len(rows)

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from airflow_spot.render import assets
+from airflow_spot.render.fleet import fleet, fleet_page
 from airflow_spot.render.pages import shell
 from airflow_spot.render.run import run_fragment, run_page
-from airflow_spot.render.values import Actions, Viewed, Where
+from airflow_spot.render.values import Actions, FleetFilter, Viewed, Where
 from tests.local.jobs import until
 from tests.render import examples
 from tests.support.browser import Browser, driver_command
@@ -49,7 +50,8 @@ class Site:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 site.asked.append(("GET", self.path, dict(self.headers)))
-                self.send(*site.get(self.path))
+                stale = self.headers.get("Authorization") == "Bearer stale"
+                self.send(*(401, b"", "text/plain") if stale else site.get(self.path))
 
             def do_POST(self) -> None:
                 site.asked.append(("POST", self.path, dict(self.headers)))
@@ -80,6 +82,11 @@ class Site:
             return 200, FRAME.format(PATH).encode(), "text/html"
         if path == "/spot/shell":
             return 200, shell(WHERE, f"/spot/fragment{PATH.removeprefix('/spot')}").encode(), "text/html"
+        if path == "/spot/fleet.csv":
+            return 200, b"a,b", "text/csv"
+        if path == "/spot/":
+            view = fleet(examples.fleet_rows(3, self.now), FleetFilter(), self.now)
+            return 200, fleet_page(view, WHERE).encode(), "text/html"
         make = run_fragment if path.startswith("/spot/fragment/") else run_page
         return 200, make(self.views, WHERE, Actions(allowed=True), self.now).encode(), "text/html; charset=utf-8"
 
@@ -131,6 +138,25 @@ def test_a_shell_asks_with_the_token_that_airflow_keeps(site: Site, browser: Bro
     until(lambda: "Spot training of fit" in browser.text, "the content is there")
     fragments = [headers for _, path, headers in site.asked if path.startswith("/spot/fragment/")]
     assert fragments[-1].get("Authorization") == "Bearer abc"
+
+
+def test_a_token_of_an_older_airflow_is_not_in_the_cookies_way(site: Site, browser: Browser) -> None:
+    browser.open(site.url + "/spot/shell")
+    browser.run("localStorage.setItem('token', 'stale')")
+    browser.open(site.url + "/spot/shell")
+    until(lambda: "Spot training of fit" in browser.text, "the content is there")
+
+
+@pytest.mark.parametrize("token", ["abc", ""])
+def test_a_file_is_saved_with_the_token_that_airflow_keeps(site: Site, browser: Browser, token: str) -> None:
+    browser.open(site.url + "/spot/")
+    browser.run(f"localStorage.setItem('token', '{token}')")
+    browser.click("//a[@download]")
+    until(lambda: any(path.startswith("/spot/fleet.csv") for _, path, _ in site.asked), "the file is asked for")
+    asked = [headers.get("Authorization") for _, path, headers in site.asked if path.startswith("/spot/fleet.csv")]
+    assert asked[0] == (f"Bearer {token}" if token else None)
+    assert browser.run("return document.getElementById('note').textContent") == ""
+    assert len(asked) == 1
 
 
 def test_in_a_frame_it_is_as_dark_as_what_is_around_it(site: Site, browser: Browser) -> None:

@@ -1,4 +1,4 @@
-"""What the triggerer sees of a job's checkpoints: at each interruption, and once while it trains for long."""
+"""What the triggerer sees of a job's checkpoints: at each interruption, and now and then while it trains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_spot.core.events import CheckpointMissing, Event, ProgressMissing, StartEnded
+from airflow_spot.core import progress
+from airflow_spot.core.events import CheckpointMissing, CheckpointsSeen, Event, ProgressMissing, StartEnded
 from airflow_spot.core.findings import unpack
 from airflow_spot.core.folder_look import LOOK_LIMIT
 from airflow_spot.core.progress import Progress, ProgressRules
@@ -143,6 +144,26 @@ def test_one_look_while_it_trains_for_long_and_a_warning(service: DictionarySage
     assert warned.checkpoint_s3_uri == FOLDER
     assert len(bucket.threads) == 1
     assert [type(each).__name__ for each in unpack(event["told"])] == ["NothingYet"]
+
+
+def test_it_looks_now_and_then_while_it_trains_and_tells_what_has_come(
+    service: DictionarySageMaker, heard: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = Bucket()
+    monkeypatch.setattr(progress, "LOOK_EVERY", 0.05)
+    service.passes(JOB, "Starting", "Downloading", "Training")
+
+    def comes(number: int) -> None:
+        looks = len(bucket.threads)
+        key = f"c/g0001/step-{number:012d}-0123456789ab.data"
+        at = datetime.now(timezone.utc) + timedelta(minutes=number)
+        bucket.objects = [{"Key": key, "Size": 9, "ETag": str(number), "LastModified": at}]
+        _until(lambda: len(bucket.threads) > looks + 1)  # the look that was under way may not have seen it
+
+    steps = [*[None] * 3, *[lambda number=number: comes(number) for number in (10, 20, 30)]]
+    event = fired(Hook(service, bucket, [*steps, lambda: service.put(JOB, "Completed")]), ProgressRules(600, 3))
+    assert event["status"] == "terminal"
+    assert [each.steps for each in heard if isinstance(each, CheckpointsSeen)] == [(10,), (20,), (30,)]
 
 
 def _until(condition: Any) -> None:

@@ -13,11 +13,15 @@
     dress();
     new MutationObserver(dress).observe(airflow.documentElement, { attributes: true, attributeFilter: ["class"] });
   }
+  // Airflow 3.0 keeps its token here and not in a cookie.
+  function token() { return (localStorage.getItem("token") || "").replace(/^"|"$/g, ""); }
   function ask(url, more) {
-    // Airflow 3.0 keeps its token here and not in a cookie.
-    var token = (localStorage.getItem("token") || "").replace(/^"|"$/g, "");
-    if (token) more.headers.Authorization = "Bearer " + token;
-    return fetch(url, Object.assign({ credentials: "same-origin", cache: "no-store" }, more));
+    var told = token();
+    function go(headers) { return fetch(url, Object.assign({ credentials: "same-origin", cache: "no-store" }, more, { headers: headers })); }
+    if (!told) return go(more.headers);
+    return go(Object.assign({ Authorization: "Bearer " + told }, more.headers)).then(function (answer) {
+      return answer.status === 401 ? go(more.headers) : answer;  // of an older Airflow, where the cookie counts by now
+    });
   }
   function every() { return page.firstElementChild ? Number(page.firstElementChild.dataset.every || 0) : 1; }
   function show(html) {
@@ -42,16 +46,31 @@
     note = document.getElementById("note");
     if (page && page.dataset.src) { if (page.firstElementChild) later(); else look(); }
   });
+  function follow(link, href, name) {
+    var place = airflow || document, copy = place.importNode(link, false);
+    copy.href = href;
+    copy.dataset.followed = "1";
+    if (name) copy.download = name;
+    place.body.append(copy);
+    copy.click();
+    copy.remove();
+  }
   document.addEventListener("click", function (event) {
     var link = event.target.closest && event.target.closest("a[target=_blank], a[download]");
     // Of web addresses alone: what a policy forbids here, Airflow's document would do.
-    if (!link || !airflow || !/^https?:$/.test(link.protocol)) return;  // Airflow's frame opens no window and may save no file: its document may
-    event.preventDefault();
-    var copy = airflow.importNode(link, false);
-    copy.href = link.href;
-    airflow.body.append(copy);
-    copy.click();
-    copy.remove();
+    if (!link || link.dataset.followed || !/^https?:$/.test(link.protocol)) return;
+    var saves = link.hasAttribute("download") && token();  // a browser would ask without it
+    if (!airflow && !saves) return;
+    event.preventDefault();  // Airflow's frame opens no window and may save no file: its document may
+    if (!saves) return follow(link, link.href);
+    ask(link.href, { headers: {} }).then(function (answer) {
+      if (!answer.ok) throw new Error("Airflow answered " + answer.status + ".");
+      return answer.blob();
+    }).then(function (blob) {
+      var url = URL.createObjectURL(blob);
+      follow(link, url, link.pathname.split("/").pop());
+      setTimeout(function () { URL.revokeObjectURL(url); }, 60000);
+    }).catch(function (error) { note.textContent = error.message; });
   });
   document.addEventListener("submit", function (event) {
     var form = event.target;
