@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Protocol
 
@@ -51,6 +53,28 @@ class _Told:
             self._log.warning("The timeline of this task in the Airflow UI is not up to date: %s", type(error).__name__)
 
 
+@contextmanager
+def timeouts_wait() -> Iterator[None]:
+    """
+    Have Airflow's timeout of the task come after the block, not in the middle of it.
+
+    In the middle of a question to Airflow 3's supervisor it would leave the answer for the next one to read: that which
+    says how the task ended.
+    """
+    handler: Any = signal.getsignal(signal.SIGALRM)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[tuple[Any, ...]] = []
+    signal.signal(signal.SIGALRM, lambda *how: came.append(how))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+        if came:
+            handler(*came[-1])
+
+
 class WorkerXComs:
     """
     Writes from a task's worker, at once. Not from a signal handler, which may have come in the middle of a write.
@@ -72,8 +96,9 @@ class WorkerXComs:
         if time.monotonic() < self._not_before and not last:
             return False
         try:
-            for key, value in make().items():
-                self._ti.xcom_push(key=key, value=value)
+            with timeouts_wait():
+                for key, value in make().items():
+                    self._ti.xcom_push(key=key, value=value)
         except Exception as error:
             self._not_before = time.monotonic() + PAUSE_SECONDS
             self._told.tell(error)

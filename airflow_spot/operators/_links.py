@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow_spot.compat.xcoms import timeouts_wait
 from airflow_spot.core.events import AttemptAttached, AttemptCreated, AttemptFound, Event, JobStopped
 from airflow_spot.links import console
 from airflow_spot.links.training import (
@@ -75,6 +76,7 @@ class TaskLinks:
 
     def _bear(self, what: str, keep: Callable[[], None]) -> None:
         try:
-            keep()
+            with timeouts_wait():
+                keep()
         except Exception as error:
             self._operator.log.warning("Could not set the task's links to %s: %s", what, error)

@@ -122,7 +122,7 @@ def _nothing(state: str, where: Where, *, start: bool = True) -> dict[str, Any]:
     return {
         "purpose": _PURPOSE,
         "start": _START if start else "",
-        "every": pages.EVERY if where.live and state and state not in AIRFLOW_OVER else 0,
+        "every": pages.EVERY if where.live and may_follow(state) else 0,
     }
 
 
@@ -159,6 +159,11 @@ def moment(timeline: Timeline, airflow_state: str, now: float) -> Moment:
     return Moment(max(now - timeline["t0"], timeline["updated"]), live=True)
 
 
+def may_follow(airflow_state: str) -> bool:
+    """Return whether Airflow's task is not over: of a ledger that is, a retry makes a new one."""
+    return bool(airflow_state) and airflow_state not in AIRFLOW_OVER
+
+
 def _one(view: Viewed, timeline: Timeline, where: Where, actions: Actions, now: float) -> str:
     at = moment(timeline, view.state, now)
     links = pages.safe_links(view.links)
@@ -173,7 +178,7 @@ def _one(view: Viewed, timeline: Timeline, where: Where, actions: Actions, now: 
     tried = f"try {timeline['try_number']}" if timeline["try_number"] > 1 else ""
     return pages.fragment(
         "run.html",
-        every=pages.EVERY if where.live and at.live else 0,
+        every=pages.EVERY if where.live and (at.live or may_follow(view.state)) else 0,
         heading=f"Spot training of {view.task_id}",
         state=words,
         state_kind=kind,

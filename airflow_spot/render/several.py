@@ -84,7 +84,11 @@ def several(views: Sequence[Viewed], where: Where, now: float) -> str:
     """
     known = [_know(view, now) for view in sorted(views, key=lambda one: (one.task_id, one.map_index))]
     shown = known[:MOST_ROWS]
-    live = any(one.at.live for one in known if one.timeline is not None or not one.problem)
+    live = any(
+        one.view.state not in AIRFLOW_OVER if one.view.state else one.at.live
+        for one in known
+        if one.timeline is not None or not one.problem
+    )
     tasks: dict[str, list[_Known]] = {}
     for one in shown:
         tasks.setdefault(one.view.task_id, []).append(one)

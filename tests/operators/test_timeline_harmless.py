@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -137,6 +138,50 @@ def test_a_timeout_in_the_middle_of_any_write_leaves_no_job_behind(
         created += len(service.jobs)
         assert [name for name in service.live() if service.jobs[name]["TrainingJobStatus"] == "InProgress"] == []
     assert created > 3
+
+
+class Alarmed(TaskInstance):
+    """The task's time is up in the middle of one of its writes, as Airflow has it: by a signal whose handler raises."""
+
+    def alarms(self, nth: int) -> Alarmed:
+        self.begun = self.done = 0
+        self.nth = nth
+        return self
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.begun += 1
+        if self.begun == self.nth:
+            signal.raise_signal(signal.SIGALRM)
+        self.done += 1
+        super().xcom_push(key, value)
+
+
+@pytest.fixture
+def timeout() -> Iterator[None]:
+    """Airflow's handler."""
+
+    def handler(*_: Any) -> None:
+        raise AirflowTaskTimeout("Timeout")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    yield
+    assert signal.getsignal(signal.SIGALRM) is handler
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("timeout")
+def test_a_timeout_breaks_no_write_off(service: DictionarySageMaker) -> None:
+    """On Airflow 3 the answer that nobody reads would be read as that to the next question."""
+    counted = failing(10_000, RuntimeError())
+    deferred(service, counted)
+    for nth in range(1, counted.pushes + 1):
+        service.jobs.clear()
+        this = Alarmed("train").alarms(nth)
+        context: Any = {"ti": this}
+        with pytest.raises(AirflowTaskTimeout):
+            operator(service).execute(context)
+        assert this.begun == this.done >= nth
+        assert [job["TrainingJobStatus"] for job in service.jobs.values()] in ([], ["Stopping"])
 
 
 def test_nothing_is_written_in_a_signal_handler_whatever_was_heard_last() -> None:

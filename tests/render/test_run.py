@@ -95,6 +95,15 @@ def test_where_airflow_says_that_it_is_over_nothing_goes_on() -> None:
     assert "now " not in check(fragment).text
 
 
+@pytest.mark.parametrize("make", [examples.failed, examples.interrupted])
+@pytest.mark.parametrize(("state", "asks"), [("up_for_retry", True), ("running", True), ("failed", False), ("", False)])
+def test_a_ledger_that_is_over_may_be_followed_by_a_retrys(make: Any, state: str, asks: bool) -> None:
+    """Whoever looks on sees the retry without loading the page again."""
+    assert ("data-every" in shown(make(), state)) is asks
+    others = [examples.viewed(make(), state), examples.viewed(make(), "success")]
+    assert ("data-every" in run_fragment(others, WHERE, Actions(), NOW)) is asks
+
+
 def test_an_earlier_generation_is_folded_with_all_that_it_was() -> None:
     document = check(shown(examples.cleared(), "success"))
     assert [one["id"] for one in document.all("details")] == ["generation-1"]
