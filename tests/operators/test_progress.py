@@ -400,7 +400,7 @@ def test_a_worker_shows_checkpoints_as_they_come_while_the_job_trains(
 
     def described(self: DictionarySageMaker, TrainingJobName: str) -> dict[str, Any]:
         poll = next(polls)
-        if poll in (5, 15):
+        if poll in (5, 15, 30):
             at = datetime.now(timezone.utc) + timedelta(minutes=poll)
             life.bucket.write(f"step-{poll:012d}-0123456789ab.data", at)
         if poll in (10, 20):
@@ -414,6 +414,8 @@ def test_a_worker_shows_checkpoints_as_they_come_while_the_job_trains(
     life.parameters.update(deferrable=False, check_interval=0.001)
     resume(life.made(), this, life.trigger)
     assert shown == [("training", [5.0]), ("training", [5.0, 15.0])]
+    (line,) = this.xcoms[TIMELINE_KEY]["attempts"]
+    assert [step for _, step in line["ticks"]] == [5.0, 15.0, 30.0]
 
 
 def test_expired_credentials_are_read_again(service: DictionarySageMaker, said: list[str]) -> None:
