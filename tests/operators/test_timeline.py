@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from airflow_spot.local import LocalSageMaker
 from airflow_spot.render.ledger_format import SUMMARY_KEY, TIMELINE_KEY
 from airflow_spot.runs import ledger_copy
 from tests.operators.scene import cleared, deferred, operator, resume, ti
+from tests.operators.test_training import HELD, in_background, outcome_of, output, running_job, wait_for
 from tests.support.sagemaker import DictionarySageMaker, error
 from tests.support.service import Task
 from tests.support.task import TaskInstance, fire, run_task
@@ -322,11 +324,15 @@ def test_a_user_who_ends_a_deferred_task_sees_it_stopped(
 # ---- for real
 
 
-def test_a_run_that_is_interrupted_twice_for_real(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
-    operator = task.operator(instance_type="ml.c5.2xlarge", steps=30, seconds=0.1)
-    result = run_task(operator, ti)
+def test_a_run_that_is_interrupted_for_real(local: LocalSageMaker, task: Task, ti: TaskInstance) -> None:
+    background = in_background(lambda: run_task(task.operator(**copy.deepcopy(HELD)), ti))
+    name = running_job(local, ti)
+    wait_for(local, lambda: "step 5" in output(local, name), "five steps")
+    local.interrupt(name)
+    result = outcome_of(background)
+    assert isinstance(result, dict), result
     lines = timeline(ti)["attempts"]
-    assert timeline(ti)["totals"]["interruptions"] == result["Spot"]["interruptions"] >= 1
+    assert timeline(ti)["totals"]["interruptions"] == result["Spot"]["interruptions"] == 1
     assert summary(ti)["interruptions"] == len(summary(ti)["interrupted"])
     (line,) = lines
     assert len(line["starts"]) == line["interruptions"] + 1

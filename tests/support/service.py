@@ -18,8 +18,6 @@ from tests.support.task import TaskInstance
 MARKET = ";".join(
     (
         "ml.c5.4xlarge=script:fail=2,up=600",
-        "ml.c5.9xlarge=script:up=2,down=8,up=600",
-        "ml.c5.18xlarge=script:up=2,down=8,up=600",
         "ml.c5.2xlarge=script:up=2.5,down=0.5",
         "*=always",
     )
