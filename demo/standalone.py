@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from airflow_spot.local.serving.ports import free_port
 
 USER = "admin"
 PASSWORD = "admin"  # noqa: S105 - of a server on loopback that lives for minutes
@@ -40,13 +41,6 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 class StandaloneError(RuntimeError):
     """Airflow did not start, did not answer, or did not do what was asked in time; says where its log is."""
-
-
-def free_port() -> int:
-    """Return a TCP port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class StandaloneAirflow:

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from demo.standalone import free_port
+from airflow_spot.local.serving.ports import free_port
 from tests.compose.composefile import Service
 
 MARK = "COMPOSE_TEST"

@@ -49,10 +49,10 @@ from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.totals import RunTotals
+from airflow_spot.local.serving.ports import free_port
 from demo.__main__ import LOGIN, _watch, main, open_in_browser, timeline_address
 from demo.market import round_of
 from demo.report import Report, Start, read_start
-from demo.standalone import free_port
 from demo.story import EventsFile, Story
 from tests.core.cases import NOW, RUN, attempt, refusal
 from tests.operators.test_endings import operator, ti

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import shutil
-import socket
 import tarfile
 import tempfile
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.local.container.container import Container, Containers, OptMl, Spec
+from airflow_spot.local.serving.ports import free_port
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.training.environment import arguments
 from tests.frameworks.examples import Example
@@ -134,7 +134,7 @@ class Training:
         :param from_start: they count from the start instead.
         """
         self._restore()
-        began, port, said = time.monotonic(), _free_port(), _Said()
+        began, port, said = time.monotonic(), free_port(), _Said()
         lines = [said, *(_Said() for _ in self._places[1:])]
         running = [self._stage.start(n, each, port, lines[n]) for n, each in enumerate(self._places)]
         for each in running:
@@ -198,9 +198,3 @@ class _Said:
         """Tell that a process has ended: who waits for a line waits in vain."""
         self.known.set()
         self.ended.set()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -13,10 +13,11 @@ import pytest
 
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.serving.ports import free_port
 from tests.checkpoint.killing import ALL
 from tests.frameworks.examples import SCRIPTS
 from tests.frameworks.folders import of_library
-from tests.frameworks.unpacked import Unpacked, end, free_port, read_until
+from tests.frameworks.unpacked import Unpacked, end, read_until
 from tests.local.jobs import Jobs, until
 
 pytestmark = pytest.mark.slow

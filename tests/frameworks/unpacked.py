@@ -6,13 +6,13 @@ import contextlib
 import io
 import os
 import signal
-import socket
 import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_spot.aws.source_archive import SourceArchive
+from airflow_spot.local.serving.ports import free_port
 from airflow_spot.rehearsal.writes import process_tree
 
 
@@ -93,13 +93,6 @@ def kill(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     end(process)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:

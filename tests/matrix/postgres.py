@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from demo.standalone import free_port
+from airflow_spot.local.serving.ports import free_port
 from tests.matrix.environment import MatrixError, run
 
 _USER = "postgres"

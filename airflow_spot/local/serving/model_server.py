@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import http.client
 import shutil
-import socket
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from airflow_spot.local.aws.s3 import S3_ERRORS, S3Uri, download, download_prefi
 from airflow_spot.local.container.container import Container, OptMl, Spec
 from airflow_spot.local.container.helpers import end, environment
 from airflow_spot.local.errors import JobError
+from airflow_spot.local.serving.ports import free_port
 
 if TYPE_CHECKING:
     from airflow_spot.local.aws.logs import LogStream
@@ -108,7 +107,7 @@ class ModelServer:
         opt_ml, stream = self._opt_ml, self._stream
         assert opt_ml is not None and stream is not None  # noqa: S101 - start has made both
         # A new one each time: the system may not give one back at once.
-        self.port = _free_port()
+        self.port = free_port()
         port = {"SAGEMAKER_BIND_TO_PORT": str(self.port), "SAGEMAKER_SAFE_PORT_RANGE": f"{self.port}-{self.port}"}
         spec = Spec(opt_ml, self._command, {**self._variables, **port}, opt_ml.seen)
         self._container = self._backend.containers.start(spec, stream.write)
@@ -276,18 +275,3 @@ def _fetch_archive(s3: Any, uri: str, folder: Path, opt_ml: OptMl) -> None:
         raise JobError(f"Could not download {uri}: {error}") from error
     unpack(archive, folder)
     archive.unlink()
-
-
-_handed_out: deque[int] = deque(maxlen=256)
-_handing_out = threading.Lock()
-
-
-def _free_port() -> int:
-    # The system may give a port again before the process that it is for listens on it.
-    while True:
-        with _handing_out, socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port not in _handed_out:
-                _handed_out.append(port)
-                return port
