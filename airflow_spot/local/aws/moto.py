@@ -106,18 +106,28 @@ class Aws:
 
 def make_client(name: str, endpoint_url: str, region: str, **config: Any) -> Any:
     """Return a boto3 client that nothing on this machine can send elsewhere: no profile, no proxy, no config file."""
-    session: Any = boto3.session.Session()
-    return session.client(
-        name,
-        region_name=region,
-        endpoint_url=endpoint_url,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-        config=Config(
-            proxies={},
-            max_pool_connections=32,
-            retries={"max_attempts": 2, "mode": "standard"},
-            s3={"addressing_style": "path"},
-            **config,
-        ),
-    )
+    with _making_client:
+        return _session().client(
+            name,
+            region_name=region,
+            endpoint_url=endpoint_url,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=Config(
+                proxies={},
+                max_pool_connections=32,
+                retries={"max_attempts": 2, "mode": "standard"},
+                s3={"addressing_style": "path"},
+                **config,
+            ),
+        )
+
+
+#: boto3's clients are thread-safe, its sessions are not.
+_making_client = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    """Return the session of all clients: reading SageMaker's model takes 0.2 s, and a session keeps it."""
+    return boto3.session.Session()
