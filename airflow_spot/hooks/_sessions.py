@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
@@ -45,8 +47,16 @@ class OneSessionHook(AwsBaseHook):
         share_models(session)
         return session
 
+    def _get_caller(self, target_function_name: str = "execute") -> str:
+        # Airflow's own looks for the source of all that is on the stack, to name the operator to AWS: 0.05 s a worker.
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            if frame.f_code.co_name == target_function_name and "self" in frame.f_locals:
+                return type(frame.f_locals["self"]).__name__
+            frame = frame.f_back
+        return "Unknown"
+
     def _get_config(self, config: Any = None) -> Any:
-        # Airflow walks through the stack's source files for each client, to name the operator to AWS.
         if self._merged_config is None:
             self._merged_config = super()._get_config()
         return self._merged_config if config is None else config

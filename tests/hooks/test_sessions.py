@@ -76,3 +76,15 @@ def test_a_new_client_for_s3_reads_the_credentials_again(monkeypatch: pytest.Mon
     hook.renew_s3()
     after = hook.s3_hook.get_conn()
     assert after._request_signer._credentials.access_key == "new"
+
+
+def test_the_operator_is_found_as_airflow_finds_it(hook: SageMakerSpotTrainingHook) -> None:
+    class Operator:
+        def execute(self) -> tuple[str, str, str]:
+            agent: str = hook.conn.meta.config.user_agent_extra
+            return hook._get_caller(), base_aws.AwsGenericHook._get_caller(hook), agent
+
+    ours, airflows, agent = Operator().execute()
+    assert ours == airflows == "Operator"
+    assert "Caller/Operator" in agent
+    assert hook._get_caller() == "Unknown"
