@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError, WaiterError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.serving.supervisor import FIRST_PAUSE_SECONDS
 from tests.local.jobs import ROLE, Jobs, alive, until
+from tests.local.test_service import job_processes
 
 ADDER = """
     import json, os
@@ -363,10 +364,6 @@ def test_an_images_own_server_and_the_end_of_the_service(tmp_path: Path) -> None
         endpoints = Endpoints(Jobs(sm))
         name = endpoints.serve({"weight": "1"}, image="mine:1")
         assert endpoints.ask(name, {}) == "mine"
-        own = [
-            int(entry.name)
-            for entry in Path("/proc").glob("[0-9]*")
-            if str(server).encode() in (entry / "cmdline").read_bytes()
-        ]
+        own = job_processes(str(server))
         assert own
     assert not any(alive(pid) for pid in own)

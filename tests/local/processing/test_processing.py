@@ -195,7 +195,7 @@ def test_a_stopped_job_may_save_its_results(processing: Processing) -> None:
 def test_a_job_that_is_stopped_while_it_downloads_never_runs(processing: Processing) -> None:
     request = processing.request("print('ran')")
     name = request["ProcessingJobName"]
-    processing.jobs.sm.set_faults(f"s3:GetObject=slow:seconds=1.5,key={name}/*")
+    processing.jobs.sm.set_faults(f"s3:GetObject=slow:seconds=6,key={name}/*")
     try:
         processing.sagemaker.create_processing_job(**request)
         processing.sagemaker.stop_processing_job(ProcessingJobName=name)
