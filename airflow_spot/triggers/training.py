@@ -247,7 +247,10 @@ class SageMakerSpotTrainingTrigger(BaseTrigger):
 
     def _keep_ledger(self, offset: Callable[[], float] = lambda: 0.0) -> LedgerWatch:
         if self._ledger is None:
-            clock = lambda: datetime.fromtimestamp(now() + offset(), timezone.utc)  # noqa: E731
+
+            def clock() -> datetime:
+                return datetime.fromtimestamp(now() + offset(), timezone.utc)
+
             self._ledger = LedgerWatch(self.run_state.get("timeline"), self.task_instance, self.log, clock)
         return self._ledger
 

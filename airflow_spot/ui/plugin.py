@@ -66,6 +66,7 @@ class AirflowSpotPlugin(AirflowPlugin):
     external_views = external_views() if HAS_EXTERNAL_VIEWS else []
     appbuilder_menu_items = menu_items() if HAS_MENU_ITEMS else []
 
+    # Airflow declares lists; made at the first question, since every process of Airflow loads the plugin.
     @property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
         """What Airflow 3's API server mounts."""

@@ -64,7 +64,7 @@ def test_a_sample_of_the_systematic_form_survives(tmp_path: Path) -> None:
     assert done.stdout, done.stderr[-4000:]
     counts = json.loads(done.stdout)
     assert counts["failing"] == []
-    # A run that makes fewer looks than the counted one, as on a busy machine, is not struck at its last calls.
-    assert len(counts["missed"]) < 196 / 4
+    # A run that makes a call less than the counted one, and so again, is not struck at its last.
+    assert len(counts["missed"]) < 10
     assert {column: counts[column] for column in COLUMNS} == dict.fromkeys(COLUMNS, 0)
     assert counts["survived"] == counts["runs"] == 196 + len(bases(VARIANTS, MODES))
