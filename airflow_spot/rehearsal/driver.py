@@ -41,8 +41,8 @@ class Jobs(Protocol):
     def stop(self, job: str) -> None:
         """Stop a job."""
 
-    def create_next(self, folder: str, number: int, max_run: float) -> str:
-        """Create the next job of a trial, with the same checkpoint folder."""
+    def create(self, job: str, folder: str, max_run: float) -> None:
+        """Create a job of a trial, with the trial's checkpoint folder."""
 
     def folder_of(self, job: str) -> Path:
         """Return where a job's checkpoint folder is on this machine."""
@@ -93,7 +93,7 @@ class Driver:
         begun = self._begun()
         if len(begun) > self._started:
             self._started = len(begun)
-            self._watch.live_since(begun[-1]["time"])
+            self._watch.live_since(begun[-1]["asked"])
 
     def _begun(self) -> list[dict[str, Any]]:
         return [line for line in self._stage.audit_of(self._job, "process") if line["action"] == "started"]
@@ -200,6 +200,7 @@ class Driver:
                 raise _Missed("its first job did not end")
             time.sleep(0.05)
         self._watch.asleep()
-        self._jobs.append(self._stage.create_next(self._folder, len(self._jobs) + 1, self._max_run))
+        self._jobs.append(f"{self._folder}-{len(self._jobs) + 1}")
         self._started = self._started_of_job = 0
         self._watch.folder = self._stage.folder_of(self._job)
+        self._stage.create(self._job, self._folder, self._max_run)

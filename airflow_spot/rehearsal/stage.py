@@ -91,9 +91,10 @@ class Stage:
         self._names += 1
         folder = f"trial-{self._names}"
         checkpoints = f"{folder}/checkpoints/"
-        jobs = [self._create(folder, 1, max_run)]
-        watched = self._watched_folder(jobs[0])
-        with FolderWatch(watched) as watch:
+        jobs = [f"{folder}-1"]
+        # Before there is a job: on a busy machine a short script has written before an answer is read.
+        with FolderWatch(self.folder_of(jobs[0])) as watch:
+            self.create(jobs[0], folder, max_run)
             driver = Driver(self, watch, jobs, folder, max_run)
             missed = driver.drive(interruptions)
             description = driver.end()
@@ -101,16 +102,20 @@ class Stage:
                 missed = ENDED_BEFORE  # it ended by itself while its instance was taken
         return self._observed(scenario, jobs, watch, driver, missed, description, checkpoints)
 
-    def _create(self, folder: str, number: int, max_run: float) -> str:
+    def create(self, job: str, folder: str, max_run: float) -> None:
+        """
+        Create a job of a trial, with the trial's checkpoint folder.
+
+        :raises RehearsalError: SageMaker would not take the request.
+        """
         from botocore.exceptions import ClientError, ParamValidationError
 
-        name = f"{folder}-{number}"
         limit = max(1, math.ceil(max_run))
         try:
             self._sagemaker.create_training_job(
                 **{
                     **self._template,
-                    "TrainingJobName": name,
+                    "TrainingJobName": job,
                     "RoleArn": _ROLE,
                     "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/{folder}/output"},
                     "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 30},
@@ -124,11 +129,6 @@ class Stage:
             )
         except (ClientError, ParamValidationError) as error:
             raise RehearsalError(f"SageMaker would refuse the request: {error}") from error
-        return name
-
-    def _watched_folder(self, job: str) -> Path:
-        inside = os.path.relpath(self._local_path, "/opt/ml")
-        return self._service.dir / "jobs" / REGION / job / "algo-1" / "ml" / inside
 
     def describe(self, job: str) -> dict[str, Any]:
         """Return what SageMaker says of a job."""
@@ -208,7 +208,7 @@ class Stage:
             code = exits[-1]["code"] if exits else None
             lines = streams[index] if index < len(streams) else ()
             signalled = exits[-1]["signalled"] if exits else None
-            found.append(Start(line["time"], ended, code, tuple(lines), restored, signalled))
+            found.append(Start(line["asked"], ended, code, tuple(lines), restored, signalled))
         return found
 
     def _written(self, jobs: Sequence[str], restored: dict[str, Any]) -> float | None:
@@ -257,13 +257,10 @@ class Stage:
         """Stop a job."""
         self._sagemaker.stop_training_job(TrainingJobName=job)
 
-    def create_next(self, folder: str, number: int, max_run: float) -> str:
-        """Create the next job of a trial, with the same checkpoint folder."""
-        return self._create(folder, number, max_run)
-
     def folder_of(self, job: str) -> Path:
-        """Return where a job's checkpoint folder is on this machine."""
-        return self._watched_folder(job)
+        """Return where a job's checkpoint folder is on this machine, once it runs."""
+        inside = os.path.relpath(self._local_path, "/opt/ml")
+        return self._service.dir / "jobs" / REGION / job / "algo-1" / "ml" / inside
 
 
 class _Tail:

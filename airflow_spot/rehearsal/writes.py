@@ -129,7 +129,11 @@ class FolderWatch:
 
     def live_since(self, moment: float) -> None:
         """Say when the script was started: what was written before was not its own."""
-        self._live_since = moment
+        with self._lock:
+            if self._live_since == float("inf"):
+                # The kernel may have told of its first writes before anybody told of its start.
+                self.begun += sum(write.began >= moment for write in self.writes)
+            self._live_since = moment
 
     def asleep(self) -> None:
         """Say that the script does not run."""
@@ -175,7 +179,8 @@ class FolderWatch:
         """
         Watch a folder, and the folders in it.
 
-        What is in a folder already was written before anybody looked, and counts as whole unless more is told.
+        What is in a folder already was written before anybody looked, as early as its file says, and counts as whole
+        unless more is told.
         """
         number = self._libc.inotify_add_watch(self._fd, os.fsencode(path), _WATCHED)
         if number < 0:
@@ -186,8 +191,9 @@ class FolderWatch:
                 inner = f"{key}/{entry.name}" if key else entry.name
                 if entry.is_dir(follow_symlinks=False):
                     self._add(Path(entry.path), inner)
-                elif key and not inner.endswith(_MARKERS) and not self._knows(inner):
-                    self._handle(CREATE | CLOSE_WRITE, inner, 0, time.time())
+                elif not inner.endswith(_MARKERS) and not self._knows(inner):
+                    with self._lock:
+                        self._handle(CREATE | CLOSE_WRITE, inner, 0, entry.stat(follow_symlinks=False).st_ctime)
 
     def _knows(self, key: str) -> bool:
         return any(write.key == key for write in reversed(self.writes))

@@ -116,6 +116,23 @@ def test_the_folder_may_come_late_and_come_again(tmp_path: Path) -> None:
         assert [write.key for write in watch.writes] == ["a", "a"]
 
 
+def test_what_was_written_before_anybody_looked_counts_from_the_time_of_its_file(folder: Path) -> None:
+    """On a busy machine a script of a second has ended before its folder is watched."""
+    (folder / "restored").write_bytes(b"1")
+    time.sleep(0.05)
+    began = time.time()
+    time.sleep(0.05)
+    (folder / "own").write_bytes(b"12")
+    with FolderWatch(folder) as watch:
+        settled(watch, 2)
+        watch.live_since(began)
+        assert watch.begun == 1, "the restored one is not the script's"
+        (folder / "next").write_bytes(b"123")
+        settled(watch, 3)
+    assert watch.begun == 2
+    assert [(write.key, write.size) for write in watch.writes if write.began >= began] == [("own", 2), ("next", 3)]
+
+
 @pytest.mark.parametrize(("piece", "tens"), [(0, 0), (3, 10)])
 def test_a_process_is_stopped_in_the_middle_of_a_write(watch: FolderWatch, folder: Path, piece: int, tens: int) -> None:
     """Three bytes, or a hundred thousand: the file is open, and not whole."""

@@ -28,7 +28,8 @@ class Audit:
     - ``capacity``: ``job``, ``action`` (``granted``, ``reclaimed``, ``none``), ``instance_type``, ``spot``,
       ``start`` (how often the job has been given instances, from 1).
     - ``process``: ``job``, ``kind``, ``action`` (``started``, ``exited``), ``host``, ``start``, ``pid``, and for
-      ``exited`` the ``code`` (128 + the signal's number for one that a signal ended).
+      ``exited`` the ``code`` (128 + the signal's number for one that a signal ended); for ``started``, where there is
+      a process, ``asked``: the time just before it was made, so that nothing it did is earlier.
     - ``checkpoint``: ``job``, ``action`` (``restore``, ``upload``, ``delete``), ``start``, ``uri``, ``key``
       (relative to the prefix), ``size`` (bytes), ``etag``, ``mtime`` (of the file, seconds).
     - ``progress``, of the simulated engine: ``job``, ``action`` (``resumed`` from a checkpoint, ``saved`` in one),

@@ -188,6 +188,7 @@ class ProcessInstances:
             hostname=f"algo-{number}",
             hosts={f"algo-{index}": other.address for index, other in enumerate(self._hosts, 1)},
         )
+        asked = backend.clock.now()
         container = backend.containers.start(spec, on_line)
         backend.audit.write(
             "process",
@@ -197,6 +198,7 @@ class ProcessInstances:
             host=host.name,
             start=job.starts,
             pid=container.pid,
+            asked=asked,
         )
         return container
 
