@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_spot.core.ladder import Rung
     from airflow_spot.core.parameter_errors import InvalidParameterError
     from airflow_spot.errors import (
+        MaxCostReachedError,
         MaxRuntimeExceededError,
         NonRetryableSpotError,
         NoProgressError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "InvalidParameterError": "airflow_spot.core.parameter_errors",
     "MaxRuntimeExceededError": "airflow_spot.errors",
+    "MaxCostReachedError": "airflow_spot.errors",
     "NoProgressError": "airflow_spot.errors",
     "NonRetryableSpotError": "airflow_spot.errors",
     "QuotaError": "airflow_spot.errors",
@@ -60,6 +62,7 @@ _LAZY = {
 
 __all__ = [
     "InvalidParameterError",
+    "MaxCostReachedError",
     "MaxRuntimeExceededError",
     "NoProgressError",
     "NonRetryableSpotError",

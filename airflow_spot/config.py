@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from airflow.configuration import conf
+from airflow.configuration import AIRFLOW_HOME, conf
 
 from airflow_spot.core.durations import interval
 from airflow_spot.core.locations import check_queue_url, is_loopback
@@ -117,6 +117,17 @@ def tabs() -> bool:
 def events_file() -> str | None:
     """Return the file that every run's events are appended to, as JSON lines; None for none."""
     return conf.get(SECTION, "events_file", fallback=None) or None
+
+
+def aws_prices() -> bool:
+    """Return whether AWS is asked for the prices that the file of :func:`prices` does not have."""
+    return bool(conf.getboolean(SECTION, "aws_prices", fallback=True))
+
+
+def cache_folder() -> Path:
+    """Return where answers of AWS about its markets are kept: below Airflow's home, unless the configuration says."""
+    chosen = conf.get(SECTION, "cache_folder", fallback=None)
+    return Path(chosen) if chosen else Path(AIRFLOW_HOME) / "airflow_spot_cache"
 
 
 def prices() -> Prices | None:

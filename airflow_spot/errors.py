@@ -82,6 +82,14 @@ class NoProgressError(NonRetryableSpotError):
     """
 
 
+class MaxCostReachedError(NonRetryableSpotError):
+    """
+    The run has cost ``max_cost``; its job was stopped and keeps its checkpoint (``max_cost``).
+
+    Raise ``max_cost``, then clear the task to resume.
+    """
+
+
 _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
     Outcome.NO_CAPACITY: SpotCapacityError,
     Outcome.CAPACITY_TIMEOUT: SpotCapacityError,
@@ -97,6 +105,7 @@ _BY_OUTCOME: dict[Outcome | None, type[AirflowException]] = {
     Outcome.INVALID_REQUEST: RequestError,
     Outcome.STOPPED_EXTERNALLY: StoppedExternallyError,
     Outcome.NO_PROGRESS: NoProgressError,
+    Outcome.MAX_COST: MaxCostReachedError,
     None: RunTimeoutError,
 }
 

@@ -83,12 +83,32 @@ def get_provider_info() -> dict[str, Any]:
                     "prices": {
                         "description": (
                             "A JSON file of on-demand prices, which money in logs and results is reckoned with: "
-                            '{"currency": "USD", "hourly": {"ml.g5.xlarge": "1.408"}}. Unset, seconds and percent '
-                            "are shown."
+                            '{"currency": "USD", "hourly": {"ml.g5.xlarge": "1.408"}}. They go before those of AWS. '
+                            "Where a price is not known, seconds and percent are shown."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "/opt/airflow/prices.json",
+                        "default": None,
+                    },
+                    "aws_prices": {
+                        "description": (
+                            "Whether AWS is asked (pricing:GetProducts) for the on-demand prices that the file of "
+                            "prices does not have: once a day and instance type."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
+                    },
+                    "cache_folder": {
+                        "description": (
+                            "Where answers of AWS about prices, quotas and spot capacity are kept. Unset, "
+                            "airflow_spot_cache below Airflow's home; where that cannot be written, in memory."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/cache",
                         "default": None,
                     },
                     "tabs": {

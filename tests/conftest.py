@@ -16,6 +16,9 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__OPENLINEAGE__DISABLED"] = "True"
 # Else the first task would make a Variable, in a database that most tests do not have.
 os.environ.setdefault("AIRFLOW__AIRFLOW_SPOT__NAMESPACE", "tests")
+# A price of Local SageMaker's would be one more call, in whichever test of a process comes first: tests that are about
+# it ask for it.
+os.environ.setdefault("AIRFLOW__AIRFLOW_SPOT__AWS_PRICES", "False")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 pytest_plugins = ["tests.support.service"]

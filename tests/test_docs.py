@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,6 +29,7 @@ from airflow_spot.core.history import History
 from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import lines, result_line
 from airflow_spot.core.outcomes import Outcome
+from airflow_spot.core.prices import Prices
 from airflow_spot.core.result import build_result
 from airflow_spot.core.script_lint import RULES, lint
 from airflow_spot.core.script_progress import Reports, ScriptProgress
@@ -282,9 +284,9 @@ def test_the_operators_page_shows_every_key_of_a_result() -> None:
     shown = json.loads(block("operator.md", "json", "## What it returns"))["Spot"]
     job = attempt(1, Outcome.COMPLETED)
     history = History(1, (job,), reports=Reports(last=ScriptProgress(1, 2, {"loss": 0.5}, NOW)))
-    made = build_result(description(), history, "key", NOW)["Spot"]
+    made = build_result(description(), history, "key", NOW, Prices("USD", {"ml.g5.xlarge": Decimal(1)}))["Spot"]
     money = ("cost", "on_demand_cost", "saved")
-    for facts in (shown, *shown["attempts"]):
+    for facts in (shown, *shown["attempts"], made, *made["attempts"]):
         facts.update(dict.fromkeys(money))
     assert keys(shown) == keys(made)
     page = (ROOT / "docs" / "operator.md").read_text()

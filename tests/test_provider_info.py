@@ -41,6 +41,8 @@ def test_airflows_providers_manager_takes_it() -> None:
         "check_interval",
         "events_queue_url",
         "prices",
+        "aws_prices",
+        "cache_folder",
         "tabs",
         "actions",
         "events_file",

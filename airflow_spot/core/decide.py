@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from math import isfinite
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.backoff import Backoff
+from airflow_spot.core.budget import Budget
 from airflow_spot.core.durations import human
 from airflow_spot.core.history import History, PastEvent, Refusal
 from airflow_spot.core.ladder import ON_OUT_OF_MEMORY, Rung
@@ -37,6 +39,7 @@ class Limits:
         ones.
     :param use_checkpoints: whether SageMaker keeps the checkpoints, so that an attempt resumes from the one before.
     :param progress: how many starts in a row may leave nothing new in the checkpoint folder.
+    :param budget: what the run may cost; None for any amount.
     """
 
     give_up_at: datetime | None = None
@@ -50,6 +53,7 @@ class Limits:
     backoff: Backoff = field(default_factory=Backoff)
     use_checkpoints: bool = True
     progress: ProgressRules = field(default_factory=ProgressRules)
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ _FATAL = {
     ),
     Outcome.INVALID_REQUEST: "SageMaker cannot run this request; another try would not help",
     Outcome.STOPPED_EXTERNALLY: "somebody stopped it outside Airflow. Clear the task to resume{checkpoint}",
+    Outcome.MAX_COST: "the run may cost no more than max_cost. Raise it, then clear the task to resume{checkpoint}",
     Outcome.UNKNOWN: "it ended in a way that airflow_spot does not know",
 }
 
@@ -190,8 +195,11 @@ def _watch(limits: Limits, history: History, live: Attempt, now: datetime, polic
     left = _wait_left(limits, live, past, now)
     uploads = live.secondary_status == "Uploading"  # it has trained, and what it made is on its way
     more = None if limits.max_total_run is None or uploads else limits.max_total_run - _trained(past, now)
+    paid = None if limits.budget is None or uploads else limits.budget.seconds_left(history.attempts, live, now)
     if (stop := _over(limits, history, live, now, left, more)) is not None:
         return stop
+    if limits.budget is not None and paid is not None and paid <= 0:
+        return Stop(live, StopReason.MAX_COST, _cost(limits.budget, history, now))
     if live.placement.spot and not uploads and history.progress.is_stuck(limits.progress):
         chosen = policy.next_rung(past, earlier=history.of_earlier_tries, on_demand=True)
         goes_on = f"it moves to {chosen.rung}" if chosen else "the ladder has no on-demand rung to move to"
@@ -201,10 +209,11 @@ def _watch(limits: Limits, history: History, live: Attempt, now: datetime, polic
         return Stop(live, review.reason, review.why)
     bounds = [bound for bound in (review.capacity_timeout, left) if bound is not None]
     ends = [limits.give_up_at] if limits.give_up_at is not None else []
-    if more is not None:
-        # A job that waits uses none of it up, and is not to be looked at again and again for its last seconds.
-        least = _WAITING_LOOK if live.waiting_since is not None else 0.0
-        ends.append(now + timedelta(seconds=max(more, least)))
+    for rest in (more, paid):
+        if rest is not None and isfinite(rest):
+            # A job that waits uses none of it up, and is not to be looked at again and again for its last seconds.
+            least = _WAITING_LOOK if live.waiting_since is not None else 0.0
+            ends.append(now + timedelta(seconds=max(rest, least)))
     return Wait(live, min(ends, default=None), min(bounds) if bounds else None)
 
 
@@ -239,6 +248,10 @@ _TOTAL_WAIT = "the run has waited for capacity for max_total_wait ({})"
 _TOTAL_RUN = "its jobs have trained for max_total_run ({}): raise it"
 
 
+def _cost(budget: Budget, history: History, now: datetime) -> str:
+    return f"the run has cost {budget.spent_on(history.attempts, now)} of max_cost ({budget.max_cost})"
+
+
 def _nothing_new(history: History) -> str:
     return f"{history.progress.barren} starts in a row left nothing new in the checkpoint folder"
 
@@ -255,6 +268,9 @@ def _between_attempts(limits: Limits, history: History, now: datetime, policy: P
     if limits.give_up_at is not None and now >= limits.give_up_at:
         return Fail(last, None, "the task's time is up, and no job is live")
     past = history.past
+    if limits.budget is not None and limits.budget.is_spent(history.attempts, now):
+        why = f"{_cost(limits.budget, history, now)}. {_fatal(limits, Outcome.MAX_COST)}"
+        return Fail(last, Outcome.MAX_COST, why)
     if not past:
         why = f"attempt {last.number} ended before this try ({last.label})" if last else "first attempt"
         first = policy.next_rung((), earlier=history.of_earlier_tries)
@@ -378,6 +394,10 @@ def _end(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], kind: Out
     if kind is Outcome.SCRIPT_ERROR:
         times = len(_script_errors(limits, past, policy))
         return "the training script failed" if times == 1 else f"the training script failed {times} times"
+    return _fatal(limits, kind)
+
+
+def _fatal(limits: Limits, kind: Outcome) -> str:
     checkpoint = " from the checkpoint" if limits.use_checkpoints else ""
     return _FATAL.get(kind, _FATAL[Outcome.UNKNOWN]).format(checkpoint=checkpoint)
 

@@ -111,6 +111,7 @@ class Outcome(str, enum.Enum):
     STOPPED_BY_OPERATOR = "stopped_by_operator"
     MOVED = "moved"
     NO_PROGRESS = "no_progress"
+    MAX_COST = "max_cost"
     STOPPED_EXTERNALLY = "stopped_externally"
     UNKNOWN = "unknown"
 
@@ -174,8 +175,8 @@ def _stopped(description: Mapping[str, Any], stop_reason: str | None) -> Outcome
         return Outcome.CAPACITY_TIMEOUT if _pended_to_its_end(description) else Outcome.STOPPED_EXTERNALLY
     if stop_reason in (StopReason.MOVE, StopReason.REQUEST):
         return Outcome.MOVED
-    if stop_reason == StopReason.NO_PROGRESS:
-        return Outcome.NO_PROGRESS
+    if stop_reason in (StopReason.NO_PROGRESS, StopReason.MAX_COST):
+        return Outcome.NO_PROGRESS if stop_reason == StopReason.NO_PROGRESS else Outcome.MAX_COST
     return Outcome.RUNG_TIMEOUT if stop_reason == StopReason.RUNG_TIMEOUT else Outcome.STOPPED_BY_OPERATOR
 
 

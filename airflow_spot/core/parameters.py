@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any
 
 from airflow_spot.core import spot_rules
@@ -14,6 +15,7 @@ from airflow_spot.core.locations import check_queue_url, check_s3_uri, lies_in
 from airflow_spot.core.own_checkpoints import check_own_checkpoints
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups
+from airflow_spot.core.prices import read_amount
 from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.s3_operations import read_s3_operations
 from airflow_spot.core.spot_switch import spot_of
@@ -121,6 +123,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "max_total_wait": Parameter(seconds),
     "max_attempts": Parameter(_whole(1), templated=False),
     "max_total_run": Parameter(seconds),
+    "max_cost": Parameter(read_amount),
     "max_starts_without_progress": Parameter(_whole(1), templated=False),
     "script_error_retries": Parameter(_whole(0), templated=False),
     "retry_exit_codes": Parameter(_codes, templated=False),
@@ -168,6 +171,7 @@ class TrainingParameters:
     max_total_wait: int | None
     max_attempts: int | None
     max_total_run: int | None
+    max_cost: Decimal | None
     max_starts_without_progress: int | None
     script_error_retries: int
     retry_exit_codes: tuple[int, ...]

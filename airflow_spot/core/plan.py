@@ -26,6 +26,7 @@ from airflow_spot.core.marks import (
     reason_text,
     run_tags,
 )
+from airflow_spot.core.outcomes import instance_count
 from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
 from airflow_spot.core.placement import Placement
 from airflow_spot.core.redaction import redact
@@ -101,6 +102,18 @@ class Plan:
         """Return for how many seconds a job may train."""
         stopping = self.request.get("StoppingCondition") or {}
         return int(stopping.get("MaxRuntimeInSeconds") or spot_rules.DEFAULT_MAX_RUN)
+
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """Return where attempts may run: of each rung its instances, or each of the types that it may take."""
+        found: list[Placement] = []
+        for rung in self.ladder:
+            request = _on_rung(self.request, rung, self.preferences)
+            spot, resources = bool(request.get("EnableManagedSpotTraining")), request["ResourceConfig"]
+            kinds = [each["InstanceType"] for each in resources.get("InstancePreferences") or ()]
+            count = instance_count(resources)
+            found += [Placement(kind, count, spot) for kind in kinds] or [Placement.of_resources(resources, spot)]
+        return tuple(dict.fromkeys(found))
 
     def job_name(self, generation: int, number: int, role: Role = Role.ATTEMPT) -> str:
         """Return the name of a job before it exists."""

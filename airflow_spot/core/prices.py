@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -45,10 +46,14 @@ class Prices:
     What an hour of an instance costs on-demand.
 
     :param hourly: by instance type, with its ``ml.``.
+    :param source: where they come from, such as ``pricing:GetProducts``.
+    :param read: when the oldest of them was read there; None for a file of the user's.
     """
 
     currency: str = "USD"
     hourly: Mapping[str, Decimal] = field(default_factory=dict)
+    source: str = ""
+    read: datetime | None = None
 
     def cost(self, instances: Iterable[tuple[str, int]], seconds: float) -> Money | None:
         """
@@ -63,6 +68,30 @@ class Prices:
             hourly += price * count
         return Money(hourly * Decimal(str(seconds)) / _HOUR, self.currency)
 
+    def only(self, types: Iterable[str]) -> Prices:
+        """Return those of some types."""
+        wanted = set(types)
+        return replace(self, hourly={kind: price for kind, price in self.hourly.items() if kind in wanted})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as a result has them, and as a deferral carries them."""
+        return {
+            "currency": self.currency,
+            "hourly": {kind: str(price) for kind, price in sorted(self.hourly.items())},
+            "source": self.source,
+            "read": self.read.isoformat() if self.read else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Prices | None:
+        """Read what :meth:`to_json` wrote; None where it cannot be read."""
+        try:
+            prices = _prices_of(value, "prices")
+            read = datetime.fromisoformat(value["read"]) if value.get("read") else None
+            return replace(prices, source=str(value.get("source") or ""), read=read)
+        except (InvalidParameterError, AttributeError, TypeError, ValueError):
+            return None
+
 
 def read_prices(text: str, name: str) -> Prices:
     """
@@ -76,12 +105,34 @@ def read_prices(text: str, name: str) -> Prices:
         table = json.loads(text, parse_float=Decimal)
     except ValueError as error:
         raise InvalidParameterError(name, Described("no JSON"), f"must be a JSON object ({error})") from None
+    return replace(_prices_of(table, name), source=name)
+
+
+def _prices_of(table: Any, name: str) -> Prices:
     if not isinstance(table, dict) or not isinstance(table.get("hourly"), dict):
         raise InvalidParameterError(name, kind_of(table), 'must be {"currency": ..., "hourly": {type: price}}')
     currency = table.get("currency", "USD")
     if not isinstance(currency, str) or len(currency) != 3 or not currency.isupper():
         raise InvalidParameterError(f"{name}: currency", currency, "must be three capitals, as USD")
     return Prices(currency, {str(kind): _price(f"{name}: {kind}", value) for kind, value in table["hourly"].items()})
+
+
+def read_amount(name: str, value: Any) -> Decimal:
+    """
+    Read an amount of money above zero, such as ``50`` or ``"12.50"``.
+
+    :raises InvalidParameterError: it is none.
+    """
+    fix = "must be an amount above 0, as 50 or 12.50, in the currency of the prices"
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        amount = Decimal(str(value))
+    except (InvalidOperation, TypeError, ValueError):
+        raise InvalidParameterError(name, value, fix) from None
+    if not amount.is_finite() or amount <= 0:
+        raise InvalidParameterError(name, value, fix)
+    return amount
 
 
 def _price(name: str, value: Any) -> Decimal:

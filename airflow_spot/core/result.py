@@ -76,6 +76,7 @@ def build_result(
     :param prices: on-demand prices; without them no money.
     :param model_s3_uri: where the model was copied to, if it was.
     """
+    types = [kind for attempt in history.attempts for kind, _ in attempt.placement.instances]
     return {
         "Training": without_secrets(description),
         "Spot": {
@@ -83,6 +84,7 @@ def build_result(
             "generation": history.generation,
             "attempts": [attempt_facts(attempt, now, prices) for attempt in history.attempts],
             **total(history.attempts, now, prices, history.progress.lost).to_json(),
+            "prices": prices.only(types).to_json() if prices is not None else None,
             "checkpoint_s3_uri": history.checkpoint_s3_uri or None,
             "model_artifacts": (description.get("ModelArtifacts") or {}).get("S3ModelArtifacts"),
             "model_s3_uri": model_s3_uri,

@@ -11,6 +11,7 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.ended_attempts import pack, unpack
 from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.marks import StopMark
+from airflow_spot.core.prices import Prices
 from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts
 from airflow_spot.core.read_values import amount, count
 from airflow_spot.core.script_progress import Reports
@@ -42,6 +43,8 @@ class RunState:
     :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun again.
     :param reports: what the script reported of itself.
     :param timeline: what is known of the run for its page, as text; empty for nothing.
+    :param prices: what money is reckoned with: neither a worker that continues nor the triggerer asks AWS again.
+    :param spent: what the budget carries; None without one.
     :param version: of the layout.
     """
 
@@ -59,6 +62,8 @@ class RunState:
     progress: Progress | None = None
     reports: Reports = field(default_factory=Reports)
     timeline: str = ""
+    prices: Prices | None = None
+    spent: Mapping[str, Any] | None = None
     version: int = STATE_VERSION
 
     @classmethod
@@ -116,6 +121,8 @@ class RunState:
             "progress": self.progress.to_json() if self.progress else None,
             **({"reports": reports} if (reports := self.reports.to_json()) else {}),
             **({"timeline": self.timeline} if self.timeline else {}),
+            **({"prices": self.prices.to_json()} if self.prices else {}),
+            **({"spent": dict(self.spent)} if self.spent else {}),
         }
 
     @classmethod
@@ -146,6 +153,8 @@ class RunState:
             progress=Progress.from_json(value.get("progress")),
             reports=Reports.from_json(value.get("reports")),
             timeline=timeline if isinstance(timeline := value.get("timeline"), str) else "",
+            prices=Prices.from_json(value.get("prices")),
+            spent=spent if isinstance(spent := value.get("spent"), Mapping) else None,
             version=int(value.get("version", STATE_VERSION)),
         )
 

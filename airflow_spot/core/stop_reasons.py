@@ -66,4 +66,4 @@ CONTINUING = frozenset(
 
 #: Carried out whatever ``stop_on_kill`` says of a task that is killed or gives up: another job is to take its place, or
 #: a limit of the training is reached. A job left alone then would be found at the same limit by each retry.
-ALWAYS = CONTINUING | {StopReason.CAPACITY_TIMEOUT, StopReason.MAX_TOTAL_RUN}
+ALWAYS = CONTINUING | {StopReason.CAPACITY_TIMEOUT, StopReason.MAX_TOTAL_RUN, StopReason.MAX_COST}

@@ -34,7 +34,7 @@ from airflow_spot.core.retention import overlaps
 from airflow_spot.core.run_state import RunState
 from airflow_spot.core.s3_operations import read_s3_operations
 from airflow_spot.errors import RequestError, SpotTrainingError
-from airflow_spot.hooks._sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
+from airflow_spot.hooks._sessions import OneSessionHook, SiblingClientHook, SiblingLogsHook, SiblingS3Hook
 
 T = TypeVar("T")
 
@@ -106,6 +106,17 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         retries = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
         merged: Config = retries.merge(super().config)
         return merged
+
+    def brief_client(self, service: str, region: str | None = None) -> Any:
+        """
+        Return a client of another service that is asked once, for three seconds: for what a training can do without.
+
+        :param service: as boto3 names it.
+        :param region: another one than the hook's.
+        """
+        hook = SiblingClientHook(self, service)
+        region = region or self.conn_region_name
+        return hook.get_client_type(region_name=region, config=self._get_config().merge(_HURRIED))
 
     @property
     def client(self) -> Any:

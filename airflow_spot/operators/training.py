@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,10 +25,8 @@ from airflow_spot.core.identity import JobName, RunIdentity
 from airflow_spot.core.ladder import Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri, is_loopback
 from airflow_spot.core.log_messages import result_line
-from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_given, check_parameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
-from airflow_spot.core.prices import Prices
 from airflow_spot.core.progress import MAX_STARTS, ProgressRules
 from airflow_spot.core.result import build_result
 from airflow_spot.core.run_state import RunState
@@ -49,6 +48,8 @@ from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.delivery import deliver
 from airflow_spot.runs.ledger_copy import LedgerCopy
+from airflow_spot.runs.metrics import metrics_observer
+from airflow_spot.runs.money import budget_of, find_prices
 from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.reaper_notice import warn_without_reaper
 from airflow_spot.runs.staging import InputStager, ScriptMode
@@ -113,6 +114,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :param max_total_run: how long the try's jobs may train together, whatever ends them; one that is cut off at
         ``max_run`` is resumed from the checkpoint in a further job (templated). Default: no limit, and being cut off
         fails the try.
+    :param max_cost: what the run may cost over all its tries, in the currency of its prices, such as ``50``
+        (templated). A run of which one attempt could cost more is refused, and one whose instances have no known price.
+        A run that reaches it is stopped, keeps its checkpoint, and fails without a retry. Default: any amount.
     :param max_starts_without_progress: starts in a row that may leave nothing new in the checkpoint folder: then the
         run moves to an on-demand rung, or fails. None only tells. Default: 3.
     :param script_error_retries: how often to resume in the same try after the script failed. Default: 0, since a
@@ -141,8 +145,9 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :raises InvalidParameterError: a parameter that is known when the DAG is parsed is wrong.
     :return: ``{"Training": <the job's description>, "Spot": {"run", "generation", "attempts", "interruptions",
         "waited_seconds", "launch_seconds", "training_seconds", "billable_seconds", "trained_twice_seconds",
-        "spot_discount_percent", "savings_percent", "cost", "on_demand_cost", "saved", "checkpoint_s3_uri",
-        "model_artifacts", "model_s3_uri"}}``, without hyperparameters and environment. See ``docs/operator.md``.
+        "spot_discount_percent", "savings_percent", "cost", "on_demand_cost", "saved", "prices",
+        "checkpoint_s3_uri", "model_artifacts", "model_s3_uri"}}``, without hyperparameters and environment. See
+        ``docs/operator.md``.
     """
 
     aws_hook_class = SageMakerSpotTrainingHook
@@ -176,6 +181,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         max_total_wait: int | str | timedelta | None = None,
         max_attempts: int | None = None,
         max_total_run: int | str | timedelta | None = None,
+        max_cost: float | str | Decimal | None = None,
         max_starts_without_progress: int | None = MAX_STARTS,
         script_error_retries: int = 0,
         retry_exit_codes: Sequence[int] = (),
@@ -214,6 +220,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self.max_total_wait = max_total_wait
         self.max_attempts = max_attempts
         self.max_total_run = max_total_run
+        self.max_cost = max_cost
         self.max_starts_without_progress = max_starts_without_progress
         self.script_error_retries = script_error_retries
         self.retry_exit_codes = retry_exit_codes
@@ -488,7 +495,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 self.log.info(line)
         script = self._script(parameters)
         plan = self._plan(parameters, identity, script, member_of(self, context))
-        prices = self._prices()
+        prices = find_prices(self.hook, plan, self.log, carried=state.prices if state else None, begins=state is None)
         if counts_differ(plan.ladder):
             self.log.warning(
                 "Ladder rungs differ in instance_count: rank-sharded checkpoints cannot be restored with another count"
@@ -507,6 +514,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._links = links = TaskLinks(self, context)
         if state is None:
             links.begin()
+        this_try = try_of(context, self.retries)
         self._run = run = TrainingRun(
             hook=self.hook,
             plan=plan,
@@ -523,6 +531,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 progress=ProgressRules.of(
                     parameters.checkpoint_warning_after, parameters.max_starts_without_progress, plan.max_run
                 ),
+                budget=budget_of(parameters.max_cost, prices, plan, begins=state is None),
             ),
             policy=LadderPolicy(
                 plan.ladder,
@@ -530,10 +539,15 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 waits_for_quota=parameters.max_total_wait is not None,
                 fingerprint=plan.fingerprint,
             ),
-            this_try=try_of(context, self.retries),
+            this_try=this_try,
             options=replace(_options(parameters), reports_expected=script is not None and script.reports_progress),
             prepare=stager.stage,
-            observers=(*observers(self.log, identity.key, events_file), links.observe, ledger.observe),
+            observers=(
+                *observers(self.log, identity.key, events_file),
+                links.observe,
+                ledger.observe,
+                metrics_observer(identity, this_try, self.log),
+            ),
             before_wait=ledger.write,
             log=self.log,
             prices=prices,
@@ -569,14 +583,6 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             output = section(parameters.config, "OutputDataConfig").get("S3OutputPath", "")
             location = f"{check_s3_uri('OutputDataConfig.S3OutputPath', output).rstrip('/')}/code"
         return ScriptMode(str(parameters.entry_point), parameters.source_dir, location, self._folder, made)
-
-    def _prices(self) -> Prices | None:
-        """Return what money is reckoned with; a table that cannot be read costs no training."""
-        try:
-            return settings.prices()
-        except InvalidParameterError as error:
-            self.log.warning("%s. Costs are not shown", error)
-            return None
 
     def _give_up_at(self, context: Context, parameters: TrainingParameters) -> datetime | None:
         dag_run = context.get("dag_run")

@@ -144,6 +144,8 @@ class TrainingRun:
         self.earlier = (*self.hook.listed_before, *jobs)
         self._set_clock()
         self.history = self._begun(jobs)
+        if self.limits.budget is not None:
+            self._read_earlier()  # they have cost something, too
         self.history = replace(self.history, progress=self._progress.begin(self.history))
         self._take_over_others()
         if self.history.last is None:
@@ -170,6 +172,8 @@ class TrainingRun:
         """
         self.stopping.watch(*state.jobs)
         self._conflicts.begin_reading()
+        if self.limits.budget is not None:
+            self.limits = replace(self.limits, budget=self.limits.budget.going_on_from(state.spent))
         jobs = self.hook.jobs_of(self.plan, state=state)
         refusals = state.refusals
         if quota_available and refusals:
@@ -305,6 +309,8 @@ class TrainingRun:
         following = self.history.next_generation_if_idle()
         if following is not self.history:
             self.history = replace(following, progress=self._progress.begin(following))
+            if self.limits.budget is not None:
+                self.limits = replace(self.limits, budget=self.limits.budget.anew())
             self._tell_generation()
         self.history = self._progress.confirm(self._progress.look(self.history, self.now()), self.now())
         self.history = self._reports.look(self.history, self.now())
@@ -578,6 +584,9 @@ class TrainingRun:
         names = tuple(job.name for job in jobs)
         space, stops = self.plan.run.namespace, self.stopping.stopped
         state = RunState.of(self.history, self.this_try, space, names, self.limits.give_up_at, stops)
+        budget = self.limits.budget
+        spent = None if budget is None else budget.closed(self.history.attempts, self.now()).to_json()
+        state = replace(state, prices=self.prices, spent=spent)
         return Deferral(jobs, until, state, quota_key=quota_key)
 
     def _should_resume(self, jobs: Sequence[Attempt]) -> bool:

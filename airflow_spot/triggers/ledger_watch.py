@@ -26,9 +26,18 @@ class LedgerWatch:
         an older version, nothing is written.
     :param task_instance: as the triggerer set it on the trigger.
     :param clock: AWS's time.
+    :param prices: what the worker reckons money with; None for those of the file.
     """
 
-    def __init__(self, carried: Any, task_instance: Any, log: Any, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        carried: Any,
+        task_instance: Any,
+        log: Any,
+        clock: Callable[[], datetime],
+        prices: Prices | None = None,
+    ) -> None:
+        self._prices = prices
         self._state = unpack(carried)
         self._carried = carried
         self._clock = clock
@@ -40,12 +49,12 @@ class LedgerWatch:
         """Hear of an event, on the event loop; it is written in a thread, soon."""
         state = self._take(event)
         if state is not None and (not isinstance(event, ScriptProgressed) or event.is_news):
-            self._xcoms.put(partial(_copy, state, self._clock()))
+            self._xcoms.put(partial(_copy, state, self._clock(), self._prices))
 
     def observe_in_thread(self, event: Event) -> None:
         """Hear of the last event, in one of asgiref's threads, and write it at once."""
         if (state := self._take(event)) is not None:
-            self._xcoms.write(partial(_copy, state, self._clock()))
+            self._xcoms.write(partial(_copy, state, self._clock(), self._prices))
 
     async def close(self) -> None:
         """Wait for the last write, but not for long."""
@@ -79,11 +88,11 @@ class LedgerWatch:
         self._log.warning("The timeline of this task could not be kept: %s", type(error).__name__)
 
 
-def _copy(state: LedgerState, now: datetime) -> dict[str, Any]:
-    return copy_of(state, now, _prices())
+def _copy(state: LedgerState, now: datetime, prices: Prices | None) -> dict[str, Any]:
+    return copy_of(state, now, prices or _table())
 
 
-def _prices() -> Prices | None:
+def _table() -> Prices | None:
     try:
         return settings.prices()
     except InvalidParameterError:

@@ -308,7 +308,7 @@ def test_of_several_hosts_one_writes_and_all_drop_what_was_restored(tmp_path: Pa
         hosts[host] = Script(tmp_path / host, barrier=lambda host=host: waits.append(host))
         assert hosts[host].load() == (2, "state of 2") if host == "algo-1" else hosts[host].load()
     (tmp_path / "algo-1" / f"{library.PROGRESS_NAME}.sagemaker-uploaded").touch()
-    now = [time.monotonic()]
+    now = [float(int(time.monotonic()) + 1)]  # of whole seconds: sums of them are exact
     monkeypatch.setattr(library.time, "monotonic", lambda: now[0])
     for step in (3, 4, 5, 6):
         for script in hosts.values():

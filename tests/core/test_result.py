@@ -55,6 +55,7 @@ def test_the_result_is_what_the_issue_says() -> None:
         "cost": None,
         "on_demand_cost": None,
         "saved": None,
+        "prices": None,
         "checkpoint_s3_uri": "s3://bucket/checkpoints",
         "model_artifacts": "s3://bucket/output/model.tar.gz",
         "model_s3_uri": None,

@@ -112,7 +112,7 @@ def test_a_price_table_that_is_wrong_is_refused_by_its_entry(text: str, says: st
 
 def test_a_price_table_keeps_decimals() -> None:
     assert read_prices('{"currency": "EUR", "hourly": {"ml.a": 0.1, "ml.b": "0.2", "ml.c": 3}}', "p") == Prices(
-        "EUR", {"ml.a": Decimal("0.1"), "ml.b": Decimal("0.2"), "ml.c": Decimal(3)}
+        "EUR", {"ml.a": Decimal("0.1"), "ml.b": Decimal("0.2"), "ml.c": Decimal(3)}, "p"
     )
 
 

@@ -1,0 +1,122 @@
+"""What a run's money is reckoned with: on-demand prices of its ladder, and its budget."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from airflow_spot import config as settings
+from airflow_spot.core.budget import Budget, no_price
+from airflow_spot.core.durations import human
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.plan import Plan
+from airflow_spot.core.prices import Money, Prices
+from airflow_spot.observers import Log
+
+if TYPE_CHECKING:
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+    from airflow_spot.market.reader import Market
+
+
+def market_of(hook: SageMakerSpotTrainingHook, prices: Prices | None = None) -> Market:
+    """Return what AWS says of the market in a hook's region, by calls of three seconds each; cached."""
+    # Not while a DAG file is parsed.
+    from airflow_spot.market.cache import Cache
+    from airflow_spot.market.reader import Market
+
+    # Another account, or Local SageMaker in AWS's place, answers otherwise.
+    account = f"{hook.aws_conn_id} {os.environ.get('AWS_ENDPOINT_URL', '')}"
+    return Market(
+        hook.brief_client,
+        str(hook.conn_region_name or ""),
+        cache=Cache(settings.cache_folder()),
+        now=_now,
+        prices=prices,
+        account=account,
+    )
+
+
+def find_prices(
+    hook: SageMakerSpotTrainingHook, plan: Plan, log: Log, *, carried: Prices | None, begins: bool
+) -> Prices | None:
+    """
+    Return the on-demand prices of where a run may train; None where none is known. It never raises.
+
+    Those of the user's file, and for types that it does not have AWS's, if it is allowed to ask for them.
+
+    :param carried: by a deferral.
+    :param begins: whether a try begins; one that continues asks nothing.
+    """
+    if carried is not None:
+        return carried
+    if not begins:
+        return _table(log)
+    types = list(dict.fromkeys(kind for placement in plan.placements for kind, _ in placement.instances))
+    table = _table(log)
+    known = table.only(types) if table is not None else Prices()
+    missing = [kind for kind in types if kind not in known.hourly]
+    if missing and settings.aws_prices():
+        known = _with_awss(known, market_of(hook), missing, log)
+    if not known.hourly:
+        return table  # an earlier attempt may have trained elsewhere
+    log.info("%s", _told(known, _now()))
+    return replace(known, hourly={**(table.hourly if table is not None else {}), **known.hourly})
+
+
+def budget_of(max_cost: Decimal | None, prices: Prices | None, plan: Plan, *, begins: bool) -> Budget | None:
+    """
+    Return what a run may cost; None for any amount.
+
+    :param begins: whether a try begins: one attempt may not cost more than the run.
+    :raises InvalidParameterError: it may, or a price is not known.
+    """
+    if max_cost is None:
+        return None
+    if prices is None:
+        raise InvalidParameterError("max_cost", str(max_cost), no_price(plan.placements[0], None))
+    budget = Budget(Money(max_cost, prices.currency), prices)
+    if begins:
+        budget.check_attempt(plan.placements, plan.max_run)
+    return budget
+
+
+def _table(log: Log) -> Prices | None:
+    """Return the user's; a file that cannot be read costs no training."""
+    try:
+        return settings.prices()
+    except InvalidParameterError as error:
+        log.warning("%s. Its prices are not used", error)
+        return None
+
+
+def _with_awss(known: Prices, market: Market, missing: list[str], log: Log) -> Prices:
+    figures = market.on_demand_prices(missing)
+    found = {kind: figure for kind, figure in figures.items() if figure.value is not None}
+    for why in dict.fromkeys(figure.why for figure in figures.values() if figure.value is None):
+        kinds = ", ".join(kind for kind, figure in figures.items() if figure.value is None and figure.why == why)
+        log.info("The on-demand price of %s is not known (%s)", kinds, why)
+    hourly = {
+        kind: figure.value.amount
+        for kind, figure in found.items()
+        if figure.value is not None and (not known.hourly or figure.value.currency == known.currency)
+    }
+    if not hourly:
+        return known
+    first = next(figure for kind, figure in found.items() if kind in hourly)
+    currency = known.currency if known.hourly else (first.value.currency if first.value else known.currency)
+    read = min((figure.read for figure in found.values() if figure.read is not None), default=None)
+    source = f"{known.source}; {first.source}" if known.hourly else first.source
+    return Prices(currency, {**known.hourly, **hourly}, source, read)
+
+
+def _told(prices: Prices, now: datetime) -> str:
+    each = ", ".join(f"{kind} {price:f}" for kind, price in sorted(prices.hourly.items()))
+    age = f", read {human((now - prices.read).total_seconds())} ago" if prices.read is not None else ""
+    return f"On-demand prices, {prices.currency} an hour: {each} ({prices.source}{age})"
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
