@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
     from airflow_spot.operators.reaper import SageMakerSpotReaperOperator
     from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+    from airflow_spot.sensors.capacity import SageMakerSpotCapacitySensor
     from airflow_spot.sensors.checkpoint import SageMakerCheckpointSensor
     from airflow_spot.sensors.training import SageMakerSpotTrainingSensor
     from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
@@ -49,6 +50,7 @@ _LAZY = {
     "RunTimeoutError": "airflow_spot.errors",
     "SageMakerCheckpointSensor": "airflow_spot.sensors.checkpoint",
     "SageMakerServiceError": "airflow_spot.errors",
+    "SageMakerSpotCapacitySensor": "airflow_spot.sensors.capacity",
     "SageMakerSpotReaperOperator": "airflow_spot.operators.reaper",
     "SageMakerSpotTrainingHook": "airflow_spot.hooks.training",
     "SageMakerSpotTrainingOperator": "airflow_spot.operators.training",
@@ -73,6 +75,7 @@ __all__ = [
     "Rung",
     "SageMakerCheckpointSensor",
     "SageMakerServiceError",
+    "SageMakerSpotCapacitySensor",
     "SageMakerSpotReaperOperator",
     "SageMakerSpotTrainingHook",
     "SageMakerSpotTrainingOperator",

@@ -23,7 +23,7 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {
                 "integration-name": "SageMaker Spot",
-                "python-modules": [f"airflow_spot.sensors.{name}" for name in ("checkpoint", "training")],
+                "python-modules": [f"airflow_spot.sensors.{name}" for name in ("capacity", "checkpoint", "training")],
             }
         ],
         "hooks": [{"integration-name": "SageMaker Spot", "python-modules": ["airflow_spot.hooks.training"]}],

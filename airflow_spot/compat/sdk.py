@@ -53,6 +53,15 @@ else:
             from airflow.sensors.base import PokeReturnValue
             from airflow.utils.context import Context
 
+
+def is_reschedule(error: BaseException) -> bool:
+    """Return whether it is how a sensor in mode reschedule leaves its worker."""
+    # All versions have it here, and none in the provider's place for both.
+    from airflow.exceptions import AirflowRescheduleException
+
+    return isinstance(error, AirflowRescheduleException)
+
+
 __all__ = [
     "EXECUTION_TIMEOUT_COUNTS_DEFERRED",
     "ON_KILL_SECONDS",
@@ -63,4 +72,5 @@ __all__ = [
     "AirflowTaskTimeout",
     "Context",
     "PokeReturnValue",
+    "is_reschedule",
 ]
