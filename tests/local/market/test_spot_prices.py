@@ -22,8 +22,10 @@ def test_a_price_is_below_on_demand_and_dearer_without_capacity(name: str, time:
     assert 0 < price < short <= on_demand
 
 
-@given(TYPES, TIMES, st.floats(0, 5 * 86400.0), st.lists(TIMES, max_size=3, unique=True).map(sorted))
-def test_a_history_says_the_price_of_each_moment(name: str, start: float, lasts: float, turns: list[float]) -> None:
+@given(TYPES, TIMES, st.floats(1, 5 * 86400.0), st.lists(st.floats(-1, 2), max_size=3, unique=True).map(sorted))
+def test_a_history_says_the_price_of_each_moment(name: str, start: float, lasts: float, parts: list[float]) -> None:
+    turns = [start + part * lasts for part in parts]
+
     def short(time: float) -> bool:
         return len([turn for turn in turns if turn <= time]) % 2 == 1
 
@@ -32,7 +34,7 @@ def test_a_history_says_the_price_of_each_moment(name: str, start: float, lasts:
     assert [point.time for point in points] == sorted((point.time for point in points), reverse=True)
     # The last one is what held at the start; no other is as old.
     assert points[-1].time <= start < min((point.time for point in points[:-1]), default=NOW + 1)
-    for moment in (start, (start + end) / 2, end):
+    for moment in (start, (start + end) / 2, end, *(turn for turn in turns if start <= turn <= end)):
         (held, *_) = (point.price for point in points if point.time <= moment)
         assert held == price_at(on_demand, name, "b", moment, short=short(moment))
 

@@ -108,7 +108,7 @@ def test_prices_and_scores_follow_a_pool_that_a_job_has_asked_for(ec2: Any, mark
     before = prices(ec2, **request)[0]
     resources = {"InstanceType": "ml.c5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}
     name = jobs.start(HyperParameters={"simulated_seconds": "600"}, ResourceConfig=resources)
-    until(lambda: jobs.events("capacity", job=name, action="reclaimed"), "the pool is empty")
+    until(lambda: bool(jobs.events("capacity", job=name, action="reclaimed")), "the pool is empty")
     after = prices(ec2, **request)[0]
     assert Decimal(after["SpotPrice"]) > Decimal(before["SpotPrice"])
     assert after["Timestamp"] > before["Timestamp"]

@@ -43,6 +43,7 @@ def test_an_hour_of_training(offers: LocalSageMaker) -> None:
     assert (dimension["unit"], term["sku"]) == ("Hrs", row["product"]["sku"])
     (same,) = rows(offers, "AmazonSageMaker", instanceType="ml.g5.xlarge-Training", regionCode="us-east-1")
     assert same == row
+    assert rows(offers, "AmazonSageMaker", sku=row["product"]["sku"]) == [row]
 
 
 def test_an_hour_of_the_same_instance_of_ec2_is_cheaper(offers: LocalSageMaker) -> None:
