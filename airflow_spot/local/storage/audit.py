@@ -20,8 +20,9 @@ class Audit:
     Every line has ``time`` (service time, seconds since the epoch) and ``event``:
 
     - ``call``: ``operation``, ``region``, ``resource`` (name or ARN), ``error`` (code or null), ``fault`` (the kind
-      of fault that was applied, or null). InvokeEndpoint is one of them. Never a value of a hyperparameter or of the
-      environment, and no body.
+      of fault that was applied, or null). InvokeEndpoint is one of them, and what is asked for prices, capacity,
+      quotas and permissions, with its service: ``pricing:GetProducts``, ``iam:GetRole``. Never a value of a
+      hyperparameter or of the environment, and no body.
     - ``fault``: ``operation``, ``kind``, ``key``: a call that was cut before it was carried out; or ``job``, ``kind``:
       a fault that ends a job.
     - ``state``: ``job``, ``kind``, ``status``, ``secondary``, ``message``.
