@@ -75,7 +75,8 @@ def read_sagemaker_price(products: Any, region: str, instance_type: str) -> Mone
     Return what an hour of one instance costs in on-demand training; None where no product says it.
 
     :param products: ``PriceList`` of ``pricing:GetProducts`` for AmazonSageMaker: JSON text or objects. Both shapes
-        are read: with ``component``, and with ``platoinstancetype`` or nothing but a usage type, ``EUW1-Train:ml.g5.xlarge``.
+        are read: with ``component``, and with ``platoinstancetype`` or nothing but a usage type, as
+        ``EUW1-Train:ml.g5.xlarge``.
     """
     wanted = sagemaker_type(instance_type)
     return _dearest(product for product in _products(products) if _trains(product, region, wanted))
