@@ -187,7 +187,7 @@ def expected_interruptions(figures: TypeFigures, hours: float, count: int) -> tu
     low, high = (band.low, band.high) if band else (0, None)
     worst = max(_WORST_PERCENT, low) if high is None else max(high, low)
     months, days = hours / _MONTH_HOURS, max(1.0, hours / _DAY_HOURS)
-    why = "the Spot Instance Advisor" if band else "not known"
+    why = "the advisor's band" if band else "not known"
     return (max(0, low) / 100 * months * count, worst / 100 * days * count), why
 
 
@@ -202,7 +202,7 @@ def expected_discount(figures: TypeFigures) -> tuple[tuple[Decimal, Decimal], st
         return (_share(min(ends)), _share(max(ends))), "EC2's spot discount of 90 days"
     if (band := figures.band.value) is not None:
         saves = _share(Decimal(band.savings_percent) / 100)
-        return (saves, saves), "the Spot Instance Advisor's savings on EC2"
+        return (saves, saves), "the advisor's savings on EC2"
     return (_NONE, _MOST_DISCOUNT), "not known: AWS says up to 90 %"
 
 

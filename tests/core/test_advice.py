@@ -68,7 +68,7 @@ def amounts(of: Row) -> tuple[Decimal, Decimal]:
 def test_on_demand_costs_hours_times_price_exactly(hours: float, count: int, told: str | None) -> None:
     cost = row(Work(hours, count)).on_demand_cost
     assert cost == Money(Decimal("1.50") * count * Decimal(str(hours)), "USD")
-    assert told is None or cost is not None and cost.amount == Decimal(told)
+    assert told is None or (cost is not None and cost.amount == Decimal(told))
 
 
 def test_without_a_price_no_money_but_time() -> None:
@@ -99,7 +99,7 @@ def test_cost_on_spot_is_that_time_less_the_discount() -> None:
     ("more", "percent", "why"),
     [
         ({}, (0, 90), "not known: AWS says up to 90 %"),
-        ({"band": (0, 5, 62)}, (62, 62), "the Spot Instance Advisor's savings on EC2"),
+        ({"band": (0, 5, 62)}, (62, 62), "the advisor's savings on EC2"),
         ({"band": (0, 5, 62), "spot": [(1, "0.30")]}, (70, 70), "EC2's spot discount of 90 days"),
         (
             {"spot": [(1, "0.30")], "experience": seen(2, 0, billed=0.68)},
@@ -123,10 +123,10 @@ def test_the_discount_is_by_the_best_source_that_there_is(
     ("more", "expected", "why"),
     [
         ({}, (0, 0.5), "not known"),
-        ({"band": (20, None, 60)}, (0.2 * 6 / 730, 0.5), "the Spot Instance Advisor"),
-        ({"band": (0, 5, 60), "experience": seen(24, 4)}, ((4 - 2) / 24 * 6, (4 + 2 + 1) / 24 * 6), "what this account had"),
+        ({"band": (20, None, 60)}, (0.2 * 6 / 730, 0.5), "the advisor's band"),
+        ({"band": (0, 5, 60), "experience": seen(24, 4)}, (0.5, 1.75), "what this account had"),
         ({"experience": seen(60, 0)}, (0, 0.1), "what this account had"),
-        ({"band": (0, 5, 60), "experience": seen(0.5, 3)}, (0, 0.05), "the Spot Instance Advisor"),
+        ({"band": (0, 5, 60), "experience": seen(0.5, 3)}, (0, 0.05), "the advisor's band"),
     ],
 )  # fmt: skip
 def test_interruptions_are_by_this_account_before_the_advisor(
@@ -173,7 +173,7 @@ WORKS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(ANY, WORKS)
 def test_ranges_are_the_right_way_round_and_savings_between_0_and_100_percent(more: dict[str, Any], work: Work) -> None:
     found = row(work, **more)
@@ -194,8 +194,8 @@ def test_the_cheapest_useful_hour_comes_first_with_the_reason() -> None:
         ]
     )
     assert [kind for kind, _ in ordered] == [G6, G5]
-    assert ordered[0][1] == "about 0.78 USD an hour of useful work, spot quota 2, placement score 3"
-    assert ordered[1][1] == "about 1.00 USD an hour of useful work, spot quota 2, interrupted <5 % a month"
+    assert ordered[0][1] == "about 0.79 USD an hour of useful work, spot quota 2, placement score 3"
+    assert ordered[1][1] == "about 1.01 USD an hour of useful work, spot quota 2, interrupted <5 % a month"
 
 
 def test_what_this_account_saw_is_the_reason_before_the_advisor() -> None:
@@ -220,11 +220,7 @@ def test_a_quota_that_is_too_small_leaves_a_type_out_with_the_reason_and_a_used_
     )
     steps = advise_ladder(rows)
     assert ladder_json(steps) == [G6, G5, {"on_demand": [G5, G6]}]
-    assert steps[
-        1
-    ].why == "about 1.10 USD an hour of useful work, of the spot quota 4, 3 are in use" or "3 are in use" in (
-        steps[1].why
-    )
+    assert "of the spot quota 4, 3 are in use" in steps[1].why and "spot quota 2" in steps[0].why
     assert left_out(rows) == [
         (P4, "the quota 'q' is 0, and the job needs 2: request an increase at https://console/L-1")
     ]
