@@ -94,7 +94,8 @@ def _path(points: Sequence[tuple[float, float]], scale: Scale, floor: int) -> st
 
 
 def _stroke(nth: int) -> str:
-    dashes = _DASHES[nth // len(_COLOURS) % len(_DASHES)] if nth >= len(_COLOURS) else _DASHES[nth % len(_DASHES)]
+    # Neighbours differ in both, and so do 28 lines in one of them.
+    dashes = _DASHES[(nth % len(_COLOURS) + nth // len(_COLOURS)) % len(_DASHES)]
     return f'stroke="{_COLOURS[nth % len(_COLOURS)]}" stroke-dasharray="{dashes}"'
 
 

@@ -71,6 +71,14 @@ def test_everything_that_is_known_fits_a_terminal(run: Run, advisor: str) -> Non
     )
 
 
+def test_the_page_quotes_the_command(run: Run, advisor: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "advise.md").read_text()
+    quoted = page.split("```text\n")[1].split("```")[0].splitlines()
+    told = run(FakeAws(used={f"{G5} for spot training job usage": 1.0}), "--advisor", advisor)[1].splitlines()
+    assert len(quoted) > 20
+    assert [line for line in quoted if line not in told] == []
+
+
 def test_on_demand_cost_is_the_hours_at_sagemakers_price(run: Run) -> None:
     for row in json.loads(run(FakeAws(), "--json", "--count", "2")[1])["types"]:
         kind = row["instance_type"]

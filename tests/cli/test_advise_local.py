@@ -62,6 +62,7 @@ def test_prices_discounts_scores_and_quotas_are_read(advise: Any) -> None:
     assert facts["not_read"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("permission", PERMISSIONS)
 def test_a_permission_that_is_missing_is_named_once(service: LocalSageMaker, advise: Any, permission: str) -> None:
     service.set_faults(f"{permission}=denied")
@@ -77,11 +78,13 @@ def test_all_of_them(service: LocalSageMaker, advise: Any) -> None:
     assert [text.count(f"needs {permission}") for permission in PERMISSIONS] == [1] * 4
 
 
+@pytest.mark.slow
 def test_a_service_that_fails_is_no_error(service: LocalSageMaker, advise: Any) -> None:
     service.set_faults("pricing:GetProducts=error;ec2:DescribeSpotPriceHistory=cut-before")
     assert "not known:" in advise()
 
 
+@pytest.mark.slow
 def test_what_the_accounts_own_job_got_goes_first(service: LocalSageMaker, advise: Any) -> None:
     service.client("s3").create_bucket(Bucket="models")
     sagemaker = service.client("sagemaker")
