@@ -42,9 +42,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--features", metavar="A,B,...", help="what is used; 'all' for everything; see below")
     parser.add_argument("--who", choices=[who.value for who in Who], help="print this policy alone")
     parser.add_argument("--explain", action="store_true", help="print a table of calls and permissions instead")
-    parser.add_argument(
-        "--json", action="store_true", help="print JSON, as without --explain; with it, the table"
-    )
+    parser.add_argument("--json", action="store_true", help="print JSON, as without --explain; with it, the table")
     names = parser.add_argument_group("names", "What is not given stands there in capitals.")
     names.add_argument("--account", default=Names.account, help="the AWS account, 12 digits")
     names.add_argument("--region", default=Names.region, help="the AWS region of the jobs")

@@ -193,6 +193,9 @@ def _about_aws() -> Iterator[Need]:
     asking = (_W, _T, _C)
     yield from _one("market", "pricing:GetProducts", "*", *asking, without="no price, unless you give a table")
     yield from _one("market", "service-quotas:ListServiceQuotas", "*", *asking, without="no quota is compared")
+    yield from _one(
+        "market", "cloudwatch:GetMetricData", "*", *asking, without="how much of a quota is used is not known"
+    )
     yield from _one("capacity", "ec2:DescribeSpotPriceHistory", "*", *asking, without="no spot price")
     yield from _one("capacity", "ec2:GetSpotPlacementScores", "*", *asking, without="no placement score")
     checking = (_W, _C)

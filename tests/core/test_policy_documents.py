@@ -75,6 +75,7 @@ def test_only_what_cannot_be_narrowed_is_allowed_on_everything() -> None:
         "sagemaker:ListTrainingJobs",
         "pricing:GetProducts",
         "servicequotas:ListServiceQuotas",
+        "cloudwatch:GetMetricData",
         "ec2:DescribeSpotPriceHistory",
         "ec2:GetSpotPlacementScores",
         "ec2:DescribeInstanceTypeOfferings",
