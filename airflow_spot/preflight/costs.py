@@ -27,7 +27,7 @@ class Cost:
     """
 
     rung: str
-    seconds: int
+    seconds: int | None
     instances: tuple[tuple[str, int], ...]
     at_most: Money | None
     why: str = ""
@@ -35,6 +35,8 @@ class Cost:
     def __str__(self) -> str:
         many = " + ".join(f"{count} x {kind}" for kind, count in self.instances)
         amount = str(self.at_most) if self.at_most is not None else f"not known: {self.why}"
+        if self.seconds is None:
+            return f"{self.rung}: {amount}"
         return f"{self.rung}: {amount} ({human(self.seconds)}, {many}, at the on-demand price)"
 
     def to_json(self) -> dict[str, Any]:
@@ -59,6 +61,8 @@ def costs(wanted: Wanted, prices: Mapping[str, Figure[Money]]) -> tuple[Cost, ..
 
 def _cost(rung: Rung, prices: Mapping[str, Figure[Money]]) -> Cost:
     total: list[Money] = []
+    if rung.max_run is None:
+        return Cost(rung.name, None, rung.instances, None, "max_run is known only when the task runs")
     for kind, count in rung.instances:
         figure = prices.get(kind)
         if figure is None or figure.value is None:
@@ -92,6 +96,6 @@ def judge_costs(found: Iterable[Cost], max_cost: Decimal | None) -> Iterator[Pre
             fix = "give a price table (--prices), or permit pricing:GetProducts"
             yield PreflightFinding("cost", Severity.FAIL, "max_cost", f"{max_cost:f}", why, fix)
         elif cost.at_most.amount > max_cost:
-            why = f"one attempt on {cost.rung} costs {cost.at_most} at most, if it trains {human(cost.seconds)}"
+            why = f"one attempt on {cost.rung} costs {cost.at_most} if it trains as long as it may, {human(cost.seconds or 0)}"
             fix = "lower max_run or the number of instances, choose a cheaper type, or raise the limit"
             yield PreflightFinding("cost", Severity.FAIL, "max_cost", f"{max_cost:f}", why, fix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from airflow_spot.core.script_lint import CHECKPOINTS, lint
 from airflow_spot.preflight.findings import PreflightFinding, Severity, not_checked
@@ -13,17 +13,23 @@ _ALL_LOST = frozenset({"no-checkpoint-path", "never-loads", "never-saves"})
 
 
 def check_script(
-    sources: Mapping[str, bytes], entry_point: str, wanted: Wanted, *, folder: str = CHECKPOINTS
+    sources: Mapping[str, bytes],
+    entry_point: str,
+    wanted: Wanted,
+    *,
+    folder: str = CHECKPOINTS,
+    options: Iterable[str] = (),
 ) -> list[PreflightFinding]:
     """
     Return what the lint finds in a script.
 
     :param sources: the files that are sent, by relative path.
     :param folder: where it writes its checkpoints.
+    :param options: arguments of the script that are known to name that folder.
     """
     keeps = any(place.kind == "checkpoints" for place in wanted.places) or not wanted.places
     interrupted = keeps and any(rung.on_spot for rung in wanted.rungs)
-    report = lint(sources, entry_point, folder=folder)
+    report = lint(sources, entry_point, folder=folder, options=options)
     found = [
         PreflightFinding(
             "script",

@@ -44,10 +44,12 @@ class Rung:
         return bool(self.request.get("EnableManagedSpotTraining"))
 
     @property
-    def max_run(self) -> int:
-        """Return for how many seconds it may train."""
+    def max_run(self) -> int | None:
+        """Return for how many seconds it may train; None where that is known only when the task runs."""
         given = _section(self.request, "StoppingCondition").get("MaxRuntimeInSeconds")
-        return int(str(given)) if str(given).isdigit() else DEFAULT_MAX_RUN
+        if given is None:
+            return DEFAULT_MAX_RUN
+        return int(str(given)) if str(given).isdigit() else None
 
     @property
     def instances(self) -> tuple[tuple[str, int], ...]:
@@ -55,7 +57,7 @@ class Rung:
         preferred = _section(self.request, "ResourceConfig").get("InstancePreferences") or ()
         if preferred:
             return tuple((str(each["InstanceType"]), int(each.get("InstanceCount") or 1)) for each in preferred)
-        return tuple(each for each in self.placement.instances if not is_template(each[0]))
+        return tuple(each for each in self.placement.instances if each[0].startswith("ml."))
 
     @property
     def is_choice(self) -> bool:
