@@ -29,6 +29,7 @@ from airflow_spot.local.faults.plan import Faults
 from airflow_spot.local.http.application import Application
 from airflow_spot.local.http.registry import KINDS, STRIKABLE
 from airflow_spot.local.market.capacity import Capacity
+from airflow_spot.local.market.placement import Configurations
 from airflow_spot.local.market.quotas import parse_quotas
 from airflow_spot.local.settings import Settings, url
 from airflow_spot.local.storage.audit import Audit
@@ -85,6 +86,7 @@ def build(settings: Settings) -> Backend:
         faults=Faults(settings.faults, STRIKABLE),
         quotas=parse_quotas(settings.quotas),
         environments=Environments(settings.root / "environments"),
+        configurations=Configurations(clock),
         journal=Journal(None if settings.temporary else settings.root / "jobs.jsonl"),
     )
     engine.attach(backend)

@@ -18,6 +18,7 @@ from airflow_spot.local.container.requirements import Environments
 from airflow_spot.local.faults.plan import Faults
 from airflow_spot.local.job_threads import JobThreads
 from airflow_spot.local.market.capacity import Capacity
+from airflow_spot.local.market.placement import Configurations
 from airflow_spot.local.market.quotas import Quota
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.storage.audit import Audit
@@ -73,6 +74,7 @@ class Backend:
     :param capacity: the markets.
     :param engine: drives training jobs.
     :param quotas: limits of instances at once.
+    :param configurations: for which spot placement scores were asked.
     :param call_rate: how many calls are answered.
     :param faults: how calls, and jobs, fail.
     :param journal: what is remembered over a crash.
@@ -93,6 +95,7 @@ class Backend:
     engine: Engine
     quotas: tuple[Quota, ...]
     environments: Environments
+    configurations: Configurations
     call_rate: CallRate
     faults: Faults
     journal: Journal

@@ -29,29 +29,30 @@ _JSON_NAMES = {
 }
 
 
-@lru_cache(maxsize=1)
-def model() -> ServiceModel:
-    """Return botocore's SageMaker."""
-    return botocore.session.Session().get_service_model("sagemaker")
+@lru_cache(maxsize=4)
+def model(service: str = "sagemaker") -> ServiceModel:
+    """Return botocore's model of a service."""
+    return botocore.session.Session().get_service_model(service)
 
 
-def operation_model(operation: str) -> OperationModel:
+def operation_model(operation: str, service: str = "sagemaker") -> OperationModel:
     """Return the model of one operation.
 
-    :raises ServiceError: if SageMaker has no such operation.
+    :raises ServiceError: if the service has no such operation.
     """
-    if operation not in model().operation_names:
+    if operation not in model(service).operation_names:
         raise not_implemented(operation)
-    return model().operation_model(operation)
+    return model(service).operation_model(operation)
 
 
-def validate(operation: str, params: dict[str, Any]) -> None:
+def validate(operation: str, params: dict[str, Any], service: str = "sagemaker") -> None:
     """Check a request.
 
+    :param service: as botocore calls it, such as ``service-quotas``.
     :raises ServiceError: SerializationException for a value of a wrong type, ValidationException for all others,
         which are listed together, each with its member's path.
     """
-    shape = operation_model(operation).input_shape
+    shape = operation_model(operation, service).input_shape
     errors = [] if shape is None else problems(shape, params)
     if errors:
         count = f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected"

@@ -1,13 +1,17 @@
 """Faults: how calls fail, by a plan that is the same each time it is run.
 
 A plan is ``OPERATION=KIND`` or ``OPERATION=KIND:name=value,...`` entries joined by ``;``. OPERATION is a SageMaker
-operation, or ``s3:`` and an S3 operation such as ``s3:PutObject``, with shell wildcards. Kinds:
+operation, or ``s3:`` and an S3 operation such as ``s3:PutObject``, with shell wildcards; or one of what tells prices,
+capacity, quotas and permissions, with its service: ``pricing:GetProducts``, ``servicequotas:ListServiceQuotas``,
+``ec2:GetSpotPlacementScores``, ``iam:GetRole``, ``ecr:DescribeImages``, ... Kinds:
 
 ========================  ==================================================================================
 ``throttle``              400 ThrottlingException: Rate exceeded
 ``error``                 500 InternalFailure
 ``unavailable``           503 ServiceUnavailable
 ``expired``               400 ExpiredTokenException
+``denied``                400 AccessDeniedException: whoever calls may not; EC2 says UnauthorizedOperation
+``missing``               what the call asks for does not exist: NoSuchEntity of ``iam:GetRole``, NoSuchKey of S3, ...
 ``slow``                  is carried out after ``seconds`` (default 1)
 ``cut-before``            the connection ends, nothing was carried out
 ``cut-after``             is carried out, and then the connection ends: the lost response
@@ -18,7 +22,7 @@ operation, or ``s3:`` and an S3 operation such as ``s3:PutObject``, with shell w
 ``frozen-last-modified``  LastModifiedTime stays at the creation time while a job is InProgress
 ========================  ==================================================================================
 
-The first eight strike single calls, each that matches unless limited by ``count=N`` (so many calls), ``after=N`` (not
+The first ten strike single calls, each that matches unless limited by ``count=N`` (so many calls), ``after=N`` (not
 the first N), ``p=0.1`` (each with this probability, drawn with ``seed=N``), ``key=PATTERN`` (S3 keys). The last three
 are how the service is while the plan holds.
 
@@ -44,14 +48,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from airflow_spot.local.errors import ServiceError
-
-ERRORS = {
-    "throttle": ServiceError("ThrottlingException", "Rate exceeded"),
-    "error": ServiceError("InternalFailure", "An internal error occurred. Please try again.", 500),
-    "unavailable": ServiceError("ServiceUnavailable", "Service is unavailable. Please try again.", 503),
-    "expired": ServiceError("ExpiredTokenException", "The security token included in the request is expired"),
-}
+#: What each service answers: :mod:`airflow_spot.local.faults.answers`.
+ERRORS = ("throttle", "error", "unavailable", "expired", "denied", "missing")
 STRIKES = frozenset({*ERRORS, "slow", "cut-before", "cut-after", "cut-half"})
 STATES = frozenset({"lag", "filter-after-paging", "frozen-last-modified"})
 JOB = "job:"
@@ -163,11 +161,6 @@ class Faults:
 def _progress(rules: Iterable[Rule], kinds: Collection[str]) -> list[_Progress]:
     chosen = [rule for rule in rules if rule.kind in kinds]
     return [_Progress(rule, generator=random.Random(rule.seed)) for rule in chosen]  # noqa: S311 - no secret
-
-
-def first_error(rules: Iterable[Rule]) -> ServiceError | None:
-    """Return the error answer that a call gets, if one of its faults is one."""
-    return next((ERRORS[rule.kind] for rule in rules if rule.kind in ERRORS), None)
 
 
 def parse_faults(plan: str, operations: Collection[str] = ()) -> list[Rule]:

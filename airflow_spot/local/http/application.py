@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import re
 import time
-import uuid
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -21,19 +18,20 @@ from airflow_spot.local.aws.moto import WsgiApp
 from airflow_spot.local.aws.s3_mirror import CHANGES, S3Mirror, buffer_body
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError, not_implemented
+from airflow_spot.local.faults.answers import first_error
 from airflow_spot.local.faults.connection import cut, has, read_half, s3_operation
-from airflow_spot.local.faults.plan import Rule, first_error
+from airflow_spot.local.faults.plan import Rule
 from airflow_spot.local.hosting import invocations
 from airflow_spot.local.http import control
+from airflow_spot.local.http.answers import ERROR_TYPE, error_response, json_answer, json_body, scope
 from airflow_spot.local.http.hosts import refusal
+from airflow_spot.local.http.other_services import OtherServices, operation_of
 from airflow_spot.local.http.registry import OPERATIONS
 from airflow_spot.local.page.handler import Page
 
 log = logging.getLogger(__name__)
 
 TARGET = "SageMaker."
-JSON_TYPE = "application/x-amz-json-1.1"
-ERROR_TYPE = "x-amzn-ErrorType"
 INVOCATIONS = re.compile(rf"/endpoints/([^/]+)/({'|'.join(invocations.OPERATIONS)})")
 _NAMES = ("Name", "Arn")
 #: Services that make rules for events.
@@ -49,6 +47,7 @@ class Application:
     - ``/endpoints/<name>/invocations``, signed for sagemaker: :mod:`airflow_spot.local.hosting.invocations`
     - ``/`` for a browser, and what its page links to: :mod:`airflow_spot.local.page.handler`
     - ``/_airflow_spot/...``, from loopback: :mod:`airflow_spot.local.http.control`
+    - prices, spot capacity, quotas: :mod:`airflow_spot.local.offers`, by :mod:`airflow_spot.local.http.other_services`
     - IAM, STS: :mod:`airflow_spot.local.aws.iam`
     - all else: moto
 
@@ -60,7 +59,8 @@ class Application:
     def __init__(self, backend: Backend, moto: WsgiApp, mirror: S3Mirror | None = None) -> None:
         self._backend = backend
         self._moto = moto
-        self._roles = Roles(moto)
+        self._roles = Roles(moto, lambda: backend.aws.client("iam"))
+        self._others = OtherServices(backend, {"iam": self._roles}, moto)
         self._identity = Identity(moto)
         self._mirror = mirror
         self._page = Page(backend)
@@ -90,9 +90,9 @@ class Application:
         region = scope(request.environ)[0] or self._backend.settings.region
         params: dict[str, Any] = {}
         faults = self._apply_faults(operation, "", request.environ)
-        error = first_error(faults)
+        error = first_error(faults, operation)
         try:
-            params = _body(request)
+            params = json_body(request)
             if error is not None:
                 raise error
             self._backend.call_rate.check(operation, region)
@@ -108,10 +108,10 @@ class Application:
             log.exception("%s failed", operation)
             message = f"Local SageMaker: {type(raised).__name__}: {raised}"
             answer = error_response(ServiceError("InternalFailure", message, 500))
-        return self._called(operation, region, _resource(params), faults, answer, request)
+        return self._called(operation, region, _resource(params), faults, answer, request.environ)
 
     def _called(
-        self, operation: str, region: str, resource: str | None, faults: list[Rule], answer: Response, request: Request
+        self, operation: str, region: str, resource: str | None, faults: list[Rule], answer: Response, environ: Any
     ) -> Response:
         """Write a call into the audit log, and give it its answer, unless a fault cuts that off."""
         self._backend.audit.write(
@@ -123,13 +123,18 @@ class Application:
             fault=faults[0].kind if faults else None,
         )
         if has(faults, "cut-after"):
-            cut(request.environ)
+            cut(environ)
         return answer
 
     def _rest_of_aws(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         service = scope(environ)[1]
         if service in _MAKE_RULES:
             self._backend.events.begin()
+        if (named := operation_of(environ)) is not None:
+            faults = self._apply_faults(named, "", environ)
+            told, resource = self._others.answer(named, environ, first_error(faults, named))
+            region = scope(environ)[0] or self._backend.settings.region
+            return self._called(named, region, resource, faults, told, environ)(environ, start_response)
         if service == "iam":
             return self._roles(environ, start_response)
         if service == "sts":
@@ -139,7 +144,7 @@ class Application:
             return self._moto(environ, start_response)
         operation, bucket, key = s3_operation(environ)
         faults = self._apply_faults(f"s3:{operation}", key, environ)
-        error = first_error(faults)
+        error = first_error(faults, f"s3:{operation}")
         if error is not None:
             return _s3_error(error)(environ, start_response)
         if self._mirror is not None and operation in CHANGES:
@@ -169,60 +174,20 @@ class Application:
         region = scope(request.environ)[0] or self._backend.settings.region
         operation = invocations.OPERATIONS[kind]
         faults = self._apply_faults(operation, "", request.environ)
-        error = first_error(faults)
+        error = first_error(faults, operation)
         try:
             if error is not None:
                 raise error
             answer = invocations.invoke(self._backend, region, endpoint, kind, request)
         except ServiceError as raised:
             answer = error_response(raised)
-        return self._called(operation, region, endpoint, faults, answer, request)
-
-
-def scope(environ: dict[str, Any]) -> tuple[str, str]:
-    """Return region and service of a request's credential scope; both are empty if it was not signed."""
-    match = re.search(r"Credential=[^/]+/[^/]+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    return (match[1], match[2]) if match else ("", "")
-
-
-def error_response(error: ServiceError) -> Response:
-    """Return an error as the JSON protocol has it."""
-    response = json_answer({"__type": error.code, "message": error.message}, error.status)
-    response.headers[ERROR_TYPE] = error.code
-    return response
-
-
-def json_answer(content: dict[str, Any], status: int = 200) -> Response:
-    """Return an answer of the JSON protocol.
-
-    :raises ValueError: for a number that JSON has not.
-    """
-    headers = {"x-amzn-RequestId": str(uuid.uuid4())}
-    # By itself it would write NaN, which most clients do not read.
-    return Response(json.dumps(content, allow_nan=False), status=status, content_type=JSON_TYPE, headers=headers)
+        return self._called(operation, region, endpoint, faults, answer, request.environ)
 
 
 def _s3_error(error: ServiceError) -> Response:
     content = f"<Code>{error.code}</Code><Message>{error.message}</Message>"
     body = f"<?xml version='1.0' encoding='UTF-8'?><Error>{content}</Error>"
     return Response(body, status=error.status, content_type="application/xml")
-
-
-def _body(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(request.get_data() or b"{}", parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise ServiceError("SerializationException", f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise ServiceError("SerializationException", "the body is not a JSON object")
-    return body
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is not a number that JSON has, or too large a one")
-    return number
 
 
 def _resource(params: dict[str, Any]) -> str | None:

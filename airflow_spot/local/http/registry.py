@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_spot.local.backend import Operations
@@ -10,6 +11,7 @@ from airflow_spot.local.hosting import endpoints, invocations, model_packages, m
 from airflow_spot.local.hosting.endpoint import ENDPOINTS
 from airflow_spot.local.hosting.model_packages import MODEL_PACKAGE_GROUPS, MODEL_PACKAGES
 from airflow_spot.local.hosting.models import ENDPOINT_CONFIGS, MODELS
+from airflow_spot.local.offers import placement_scores, pricing, service_quotas, spot_prices
 from airflow_spot.local.processing import operations as processing
 from airflow_spot.local.processing.job import PROCESSING_JOBS
 from airflow_spot.local.resources import listings, search, tags
@@ -47,5 +49,23 @@ OPERATIONS: Operations = {
     **search.OPERATIONS,
 }
 
+#: What tells prices, capacity and quotas: by the service that a request is signed for.
+OFFERS: Mapping[str, Operations] = {
+    "pricing": pricing.OPERATIONS,
+    "servicequotas": service_quotas.OPERATIONS,
+    "ec2": {**spot_prices.OPERATIONS, **placement_scores.OPERATIONS},
+}
+
+#: What is asked for permissions and images, and answered elsewhere; calls of it are recorded, and can fail.
+RECORDED = frozenset({"iam:GetRole", "iam:SimulatePrincipalPolicy", "ecr:DescribeImages"})
+
 #: What a fault plan can strike.
-STRIKABLE = frozenset({*OPERATIONS, *invocations.OPERATIONS.values(), *(f"s3:{name}" for name in S3_OPERATIONS)})
+STRIKABLE = frozenset(
+    {
+        *OPERATIONS,
+        *invocations.OPERATIONS.values(),
+        *(f"s3:{name}" for name in S3_OPERATIONS),
+        *(f"{service}:{name}" for service, operations in OFFERS.items() for name in operations),
+        *RECORDED,
+    }
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from airflow_spot.local.clock import Clock
@@ -18,6 +19,30 @@ class Outlook:
     lasts: float
 
 
+#: How many changes of a pool are remembered for its prices.
+_TURNS = 1000
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a pool was like so far: when it changed (service time), and to what; oldest first.
+
+    Not known of earlier markets, nor of earlier times for which this one was switched off.
+    """
+
+    turns: tuple[tuple[float, State], ...]
+
+    @property
+    def state(self) -> State:
+        """What it is like now."""
+        return self.turns[-1][1]
+
+    def short(self, time: float) -> bool:
+        """Return whether there was no capacity at a time; before the first change there was."""
+        before = bisect_right(self.turns, time, key=lambda turn: turn[0])
+        return before > 0 and self.turns[before - 1][1] is not State.UP
+
+
 _OFF = Outlook(State.DOWN, math.inf)
 
 
@@ -30,7 +55,10 @@ class Capacity:
         self._specs = {True: spot, False: on_demand}
         self._markets = {True: parse_market(spot), False: parse_market(on_demand)}
         self._pools: dict[tuple[str, bool], tuple[float, Schedule]] = {}
-        self._off: set[bool] = set()
+        #: Since when a market is switched off.
+        self._off: dict[bool, float] = {}
+        #: Since when its specification is in force.
+        self._began = {True: clock.now(), False: clock.now()}
 
     def outlook(self, instance_type: str, spot: bool) -> Outlook:
         """Ask for a pool; the first one to ask starts its time."""
@@ -68,6 +96,32 @@ class Capacity:
         state, end = schedule.at(elapsed)
         return _OFF if pool[1] in self._off else Outlook(state, end - elapsed)
 
+    def glance(self, instance_type: str, *, spot: bool) -> Glance:
+        """Return what a pool was like so far, without asking for it: whoever looks starts no pool's time.
+
+        A pool that nobody has asked for is as the first one to ask would find it.
+        """
+        with self._lock:
+            known = self._pools.get((instance_type, spot))
+            if known is None:
+                supply = self._markets[spot].supply(instance_type)
+                turns = [(self._began[spot], Schedule(supply, instance_type).at(0.0)[0])]
+            else:
+                turns = self._turns(*known)
+            if spot in self._off:
+                off = self._off[spot]
+                turns = [*(turn for turn in turns if turn[0] < off), (off, State.DOWN)]
+            return Glance(tuple(turns[-_TURNS:]))
+
+    def _turns(self, start: float, schedule: Schedule) -> list[tuple[float, State]]:
+        turns, at = [], 0.0
+        elapsed = self._clock.now() - start
+        while at <= elapsed:
+            state, end = schedule.at(at)
+            turns.append((start + at, state))
+            at = end
+        return turns
+
     def pools(self, *, spot: bool) -> dict[str, Outlook]:
         """Return the pools of a market that a job has asked for, by instance type."""
         with self._lock:
@@ -86,7 +140,10 @@ class Capacity:
     def switch(self, *, spot: bool, on: bool) -> None:
         """Switch a market off, so that it has nothing, or on again. Its pools' time continues meanwhile."""
         with self._lock:
-            (self._off.discard if on else self._off.add)(spot)
+            if on:
+                self._off.pop(spot, None)
+            else:
+                self._off.setdefault(spot, self._clock.now())
 
     def set_markets(self, *, spot: str | None = None, on_demand: str | None = None) -> None:
         """Replace a market, which is on then; the time of its pools starts again with the next request.
@@ -98,5 +155,6 @@ class Capacity:
         with self._lock:
             for kind, spec, market in parsed:
                 self._specs[kind], self._markets[kind] = spec, market
-                self._off.discard(kind)
+                self._off.pop(kind, None)
+                self._began[kind] = self._clock.now()
                 self._pools = {pool: value for pool, value in self._pools.items() if pool[1] is not kind}

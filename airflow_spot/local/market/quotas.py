@@ -67,6 +67,23 @@ def parse_quotas(spec: str) -> tuple[Quota, ...]:
     return tuple(quotas)
 
 
+def quota_of(quotas: Iterable[Quota], instance_type: str, *, spot: bool) -> Quota | None:
+    """Return the quota that counts for a type in a market: the first that matches; None if nothing limits it."""
+    found = (each for each in quotas if each.spot in (None, spot) and fnmatchcase(instance_type, each.pattern))
+    return next(found, None)
+
+
+def is_offered(quotas: Iterable[Quota], instance_type: str, *, spot: bool) -> bool:
+    """Return whether the region has a type: no quota says ``unavailable``."""
+    quota = quota_of(quotas, instance_type, spot=spot)
+    return quota is None or quota.limit is not None
+
+
+def quota_name(instance_type: str, *, spot: bool) -> str:
+    """Return the name of a quota as AWS has it: ``ml.g5.xlarge for spot training job usage``."""
+    return f"{instance_type} for {'spot training job usage' if spot else 'training job usage'}"
+
+
 def check_quota(quotas: Iterable[Quota], jobs: Iterable[Placed], new: Placed) -> None:
     """Refuse a job that would exceed a quota.
 
@@ -75,10 +92,8 @@ def check_quota(quotas: Iterable[Quota], jobs: Iterable[Placed], new: Placed) ->
     :param jobs: all of the region; those that have ended do not count.
     :raises ServiceError: ResourceLimitExceeded.
     """
-    for quota in quotas:
-        if quota.spot in (None, new.spot) and fnmatchcase(new.instance_type, quota.pattern):
-            break
-    else:
+    quota = quota_of(quotas, new.instance_type, spot=new.spot)
+    if quota is None:
         return
     if quota.limit is None:
         raise limit_exceeded(f"The requested resource training-job/{new.instance_type} is not available in this region")
@@ -90,10 +105,9 @@ def check_quota(quotas: Iterable[Quota], jobs: Iterable[Placed], new: Placed) ->
 
 def exceeded(instance_type: str, spot: bool, limit: int, *, used: int, wanted: int) -> ServiceError:
     """Return ResourceLimitExceeded in AWS's words."""
-    usage = "spot training job usage" if spot else "training job usage"
     return limit_exceeded(
-        f"The account-level service limit '{instance_type} for {usage}' is {limit} Instances, with current utilization "
-        f"of {used} Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to request an "
-        "increase for this quota. If AWS Service Quotas is not available, contact AWS support to request an increase "
-        "for this quota."
+        f"The account-level service limit '{quota_name(instance_type, spot=spot)}' is {limit} Instances, with current "
+        f"utilization of {used} Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to "
+        "request an increase for this quota. If AWS Service Quotas is not available, contact AWS support to request an "
+        "increase for this quota."
     )

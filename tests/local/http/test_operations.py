@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.local.api.validation import validate
 from airflow_spot.local.errors import ServiceError
-from airflow_spot.local.http.application import json_answer
+from airflow_spot.local.http.answers import json_answer
 from tests.local.jobs import Jobs
 
 OK = "pass"
