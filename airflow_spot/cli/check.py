@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
+import sys
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -26,6 +29,9 @@ It reads and asks; it changes nothing and starts no job. What a permission is mi
 permission is named: `airflow-spot iam --features preflight,market,ecr --who commands` prints a policy.
 Exit code: 0 if nothing will fail, 1 if something will (with --strict also if there is a warning), 2 if it cannot be
 read."""
+
+_HEADS = {"fail": "FAIL", "warn": "warning", "unchecked": "not checked"}
+_WIDTH = 13
 
 
 def add_parser(subparsers: Any) -> None:
@@ -68,7 +74,12 @@ def _check(args: argparse.Namespace) -> int:
     session = _session(args)
     cache = Cache(None)  # of one region: all tasks of a file ask once
     reports: list[tuple[Target, PreflightReport]] = []
-    for target in _targets(args, session):
+    # A DAG file may print, and Airflow logs: neither belongs into what is printed here.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(sys.stderr):
+        targets = _targets(args, session)
+        scripts = [_script(target) for target in targets]
+    for target, of_script in zip(targets, scripts, strict=True):
         region = target.region or _region(session)
 
         def clients(service: str, where: str, config: Any) -> Any:
@@ -83,7 +94,7 @@ def _check(args: argparse.Namespace) -> int:
             max_cost=max_cost,
             prices=prices,
             cache=cache,
-            more=(*target.findings, *_script(target)),
+            more=(*target.findings, *of_script),
         )
         reports.append((target, report))
     if args.json:
@@ -140,11 +151,12 @@ def _script(target: Target) -> list[PreflightFinding]:
 
 
 def _lines(target: Target, report: PreflightReport) -> list[str]:
-    heads = {"fail": "FAIL", "warn": "warning", "unchecked": ""}
     lines = [target.name]
     for each in report.findings:
-        head = heads[each.severity.value]
-        lines.append(f"  {head}: {each}" if head else f"  {each}")
+        head = _HEADS[each.severity.value]
+        subject = f"{each.field} {each.value}".strip() + (f" ({each.rung})" if each.rung else "")
+        more = ". ".join(part for part in (each.fix, each.link) if part)
+        lines += [f"  {head.ljust(_WIDTH)}{subject}: {each.why}", *([f"{' ' * (_WIDTH + 2)}{more}"] if more else ())]
     if not any(each.severity.value in ("fail", "warn") for each in report.findings):
         lines.append("  nothing was found that would fail")
     if report.costs:

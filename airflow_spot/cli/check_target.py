@@ -1,11 +1,11 @@
-"""What ``airflow-spot check`` looks at: the training tasks of a DAG file, or a config, each as requests and a script."""
+"""What ``airflow-spot check`` looks at: training tasks of a DAG file, or a config, as requests and a script."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ def of_config(path: Path, shape: Shape, source_dir: Path | None = None) -> Targe
         raise RehearsalError(f"{path} is no JSON: {error}") from None
     if not isinstance(config, dict):
         raise RehearsalError(f"{path} is no config of a training job: it holds no JSON object")
-    given = SimpleNamespace(**dict.fromkeys(PARAMETERS), config=config)
+    given = SimpleNamespace(**{**dict.fromkeys(PARAMETERS), "config": config})
     requests, findings = requests_of(given, shape, RunIdentity("check", "check", "check", path.stem, -1))
     try:
         script, told = from_request(config, path.name, source_dir=source_dir), []
@@ -162,7 +162,7 @@ def requests_of(
     unknown = [each for each in unknown_fields({"config": config, "ladder": settings.ladder}) if not _is_private(each)]
     if not unknown and not any(is_template(getattr(settings, name)) for name in vars(settings)):
         try:
-            return build_plan(_without_private_templates(config), settings, run, shape), []
+            return _plan(_without_private_templates(config), settings, shape, run), []
         except InvalidParameterError as error:
             found = [of_error(error)]
     else:
@@ -172,6 +172,15 @@ def requests_of(
     except InvalidParameterError as error:
         return _as_it_is(config), [*found, of_error(error)]
     return tuple(_rungs(request, settings)), found
+
+
+def _plan(config: dict[str, Any], settings: SpotSettings, shape: Shape, run: RunIdentity) -> Plan:
+    """Make the plan; a role by its name, which the task makes an ARN of when it runs, stays one."""
+    role = config.get("RoleArn")
+    if not isinstance(role, str) or not role or "/" in role:
+        return build_plan(config, settings, run, shape)
+    plan = build_plan({**config, "RoleArn": f"arn:aws:iam::{'0' * 12}:role/{role}"}, settings, run, shape)
+    return replace(plan, request={**plan.request, "RoleArn": role})
 
 
 def _rungs(request: dict[str, Any], settings: SpotSettings) -> Iterator[Mapping[str, Any]]:

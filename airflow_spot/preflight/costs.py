@@ -96,6 +96,6 @@ def judge_costs(found: Iterable[Cost], max_cost: Decimal | None) -> Iterator[Pre
             fix = "give a price table (--prices), or permit pricing:GetProducts"
             yield PreflightFinding("cost", Severity.FAIL, "max_cost", f"{max_cost:f}", why, fix)
         elif cost.at_most.amount > max_cost:
-            why = f"one attempt on {cost.rung} costs {cost.at_most} if it trains as long as it may, {human(cost.seconds or 0)}"
+            why = f"one attempt on {cost.rung} costs {cost.at_most} if it trains for all of {human(cost.seconds or 0)}"
             fix = "lower max_run or the number of instances, choose a cheaper type, or raise the limit"
             yield PreflightFinding("cost", Severity.FAIL, "max_cost", f"{max_cost:f}", why, fix)
