@@ -60,7 +60,18 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    return guarded("check", lambda: _check(args))
+    return guarded("check", lambda: _quietly(args))
+
+
+def _quietly(args: argparse.Namespace) -> int:
+    """Check, without what botocore logs of each client: Airflow, where a DAG file imports it, shows that."""
+    logger = logging.getLogger("botocore")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        return _check(args)
+    finally:
+        logger.setLevel(level)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -75,7 +86,6 @@ def _check(args: argparse.Namespace) -> int:
     cache = Cache(None)  # of one region: all tasks of a file ask once
     reports: list[tuple[Target, PreflightReport]] = []
     # A DAG file may print, and Airflow logs: neither belongs into what is printed here.
-    logging.getLogger("botocore").setLevel(logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):
         targets = _targets(args, session)
         scripts = [_script(target) for target in targets]
@@ -154,7 +164,8 @@ def _lines(target: Target, report: PreflightReport) -> list[str]:
     lines = [target.name]
     for each in report.findings:
         head = _HEADS[each.severity.value]
-        subject = f"{each.field} {each.value}".strip() + (f" ({each.rung})" if each.rung else "")
+        where = f" ({each.rung})" if each.rung and each.rung != each.value else ""
+        subject = f"{each.field} {each.value}".strip() + where
         more = ". ".join(part for part in (each.fix, each.link) if part)
         lines += [f"  {head.ljust(_WIDTH)}{subject}: {each.why}", *([f"{' ' * (_WIDTH + 2)}{more}"] if more else ())]
     if not any(each.severity.value in ("fail", "warn") for each in report.findings):

@@ -162,5 +162,5 @@ def needs_of(who: Who, features: Collection[str]) -> list[Need]:
 
 def _sid(actions: tuple[str, ...], number: int) -> str:
     """Return letters and digits, of which a Sid is made."""
-    service, _, action = actions[0].partition(":")
-    return f"{service.capitalize()}{action if len(actions) == 1 else ''}No{number}"
+    services = "".join(dict.fromkeys(action.partition(":")[0].capitalize() for action in actions))
+    return f"{services}{actions[0].partition(':')[2] if len(actions) == 1 else ''}No{number}"

@@ -94,7 +94,8 @@ class Asker:
 
         service, _, operation = call.partition(":")
         try:
-            return Answer(getattr(self.client(service, in_region), xform_name(operation))(**given))
+            value = getattr(self.client(service, in_region), xform_name(operation))(**given)
+            return Answer(value if isinstance(value, Mapping) else {})
         except Exception as error:  # a check fails no task, whatever the answer or the client
             response = getattr(error, "response", None)
             said = response.get("Error") if isinstance(response, Mapping) else None

@@ -48,7 +48,7 @@ class PreflightFinding:
     def __str__(self) -> str:
         subject = f"{self.field} {self.value}".strip()
         where = f" ({self.rung})" if self.rung and self.rung not in self.why else ""
-        rest = "".join(f". {each}" for each in (self.fix, self.link) if each)
+        rest = "".join(f". {each[:1].upper()}{each[1:]}" for each in (self.fix, self.link) if each)
         begin = "not checked: " if self.severity is Severity.UNCHECKED else ""
         return f"{begin}{subject}{where}: {self.why}{rest}"
 

@@ -35,8 +35,6 @@ AMBIGUOUS = {"search": ("sagemaker", "client"), "create_bucket": ("s3_hook", "cl
 NOT_CALLED = ("sdk/capture.py",)
 #: A command of the suite that has a page of permissions of its own: docs/verify-aws.md.
 OWN_PAGE = ("cli/verify_aws.py",)
-#: Where one place makes the calls that others name as the table does.
-NAMING = ("preflight/", "market/")
 #: What is only said of an object in S3, and never called: names in lints.
 NAMED_ONLY = ("core/script_lint",)
 
@@ -66,29 +64,29 @@ def calls(operations: dict[str, set[str]]) -> Iterator[tuple[str, set[str]]]:
         for node in ast.walk(tree):
             where = f"{name}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Attribute):
-                receiver = ast.unparse(node.value)
-                if node.attr in BY_ANOTHER_NAME:
-                    for each in BY_ANOTHER_NAME[node.attr]:
-                        yield where, {each}
-                elif node.attr == "copy" and name in COPIES and receiver == "client":
-                    for each in COPIES[name]:
-                        yield where, {each}
-                elif node.attr in operations and receiver.endswith(AMBIGUOUS.get(node.attr, ("",))):
-                    yield where, operations[node.attr]
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                # Paged, or asked for by name.
-                if node.func.attr in ("get_paginator", "call", "ask") and node.args:
-                    for argument in node.args:
-                        if isinstance(argument, ast.Constant) and argument.value in operations:
-                            yield where, operations[str(argument.value)]
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and name.startswith(NAMING):
-                service, colon, operation = node.value.partition(":")
-                if (
-                    colon
-                    and service in SERVICES
-                    and f"{service}:{operation}" in operations.get(xform_name(operation), ())
-                ):
-                    yield where, {node.value}
+                yield from ((where, found) for found in of_attribute(name, node, operations))
+            elif isinstance(node, ast.Call):
+                yield from ((where, found) for found in of_call(node, operations))
+
+
+def of_attribute(name: str, node: ast.Attribute, operations: dict[str, set[str]]) -> Iterator[set[str]]:
+    receiver = ast.unparse(node.value)
+    if node.attr in BY_ANOTHER_NAME:
+        yield from ({each} for each in BY_ANOTHER_NAME[node.attr])
+    elif node.attr == "copy" and name in COPIES and receiver == "client":
+        yield from ({each} for each in COPIES[name])
+    elif node.attr in operations and receiver.endswith(AMBIGUOUS.get(node.attr, ("",))):
+        yield operations[node.attr]
+
+
+def of_call(node: ast.Call, operations: dict[str, set[str]]) -> Iterator[set[str]]:
+    """What is paged, or asked for by name: as botocore's method, or in preflight as the table has it."""
+    if isinstance(node.func, ast.Attribute) and node.func.attr in ("get_paginator", "call"):
+        for argument in node.args:
+            if isinstance(argument, ast.Constant) and argument.value in operations:
+                yield operations[str(argument.value)]
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "ask":
+        yield from ({str(each.value)} for each in node.args[:1] if isinstance(each, ast.Constant))
 
 
 def test_the_table_has_every_call_that_the_package_makes_and_no_other(operations: dict[str, set[str]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_spot.core.figures import Figure, unknown
@@ -99,7 +99,7 @@ def test_an_attempt_costs_at_most_all_its_time_at_the_on_demand_price(count: int
     assert cost.at_most.amount == Decimal("1.408") * count * seconds / 3600
     limit = cost.at_most.amount
     assert not list(judge_costs([cost], limit))
-    assert list(judge_costs([cost], limit - Decimal("0.0001")))[0].severity is Severity.FAIL
+    assert [each.severity for each in judge_costs([cost], limit - Decimal("0.0001"))] == [Severity.FAIL]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def quota(limit: float, used: float | None = None, *, adjustable: bool = True) -
     [
         (quota(2), None, ""),
         (quota(2, 0.0), None, ""),
-        (quota(1), Severity.FAIL, "(L-1) is 1: the job is refused, however long it waits. request 2 or more. URL"),
+        (quota(1), Severity.FAIL, "(L-1) is 1: the job is refused, however long it waits. Request 2 or more. URL"),
         (quota(1, adjustable=False), Severity.FAIL, "AWS does not raise it on request: use another type"),
         (quota(4, 3.0), Severity.WARN, "is 4, of which 3 are used now: the job waits for its turn"),
         (unknown("t", "needs servicequotas:ListServiceQuotas"), Severity.UNCHECKED, "needs servicequotas:List"),
@@ -196,8 +196,11 @@ def test_what_is_still_a_template_is_named_and_not_shown() -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(["ResourceConfig", "RoleArn", "OutputDataConfig", "InputDataConfig"]), st.text())
+    st.dictionaries(
+        st.sampled_from(["ResourceConfig", "RoleArn", "OutputDataConfig", "InputDataConfig"]), st.text(max_size=9)
+    )
 )
+@settings(max_examples=20)
 def test_a_request_of_anything_names_nothing(given_: Any) -> None:
     wanted = read_wanted(given_)
     assert not wanted.types
