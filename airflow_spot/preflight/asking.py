@@ -62,7 +62,7 @@ class Asker:
     ) -> None:
         self._clients = clients
         self.region = region
-        self._only_needed = only_needed
+        self.only_needed = only_needed
         self._role_by_name = role_by_name
         self._call_seconds = call_seconds
         self._made: dict[tuple[str, str], Any] = {}
@@ -71,7 +71,7 @@ class Asker:
 
     def may_ask(self, call: str) -> bool:
         """Return whether a call is to be made, named as in the table of permissions."""
-        return not self._only_needed or made_by_every_run(call, role_by_name=self._role_by_name)
+        return not self.only_needed or made_by_every_run(call, role_by_name=self._role_by_name)
 
     def client(self, service: str, region: str = "") -> Any:
         """Return a client whose calls end in time, and are made once."""

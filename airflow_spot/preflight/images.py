@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from airflow_spot.preflight.asking import Answer, Asker
 from airflow_spot.preflight.findings import PreflightFinding, Severity, not_checked
@@ -17,7 +18,7 @@ def check_images(ask: Asker, wanted: Wanted) -> list[PreflightFinding]:
     found: list[PreflightFinding] = []
     if not ask.may_ask("ecr:BatchGetImage"):
         return found
-    for uri in wanted.images:
+    for uri, rungs in wanted.images.items():
         image = read_image(uri)
         if image is None:
             found.append(not_checked("image", _FIELD, uri, "it is not in ECR"))
@@ -29,7 +30,8 @@ def check_images(ask: Asker, wanted: Wanted) -> list[PreflightFinding]:
             repositoryName=image.repository,
             imageIds=[image.id],
         )
-        found += judge_image(answer, uri, image)
+        for finding in judge_image(answer, uri, image):
+            found += [replace(finding, rung=rung) for rung in rungs or ("",)]
     return found
 
 

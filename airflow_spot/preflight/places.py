@@ -14,9 +14,11 @@ _ELSEWHERE = ("301", "PermanentRedirect", "400")
 
 def check_places(ask: Asker, wanted: Wanted) -> list[PreflightFinding]:
     """Return what is wrong with the buckets and the channels."""
-    found: list[PreflightFinding] = []
+    found = [] if ask.only_needed else list(not_looked_at(wanted))
     gone = set()
-    for bucket in dict.fromkeys(place.bucket for place in wanted.places):
+    # A worker needs to see where data and checkpoints are; where the output is it need not.
+    looked_at = [place for place in wanted.places if not ask.only_needed or place.kind != "output"]
+    for bucket in dict.fromkeys(place.bucket for place in looked_at):
         fields = [place.field for place in wanted.places if place.bucket == bucket]
         answer = ask.ask("s3:HeadBucket", Bucket=bucket)
         for finding in judge_bucket(answer, bucket, fields, ask.region):
@@ -28,6 +30,12 @@ def check_places(ask: Asker, wanted: Wanted) -> list[PreflightFinding]:
             answer = ask.ask("s3:ListObjectsV2", Bucket=place.bucket, Prefix=place.key, MaxKeys=1)
             found += judge_channel(answer, place)
     return found
+
+
+def not_looked_at(wanted: Wanted) -> Iterator[PreflightFinding]:
+    """Yield the channels that are not in S3, or are named otherwise than by an S3 URI."""
+    for field, uri in dict.fromkeys(each for rung in wanted.rungs for each in rung.other_channels):
+        yield not_checked("channel", field, uri, "only data at an s3:// URI is looked at")
 
 
 def judge_bucket(answer: Answer, bucket: str, fields: list[str], region: str) -> Iterator[PreflightFinding]:

@@ -60,6 +60,16 @@ class Rung:
         return tuple(each for each in self.placement.instances if each[0].startswith("ml."))
 
     @property
+    def other_channels(self) -> tuple[tuple[str, str], ...]:
+        """Return field and URI of the channels that are no S3 URI: file systems, web addresses."""
+        found = []
+        for i, channel in enumerate(_listed(self.request.get("InputDataConfig"))):
+            uri = _section(_section(channel, "DataSource"), "S3DataSource").get("S3Uri")
+            if not _s3(uri) and not is_template(uri):
+                found.append((f"InputDataConfig[{i}].DataSource", uri if isinstance(uri, str) else ""))
+        return tuple(found)
+
+    @property
     def is_choice(self) -> bool:
         """Whether one of its types is taken, and not all."""
         return bool(_section(self.request, "ResourceConfig").get("InstancePreferences"))
@@ -133,10 +143,14 @@ class Wanted:
         return bool(self.role) and "/" not in self.role
 
     @cached_property
-    def images(self) -> tuple[str, ...]:
-        """Return the training images."""
-        found = (_section(rung.request, "AlgorithmSpecification").get("TrainingImage") for rung in self.rungs)
-        return tuple(dict.fromkeys(each for each in found if isinstance(each, str) and not is_template(each)))
+    def images(self) -> dict[str, tuple[str, ...]]:
+        """Return the training images, each with the rungs that have it; with none where all have."""
+        found: dict[str, list[str]] = {}
+        for rung in self.rungs:
+            uri = _section(rung.request, "AlgorithmSpecification").get("TrainingImage")
+            if isinstance(uri, str) and not is_template(uri):
+                found.setdefault(uri, []).append(rung.name)
+        return {uri: () if len(names) == len(self.rungs) else tuple(names) for uri, names in found.items()}
 
     @cached_property
     def types(self) -> tuple[str, ...]:
@@ -183,7 +197,7 @@ def unknown_fields(value: Any, path: str = "") -> Iterator[str]:
 
 
 def _places(request: Mapping[str, Any]) -> Iterator[Place]:
-    for i, channel in enumerate(request.get("InputDataConfig") or ()):
+    for i, channel in enumerate(_listed(request.get("InputDataConfig"))):
         source = _section(_section(channel, "DataSource"), "S3DataSource")
         if uri := _s3(source.get("S3Uri")):
             field = f"InputDataConfig[{i}].DataSource.S3DataSource.S3Uri"
@@ -202,3 +216,7 @@ def _s3(uri: Any) -> str:
 def _section(request: Any, name: str) -> Mapping[str, Any]:
     found = request.get(name) if isinstance(request, Mapping) else None
     return found if isinstance(found, Mapping) else {}
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()

@@ -129,6 +129,11 @@ def image_missing(scene: Scene) -> None:
     scene.config["AlgorithmSpecification"]["TrainingImage"] = f"{scene.image}:2"
 
 
+@set_up("image", WARN, r"TrainingImage .*:arm \(ml\.m5\.large spot \[\w+\]\): the repository has no image arm")
+def image_of_one_rung_missing(scene: Scene) -> None:
+    scene.parameters["ladder"] = ["ml.m5.xlarge", {"instance_type": "ml.m5.large", "image_uri": f"{scene.image}:arm"}]
+
+
 @set_up("image", FAIL, r"has no repository check-\w+-x in us-east-1: the job fails.*create it, or mend the name")
 def repository_missing(scene: Scene) -> None:
     scene.config["AlgorithmSpecification"]["TrainingImage"] = f"{scene.image}-x:1"
@@ -281,6 +286,19 @@ def test_an_image_that_may_not_be_looked_at_is_not_checked(scene: Scene) -> None
     scene.clients.instead["ecr"] = Raises(ClientError(denied, "BatchGetImage"))
     (finding,) = scene.check()
     assert str(finding) == f"not checked: AlgorithmSpecification.TrainingImage {scene.image}:1: needs ecr:BatchGetImage"
+
+
+def test_data_that_is_no_s3_uri_is_not_checked(scene: Scene) -> None:
+    system = {
+        "FileSystemId": "fs-123456789ab",
+        "FileSystemType": "EFS",
+        "DirectoryPath": "/d",
+        "FileSystemAccessMode": "ro",
+    }
+    scene.config["InputDataConfig"].append({"ChannelName": "more", "DataSource": {"FileSystemDataSource": system}})
+    (finding,) = scene.check()
+    assert (finding.check, finding.severity) == ("channel", Severity.UNCHECKED)
+    assert finding.field == "InputDataConfig[1].DataSource"
 
 
 def test_an_image_elsewhere_is_not_checked(scene: Scene) -> None:
