@@ -13,6 +13,7 @@ from airflow_spot import __version__
 COMMANDS = {
     "local": ("airflow_spot.cli.local", "run Local SageMaker on this machine"),
     "rehearse": ("airflow_spot.cli.rehearse", "interrupt a training script on this machine: does it survive?"),
+    "advise": ("airflow_spot.cli.advise", "what a training would cost where, and in which order to try"),
     "mwaa": ("airflow_spot.cli.mwaa", "write what Amazon MWAA needs to run this"),
     "history": ("airflow_spot.cli.history", "what became of a run, from SageMaker alone"),
     "stop": ("airflow_spot.cli.stop", "stop the training job of a run"),

@@ -119,7 +119,7 @@ def _trains(product: Mapping[str, Any], region: str, wanted: str) -> bool:
     return (
         all(each == "training" for each in kinds)
         if kinds
-        else bool(kind.endswith("-Training") or _TRAINING.search(usage))
+        else bool(kind.lower().endswith("-training") or _TRAINING.search(usage))
     )
 
 
@@ -217,13 +217,23 @@ def read_band(said: Any) -> Band | None:
     nth, saves = _whole(entry.get("r")), _whole(entry.get("s"))
     if nth is None or saves is None or not 0 <= nth < len(_BANDS):
         return None
-    return Band(*_BANDS[nth], min(100, max(0, saves)))
+    return Band(*_BANDS[nth], min(100, saves))
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number that is not negative; else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return number if 0 <= number < math.inf else None
 
 
 def _whole(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return int(value) if math.isfinite(value) and value == int(value) else None
+    number = _number(value)
+    return int(number) if number is not None and number == int(number) else None
 
 
 def training_quotas(quotas: Any) -> list[dict[str, Any]]:
@@ -254,10 +264,9 @@ def find_quota(quotas: Any, instance_type: str, spot: bool) -> Mapping[str, Any]
     """Return the entry of a type's training instances, whose ``Value`` is a number that is not negative."""
     for entry in map(_mapping, _items(quotas)):
         named = _QUOTA.fullmatch(_text(entry.get("QuotaName")))
-        value = entry.get("Value")
         if named is None or named["type"] != sagemaker_type(instance_type) or bool(named["spot"]) != spot:
             continue
-        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) and 0 <= value < math.inf:
+        if _number(entry.get("Value")) is not None:
             return entry
     return None
 
@@ -272,7 +281,5 @@ def read_usage_metric(entry: Any) -> tuple[str, str, dict[str, str]] | None:
 
 def read_used(result: Any) -> float | None:
     """Return the last value of one of ``MetricDataResults`` of ``cloudwatch:GetMetricData``, the newest first."""
-    for value in _items(_mapping(result).get("Values"))[:1]:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
-            return float(value)
-    return None
+    values = _items(_mapping(result).get("Values"))
+    return _number(values[0]) if values else None

@@ -100,4 +100,5 @@ def _used(
     key = "|".join([region, *(f"{kind} {spot}" for kind, spot in metrics)])
     values, _, _ = asking.ask(key, USED_MAX_AGE, USE_PERMISSION, call)
     found = values if isinstance(values, dict) else {}
-    return {each: float(found[f"q{nth}"]) for nth, each in enumerate(metrics) if f"q{nth}" in found}
+    numbers = {each: read_used({"Values": [found.get(f"q{nth}")]}) for nth, each in enumerate(metrics)}
+    return {each: number for each, number in numbers.items() if number is not None}

@@ -26,6 +26,7 @@ AWS = ("--region", "us-east-1", "--endpoint-url", "http://127.0.0.1:9")
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "local": ("--env",),
     "rehearse": ("{folder}/dag.py", "--task", "train"),
+    "advise": ("--types", "ml.g5.xlarge", "--hours", "1", "--fresh", *AWS),
     "mwaa": ("--output", "{folder}/out"),
     "history": ("--dag", "d", "--run-id", "r", "--task", "t", *AWS),
     "stop": ("--dag", "d", "--run-id", "r", "--task", "t", *AWS),

@@ -1,0 +1,1 @@
+"""Tests of what AWS says of a region's markets."""
