@@ -20,6 +20,8 @@ COMMANDS = {
     "orphans": ("airflow_spot.cli.orphans", "find live jobs whose Airflow task is over"),
     "export": ("airflow_spot.cli.export", "a trainer of the SageMaker SDK as a task's config"),
     "lint": ("airflow_spot.cli.lint", "find faults of a script that only an interruption would show"),
+    "check": ("airflow_spot.cli.check", "what would go wrong with a training task, before a job is paid for"),
+    "iam": ("airflow_spot.cli.iam", "the least IAM policies for what is used"),
     "checkpoints": ("airflow_spot.cli.checkpoints", "set a damaged checkpoint aside"),
     "gc": ("airflow_spot.cli.gc", "delete old checkpoints"),
     "verify-aws": ("airflow_spot.cli.verify_aws", "ask a real SageMaker what this package assumes of it"),

@@ -47,8 +47,9 @@ class InvalidParameterError(ValueError):
     """
 
     def __init__(self, name: str, value: Any, fix: str) -> None:
-        shown = "" if _may_be_secret(name) else f" is {_shorten(value)}"
-        super().__init__(f"{name}{shown}: {fix}")
+        #: The value as it may be shown, in a hundred characters; empty where it may be a secret.
+        self.shown = "" if _may_be_secret(name) else _shorten(value)
+        super().__init__(f"{name} is {self.shown}: {fix}" if self.shown else f"{name}: {fix}")
         self.name = name
         self.value = value
         self.fix = fix

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.core.script_lint import CHECKPOINTS, Report, lint
+from airflow_spot.core.script_lint.options import options_naming
 from airflow_spot.observers import Log
 
 #: Findings that are told; the command shows all.
@@ -25,7 +25,9 @@ def warn_of_faults(source: SourceArchive, request: Mapping[str, Any], log: Log) 
         return
     folder = (request.get("CheckpointConfig") or {}).get("LocalPath") or CHECKPOINTS
     try:
-        report = _lint(source, source.digest, folder, tuple(_options(request.get("HyperParameters") or {}, folder)))
+        report = _lint(
+            source, source.digest, folder, tuple(options_naming(request.get("HyperParameters") or {}, folder))
+        )
     except Exception as error:
         log.info("The script was not checked for what an interruption would show (%s)", type(error).__name__)
         return
@@ -46,14 +48,3 @@ def warn_of_faults(source: SourceArchive, request: Mapping[str, Any], log: Log) 
 @lru_cache(maxsize=64)
 def _lint(source: SourceArchive, digest: str, folder: str, options: tuple[str, ...]) -> Report:
     return lint(source.sources, source.program, folder=folder, options=options)
-
-
-def _options(hyperparameters: Mapping[str, Any], folder: str) -> Iterator[str]:
-    """Yield the names of the hyperparameters that name the checkpoint folder; their values go nowhere."""
-    for name, value in hyperparameters.items():
-        try:
-            text = json.loads(value)
-        except (TypeError, ValueError):
-            text = value
-        if isinstance(text, str) and text.startswith(folder.rstrip("/")):
-            yield name

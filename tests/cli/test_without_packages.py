@@ -33,6 +33,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "orphans": AWS,
     "export": ("{folder}/train.py:x",),
     "lint": ("{folder}/train.py",),
+    "check": ("{folder}/dag.py", *AWS),
+    "iam": (),
     "checkpoints": ("set-aside", "s3://b/c", *AWS),
     "gc": ("--base", "s3://b/c", "--older-than", "1d", *AWS),
     "verify-aws": AWS,

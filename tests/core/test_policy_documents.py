@@ -1,0 +1,109 @@
+"""The policies: narrow, whole, and of what was asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.permissions import DEFAULT_FEATURES, FEATURES, NEEDS, Who, made_by_every_run
+from airflow_spot.core.policy_documents import Names, check_features, check_names, policy
+from tests.support.policies import allows
+
+NAMES = Names(
+    account="123456789012", region="eu-central-1", role_arn="arn:aws:iam::123456789012:role/t", output="s3://b/o"
+)
+JOB = "arn:aws:sagemaker:eu-central-1:123456789012:training-job/digits-afspot-abcdefghij-1-1"
+FOREIGN = "arn:aws:sagemaker:eu-central-1:123456789012:training-job/somebody-elses"
+
+
+def test_a_worker_may_do_to_its_own_jobs_what_it_may_not_to_others() -> None:
+    document = policy(Who.WORKER, DEFAULT_FEATURES, NAMES)
+    for action in ("CreateTrainingJob", "StopTrainingJob", "AddTags"):
+        assert allows(document, f"sagemaker:{action}", JOB)
+        assert not allows(document, f"sagemaker:{action}", FOREIGN)
+    assert allows(policy(Who.WORKER, ("core", "other-jobs"), NAMES), "sagemaker:StopTrainingJob", FOREIGN)
+
+
+def test_only_the_role_of_the_training_is_passed_and_only_to_sagemaker() -> None:
+    (statement,) = (
+        each for each in policy(Who.WORKER, ("core",), NAMES)["Statement"] if "iam:PassRole" in each["Action"]
+    )
+    assert statement["Resource"] == [NAMES.role_arn]
+    assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+    assert statement["Action"] == ["iam:PassRole"]
+
+
+@pytest.mark.parametrize("who", [Who.TRIGGERER, Who.WEB_SERVER, Who.COMMANDS])
+def test_nobody_but_a_worker_creates_jobs_or_passes_roles(who: Who) -> None:
+    document = policy(who, tuple(FEATURES), NAMES)
+    assert document["Statement"]
+    assert not allows(document, "sagemaker:CreateTrainingJob", JOB)
+    assert not allows(document, "iam:PassRole", NAMES.role_arn)
+
+
+def test_deleting_is_for_those_who_ask_for_it() -> None:
+    place = "arn:aws:s3:::b/o/checkpoints/ns/d/t/k/g1/step-1"
+    assert not allows(policy(Who.WORKER, DEFAULT_FEATURES, NAMES), "s3:DeleteObject", place)
+    assert allows(policy(Who.WORKER, (*DEFAULT_FEATURES, "retention"), NAMES), "s3:DeleteObject", place)
+    assert not allows(policy(Who.WORKER, tuple(FEATURES), NAMES), "s3:DeleteObject", "arn:aws:s3:::b/o/model.tar.gz")
+
+
+def test_a_namespace_narrows_the_checkpoints() -> None:
+    document = policy(Who.WORKER, ("core", "checkpoints"), Names(output="s3://b/o", namespace="prod"))
+    assert allows(document, "s3:PutObject", "arn:aws:s3:::b/o/checkpoints/prod/d/marker")
+    assert not allows(document, "s3:PutObject", "arn:aws:s3:::b/o/checkpoints/test/d/marker")
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"), [("eu-central-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
+)
+def test_every_resource_is_of_the_regions_partition(region: str, partition: str) -> None:
+    for who in Who:
+        for statement in policy(who, tuple(FEATURES), Names(region=region))["Statement"]:
+            assert all(arn == "*" or arn.startswith(f"arn:{partition}:") for arn in statement["Resource"])
+
+
+def test_a_policy_without_any_place_stands_alone() -> None:
+    document = policy(Who.WEB_SERVER, DEFAULT_FEATURES, NAMES)
+    assert document["Statement"] == []
+
+
+def test_only_what_cannot_be_narrowed_is_allowed_on_everything() -> None:
+    everywhere = {need.actions[0] for need in NEEDS if "*" in need.places}
+    assert everywhere == {
+        # Source: "Actions, resources, and condition keys" of each service: these take no resource.
+        "sagemaker:ListTrainingJobs",
+        "pricing:GetProducts",
+        "servicequotas:ListServiceQuotas",
+        "cloudwatch:GetMetricData",
+        "ec2:DescribeSpotPriceHistory",
+        "ec2:GetSpotPlacementScores",
+        "ec2:DescribeInstanceTypeOfferings",
+        "cloudwatch:PutMetricData",
+        "ecr:GetAuthorizationToken",
+        "ec2:CreateNetworkInterface",
+    }
+
+
+def test_every_statement_has_a_name_of_its_own() -> None:
+    for who in Who:
+        names = [statement["Sid"] for statement in policy(who, tuple(FEATURES), NAMES)["Statement"]]
+        assert len(set(names)) == len(names)
+        assert all(name.isalnum() for name in names)
+
+
+def test_a_wrong_name_is_said() -> None:
+    with pytest.raises(InvalidParameterError, match="--features is 'log': choose of core, "):
+        check_features(["log"])
+    with pytest.raises(InvalidParameterError, match="--output is 'bucket': must be an S3 URI"):
+        check_names(Names(output="bucket"))
+    with pytest.raises(InvalidParameterError, match="--checkpoints is 'bucket': must be an S3 URI"):
+        check_names(Names(checkpoints="bucket"))
+
+
+def test_what_needs_no_permission_beside_the_runs() -> None:
+    for call in ("sts:GetCallerIdentity", "s3:ListObjectsV2", "s3:HeadBucket", "sagemaker:ListTrainingJobs"):
+        assert made_by_every_run(call)
+    for call in ("iam:SimulatePrincipalPolicy", "service-quotas:ListServiceQuotas", "ecr:BatchGetImage", "iam:GetRole"):
+        assert not made_by_every_run(call)
+    assert made_by_every_run("iam:GetRole", role_by_name=True)

@@ -1,0 +1,134 @@
+"""What a task really calls is allowed by the policies of `airflow-spot iam`, and what they require is called."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+
+from airflow_spot.core.permissions import DEFAULT_FEATURES, NEEDS, Who
+from airflow_spot.core.policy_documents import Names, policy
+from airflow_spot.errors import SpotTrainingError
+from airflow_spot.local import LocalSageMaker
+from tests.support import task as tasks
+from tests.support.policies import allows
+from tests.support.requests import ROLE, stock_config
+from tests.support.service import Task
+from tests.support.task import TaskInstance, run_task
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+
+
+class Calls:
+    """The calls of boto3 in this process, each with who makes it."""
+
+    def __init__(self) -> None:
+        self.who = Who.WORKER
+        self.made: list[tuple[Who, str, dict[str, Any]]] = []
+
+    def of(self, who: Who) -> set[str]:
+        return {call for by, call, _ in self.made if by is who}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, bucket: str) -> Iterator[Calls]:
+    # After the bucket: what a test does for itself is nobody's call.
+    calls, send, fire = Calls(), BaseClient._make_api_call, tasks.fire
+
+    def recorded(client: Any, operation: str, given: dict[str, Any]) -> Any:
+        calls.made.append((calls.who, f"{client.meta.service_model.service_name}:{operation}", given))
+        return send(client, operation, given)
+
+    def in_triggerer(*args: Any) -> Any:
+        calls.who = Who.TRIGGERER
+        try:
+            return fire(*args)
+        finally:
+            calls.who = Who.WORKER
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BaseClient, "_make_api_call", recorded)
+        patched.setattr(tasks, "fire", in_triggerer)
+        yield calls
+
+
+def resources(call: str, given: dict[str, Any]) -> dict[str, str]:
+    """What a call is about, as ARNs, by the kind of place in the table."""
+    own = f"{REGION}:{ACCOUNT}"
+    if call.startswith("s3:"):
+        bucket = f"arn:aws:s3:::{given['Bucket']}"
+        return {"bucket": bucket, **({"objects": f"{bucket}/{given['Key']}"} if "Key" in given else {})}
+    if call.startswith("logs:"):
+        stream = f":log-stream:{given['logStreamName']}" if "logStreamName" in given else ":log-stream:"
+        return {"log": f"arn:aws:logs:{own}:log-group:{given['logGroupName']}{stream}"}
+    if "ResourceArn" in given:
+        return {"jobs": given["ResourceArn"]}
+    if "TrainingJobName" in given:
+        job = f"arn:aws:sagemaker:{own}:training-job/{given['TrainingJobName']}"
+        return {"jobs": job, "role": given.get("RoleArn", "")}
+    return {"*": "*"}
+
+
+def refused(document: dict[str, Any], who: Who, call: str, given: dict[str, Any]) -> list[str]:
+    """What a policy does not allow of what a call needs."""
+    about, missing = resources(call, given), []
+    rows = [need for need in NEEDS if need.call == call and who in need.who and need.feature in DEFAULT_FEATURES]
+    for action, kind in {(action, need.places[0].split()[0]) for need in rows for action in need.actions}:
+        if kind in about and not allows(document, action, about[kind]):
+            missing.append(f"{action} on {about[kind]}")
+    return missing if rows else [f"{call} is not in the table"]
+
+
+@pytest.mark.parametrize(
+    "deferrable", [pytest.param(False, marks=pytest.mark.slow, id="sync"), pytest.param(True, id="deferrable")]
+)
+def test_the_policies_allow_what_a_task_calls_and_ask_for_no_more(
+    local: LocalSageMaker, bucket: str, calls: Calls, deferrable: bool
+) -> None:
+    local.client("s3").put_object(Bucket=bucket, Key="data/part-1", Body=b"x")
+    begun = len(local.audit)
+    config = stock_config(bucket, steps=4, seconds=0.05)
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/data/"}}
+    config["InputDataConfig"] = [{"ChannelName": "train", "DataSource": source}]
+    task = Task(bucket, deferrable)
+    calls.made.clear()
+    run_task(task.operator(config, print_log=True), TaskInstance("train", run_id=f"manual__{uuid.uuid4()}"))
+    with pytest.raises(SpotTrainingError):  # out of time: its job is stopped
+        run_task(
+            task.operator(steps=600, seconds=0.1, max_ingestion_time=1),
+            TaskInstance("train", run_id=f"manual__{uuid.uuid4()}"),
+        )
+    names = Names(ACCOUNT, REGION, ROLE, f"s3://{bucket}/output", (f"s3://{bucket}/data",))
+    documents = {who: policy(who, DEFAULT_FEATURES, names) for who in (Who.WORKER, Who.TRIGGERER)}
+    missing = {
+        f"{who.value} {call}": lacking
+        for who, call, given in calls.made
+        if (lacking := refused(documents[who], who, call, given))
+    }
+    assert not missing
+    by = {who: calls.of(who) for who in documents}
+    assert bool(by[Who.TRIGGERER]) is deferrable
+    # What SageMaker's own audit log has is what was recorded: nobody called past it.
+    audited = {f"sagemaker:{line['operation']}" for line in local.audit[begun:] if line["event"] == "call"}
+    assert {call for made in by.values() for call in made if call.startswith("sagemaker:")} == audited
+    required = {need.call for need in NEEDS if need.feature == "core" and need.required and need.call}
+    assert required <= by[Who.WORKER] | by[Who.TRIGGERER]
+    for feature in ("checkpoints", "data", "logs"):
+        assert {need.call for need in NEEDS if need.feature == feature} & by[Who.WORKER], feature
+
+
+def test_it_would_notice_a_call_that_the_policy_does_not_allow() -> None:
+    document = policy(Who.WORKER, DEFAULT_FEATURES, Names(ACCOUNT, REGION, ROLE, "s3://b/out"))
+    foreign = {"Bucket": "b", "Key": "elsewhere/part-1", "Body": b""}
+    assert refused(document, Who.WORKER, "s3:PutObject", foreign) == ["s3:PutObject on arn:aws:s3:::b/elsewhere/part-1"]
+    assert not refused(document, Who.WORKER, "s3:PutObject", {**foreign, "Key": "out/checkpoints/x"})
+    job = {"TrainingJobName": "x-afspot-abcdefghij-1-1", "RoleArn": "arn:aws:iam::123456789012:role/another"}
+    assert refused(document, Who.WORKER, "sagemaker:CreateTrainingJob", job) == [
+        "iam:PassRole on arn:aws:iam::123456789012:role/another"
+    ]
+    assert refused(document, Who.WORKER, "sagemaker:DeleteTrainingJob", job) == [
+        "sagemaker:DeleteTrainingJob is not in the table"
+    ]
