@@ -124,6 +124,18 @@ def aws_prices() -> bool:
     return bool(conf.getboolean(SECTION, "aws_prices", fallback=True))
 
 
+def preflight() -> str:
+    """
+    Return what is done about what would go wrong, for tasks that do not say so themselves.
+
+    :raises InvalidParameterError: it is none of warn, fail and off.
+    """
+    chosen = str(conf.get(SECTION, "preflight", fallback=None) or "warn")
+    if chosen not in ("warn", "fail", "off"):
+        raise InvalidParameterError(f"[{SECTION}] preflight", chosen, "must be warn, fail or off")
+    return chosen
+
+
 def cache_folder() -> Path:
     """Return where answers of AWS about its markets are kept: below Airflow's home, unless the configuration says."""
     chosen = conf.get(SECTION, "cache_folder", fallback=None)

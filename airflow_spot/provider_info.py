@@ -111,6 +111,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "/opt/airflow/cache",
                         "default": None,
                     },
+                    "preflight": {
+                        "description": (
+                            "What a task does about what would go wrong, before the first job of a generation: warn "
+                            "(without further permissions), fail (asks all that airflow-spot check does) or off. For "
+                            "tasks that do not set preflight themselves."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "fail",
+                        "default": "warn",
+                    },
                     "tabs": {
                         "description": (
                             "Whether each task instance and DAG run has a tab for spot trainings, on Airflow 3.1 and "

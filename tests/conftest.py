@@ -19,6 +19,8 @@ os.environ.setdefault("AIRFLOW__AIRFLOW_SPOT__NAMESPACE", "tests")
 # A price of Local SageMaker's would be one more call, in whichever test of a process comes first: tests that are about
 # it ask for it.
 os.environ.setdefault("AIRFLOW__AIRFLOW_SPOT__AWS_PRICES", "False")
+# And calls before a run's first job, which many tests count.
+os.environ.setdefault("AIRFLOW__AIRFLOW_SPOT__PREFLIGHT", "off")
 atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 pytest_plugins = ["tests.support.service"]

@@ -42,6 +42,7 @@ def test_airflows_providers_manager_takes_it() -> None:
         "events_queue_url",
         "prices",
         "aws_prices",
+        "preflight",
         "cache_folder",
         "tabs",
         "actions",

@@ -23,6 +23,9 @@ PREFERENCES_LIMIT = 5
 
 _TRUTH, _WHOLE, _TEXTS = Shape("boolean"), Shape("integer", min=1), Shape("list", item=lambda: Shape("string"))
 
+#: In the place of a ladder: the types of ``instance_types``, in the order that AWS's figures give them.
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -122,6 +125,22 @@ def has_templates(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(has_templates(inner) for inner in value)
     return is_template(value)
+
+
+def read_types(name: str, value: Any) -> tuple[str, ...]:
+    """
+    Read instance types: a list, or text with commas; each once.
+
+    :raises InvalidParameterError: there is none, or one is no type of SageMaker's.
+    """
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)):
+        raise InvalidParameterError(name, value, "must be a list of types such as ml.g5.2xlarge")
+    found = tuple(dict.fromkeys(str(kind).strip() for kind in given if str(kind).strip()))
+    wrong = next((kind for kind in found if not kind.startswith("ml.") and not is_template(kind)), None)
+    if not found or wrong is not None:
+        raise InvalidParameterError(name, wrong or value, "name types such as ml.g5.2xlarge")
+    return found
 
 
 def read_ladder(value: Any, *, instance_count: int = 1, spot: bool | None = True) -> tuple[Rung, ...]:

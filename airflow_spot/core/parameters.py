@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_spot.core import spot_rules
 from airflow_spot.core.durations import interval, seconds
-from airflow_spot.core.ladder import has_templates, read_ladder
+from airflow_spot.core.ladder import AUTO, has_templates, read_ladder, read_types
 from airflow_spot.core.locations import check_queue_url, check_s3_uri, lies_in
 from airflow_spot.core.own_checkpoints import check_own_checkpoints
 from airflow_spot.core.parameter_errors import InvalidParameterError
@@ -120,6 +120,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "model_s3_uri": Parameter(_unless_empty(check_s3_uri)),
     "checkpoint_warning_after": Parameter(seconds),
     "ladder": Parameter(),
+    "instance_types": Parameter(read_types),
     "max_total_wait": Parameter(seconds),
     "max_attempts": Parameter(_whole(1), templated=False),
     "max_total_run": Parameter(seconds),
@@ -131,6 +132,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "source_dir": Parameter(),
     "code_location": Parameter(_unless_empty(check_s3_uri)),
     "lint": Parameter(_truth, templated=False, default=True),
+    "preflight": Parameter(_choice("warn", "fail", "off"), templated=False),
     "wait_for_completion": Parameter(templated=False),
     "print_log": Parameter(templated=False),
     "check_interval": Parameter(interval, templated=False),
@@ -168,6 +170,7 @@ class TrainingParameters:
     model_s3_uri: str | None
     checkpoint_warning_after: int | None
     ladder: Any
+    instance_types: tuple[str, ...] | None
     max_total_wait: int | None
     max_attempts: int | None
     max_total_run: int | None
@@ -179,6 +182,7 @@ class TrainingParameters:
     source_dir: str | None
     code_location: str | None
     lint: bool
+    preflight: str | None
     wait_for_completion: bool
     print_log: bool
     check_interval: float | None
@@ -191,7 +195,13 @@ class TrainingParameters:
     @property
     def spot_settings(self) -> SpotSettings:
         """Return what is laid over the request."""
-        return SpotSettings(**{each.name: getattr(self, each.name) for each in fields(SpotSettings)})
+        given = {each.name: getattr(self, each.name) for each in fields(SpotSettings)}
+        return SpotSettings(**{**given, "ladder": self.rungs})
+
+    @property
+    def rungs(self) -> Any:
+        """Return the ladder; of an automatic one that is not ordered yet, its types as they were given."""
+        return list(self.instance_types or ()) if self.ladder == AUTO else self.ladder
 
 
 def read_parameters(given: Any, *, rendered: bool = True) -> TrainingParameters:
@@ -209,6 +219,10 @@ def read_parameters(given: Any, *, rendered: bool = True) -> TrainingParameters:
         read_s3_operations(read.config.get("S3Operations"))
     if read.use_checkpoints is False:
         check_own_checkpoints(read, given)
+    if read.ladder == AUTO and not read.instance_types:
+        raise InvalidParameterError("ladder", AUTO, "name the types to choose from as instance_types")
+    if read.instance_types and read.ladder != AUTO and not has_templates(read.ladder):
+        raise InvalidParameterError("instance_types", list(read.instance_types), 'is for ladder="auto"')
     if read.model_s3_uri is not None:
         _check_model_place(read.model_s3_uri, read.config)
     return read
@@ -232,9 +246,9 @@ def check_parameters(given: Any, task_id: str) -> None:
     :raises InvalidParameterError: naming the parameter, its value and the fix.
     """
     read = read_parameters(given, rendered=False)
-    if read.ladder is not None and not has_templates(read.ladder):
+    if read.rungs is not None and not has_templates(read.rungs):
         spot = spot_of(read.config, read.use_spot_instances) if isinstance(read.config, Mapping) else None
-        read_ladder(read.ladder, spot=spot if isinstance(spot, bool) else None)
+        read_ladder(read.rungs, spot=spot if isinstance(spot, bool) else None)
     if read.source_dir is not None and read.entry_point is None:
         raise InvalidParameterError("source_dir", read.source_dir, "name the script in it as entry_point")
     if read.model_s3_uri is not None and read.wait_for_completion is False:
@@ -242,7 +256,7 @@ def check_parameters(given: Any, task_id: str) -> None:
         raise InvalidParameterError("model_s3_uri", read.model_s3_uri, fix)
     if is_template(read.config) or is_config_file(read.config):
         return
-    check_groups(read.ladder, read.config)
+    check_groups(read.rungs, read.config)
     if all(not is_template(part) for part in read.config.values()):
         spot_rules.check(apply_settings(read.config, read.spot_settings, task_id))
 

@@ -44,6 +44,7 @@ class RunState:
     :param reports: what the script reported of itself.
     :param timeline: what is known of the run for its page, as text; empty for nothing.
     :param prices: what money is reckoned with: neither a worker that continues nor the triggerer asks AWS again.
+    :param types: of an automatic ladder, the order that it has; empty where it has none.
     :param spent: what the budget carries; None without one.
     :param version: of the layout.
     """
@@ -64,6 +65,7 @@ class RunState:
     timeline: str = ""
     prices: Prices | None = None
     spent: Mapping[str, Any] | None = None
+    types: tuple[str, ...] = ()
     version: int = STATE_VERSION
 
     @classmethod
@@ -123,6 +125,7 @@ class RunState:
             **({"timeline": self.timeline} if self.timeline else {}),
             **({"prices": self.prices.to_json()} if self.prices else {}),
             **({"spent": dict(self.spent)} if self.spent else {}),
+            **({"types": list(self.types)} if self.types else {}),
         }
 
     @classmethod
@@ -154,6 +157,7 @@ class RunState:
             reports=Reports.from_json(value.get("reports")),
             timeline=timeline if isinstance(timeline := value.get("timeline"), str) else "",
             prices=Prices.from_json(value.get("prices")),
+            types=tuple(str(kind) for kind in value.get("types") or ()),
             spent=spent if isinstance(spent := value.get("spent"), Mapping) else None,
             version=int(value.get("version", STATE_VERSION)),
         )

@@ -107,16 +107,18 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         merged: Config = retries.merge(super().config)
         return merged
 
-    def brief_client(self, service: str, region: str | None = None) -> Any:
+    def brief_client(self, service: str, region: str | None = None, config: Config | None = None) -> Any:
         """
         Return a client of another service that is asked once, for three seconds: for what a training can do without.
 
         :param service: as boto3 names it.
         :param region: another one than the hook's.
+        :param config: what is other yet.
         """
         hook = SiblingClientHook(self, service)
-        region = region or self.conn_region_name
-        return hook.get_client_type(region_name=region, config=self._get_config().merge(_HURRIED))
+        brief = self._get_config().merge(_HURRIED)
+        brief = brief if config is None else brief.merge(config)
+        return hook.get_client_type(region_name=region or self.conn_region_name, config=brief)
 
     @property
     def client(self) -> Any:

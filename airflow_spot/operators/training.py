@@ -22,9 +22,10 @@ from airflow_spot.core.decide import Limits
 from airflow_spot.core.durations import human
 from airflow_spot.core.findings import unpack
 from airflow_spot.core.identity import JobName, RunIdentity
-from airflow_spot.core.ladder import Rung, counts_differ
+from airflow_spot.core.ladder import AUTO, Rung, counts_differ
 from airflow_spot.core.locations import check_s3_uri, is_loopback
 from airflow_spot.core.log_messages import result_line
+from airflow_spot.core.outcomes import instance_count
 from airflow_spot.core.parameters import TEMPLATED, TrainingParameters, check_given, check_parameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
 from airflow_spot.core.progress import MAX_STARTS, ProgressRules
@@ -44,13 +45,15 @@ from airflow_spot.operators._links import TaskLinks
 from airflow_spot.operators._stock_steps import StockSteps, check_steps
 from airflow_spot.policies.ladder import LadderPolicy
 from airflow_spot.runs.adoption import Adoption
+from airflow_spot.runs.auto_ladder import ordered
 from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.delivery import deliver
 from airflow_spot.runs.ledger_copy import LedgerCopy
 from airflow_spot.runs.metrics import metrics_observer
-from airflow_spot.runs.money import budget_of, find_prices
+from airflow_spot.runs.money import budget_of, find_prices, market_of, table_of
 from airflow_spot.runs.non_retryable import non_retryable_end
+from airflow_spot.runs.preflight import look_ahead
 from airflow_spot.runs.reaper_notice import warn_without_reaper
 from airflow_spot.runs.staging import InputStager, ScriptMode
 from airflow_spot.runs.startup import StartupGuard
@@ -106,7 +109,10 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :param checkpoint_warning_after: warn once a start has trained for so long without any checkpoint (templated).
         Default: an hour or a quarter of ``max_run``, whichever is less, but at least ten minutes.
     :param ladder: where to train, in order, when there is no capacity: a list of :class:`Rung`, instance types, or
-        mappings, or JSON of one (templated). Default: the config's instances, again and again.
+        mappings, or JSON of one (templated). ``"auto"``: the types of ``instance_types`` on spot, in the order that
+        AWS's prices, placement scores and quotas give them when a try begins; the log says why. Default: the config's
+        instances, again and again.
+    :param instance_types: for ``ladder="auto"``: the types to choose from, as a list or text with commas (templated).
     :param max_total_wait: how long a try may be without instances, all waits together (templated). Default: as
         long as its other limits allow.
     :param max_attempts: how many training jobs a try may create. Default: any number. (The stock operator's
@@ -129,6 +135,10 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
     :param code_location: the S3 folder for its archive (templated). Default: ``code`` below ``S3OutputPath``.
     :param lint: warn, once a generation, of faults in the script that only an interruption would show, see
         ``docs/lint.md`` (default). False is silent; nothing fails because of it.
+    :param preflight: what is done, once a generation, before its first job is created, about what would go wrong with
+        it: ``"warn"`` tells what can be known without further permissions, ``"fail"`` asks all that
+        ``airflow-spot check`` does, and creates nothing that cannot work, ``"off"`` does not look. Default:
+        ``[airflow_spot] preflight``, warn.
     :param wait_for_completion: False creates or finds the job, returns its description, and leaves it running.
     :param print_log: show the job's output in the task's log: as it comes, or, deferrable, its end at each resume.
     :param check_interval: polling interval in seconds. Default: ``[airflow_spot] check_interval``, 30.
@@ -178,6 +188,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         model_s3_uri: str | None = None,
         checkpoint_warning_after: int | str | timedelta | None = None,
         ladder: Sequence[Rung | str | Mapping[str, Any]] | str | None = None,
+        instance_types: Sequence[str] | str | None = None,
         max_total_wait: int | str | timedelta | None = None,
         max_attempts: int | None = None,
         max_total_run: int | str | timedelta | None = None,
@@ -189,6 +200,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         source_dir: str | None = None,
         code_location: str | None = None,
         lint: bool = True,
+        preflight: str | None = None,
         wait_for_completion: bool = True,
         print_log: bool = True,
         check_interval: float | None = None,
@@ -217,6 +229,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self.model_s3_uri = model_s3_uri
         self.checkpoint_warning_after = checkpoint_warning_after
         self.ladder = ladder
+        self.instance_types = instance_types
         self.max_total_wait = max_total_wait
         self.max_attempts = max_attempts
         self.max_total_run = max_total_run
@@ -228,6 +241,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self.source_dir = source_dir
         self.code_location = code_location
         self.lint = lint
+        self.preflight = preflight
         self.wait_for_completion = wait_for_completion
         self.print_log = print_log
         self.check_interval = check_interval
@@ -241,6 +255,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._ledger: LedgerCopy | None = None
         self._trained: Mapping[str, Any] = {}
         self._links: TaskLinks | None = None
+        self._types: tuple[str, ...] = ()
         check_steps(type(self), SageMakerSpotTrainingOperator)
         check_parameters(self, self.task_id)
 
@@ -439,6 +454,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         run_state = wait.run_state
         if self._ledger is not None:
             run_state = replace(run_state, timeline=self._ledger.carried())
+        run_state = replace(run_state, types=self._types)
         try:
             self._defer_to(run, wait, run_state)
         except RunKilledError as error:  # a user was faster
@@ -490,9 +506,10 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             parameters = read_parameters(self)
         if state is None:
             for line in explain_spot(
-                parameters.config, parameters.use_spot_instances, parameters.max_wait, parameters.ladder
+                parameters.config, parameters.use_spot_instances, parameters.max_wait, parameters.rungs
             ):
                 self.log.info(line)
+        parameters = self._with_order(parameters, state)
         script = self._script(parameters)
         plan = self._plan(parameters, identity, script, member_of(self, context))
         prices = find_prices(self.hook, plan, self.log, carried=state.prices if state else None, begins=state is None)
@@ -548,12 +565,33 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 ledger.observe,
                 metrics_observer(identity, this_try, self.log),
             ),
+            look_ahead=partial(
+                look_ahead,
+                self.hook,
+                plan,
+                parameters.preflight or settings.preflight(),
+                self.log,
+                max_cost=parameters.max_cost,
+                prices=prices,
+            ),
             before_wait=ledger.write,
             log=self.log,
             prices=prices,
         )
         ledger.follow(run)
         return run, parameters
+
+    def _with_order(self, parameters: TrainingParameters, state: RunState | None) -> TrainingParameters:
+        """Return the parameters with an automatic ladder in its order: a try keeps to the one that it began with."""
+        types = parameters.instance_types
+        if parameters.ladder != AUTO or types is None:
+            return parameters
+        if state is not None and set(state.types) == set(types):
+            self._types = state.types
+        else:
+            count = instance_count(section(parameters.config, "ResourceConfig"))
+            self._types = tuple(ordered(market_of(self.hook, table_of(self.log)), types, count, self.log))
+        return replace(parameters, ladder=list(self._types))
 
     def _plan(self, parameters: TrainingParameters, run: RunIdentity, script: ScriptMode | None, member: str) -> Plan:
         config = dict(parameters.config)

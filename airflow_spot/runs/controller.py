@@ -83,6 +83,7 @@ class TrainingRun:
     :param prepare: does what has to be in S3 before a job is created; told where its checkpoints are to be, if
         SageMaker keeps any, and whether it is the first of its generation that does.
     :param observers: hear what happens.
+    :param look_ahead: tells what would go wrong, before a generation's first job is created; may refuse it.
     :param before_wait: is called before each wait in the worker.
     :param log: the task's.
     :param prices: on-demand prices, if any are known.
@@ -99,6 +100,7 @@ class TrainingRun:
         *,
         prepare: Callable[[str | None, bool], None],
         observers: Sequence[Observer],
+        look_ahead: Callable[[], None] = lambda: None,
         before_wait: Callable[[], None] = lambda: None,
         log: Log,
         prices: Prices | None = None,
@@ -113,6 +115,7 @@ class TrainingRun:
         self.prices = prices
         self._prepare = prepare
         self._observers = tuple(observers)
+        self._look_ahead = look_ahead
         self._before_wait = before_wait
         self._killed = False
         self._closed = False
@@ -339,6 +342,8 @@ class TrainingRun:
         # An attempt that could not be read may have kept some: then there is a marker, and a seed is copied once.
         kept = self.history.checkpoint_s3_uri or any(not attempt.whole for attempt in self.history.attempts)
         self._prepare(folder, not kept)
+        if action.number == 1 and not self.history.refusals:
+            self._look_ahead()
         self._check_alive()  # what is prepared may take minutes, in which the task may be killed
         request = self.plan.request_for(generation, action.number, action.rung, self.this_try, folder, action.why)
         name = request["TrainingJobName"]

@@ -53,9 +53,9 @@ def find_prices(
     if carried is not None:
         return carried
     if not begins:
-        return _table(log)
+        return table_of(log)
     types = list(dict.fromkeys(kind for placement in plan.placements for kind, _ in placement.instances))
-    table = _table(log)
+    table = table_of(log)
     known = table.only(types) if table is not None else Prices()
     missing = [kind for kind in types if kind not in known.hourly]
     if missing and settings.aws_prices():
@@ -83,8 +83,8 @@ def budget_of(max_cost: Decimal | None, prices: Prices | None, plan: Plan, *, be
     return budget
 
 
-def _table(log: Log) -> Prices | None:
-    """Return the user's; a file that cannot be read costs no training."""
+def table_of(log: Log) -> Prices | None:
+    """Return the prices of the user's file; one that cannot be read costs no training."""
     try:
         return settings.prices()
     except InvalidParameterError as error:

@@ -23,6 +23,7 @@ from airflow_spot.compat.sdk import (
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.capacity_wait import Verdict, Window, by_price, by_score
 from airflow_spot.core.durations import human, seconds
+from airflow_spot.core.ladder import read_types
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, build_plan
 from airflow_spot.core.probe import probe_config, probe_ladder
@@ -168,13 +169,7 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
             probe_config(self.config)
 
     def _types(self) -> list[str]:
-        given = self.instance_types
-        kinds = given.split(",") if isinstance(given, str) else list(given)
-        found = list(dict.fromkeys(str(kind).strip() for kind in kinds if str(kind).strip()))
-        wrong = next((kind for kind in found if not kind.startswith("ml.")), None)
-        if not found or wrong is not None:
-            raise InvalidParameterError("instance_types", wrong or given, "name types such as ml.g5.2xlarge")
-        return found
+        return list(read_types("instance_types", self.instance_types))
 
     def _window(self) -> Window | None:
         if not self.window:

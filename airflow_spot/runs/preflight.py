@@ -1,0 +1,57 @@
+"""A task's look at what would go wrong, before the first job of a generation is created."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from airflow_spot import config as settings
+from airflow_spot.core.plan import Plan
+from airflow_spot.core.prices import Prices
+from airflow_spot.errors import RequestError
+from airflow_spot.observers import Log
+
+if TYPE_CHECKING:
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+
+
+def look_ahead(
+    hook: SageMakerSpotTrainingHook,
+    plan: Plan,
+    mode: str,
+    log: Log,
+    *,
+    max_cost: Decimal | None = None,
+    prices: Prices | None = None,
+) -> None:
+    """
+    Tell what would go wrong with a run's jobs; it takes ten seconds at most.
+
+    :param mode: ``"off"``; ``"warn"``, which asks only what needs no permission beside those of the run; or ``"fail"``,
+        which asks all.
+    :raises RequestError: in mode ``"fail"``, no job would start, or none would end well.
+    """
+    if mode == "off":
+        return
+    from airflow_spot.market.cache import Cache
+    from airflow_spot.preflight.findings import Severity
+    from airflow_spot.preflight.running import run_preflight
+
+    findings = run_preflight(
+        plan,
+        hook.brief_client,
+        region=str(hook.conn_region_name or ""),
+        only_needed_permissions=mode == "warn",
+        max_cost=max_cost,
+        prices=prices,
+        cache=Cache(settings.cache_folder()),
+    )
+    fatal = [found for found in findings if found.severity is Severity.FAIL]
+    for found in findings:
+        if found.severity is not Severity.UNCHECKED:
+            log.warning("Preflight: %s", found)
+        elif mode == "fail":
+            log.info("Preflight: %s", found)
+    if fatal and mode == "fail":
+        more = f", and {len(fatal) - 1} more" if len(fatal) > 1 else ""
+        raise RequestError(f'Nothing was created: {fatal[0]}{more}. preflight="warn" only tells')
