@@ -34,12 +34,12 @@ FEATURES = {
     "model-copy": "for model_s3_uri",
     "retention": "for checkpoint_retention, and for airflow-spot gc",
     "reaper": "for the reaper, and for airflow-spot orphans",
-    "history": "for airflow-spot history",
+    "history": "for airflow-spot history, and for advise --history",
     "stop": "for airflow-spot stop",
     "set-aside": "for airflow-spot checkpoints set-aside",
     "actions": "for the buttons of the Airflow pages",
-    "market": "for prices and quotas, as in airflow-spot check",
-    "capacity": "for spot prices and placement scores",
+    "market": "for prices and quotas, as in airflow-spot check and advise",
+    "capacity": "for spot prices and placement scores, as in airflow-spot advise",
     "preflight": "for airflow-spot check, and for preflight of a task",
     "ecr": "for a training image in ECR",
     "vpc": "for VpcConfig",
@@ -171,7 +171,7 @@ def _by_option() -> Iterator[Need]:
     )
     for who in (_W, _C):
         yield from _sagemaker("retention", "*", (who,), "ListTrainingJobs")
-        yield from _sagemaker("retention", "any job", (who,), "DescribeTrainingJob")
+        yield from _sagemaker("retention", "jobs", (who,), "DescribeTrainingJob")
         yield from _s3(
             "retention", "checkpoints", (who,), "ListObjectsV2", "GetObject", "DeleteObjects", "DeleteObject"
         )
@@ -182,7 +182,9 @@ def _by_option() -> Iterator[Need]:
     yield from _sagemaker("history", "jobs", (_C,), "ListTags", without="who stopped a job is not known")
     yield from _sagemaker("stop", "*", (_C,), "ListTrainingJobs")
     yield from _sagemaker("stop", "jobs", (_C,), "DescribeTrainingJob", "ListTags", "AddTags", "StopTrainingJob")
-    yield from _s3("set-aside", "checkpoints", (_C,), "ListObjectsV2", "GetObject", "DeleteObject", "PutObject", *_COPY)
+    yield from _s3(
+        "set-aside", "checkpoints", (_C,), "ListObjectsV2", "HeadObject", "GetObject", "DeleteObject", *_COPY
+    )
     yield from _s3("set-aside", "checkpoints", (_C,), "AbortMultipartUpload", without=_LEFT)
     yield from _sagemaker("set-aside", "jobs", (_C,), "DescribeTrainingJob")
     yield from _sagemaker("set-aside", "*", (_C,), "ListTrainingJobs")

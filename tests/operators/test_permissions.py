@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.client import BaseClient
 
-from airflow_spot.core.permissions import DEFAULT_FEATURES, NEEDS, Who
+from airflow_spot.cli.main import main
+from airflow_spot.core.permissions import DEFAULT_FEATURES, FEATURES, NEEDS, Who
 from airflow_spot.core.policy_documents import Names, policy
 from airflow_spot.errors import SpotTrainingError
 from airflow_spot.local import LocalSageMaker
@@ -65,21 +69,37 @@ def resources(call: str, given: dict[str, Any]) -> dict[str, str]:
         stream = f":log-stream:{given['logStreamName']}" if "logStreamName" in given else ":log-stream:"
         return {"log": f"arn:aws:logs:{own}:log-group:{given['logGroupName']}{stream}"}
     if "ResourceArn" in given:
-        return {"jobs": given["ResourceArn"]}
+        return {"jobs": given["ResourceArn"], "any": given["ResourceArn"]}
     if "TrainingJobName" in given:
         job = f"arn:aws:sagemaker:{own}:training-job/{given['TrainingJobName']}"
-        return {"jobs": job, "role": given.get("RoleArn", "")}
+        return {"jobs": job, "any": job, "role": given.get("RoleArn", "")}
     return {"*": "*"}
 
 
-def refused(document: dict[str, Any], who: Who, call: str, given: dict[str, Any]) -> list[str]:
+def refused(
+    document: dict[str, Any],
+    who: Who,
+    call: str,
+    given: dict[str, Any],
+    features: Collection[str] = DEFAULT_FEATURES,
+) -> list[str]:
     """What a policy does not allow of what a call needs."""
     about, missing = resources(call, given), []
-    rows = [need for need in NEEDS if need.call == call and who in need.who and need.feature in DEFAULT_FEATURES]
+    rows = [need for need in NEEDS if need.call == call and who in need.who and need.feature in features]
     for action, kind in {(action, need.places[0].split()[0]) for need in rows for action in need.actions}:
         if kind in about and not allows(document, action, about[kind]):
             missing.append(f"{action} on {about[kind]}")
     return missing if rows else [f"{call} is not in the table"]
+
+
+def unmet(calls: Calls, names: Names, features: Collection[str]) -> dict[str, list[str]]:
+    """What of all calls the policies do not allow."""
+    documents = {who: policy(who, features, names) for who in Who}
+    return {
+        f"{who.value} {call}": lacking
+        for who, call, given in calls.made
+        if (lacking := refused(documents[who], who, call, given, features))
+    }
 
 
 @pytest.mark.parametrize(
@@ -103,12 +123,7 @@ def test_the_policies_allow_what_a_task_calls_and_ask_for_no_more(
         )
     names = Names(ACCOUNT, REGION, ROLE, f"s3://{bucket}/output", (f"s3://{bucket}/data",))
     documents = {who: policy(who, DEFAULT_FEATURES, names) for who in (Who.WORKER, Who.TRIGGERER)}
-    missing = {
-        f"{who.value} {call}": lacking
-        for who, call, given in calls.made
-        if (lacking := refused(documents[who], who, call, given))
-    }
-    assert not missing
+    assert not unmet(calls, names, DEFAULT_FEATURES)
     by = {who: calls.of(who) for who in documents}
     assert bool(by[Who.TRIGGERER]) is deferrable
     # What SageMaker's own audit log has is what was recorded: nobody called past it.
@@ -132,3 +147,46 @@ def test_it_would_notice_a_call_that_the_policy_does_not_allow() -> None:
     assert refused(document, Who.WORKER, "sagemaker:DeleteTrainingJob", job) == [
         "sagemaker:DeleteTrainingJob is not in the table"
     ]
+
+
+@pytest.mark.slow
+def test_the_policies_of_options_and_commands_allow_what_they_call(
+    local: LocalSageMaker, bucket: str, calls: Calls, tmp_path: Path
+) -> None:
+    task = Task(bucket, deferrable=False)
+    first = run_task(task.operator(), TaskInstance("train", run_id=f"manual__{uuid.uuid4()}"))
+    calls.made.clear()
+    second = run_task(
+        task.operator(
+            resume_from=first["Training"]["TrainingJobName"],
+            model_s3_uri=f"s3://{bucket}/models/",
+            checkpoint_retention=1,
+            steps=8,
+        ),
+        TaskInstance("train", run_id=f"manual__{uuid.uuid4()}"),
+    )
+    names = Names(ACCOUNT, REGION, ROLE, f"s3://{bucket}/output", model=f"s3://{bucket}/models")
+    features = (*DEFAULT_FEATURES, "resume-from", "model-copy", "retention")
+    assert not unmet(calls, names, features)
+    # What resume_from calls in its own checkpoints, a task may do there anyway.
+    made = calls.of(Who.WORKER)
+    assert {"s3:CopyObject", "s3:DeleteObjects", "s3:UploadPartCopy"} <= made
+    for without in ("model-copy", "retention"):
+        assert unmet(calls, names, [each for each in features if each != without]), without
+    third = run_task(task.operator(), TaskInstance("train", run_id=f"manual__{uuid.uuid4()}"))
+    calls.made.clear()
+    calls.who = Who.COMMANDS
+    config = stock_config(bucket)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["history", "--since", "1d"]) == 0
+    assert main(["history", "--job", second["Training"]["TrainingJobName"]]) == 0
+    assert main(["check", str(tmp_path / "config.json")]) == 0
+    assert main(["checkpoints", "set-aside", third["Spot"]["checkpoint_s3_uri"]]) == 0
+    base = f"s3://{bucket}/output/checkpoints"
+    # Once what is left has not changed for a second.
+    while "s3:DeleteObjects" not in calls.of(Who.COMMANDS):
+        assert main(["gc", "--base", base, "--older-than", "1s", "--delete"]) == 0
+        time.sleep(0.2)
+    assert main(["stop", "--job", second["Training"]["TrainingJobName"]]) in (0, 1)
+    assert calls.of(Who.COMMANDS) >= {"s3:DeleteObjects", "iam:GetRole", "sagemaker:ListTrainingJobs"}
+    assert not unmet(calls, names, tuple(FEATURES))
