@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -78,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    types, work = read_types(args.types), read_work(args)
+    types = read_types(args.types)
+    work = read_work(args, types)
     import boto3  # here, so that --help needs none of it
     from botocore.config import Config
 
@@ -132,8 +134,9 @@ def advise_with(
     rows = advise(gather(market, types, work.count, seen), work)
     not_read = {**market.not_read, **not_read}
     steps, skipped = advise_ladder(rows), left_out(rows)
-    if args.plot:
-        _plot(Path(args.plot), rows, region, now())
+    if args.plot and not _plot(Path(args.plot), rows, region, now()):
+        what = "EC2's spot prices or its on-demand prices are not known"
+        print(f"airflow-spot advise: --plot {args.plot}: nothing to draw: {what}", file=sys.stderr)
     if args.json:
         facts = {
             "region": region,
@@ -173,9 +176,11 @@ def read_types(text: str) -> list[str]:
     return types
 
 
-def read_work(args: argparse.Namespace) -> Work:
+def read_work(args: argparse.Namespace, types: Sequence[str]) -> Work:
     """
     Return what is to be trained.
+
+    :param types: those of ``--types``.
 
     :raises CommandError: naming the option that is wrong.
     """
@@ -190,6 +195,8 @@ def read_work(args: argparse.Namespace) -> Work:
             equals = ""
         if not equals:
             raise CommandError(f"--hours-on {text}: give TYPE=H, such as ml.g6.2xlarge=8")
+        if kind not in types:
+            raise CommandError(f"--hours-on {text}: {kind} is not one of --types")
     numbers = {"--hours": args.hours, **{f"--hours-on {kind}": value for kind, value in hours_of.items()}}
     for option, value in numbers.items():
         if not 0 < value <= 24 * 365:
@@ -229,7 +236,8 @@ def _history(
     return experiences(attempts, now), not_read
 
 
-def _plot(path: Path, rows: Sequence[Row], region: str, now: datetime) -> None:
+def _plot(path: Path, rows: Sequence[Row], region: str, now: datetime) -> bool:
+    """Write the picture; return whether there was anything to draw."""
     from airflow_spot.render.discounts import Line, discount_picture
 
     lines = []
@@ -241,5 +249,6 @@ def _plot(path: Path, rows: Sequence[Row], region: str, now: datetime) -> None:
             points = [(at.timestamp(), float(100 * (1 - price / on_demand.amount))) for at, price in changes]
             lines.append(Line(f"{row.instance_type} {zone}", tuple(points)))
     if not lines:
-        raise CommandError("--plot: nothing to draw: EC2's spot prices or its on-demand prices are not known")
+        return False
     path.write_text(discount_picture(lines, f"EC2's spot discount in {region}", now.timestamp(), 90), encoding="utf-8")
+    return True

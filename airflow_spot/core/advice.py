@@ -182,7 +182,7 @@ def expected_interruptions(figures: TypeFigures, hours: float, count: int) -> tu
     if seen is not None and seen.enough:
         times = seen.totals.interruptions
         rates = [each / seen.trained_hours for each in (times - math.sqrt(times), times + math.sqrt(times) + 1)]
-        return (max(0.0, rates[0]) * hours, rates[1] * hours), "what this account had"
+        return (rates[0] * hours, rates[1] * hours), "what this account had"
     band = figures.band.value
     low, high = (band.low, band.high) if band else (0, None)
     worst = max(_WORST_PERCENT, low) if high is None else max(high, low)
