@@ -106,6 +106,8 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
                 **sagemaker.environ,
                 "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
                 "AIRFLOW__AIRFLOW_SPOT__CHECK_INTERVAL": "5",
+                "AIRFLOW__AIRFLOW_SPOT__AWS_PRICES": "True",
+                "AIRFLOW__AIRFLOW_SPOT__PREFLIGHT": "warn",
                 "AIRFLOW__AIRFLOW_SPOT__EVENTS_FILE": str(events_file),
             },
             port=args.port or (_port_for_people() if args.ui else 0),

@@ -63,6 +63,7 @@ class Report:
             "training",
             "billable",
             "spot discount",
+            "cost",
         )
         rows = [
             (
@@ -74,6 +75,7 @@ class Report:
                 _seconds(attempt["training_seconds"]),
                 _seconds(attempt["billable_seconds"]),
                 _percent(attempt["spot_discount_percent"]),
+                _money(attempt["cost"]),
             )
             for number, attempt in enumerate(self.attempts, 1)
         ]
@@ -87,6 +89,9 @@ class Report:
             ("training", _seconds(self.spot["training_seconds"])),
             ("billable", _seconds(self.spot["billable_seconds"])),
             ("spot discount", _percent(self.spot["spot_discount_percent"])),
+            ("cost", f"{_money(self.spot['cost'])}{_by(self.spot['prices'])}"),
+            ("on-demand would cost", _money(self.spot["on_demand_cost"])),
+            ("saved", f"{_money(self.spot['saved'])}, {_percent(self.spot['savings_percent'])}"),
             ("model", str(self.spot["model_artifacts"])),
             ("accuracy", f"{100 * self.accuracy:.1f} % of the test digits, predicted by the endpoint"),
         ]
@@ -148,6 +153,18 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _seconds(value: Any) -> str:
     return "-" if value is None else f"{value} s"
+
+
+def _money(value: Any) -> str:
+    return "-" if value is None else f"{value['amount']} {value['currency']}"
+
+
+def _by(prices: Any) -> str:
+    """Return which prices money was reckoned with; nothing where there are none."""
+    if not prices or not prices["hourly"]:
+        return ""
+    each = ", ".join(f"{kind} {price}" for kind, price in prices["hourly"].items())
+    return f", by {each} {prices['currency']} an hour on-demand ({prices['source']})"
 
 
 def _percent(value: Any) -> str:

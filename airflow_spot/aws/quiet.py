@@ -8,7 +8,7 @@ _LOGGERS = ("botocore.credentials", "botocore.configprovider")
 
 
 class _Once(logging.Filter):
-    """Drops a message of INFO that was said before in this process."""
+    """Drops a message of INFO whose like was said before in this process: of one service, of all."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class _Once(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is to be logged."""
-        message = record.getMessage()
+        message = str(record.msg)
         if record.levelno != logging.INFO or message not in self._said:
             self._said.add(message)
             return True

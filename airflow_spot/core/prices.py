@@ -12,6 +12,7 @@ from typing import Any
 from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
 
 _HOUR = Decimal(3600)
+_CENT = Decimal("0.01")
 _CENT_FRACTION = Decimal("0.0001")
 
 
@@ -27,7 +28,9 @@ class Money:
     currency: str
 
     def __str__(self) -> str:
-        return f"{self.amount:.2f} {self.currency}"
+        # Of a test's seconds, cents would say nothing.
+        digits = 2 if not self.amount or abs(self.amount) >= _CENT else 4
+        return f"{self.amount:.{digits}f} {self.currency}"
 
     def __add__(self, other: Money) -> Money:
         return Money(self.amount + other.amount, self.currency)

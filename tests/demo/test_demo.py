@@ -246,8 +246,12 @@ def test_the_table_counts_what_was_trained_twice() -> None:
         "training_seconds": 30,
         "billable_seconds": 12,
         "spot_discount_percent": 60.0,
-        "savings_percent": None,
+        "savings_percent": 50.0,
+        "cost": {"amount": "0.0004", "currency": "USD"},
+        "on_demand_cost": {"amount": "0.0008", "currency": "USD"},
+        "saved": {"amount": "0.0004", "currency": "USD"},
     }
+    prices = {"currency": "USD", "hourly": {"ml.m5.large": "0.115"}, "source": "pricing:GetProducts", "read": None}
     one = {
         "job_name": "digits-1",
         "instance_type": "ml.m5.large",
@@ -256,11 +260,14 @@ def test_the_table_counts_what_was_trained_twice() -> None:
         "outcome": "no_capacity",
         **sums,
     }
-    spot = {**sums, "attempts": [one], "model_artifacts": "s3://bucket/output/digits-1/output/model.tar.gz"}
+    model = "s3://bucket/output/digits-1/output/model.tar.gz"
+    spot = {**sums, "attempts": [one], "prices": prices, "model_artifacts": model}
     starts = (Start(0, (1, 2, 3, 4)), Start(2, (3, 4, 5)), Start(5, (6,)))
     report = Report(spot, starts, 0.959)
     assert report.trained_twice == 2
     text = str(report)
+    unknown = str(Report({**spot, "cost": None, "saved": None, "prices": None}, starts, 0.959))
+    assert "cost                   -\n" in unknown
     assert "  no capacity  " in text
     for row in (
         "rounds at each resume  2, 5",
@@ -268,6 +275,9 @@ def test_the_table_counts_what_was_trained_twice() -> None:
         "rounds trained twice   2",
         "waiting for instances  7 s",
         "spot discount          60.0 %",
+        "cost                   0.0004 USD, by ml.m5.large 0.115 USD an hour on-demand (pricing:GetProducts)",
+        "on-demand would cost   0.0008 USD",
+        "saved                  0.0004 USD, 50.0 %",
         "model                  s3://bucket/output/digits-1/output/model.tar.gz",
         "accuracy               95.9 % of the test digits, predicted by the endpoint",
     ):
@@ -381,6 +391,8 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
     assert len(figures["rounds at each resume"].split(",")) >= 2
     assert figures["rounds of the model"] == "60"
     assert float(figures["spot discount"].rstrip(" %")) > 30
+    assert float(figures["cost"].split()[0]) > 0
+    assert "by ml.m5.large 0.115 USD an hour on-demand (pricing:GetProducts)" in figures["cost"]
     # The run's own lines, in order, each of them after what it follows from.
     order = [
         "operator  attempt 1 on ml.m5.large spot (first attempt): training job digits-afspot-",
