@@ -2,13 +2,13 @@
 
 How the figures are known (all us-east-1, Linux for EC2):
 
-- SageMaker: as published list prices of training were read on 2026-09-27 and copied in a public repository [T].
-  ``ml.m5.large`` at 0.115 is in a public recording of GetProducts of 2026-08-11, ``ml.p4d.24xlarge`` at 25.251 in one
-  of 2026-07-27 [T]. The older copies give ``ml.g5``, ``ml.g6`` and ``ml.trn1`` with more digits, which agree [T].
-  ``ml.p3``: from tables of before 2026 alone [T]; it may be gone since.
-- EC2: as read from the file behind AWS's price page on 2026-09-30 and before, in public repositories [T]; the p4d and
-  p5 figures are those after the cut of June 2025. ``m5``, ``c5``, ``trn1.2xlarge``: the public prices as
-  remembered [A], which agree with what SageMaker adds for these families, 15 to 20 %.
+- SageMaker: as list prices read on 2026-09-27 were copied in a public repository [T]. ``ml.m5.large`` at 0.115 is in
+  a public recording of GetProducts of 2026-08-11, ``ml.p4d.24xlarge`` at 25.251 in one of 2026-07-27 [T].
+  That copy rounds ``ml.g5`` and ``ml.trn1`` to cents: the further digits are an undated table's for ``ml.g5.xlarge``
+  and ``ml.g5.2xlarge`` [T], and for ``ml.trn1`` 1.15 times EC2's price [A]. ``ml.p3`` is in undated tables alone [T].
+- EC2: as read from AWS's price list and the file behind its price page in July to September 2026 for p4d, p5 and
+  trn1.32xlarge [T], and from undated public copies for c5, r5, g4dn, g5, g6 and p3 [T]. ``m5``, the larger ``c5`` and
+  ``trn1.2xlarge`` are the public prices as remembered [A].
 - Other regions: us-east-1 times :func:`region_factor`, which is assumed [A].
 
 The prices here change no bill: nothing in Local SageMaker costs anything. A type that is not in the table trains all

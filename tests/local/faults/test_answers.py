@@ -39,10 +39,11 @@ CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[LocalSageMaker]:
-    with LocalSageMaker(engine="simulated") as service:
-        service.client("ecr").create_repository(repositoryName="training")
-        yield service
+def service(sm: LocalSageMaker) -> LocalSageMaker:
+    ecr = sm.client("ecr")
+    if not ecr.describe_repositories()["repositories"]:
+        ecr.create_repository(repositoryName="training")
+    return sm
 
 
 @pytest.fixture
