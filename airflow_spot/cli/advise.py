@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +11,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_spot.cli.aws import CommandError, add_session_arguments, guarded
+from airflow_spot.cli.aws import CommandError, add_session_arguments, brief_clients, client, guarded
+from airflow_spot.cli.market import market_of
 from airflow_spot.core.durations import seconds
 
 if TYPE_CHECKING:
@@ -81,20 +81,11 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     types = read_types(args.types)
     work = read_work(args, types)
-    import boto3  # here, so that --help needs none of it
-    from botocore.config import Config
-
-    session: Any = boto3.Session(profile_name=args.profile, region_name=args.region)
-    region = args.region or session.region_name
-    if not region:
-        raise CommandError("--region: name the region, such as eu-west-1: neither AWS_REGION nor a profile has one")
-    impatient = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 1})
-    # Many jobs are described for --history, which SageMaker throttles.
-    patient = Config(connect_timeout=3, read_timeout=10, retries={"mode": "adaptive", "total_max_attempts": 4})
+    brief, region = brief_clients(args)
 
     def make(service: str, where: str) -> Any:
-        config = patient if service == "sagemaker" else impatient
-        return session.client(service, region_name=where, endpoint_url=args.endpoint_url, config=config)
+        # Many jobs are described for --history, which SageMaker throttles.
+        return client(args, service) if service == "sagemaker" else brief(service, where)
 
     return advise_with(args, types, work, region, make, lambda: datetime.now(timezone.utc))
 
@@ -116,20 +107,10 @@ def advise_with(
     from airflow_spot.core.advice import advise, to_json
     from airflow_spot.core.advice_ladder import advise_ladder, ladder_json, left_out
     from airflow_spot.core.prices import read_prices
-    from airflow_spot.market.cache import Cache
     from airflow_spot.market.gathering import gather
-    from airflow_spot.market.reader import Market
 
     prices = read_prices(Path(args.prices).read_text(encoding="utf-8"), "--prices") if args.prices else None
-    market = Market(
-        make,
-        region,
-        cache=Cache(None if args.fresh else cache_folder()),
-        now=now,
-        prices=prices,
-        advisor=args.advisor,
-        account=_account(args),
-    )
+    market = market_of(args, make, region, now, prices=prices, advisor=args.advisor, fresh=args.fresh)
     seen, not_read = _history(args, lambda: make("sagemaker", region), now()) if args.history else ({}, {})
     rows = advise(gather(market, types, work.count, seen), work)
     not_read = {**market.not_read, **not_read}
@@ -210,19 +191,6 @@ def read_work(args: argparse.Namespace, types: Sequence[str]) -> Work:
         if not 0 <= value <= 60 * 24 * 30:
             raise CommandError(f"{option} {value:g}: give minutes, 0 or more")
     return Work(args.hours, args.count, args.checkpoint_minutes, args.changeover_minutes, hours_of)
-
-
-def cache_folder() -> Path:
-    """Return where answers are kept: ``airflow-spot`` in the user's folder for caches."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "airflow-spot"
-
-
-def _account(args: argparse.Namespace) -> str:
-    """Return what tells accounts and endpoints apart; the cache hashes it."""
-    names = ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_ENDPOINT_URL")
-    told = [args.profile or "", args.endpoint_url or "", *(os.environ.get(name, "") for name in names)]
-    return json.dumps(told)
 
 
 def _history(

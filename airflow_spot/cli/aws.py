@@ -45,6 +45,27 @@ def client(args: argparse.Namespace, service: str) -> Any:
     return session.client(service, endpoint_url=args.endpoint_url, config=retries)
 
 
+def brief_clients(args: argparse.Namespace) -> tuple[Callable[[str, str], Any], str]:
+    """
+    Return what makes boto3 clients that are asked once, for three seconds, and the region of the options.
+
+    :raises CommandError: no region is named.
+    """
+    import boto3
+    from botocore.config import Config
+
+    session: Any = boto3.Session(profile_name=args.profile, region_name=args.region)
+    region = args.region or session.region_name
+    if not region:
+        raise CommandError("--region: name the region, such as eu-west-1: neither AWS_REGION nor a profile has one")
+    impatient = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 1})
+
+    def make(service: str, where: str) -> Any:
+        return session.client(service, region_name=where, endpoint_url=args.endpoint_url, config=impatient)
+
+    return make, str(region)
+
+
 def run_key(args: argparse.Namespace) -> str | None:
     """
     Return the key of the run that the options name; None where none of them is given.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from airflow_spot.cli.aws import (
     CommandError,
     add_run_arguments,
     add_session_arguments,
+    brief_clients,
     client,
     guarded,
     run_key,
     table,
 )
+from airflow_spot.cli.market import market_of
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.events import Transitioned
@@ -65,6 +68,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--since", default="7d", help="without a run: the runs with jobs since then; default: 7d")
     parser.add_argument("--verbose", action="store_true", help="with the transitions of each job")
     parser.add_argument("--prices", help="a JSON file of on-demand prices: see [airflow_spot] prices")
+    parser.add_argument(
+        "--aws-prices", action="store_true", help="ask AWS for those that it does not have (pricing:GetProducts)"
+    )
     parser.add_argument("--json", action="store_true", help="print the ledger, or the runs, as JSON")
     add_session_arguments(parser)
 
@@ -81,7 +87,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace, key: str) -> int:
     sagemaker, now = client(args, "sagemaker"), datetime.now(timezone.utc)
-    prices = None if args.prices is None else read_prices(Path(args.prices).read_text(encoding="utf-8"), "--prices")
     found = [marks.read(sagemaker, name) for name in jobs.listed(sagemaker, name_filter(key))]
     if not found:
         print(f"The run {key} has no training jobs in {sagemaker.meta.region_name}")
@@ -89,6 +94,7 @@ def _one(args: argparse.Namespace, key: str) -> int:
     found.sort(key=lambda one: (one[0].name.generation, one[0].role is not Role.ATTEMPT, one[0].number))
     whole = [job for job, _, _ in found]
     task = task_of(found[-1][2])
+    prices = _prices(args, whole)
     if args.json:
         facts = ledger(key, task, whole, now, prices)
         if args.verbose:
@@ -112,6 +118,21 @@ def _one(args: argparse.Namespace, key: str) -> int:
         f"checkpoints: {next((job.checkpoint_s3_uri for job in reversed(attempts) if job.checkpoint_s3_uri), 'none')}"
     )
     return 0
+
+
+def _prices(args: argparse.Namespace, jobs_: Sequence[Attempt]) -> Prices | None:
+    """Return the prices that the options say; None for no money."""
+    table = None if args.prices is None else read_prices(Path(args.prices).read_text(encoding="utf-8"), "--prices")
+    if not args.aws_prices:
+        return table
+    known = table or Prices()
+    types = dict.fromkeys(kind for job in jobs_ for kind, _ in job.placement.instances)
+    make, region = brief_clients(args)
+    market = market_of(args, make, region, lambda: datetime.now(timezone.utc))
+    figures = market.on_demand_prices([kind for kind in types if kind not in known.hourly])
+    for source, why in market.not_read.items():
+        print(f"airflow-spot history: {source}: {why}", file=sys.stderr)
+    return known.with_figures(figures)
 
 
 def _title(job: Attempt) -> str:

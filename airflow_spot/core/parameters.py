@@ -221,7 +221,7 @@ def read_parameters(given: Any, *, rendered: bool = True) -> TrainingParameters:
         check_own_checkpoints(read, given)
     if read.ladder == AUTO and not read.instance_types:
         raise InvalidParameterError("ladder", AUTO, "name the types to choose from as instance_types")
-    if read.instance_types and read.ladder != AUTO and not has_templates(read.ladder):
+    if read.instance_types and read.ladder != AUTO and not has_templates([read.ladder, read.instance_types]):
         raise InvalidParameterError("instance_types", list(read.instance_types), 'is for ladder="auto"')
     if read.model_s3_uri is not None:
         _check_model_place(read.model_s3_uri, read.config)

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from airflow_spot.core.figures import Figure
 from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
 
 _HOUR = Decimal(3600)
@@ -76,6 +77,23 @@ class Prices:
         wanted = set(types)
         return replace(self, hourly={kind: price for kind, price in self.hourly.items() if kind in wanted})
 
+    def with_figures(self, figures: Mapping[str, Figure[Money]]) -> Prices:
+        """Return them with those of AWS for types that they do not have, as far as these are known and compare."""
+        currency = self.currency
+        if not self.hourly:
+            currency = next((each.value.currency for each in figures.values() if each.value is not None), currency)
+        found = {
+            kind: each
+            for kind, each in figures.items()
+            if kind not in self.hourly and each.value is not None and each.value.currency == currency
+        }
+        if not found:
+            return self
+        hourly = {kind: _plain(each.value.amount) for kind, each in found.items() if each.value is not None}
+        sources = dict.fromkeys((*([self.source] if self.hourly else []), *(each.source for each in found.values())))
+        read = min((each.read for each in found.values() if each.read is not None), default=None)
+        return Prices(currency, {**self.hourly, **hourly}, "; ".join(sources), read)
+
     def to_json(self) -> dict[str, Any]:
         """Return them as a result has them, and as a deferral carries them."""
         return {
@@ -136,6 +154,11 @@ def read_amount(name: str, value: Any) -> Decimal:
     if not amount.is_finite() or amount <= 0:
         raise InvalidParameterError(name, value, fix)
     return amount
+
+
+def _plain(amount: Decimal) -> Decimal:
+    """Return an amount without the zeros behind it that AWS's price list has."""
+    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount.normalize()
 
 
 def _price(name: str, value: Any) -> Decimal:

@@ -94,22 +94,10 @@ def table_of(log: Log) -> Prices | None:
 
 def _with_awss(known: Prices, market: Market, missing: list[str], log: Log) -> Prices:
     figures = market.on_demand_prices(missing)
-    found = {kind: figure for kind, figure in figures.items() if figure.value is not None}
-    for why in dict.fromkeys(figure.why for figure in figures.values() if figure.value is None):
-        kinds = ", ".join(kind for kind, figure in figures.items() if figure.value is None and figure.why == why)
+    for why in dict.fromkeys(figure.why for figure in figures.values() if not figure.known):
+        kinds = ", ".join(kind for kind, figure in figures.items() if not figure.known and figure.why == why)
         log.info("The on-demand price of %s is not known (%s)", kinds, why)
-    hourly = {
-        kind: figure.value.amount
-        for kind, figure in found.items()
-        if figure.value is not None and (not known.hourly or figure.value.currency == known.currency)
-    }
-    if not hourly:
-        return known
-    first = next(figure for kind, figure in found.items() if kind in hourly)
-    currency = known.currency if known.hourly else (first.value.currency if first.value else known.currency)
-    read = min((figure.read for figure in found.values() if figure.read is not None), default=None)
-    source = f"{known.source}; {first.source}" if known.hourly else first.source
-    return Prices(currency, {**known.hourly, **hourly}, source, read)
+    return known.with_figures(figures)
 
 
 def _told(prices: Prices, now: datetime) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -60,6 +61,29 @@ def test_a_runs_history_of_all_generations(jobs: Jobs, run: RunIdentity, capsys:
     assert "swordfish" not in text
     assert main(["history", "--since", "1h"]) == 0
     assert any(run.key in line and second in line for line in capsys.readouterr().out.splitlines())
+
+
+def test_a_runs_history_in_money(
+    jobs: Jobs, run: RunIdentity, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    job = start_ours(jobs, run, script=COUNTER.replace("STEPS", "3"))
+    jobs.end(job)
+
+    def cost(*options: str) -> dict[str, str] | None:
+        assert main(["history", "--job", job, "--json", *options]) == 0
+        said: dict[str, str] | None = json.loads(capsys.readouterr().out)["generations"][0]["totals"]["cost"]
+        return said
+
+    assert cost() is None
+    awss = cost("--aws-prices")
+    assert awss is not None and awss["currency"] == "USD"
+    table = tmp_path / "prices.json"
+    table.write_text(
+        json.dumps({"currency": "EUR", "hourly": {jobs.describe(job)["ResourceConfig"]["InstanceType"]: 9}})
+    )
+    own = cost("--aws-prices", "--prices", str(table))
+    assert own is not None and own["currency"] == "EUR"
 
 
 @pytest.mark.parametrize(

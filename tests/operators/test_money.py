@@ -45,9 +45,7 @@ def asked(local: LocalSageMaker, operation: str) -> int:
     return sum(1 for line in lines if json.loads(line).get("operation") == operation)
 
 
-def test_awss_prices_are_asked_for_once(
-    local: LocalSageMaker, task: Task, ti: TaskInstance, aws_prices: Path
-) -> None:
+def test_awss_prices_are_asked_for_once(local: LocalSageMaker, task: Task, ti: TaskInstance, aws_prices: Path) -> None:
     before = asked(local, "pricing:GetProducts")
     spot = run_task(task.operator(), ti)["Spot"]
     once = asked(local, "pricing:GetProducts")

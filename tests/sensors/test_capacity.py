@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSensorTime
 
 from airflow_spot.core.figures import Figure
 from airflow_spot.core.identity import JobName
-from airflow_spot.core.marks import ENV_ROLE
+from airflow_spot.core.marks import ENV_ROLE, TAG_OWNER
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.roles import Role
 from airflow_spot.errors import QuotaError, StoppedExternallyError
@@ -144,9 +144,14 @@ def test_a_kill_stops_the_probe_and_the_next_try_asks_again(
 def test_a_retry_takes_over_a_probe_that_waits(
     local: LocalSageMaker, sensor: Callable[..., SageMakerSpotCapacitySensor], ti: TaskInstance
 ) -> None:
-    assert not sensor(LATE).poke({"ti": ti}).is_done  # type: ignore[typeddict-item]  # and its worker is lost
-    assert run_task(sensor(LATE), ti.retried())["probes"] == 1
-    assert len(jobs_of(local, ti.run_id)) == 1
+    assert not sensor(NEVER).poke({"ti": ti}).is_done  # type: ignore[typeddict-item]  # and its worker is lost
+    again = sensor(NEVER)
+    assert not again.poke({"ti": ti.retried()}).is_done  # type: ignore[typeddict-item]
+    (probe,) = jobs_of(local, ti.run_id)
+    tags = local.client("sagemaker").list_tags(ResourceArn=probe["TrainingJobArn"])["Tags"]
+    assert {"Key": TAG_OWNER, "Value": "2"} in tags, "it is the retry's to stop"
+    again.on_kill()
+    until(lambda: jobs_of(local, ti.run_id)[0]["TrainingJobStatus"] == "Stopped", "it is stopped")
 
 
 def test_a_person_who_stops_a_probe_is_believed(
