@@ -101,13 +101,18 @@ def manifest_missing(scene: Scene) -> None:
 @set_up(
     "quota",
     FAIL,
-    r"1 x ml\.p3\.2xlarge spot.*'ml\.p3\.2xlarge for spot training job usage' \(L-\w+\) is 0:.*request 1 or more\. https://.*servicequotas",
+    r"InstanceCount 1 \(ml\.p3\.2xlarge spot\): the quota 'ml\.p3\.2xlarge for spot training job usage' \(L-\w+\) is 0:.*"
+    r"request 1 or more\. https://.*servicequotas",
 )
 def spot_quota_zero(scene: Scene) -> None:
     scene.config["ResourceConfig"]["InstanceType"] = "ml.p3.2xlarge"
 
 
-@set_up("quota", FAIL, r"3 x ml\.g5\.xlarge spot.*is 2: the job is refused, however long it waits.*request 3 or more")
+@set_up(
+    "quota",
+    FAIL,
+    r"InstanceCount 3 \(3 x ml\.g5\.xlarge spot\):.*is 2: the job is refused, however long it waits.*request 3 or more",
+)
 def quota_below_count(scene: Scene) -> None:
     scene.config["ResourceConfig"].update(InstanceType="ml.g5.xlarge", InstanceCount="3")
 
