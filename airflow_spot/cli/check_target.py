@@ -69,7 +69,7 @@ def of_config(path: Path, shape: Shape, source_dir: Path | None = None) -> Targe
     requests, findings = requests_of(given, shape, RunIdentity("check", "check", "check", path.stem, -1))
     try:
         script, told = from_request(config, path.name, source_dir=source_dir), []
-    except (RehearsalError, TypeError, ValueError, AttributeError) as error:
+    except (RehearsalError, LookupError, TypeError, ValueError, AttributeError) as error:
         script, told = None, [not_checked("script", "entry_point", "", str(error))]
     return Target(str(path), requests, findings=(*findings, *told), script=script)
 
@@ -184,25 +184,29 @@ def _plan(config: dict[str, Any], settings: SpotSettings, shape: Shape, run: Run
 
 
 def _rungs(request: dict[str, Any], settings: SpotSettings) -> Iterator[Mapping[str, Any]]:
-    """Yield a request a rung, without the numbers of instances that are not known yet."""
-    resources = section(request, "ResourceConfig")
-    known = {name: value for name, value in resources.items() if not has_templates(value)}
-    made = {**request, "ResourceConfig": known}
+    """Yield a request a rung; what is a template in it stays one."""
     try:
         if settings.ladder is None or has_templates(settings.ladder):
-            yield made
+            yield request
             return
-        spot = made.get("EnableManagedSpotTraining")
-        count = str(known.get("InstanceCount") or 1)
+        resources = section(request, "ResourceConfig")
+        known = {name: value for name, value in resources.items() if not has_templates(value)}
+        # A number that nobody knows yet is that of every rung: those that name one are not told from the others.
+        unknown = {name: value for name, value in resources.items() if name == "InstanceCount" and name not in known}
+        spot, count = request.get("EnableManagedSpotTraining"), str(known.get("InstanceCount") or 1)
         rungs = read_ladder(
             settings.ladder,
-            instance_count=int(count) if count.isdigit() else 1,
+            instance_count=int(count) if count.isdecimal() else 1,
             spot=spot if isinstance(spot, bool) else None,
         )
-        max_wait = spot_rules.default_max_wait(made, spot_rules.DEFAULT_MAX_RUN)
-        yield from [apply_rung(made, rung, preferences=True, max_wait=max_wait) for rung in rungs]
+        max_wait = spot_rules.default_max_wait(request, spot_rules.DEFAULT_MAX_RUN)
+        laid = [
+            apply_rung({**request, "ResourceConfig": known}, rung, preferences=True, max_wait=max_wait)
+            for rung in rungs
+        ]
+        yield from [{**each, "ResourceConfig": {**each["ResourceConfig"], **unknown}} for each in laid]
     except (InvalidParameterError, ValueError):  # said already: the plan could not be made for it
-        yield made
+        yield request
 
 
 def _as_it_is(config: Any) -> tuple[Mapping[str, Any], ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -41,6 +42,25 @@ class OneSessionHook(AwsBaseHook):
             return self.get_client_type(region_name=self.region_name, config=self._get_config().merge(config))
         finally:
             self._sessions = kept
+
+    def clients_of_any_service(self) -> Callable[[str, str, Config], Any]:
+        """
+        Return what makes clients of other services on this connection, as ``run_preflight`` takes it.
+
+        The connection is read now, and the session is one of its own: it may be used in another thread, which must not
+        ask Airflow anything, and may be in the middle of a call that nobody waits for any longer.
+
+        :return: is given a service, a region, and what is other than in the hook's botocore configuration.
+        """
+        connection, config, verify = self.conn_config, self._get_config(), self.verify
+        session = self._new_session(self.region_name)
+
+        def client(service: str, region: str, other: Config) -> Any:
+            url = connection.get_service_endpoint_url(service_name=service)
+            made = config.merge(other) if config is not None else other
+            return session.client(service, region_name=region, endpoint_url=url, config=made, verify=verify)
+
+        return client
 
     def _new_session(self, region_name: str | None) -> Any:
         session = super().get_session(region_name=region_name)

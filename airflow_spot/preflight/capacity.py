@@ -53,10 +53,11 @@ def judge_quotas(wanted: Wanted, quotas: Quotas) -> Iterator[PreflightFinding]:
 
 
 def _judge_quota(rung: Rung, kind: str, count: int, figure: Figure[QuotaFigure]) -> Iterator[PreflightFinding]:
-    field, asked = "ResourceConfig.InstanceCount", f"{count} x {kind} {'spot' if rung.on_spot else 'on-demand'}"
+    field, asked = "ResourceConfig.InstanceCount", str(count)
     quota = figure.value
     if quota is None:
-        yield not_checked("quota", field, asked, figure.why)
+        market = "spot" if rung.on_spot else "on-demand"
+        yield not_checked("quota", field, asked, f"the quota of {kind} {market}: {figure.why}")
         return
     limit = f"{quota.limit:g}"
     if quota.limit < count:

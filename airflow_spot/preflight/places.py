@@ -72,7 +72,7 @@ def judge_channel(answer: Answer, place: Place) -> Iterator[PreflightFinding]:
         yield not_checked("channel", place.field, place.uri, answer.why)
     elif not answer.value.get("KeyCount") and not answer.value.get("Contents"):
         what = "object with that prefix" if place.data_type == "S3Prefix" else "such manifest"
-        why = f"there is no {what}: SageMaker fails the job once it has been given instances"
+        why = f"there is no {what}: there is nothing to train on, and the task fails"
         yield PreflightFinding(
             "channel", Severity.FAIL, place.field, place.uri, why, "put the data there, or mend the URI"
         )

@@ -36,7 +36,7 @@ class Rung:
     @property
     def placement(self) -> Placement:
         """Return the instances that it asks for."""
-        return Placement.of_resources(_section(self.request, "ResourceConfig"), self.on_spot)
+        return Placement.of_resources(_resources(self.request), self.on_spot)
 
     @property
     def on_spot(self) -> bool:
@@ -49,14 +49,20 @@ class Rung:
         given = _section(self.request, "StoppingCondition").get("MaxRuntimeInSeconds")
         if given is None:
             return DEFAULT_MAX_RUN
-        return int(str(given)) if str(given).isdigit() else None
+        return _count(given) or None
 
     @property
     def instances(self) -> tuple[tuple[str, int], ...]:
-        """Return how many of each type it takes at most: of types in the order of preference, one is taken."""
-        preferred = _section(self.request, "ResourceConfig").get("InstancePreferences") or ()
-        if preferred:
-            return tuple((str(each["InstanceType"]), int(each.get("InstanceCount") or 1)) for each in preferred)
+        """
+        Return how many of each type it takes at most: of types in the order of preference, one is taken.
+
+        :return: empty where types or count are known only when the task runs.
+        """
+        given = _section(self.request, "ResourceConfig").get("InstanceCount")
+        if given is not None and not _count(given):
+            return ()  # nothing is reckoned with a number that nobody knows
+        if preferred := _resources(self.request).get("InstancePreferences"):
+            return tuple((each["InstanceType"], each["InstanceCount"]) for each in preferred)
         return tuple(each for each in self.placement.instances if each[0].startswith("ml."))
 
     @property
@@ -72,7 +78,7 @@ class Rung:
     @property
     def is_choice(self) -> bool:
         """Whether one of its types is taken, and not all."""
-        return bool(_section(self.request, "ResourceConfig").get("InstancePreferences"))
+        return bool(_resources(self.request).get("InstancePreferences"))
 
 
 @dataclass(frozen=True)
@@ -206,6 +212,30 @@ def _places(request: Mapping[str, Any]) -> Iterator[Place]:
         section, _, name = field.partition(".")
         if uri := _s3(_section(request, section).get(name)):
             yield Place(field, uri, kind)
+
+
+def _resources(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of ResourceConfig what tells instances, as far as it is what it should be: the rest is told as wrong."""
+    found: dict[str, Any] = {}
+    given = _section(request, "ResourceConfig")
+    if isinstance(kind := given.get("InstanceType"), str) and not is_template(kind):
+        found["InstanceType"] = kind
+    if count := _count(given.get("InstanceCount")):
+        found["InstanceCount"] = count
+    for name in ("InstanceGroups", "InstancePreferences"):
+        some = [
+            {"InstanceType": kind, "InstanceCount": _count(each.get("InstanceCount")) or 1}
+            for each in _listed(given.get(name))
+            if isinstance(each, Mapping) and isinstance(kind := each.get("InstanceType"), str)
+        ]
+        if some:
+            found[name] = some
+    return found
+
+
+def _count(value: Any) -> int:
+    """Return how many; 0 where that is not known, or no number."""
+    return int(str(value)) if not isinstance(value, bool) and str(value).isdecimal() else 0
 
 
 def _s3(uri: Any) -> str:

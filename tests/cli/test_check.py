@@ -12,6 +12,9 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as given_values
+from hypothesis import strategies as st
 
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.cli import check
@@ -31,10 +34,31 @@ from airflow_spot.preflight.costs import costs
 from airflow_spot.preflight.findings import PreflightFinding, Severity, weigh
 from airflow_spot.preflight.images import judge_image
 from airflow_spot.preflight.role import judge_role
-from airflow_spot.preflight.running import PreflightReport
+from airflow_spot.preflight.running import PreflightReport, inspect
 from airflow_spot.preflight.wanted import read_image, read_wanted
 from tests.support.requests import SCRIPTS, stock_config
 
+FIELDS = [
+    "AlgorithmSpecification",
+    "TrainingImage",
+    "RoleArn",
+    "InputDataConfig",
+    "DataSource",
+    "S3DataSource",
+    "S3Uri",
+    "OutputDataConfig",
+    "S3OutputPath",
+    "ResourceConfig",
+    "InstanceType",
+    "InstanceCount",
+    "InstanceGroups",
+    "InstancePreferences",
+    "StoppingCondition",
+    "MaxRuntimeInSeconds",
+    "CheckpointConfig",
+    "EnableManagedSpotTraining",
+    "HyperParameters",
+]
 RUN = RunIdentity("check", "d", "check", "t", -1)
 DAG = """
 import json
@@ -178,8 +202,22 @@ def test_what_is_known_only_at_run_time_is_not_checked_and_the_rest_is(shape: Sh
     assert not found
     assert isinstance(requests, tuple)
     (request,) = requests
-    assert request["ResourceConfig"]["InstanceType"] == "ml.m5.xlarge"
     assert request["CheckpointConfig"]["S3Uri"] == "s3://bucket/output/checkpoints"
+    report = inspect(requests, no_clients, region="us-east-1", max_cost=Decimal(1000))
+    told = {(each.field, each.severity.value) for each in report.findings}
+    assert ("RoleArn", "unchecked") in told and ("ResourceConfig.InstanceCount", "unchecked") in told
+    # What is wrong beside is found; and nobody reckons with one instance where the number is not known.
+    assert ("StoppingCondition.MaxWaitTimeInSeconds", "fail") in told
+    assert [(each.at_most, each.why) for each in report.costs] == [(None, "its instances are not known here")]
+    assert "hunter2secret" not in str(report)
+
+
+def test_a_count_that_is_a_template_is_no_rungs_count(shape: Shape) -> None:
+    config = stock_config("bucket")
+    config["ResourceConfig"]["InstanceCount"] = "{{ params.count }}"
+    requests, found = requests_of(given(config, ladder=["ml.g5.xlarge", "ml.g5.2xlarge"]), shape, RUN)
+    assert isinstance(requests, tuple) and len(requests) == 2 and not found
+    assert [each["ResourceConfig"]["InstanceCount"] for each in requests] == ["{{ params.count }}"] * 2
 
 
 def test_a_ladder_beside_templates_is_read_rung_by_rung(shape: Shape) -> None:
@@ -251,3 +289,23 @@ def test_the_page_names_every_check() -> None:
     )
     for key in (*PreflightFinding("a", Severity.FAIL, "b", "c", "d").to_json(), "at_most", "max_run_seconds"):
         assert f"`{key}`" in page, key
+
+
+VALUES: Any = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 99) | st.sampled_from(["", "x", "s3://b/c", "ml.m5.large", "{{ x }}"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given_values(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=5), VALUES)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_stands_in_a_config_is_no_traceback(shape: Shape, config: Any, ladder: Any) -> None:
+    requests, found = requests_of(given(config, ladder=ladder), shape, RUN)
+    report = inspect(requests if requests is not None else (), no_clients, region="us-east-1", more=found)
+    # Whatever it was, it was understood: nothing was given up on as a whole.
+    assert not [each for each in report.findings if each.field == "preflight"], report
+
+
+def no_clients(*_: Any) -> Any:
+    raise ValueError("no AWS here")

@@ -28,9 +28,8 @@ BY_ANOTHER_NAME = {
     "expand_role": {"iam:GetRole"},
 }
 #: Where `.copy(` is boto3's, which a dict has, too.
-COPIES = dict.fromkeys(
-    ("aws/model_copy.py", "aws/set_aside.py"), {"s3:HeadObject", "s3:CopyObject", "s3:UploadPartCopy"}
-)
+_COPY = {"s3:HeadObject", "s3:CopyObject", "s3:UploadPartCopy"}
+COPIES = {"aws/model_copy.py": _COPY, "aws/set_aside.py": _COPY}
 #: Names that much else has: they count with these receivers alone.
 AMBIGUOUS = {"search": ("sagemaker", "client"), "create_bucket": ("s3_hook", "client", "s3")}
 #: It captures what a trainer of the SDK would send: nothing is called.

@@ -60,6 +60,7 @@ class Scene:
         self.ecr.create_repository(repositoryName=self.name)
         manifest = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
         self.ecr.put_image(repositoryName=self.name, imageManifest=json.dumps(manifest), imageTag="1")
+        self._has_role = False
         self.role(self.allow("*", "*"))
         self.image = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{self.name}"
         source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/data/"}}
@@ -82,13 +83,13 @@ class Scene:
         return {"Effect": "Allow", "Action": action, "Resource": resource}
 
     def role(self, *statements: dict[str, Any], trust: dict[str, Any] = TRUST) -> None:
-        """Make the role of the training anew."""
+        """Have the role of the training, with this policy alone."""
         iam = self.iam
-        for name in iam.list_roles()["Roles"]:
-            if name["RoleName"] == self.name:
-                iam.delete_role_policy(RoleName=self.name, PolicyName="p")
-                iam.delete_role(RoleName=self.name)
-        iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=json.dumps(trust))
+        if self._has_role:
+            iam.update_assume_role_policy(RoleName=self.name, PolicyDocument=json.dumps(trust))
+        else:
+            iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=json.dumps(trust))
+        self._has_role = True
         document = {"Version": "2012-10-17", "Statement": list(statements)}
         iam.put_role_policy(RoleName=self.name, PolicyName="p", PolicyDocument=json.dumps(document))
 

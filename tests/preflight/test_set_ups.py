@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from airflow_spot.preflight.findings import Severity
 from airflow_spot.preflight.script import check_script
 from airflow_spot.preflight.wanted import read_wanted
-from tests.preflight.scene import ACCOUNT, Scene
+from tests.preflight.scene import ACCOUNT, PATIENT, REGION, Scene
 
 FAIL, WARN = Severity.FAIL, Severity.WARN
 Break = Callable[[Scene], Any]
@@ -101,13 +101,19 @@ def manifest_missing(scene: Scene) -> None:
 @set_up(
     "quota",
     FAIL,
-    r"1 x ml\.p3\.2xlarge spot.*'ml\.p3\.2xlarge for spot training job usage' \(L-\w+\) is 0:.*request 1 or more\. https://.*servicequotas",
+    r"InstanceCount 1 \(ml\.p3\.2xlarge spot\): the quota '"
+    r"ml\.p3\.2xlarge for spot training job usage' \(L-\w+\) is 0:.*"
+    r"request 1 or more\. https://.*servicequotas",
 )
 def spot_quota_zero(scene: Scene) -> None:
     scene.config["ResourceConfig"]["InstanceType"] = "ml.p3.2xlarge"
 
 
-@set_up("quota", FAIL, r"3 x ml\.g5\.xlarge spot.*is 2: the job is refused, however long it waits.*request 3 or more")
+@set_up(
+    "quota",
+    FAIL,
+    r"InstanceCount 3 \(3 x ml\.g5\.xlarge spot\):.*is 2: the job is refused, however long it waits.*request 3 or more",
+)
 def quota_below_count(scene: Scene) -> None:
     scene.config["ResourceConfig"].update(InstanceType="ml.g5.xlarge", InstanceCount="3")
 
@@ -319,3 +325,24 @@ def test_only_the_calls_of_the_run_itself_are_made_where_that_is_asked_for(scene
     assert scene.clients.asked
     assert all(made_by_every_run(call) for call in scene.clients.asked), scene.clients.asked
     assert f":{ACCOUNT}:" not in str(finding)
+
+
+def test_on_a_tasks_connection_the_looks_are_of_the_run_itself(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_spot.core.identity import RunIdentity
+    from airflow_spot.core.plan import SpotSettings, build_plan
+    from airflow_spot.hooks.training import SageMakerSpotTrainingHook
+    from airflow_spot.preflight.running import run_preflight
+
+    hook = SageMakerSpotTrainingHook(aws_conn_id="aws_default", region_name=REGION)
+    run = RunIdentity("n", "d", "r", "t", -1)
+    good = build_plan(scene.config, SpotSettings(), run, hook.request_shape)
+    config = {**scene.config, "OutputDataConfig": {"S3OutputPath": f"s3://no-such-{scene.bucket[7:]}/out"}}
+    bad = build_plan(config, SpotSettings(), run, hook.request_shape)
+    clients = hook.clients_of_any_service()
+    # In its threads nobody may ask Airflow for the connection.
+    monkeypatch.setattr(SageMakerSpotTrainingHook, "conn_config", property(lambda _: pytest.fail("asked Airflow")))
+    found = [
+        run_preflight(plan, clients, region=REGION, only_needed_permissions=True, **PATIENT) for plan in (good, bad)
+    ]
+    assert found[0] == []
+    assert [(each.check, each.severity) for each in found[1]] == [("bucket", FAIL)]
