@@ -40,6 +40,9 @@ from airflow_spot.local.training.recovery import last_time, lock, remember, resu
 
 log = logging.getLogger(__name__)
 
+#: Seconds after which a signal is acted on at the latest.
+_LOOK_SECONDS = 0.25
+
 
 class _Handler(WSGIRequestHandler):
     # The server writes head and body apart; with Nagle's algorithm each answer would wait 40 ms for an ACK.
@@ -168,7 +171,10 @@ def serve(settings: Settings, *, ready: Callable[[Backend], None], lifeline: int
     ready(backend)
     try:
         answer(backend, server)
-        done.wait()
+        # Python runs a signal's handler in this thread alone, and the kernel may give the signal to another one, which
+        # does not wake it: so it looks by itself.
+        while not done.wait(_LOOK_SECONDS):
+            pass
     finally:
         backend.close()
         # It needs no shutdown, which takes half a second: it ends with this process.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -119,6 +121,21 @@ def test_a_forked_child_of_the_owner_does_not_keep_the_service_alive() -> None:
             assert alive(child)
         finally:
             os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are told apart by the kernel of Linux")
+def test_it_ends_also_where_the_kernel_gives_the_signal_to_another_thread(tmp_path: Path) -> None:
+    """Any thread of a process may get its signal; Python acts on it in the first one, which that does not wake."""
+    tgkill = {"x86_64": 234, "aarch64": 131}.get(platform.machine())
+    if tgkill is None:
+        pytest.skip("the number of tgkill is not known here")
+    with LocalSageMaker(dir=tmp_path / "service") as service:
+        pid, process = service.pid, service._process
+        assert process is not None
+        until(lambda: Path(f"/proc/{pid}/wchan").read_text().startswith("futex"), "its first thread waits for the end")
+        others = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir() if int(each.name) != pid]
+        ctypes.CDLL(None, use_errno=True).syscall(tgkill, pid, others[0], int(signal.SIGTERM))
+        process.wait(15)
 
 
 def test_a_service_that_does_not_start_says_why() -> None:
