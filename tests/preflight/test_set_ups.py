@@ -346,3 +346,12 @@ def test_on_a_tasks_connection_the_looks_are_of_the_run_itself(scene: Scene, mon
     ]
     assert found[0] == []
     assert [(each.check, each.severity) for each in found[1]] == [("bucket", FAIL)]
+
+
+def test_nothing_is_asked_of_a_role_of_that_name_in_the_wrong_account(scene: Scene) -> None:
+    role_of_another_account(scene)
+    scene.clients.asked.clear()
+    (finding,) = scene.check()
+    assert finding.check == "credentials"
+    assert "sts:GetCallerIdentity" in scene.clients.asked
+    assert not [call for call in scene.clients.asked if call.startswith("iam:")]
