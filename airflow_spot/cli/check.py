@@ -101,7 +101,7 @@ def _check(args: argparse.Namespace) -> int:
             region=region,
             budget_seconds=args.timeout,
             call_seconds=CALL_SECONDS,
-            max_cost=max_cost,
+            max_cost=max_cost if max_cost is not None else target.max_cost,
             prices=prices,
             cache=cache,
             more=(*target.findings, *of_script),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from airflow_spot.core.ladder import apply_rung, has_templates, read_ladder
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.parameters import PARAMETERS, read_parameters
 from airflow_spot.core.plan import Plan, SpotSettings, apply_settings, build_plan, section
+from airflow_spot.core.prices import read_amount
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.templates import is_template
 from airflow_spot.preflight.findings import PreflightFinding, not_checked, of_error
@@ -38,6 +40,7 @@ class Target:
     :param region: that it names itself; empty for none.
     :param findings: what is wrong with it by itself, and what of it is not known.
     :param script: what it runs; None where its script is not at hand.
+    :param max_cost: what it says itself of what it may cost; None for nothing, or what is known only when it runs.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Target:
     region: str = ""
     findings: tuple[PreflightFinding, ...] = ()
     script: Subject | None = field(default=None, repr=False)
+    max_cost: Decimal | None = None
 
     def archive(self) -> AbstractContextManager[SourceArchive | None] | None:
         """Return what gives the code as it is sent; None where there is none."""
@@ -139,7 +143,15 @@ def _of_task(path: Path, task: Any, shape: Shape) -> Target:
         script, told = from_dag_file(path, task.task_id, task.dag_id), []
     except RehearsalError as error:
         script, told = None, [not_checked("script", "entry_point", "", str(error))]
-    return Target(name, requests, region, (*findings, *told), script)
+    return Target(name, requests, region, (*findings, *told), script, _amount(given.max_cost))
+
+
+def _amount(given: Any) -> Decimal | None:
+    """Return a task's ``max_cost``; one that is wrong is a finding already."""
+    try:
+        return None if given is None or is_template(given) else read_amount("max_cost", given)
+    except InvalidParameterError:
+        return None
 
 
 def requests_of(

@@ -113,18 +113,6 @@ class _SiblingHook(AwsBaseHook):
         return self._main.config
 
 
-class SiblingClientHook(_SiblingHook):
-    """
-    Any other service with the connection of another hook.
-
-    :param service: as boto3 names it, such as ``pricing``.
-    """
-
-    def __init__(self, main: OneSessionHook, service: str) -> None:
-        super().__init__(main)
-        self.client_type = service
-
-
 class SiblingS3Hook(_SiblingHook, S3Hook):
     """S3 with the connection of another hook."""
 

@@ -34,7 +34,7 @@ from airflow_spot.core.retention import overlaps
 from airflow_spot.core.run_state import RunState
 from airflow_spot.core.s3_operations import read_s3_operations
 from airflow_spot.errors import RequestError, SpotTrainingError
-from airflow_spot.hooks._sessions import OneSessionHook, SiblingClientHook, SiblingLogsHook, SiblingS3Hook
+from airflow_spot.hooks._sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
 
 T = TypeVar("T")
 
@@ -107,18 +107,13 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         merged: Config = retries.merge(super().config)
         return merged
 
-    def brief_client(self, service: str, region: str | None = None, config: Config | None = None) -> Any:
-        """
-        Return a client of another service that is asked once, for three seconds: for what a training can do without.
+    def brief_client(self, service: str, region: str) -> Any:
+        """Return a client of another service that is asked once, for three seconds: a training can do without it."""
+        return self._any_service(service, region, _HURRIED)
 
-        :param service: as boto3 names it.
-        :param region: another one than the hook's.
-        :param config: what is other yet.
-        """
-        hook = SiblingClientHook(self, service)
-        brief = self._get_config().merge(_HURRIED)
-        brief = brief if config is None else brief.merge(config)
-        return hook.get_client_type(region_name=region or self.conn_region_name, config=brief)
+    @cached_property
+    def _any_service(self) -> Callable[[str, str, Config], Any]:
+        return self.clients_of_any_service()
 
     @property
     def client(self) -> Any:

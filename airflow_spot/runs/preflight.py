@@ -39,7 +39,7 @@ def look_ahead(
 
     findings = run_preflight(
         plan,
-        hook.brief_client,
+        hook.clients_of_any_service(),
         region=str(hook.conn_region_name or ""),
         only_needed_permissions=mode == "warn",
         max_cost=max_cost,

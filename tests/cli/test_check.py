@@ -127,6 +127,20 @@ def test_a_dag_file_is_looked_at_task_by_task(
     assert "  one attempt costs at most:\n    ml.p3.2xlarge spot: " in text
 
 
+def test_a_tasks_own_max_cost_counts_where_the_command_names_none(
+    local: LocalSageMaker, bucket: str, tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, DAG.format(config=json.dumps(stock_config(bucket)), more="max_cost='0.001'"), "dag.py")
+
+    def costs(*options: str) -> list[str]:
+        run(path, "--task", "train", "--endpoint-url", local.endpoint_url, "--json", "--timeout", "100", *options)
+        (told,) = json.loads(capsys.readouterr().out)["tasks"]
+        return [each["severity"] for each in told["findings"] if each["check"] == "cost"]
+
+    assert costs() == ["fail"]
+    assert costs("--max-cost", "50") == []
+
+
 @pytest.mark.parametrize(
     ("severities", "options", "code"),
     [
