@@ -591,7 +591,9 @@ class TrainingRun:
         state = RunState.of(self.history, self.this_try, space, names, self.limits.give_up_at, stops)
         budget = self.limits.budget
         spent = None if budget is None else budget.closed(self.history.attempts, self.now()).to_json()
-        state = replace(state, prices=self.prices, spent=spent)
+        places = (*self.plan.placements, *(attempt.placement for attempt in self.history.attempts))
+        types = {kind for place in places for kind, _ in place.instances}
+        state = replace(state, prices=self.prices.only(types) if self.prices else None, spent=spent)
         return Deferral(jobs, until, state, quota_key=quota_key)
 
     def _should_resume(self, jobs: Sequence[Attempt]) -> bool:
