@@ -27,12 +27,17 @@ IDS = {
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+00:00)?": "TIME",
     r"-[a-z2-7]{8}(?=/)": "-HASH",
 }
+SPAN = r"(\d+ min )?\d+(\.\d+)? s(?!\w)"
 #: Numbers that move, by the beginning of the command that prints them.
 MOVING = {
-    "airflow-spot rehearse": {r"\d+(\.\d+)?( trained twice)?": "N", r"(, N)+$": ""},
+    "airflow-spot rehearse": {
+        r"\d+(\.\d+)?( trained twice)?": "N",
+        r"(, N)+$": "",
+        r"N interruptions?": "N interruptions",
+    },
     "airflow-spot advise": {r"\d+\.\d+-\d+\.\d+ USD": "N USD"},
-    "airflow dags": {r"\d+(\.\d+)? (s|%|USD)\b": r"N \2", r"\d+(\.\d+)? %": "N %"},
-    "airflow-spot history": {r"\d+(\.\d+)? (s|%)(?!\w)": r"N \2"},
+    "airflow dags": {SPAN: "N s", r"\d+\.\d+ (%|USD)": r"N \1"},
+    "airflow-spot history": {SPAN: "N s", r"\d+\.\d+ %": "N %"},
 }
 
 
@@ -136,16 +141,25 @@ def account(tmp_path: Path) -> Iterator[LocalSageMaker]:
 
 @pytest.mark.slow
 def test_the_page_leads_to_a_job(account: LocalSageMaker, tmp_path: Path) -> None:
-    reader = Reader(tmp_path, account)
+    reader, begun = Reader(tmp_path, account), 0
     for kind, text, shown in steps(PAGE.read_text()):
         if kind == "python":
             reader.write(text)
         elif not text.startswith("pip install"):
             if text.startswith("airflow "):
                 reader.run("airflow db migrate")
+                begun = len(account.audit)
             assert_printed(shown, reader.run(text), text)
         if text == "python raise_quota.py\n":
             account.set_quotas(GRANTED)
+        if text.startswith("airflow "):
+            # The policy that the page makes for the worker has what its task calls (S3 and ECR are not in this log).
+            lines = [line for line in account.audit[begun:] if line["event"] == "call"]
+            called = {call if ":" in call else f"sagemaker:{call}" for call in (line["operation"] for line in lines)}
+            policy = json.loads((tmp_path / "worker.json").read_text())
+            allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+            assert "sagemaker:CreateTrainingJob" in called and "servicequotas:ListServiceQuotas" in called
+            assert called <= allowed
     (job,) = account.client("sagemaker").list_training_jobs()["TrainingJobSummaries"]
     assert job["TrainingJobStatus"] == "Completed"
 
