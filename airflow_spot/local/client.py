@@ -261,6 +261,13 @@ class LocalSageMaker:
         """
         self._control("market", {"spot": market, "on_demand": on_demand_market})
 
+    def set_quotas(self, quotas: str) -> None:
+        """Replace the quotas, as AWS does when it grants an increase. Jobs that run are let run.
+
+        :raises RuntimeError: if the specification is wrong.
+        """
+        self._control("quotas", {"quotas": quotas})
+
     def _control(self, action: str, body: dict[str, Any]) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - our own http address
             f"{self.endpoint_url}/_airflow_spot/{action}", json.dumps(body).encode(), method="POST"

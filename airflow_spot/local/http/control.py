@@ -12,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 from airflow_spot.local.api.access import PREFIX, is_loopback
 from airflow_spot.local.backend import Backend
 from airflow_spot.local.errors import ServiceError
+from airflow_spot.local.market.quotas import parse_quotas
 from airflow_spot.local.training.job import TRAINING_JOBS
 
 
@@ -71,6 +72,12 @@ def _market(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _quotas(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
+    """Replace the quotas, as AWS does when it grants an increase: ``{"quotas": spec}``."""
+    backend.quotas = parse_quotas(_text(body, "quotas"))
+    return {}
+
+
 def _text(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str):
@@ -95,6 +102,7 @@ ACTIONS: dict[str, Callable[[Backend, dict[str, Any]], dict[str, Any]]] = {
     "crash": _crash,
     "market": _market,
     "faults": _faults,
+    "quotas": _quotas,
 }
 
 

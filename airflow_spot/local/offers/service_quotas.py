@@ -7,6 +7,7 @@ of other uses are listed too, as on AWS, where a client has to tell them apart; 
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -113,6 +114,34 @@ def get_service_quota(backend: Backend, call: Call) -> dict[str, Any]:
     raise _missing()
 
 
+def request_service_quota_increase(backend: Backend, call: Call) -> dict[str, Any]:
+    """Answer that a request is pending. Nobody decides on it here: ``LocalSageMaker.set_quotas`` grants one."""
+    _check(call)
+    for each in listed(backend.quotas):
+        if each.code == call.params["QuotaCode"]:
+            if call.params["DesiredValue"] <= each.value:
+                raise ServiceError(
+                    "IllegalArgumentException", "You must provide a quota value greater than the current quota value."
+                )
+            now = backend.clock.now()
+            return {
+                "RequestedQuota": {
+                    "Id": uuid.uuid4().hex,
+                    "ServiceCode": SERVICE,
+                    "ServiceName": "Amazon SageMaker",
+                    "QuotaCode": each.code,
+                    "QuotaName": each.name,
+                    "DesiredValue": call.params["DesiredValue"],
+                    "Status": "PENDING",
+                    "Created": now,
+                    "LastUpdated": now,
+                    "GlobalQuota": False,
+                    "Unit": "None",
+                }
+            }
+    raise _missing()
+
+
 def _check(call: Call) -> None:
     if call.params["ServiceCode"] != SERVICE:
         raise _missing()
@@ -124,4 +153,8 @@ def _missing() -> ServiceError:
     )
 
 
-OPERATIONS: Operations = {"ListServiceQuotas": list_service_quotas, "GetServiceQuota": get_service_quota}
+OPERATIONS: Operations = {
+    "ListServiceQuotas": list_service_quotas,
+    "GetServiceQuota": get_service_quota,
+    "RequestServiceQuotaIncrease": request_service_quota_increase,
+}

@@ -36,6 +36,8 @@ def control(jobs: Jobs, action: str, body: bytes) -> tuple[int, str]:
         ("market", '{"on_demand": ["never"]}', "on_demand is ['never']"),
         ("faults", '{"plan": null}', "plan is None"),
         ("faults", "{}", "plan is None"),
+        ("quotas", "{}", "quotas is None"),
+        ("quotas", '{"quotas": "ml.g5.xlarge"}', "'ml.g5.xlarge' is not TYPE=N"),
     ],
 )
 def test_what_is_wrong_is_named(jobs: Jobs, action: str, body: str, message: str) -> None:

@@ -22,4 +22,5 @@ def market(offers: LocalSageMaker) -> Iterator[LocalSageMaker]:
     """That service, for a test that changes its market or faults."""
     yield offers
     offers.set_market("always")
+    offers.set_quotas(QUOTAS)
     offers.set_faults("")

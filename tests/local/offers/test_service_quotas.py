@@ -51,6 +51,11 @@ def test_pages_of_a_hundred(offers: LocalSageMaker) -> None:
         ("list_service_quotas", {"ServiceCode": "sagemaker", "NextToken": "x"}, "InvalidPaginationTokenException"),
         ("list_service_quotas", {"ServiceCode": "sagemaker", "MaxResults": 101}, "ValidationException"),
         ("get_service_quota", {"ServiceCode": "sagemaker", "QuotaCode": "L-0"}, "NoSuchResourceException"),
+        (
+            "request_service_quota_increase",
+            {"ServiceCode": "sagemaker", "QuotaCode": "L-0", "DesiredValue": 1},
+            "NoSuchResourceException",
+        ),
         ("get_service_quota", {"ServiceCode": "vpc", "QuotaCode": "L-0"}, "NoSuchResourceException"),
     ],
 )
@@ -58,6 +63,18 @@ def test_what_is_refused(offers: LocalSageMaker, operation: str, request_: dict[
     with pytest.raises(ClientError) as raised:
         getattr(offers.client("service-quotas"), operation)(**request_)
     assert raised.value.response["Error"]["Code"] == code
+
+
+def test_an_increase_is_asked_for_and_granted(market: LocalSageMaker) -> None:
+    client, name = market.client("service-quotas"), "ml.g5.xlarge for spot training job usage"
+    wanted = {"ServiceCode": "sagemaker", "QuotaCode": quotas(market)[name]["QuotaCode"]}
+    with pytest.raises(ClientError, match="IllegalArgumentException"):
+        client.request_service_quota_increase(**wanted, DesiredValue=0)
+    asked = client.request_service_quota_increase(**wanted, DesiredValue=2)["RequestedQuota"]
+    assert (asked["QuotaName"], asked["DesiredValue"], asked["Status"]) == (name, 2, "PENDING")
+    assert quotas(market)[name]["Value"] == 0
+    market.set_quotas("ml.g5.xlarge:spot=2")
+    assert quotas(market)[name]["Value"] == 2
 
 
 def test_each_quota_has_a_code_of_its_own() -> None:
