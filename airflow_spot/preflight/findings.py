@@ -48,7 +48,9 @@ class PreflightFinding:
     def __str__(self) -> str:
         subject = f"{self.field} {self.value}".strip()
         where = f" ({self.rung})" if self.rung and self.rung not in self.why else ""
-        rest = "".join(f". {each[:1].upper()}{each[1:]}" for each in (self.fix, self.link) if each)
+        rest = f". {self.fix[:1].upper()}{self.fix[1:]}" if self.fix else ""
+        # At the end, without a full stop that would be copied along.
+        rest += f": {self.link}" if self.link else ""
         begin = "not checked: " if self.severity is Severity.UNCHECKED else ""
         return f"{begin}{subject}{where}: {self.why}{rest}"
 

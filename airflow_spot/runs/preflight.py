@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from airflow_spot import config as settings
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.prices import Prices
 from airflow_spot.errors import RequestError
@@ -44,7 +43,8 @@ def look_ahead(
         only_needed_permissions=mode == "warn",
         max_cost=max_cost,
         prices=prices,
-        cache=Cache(settings.cache_folder()),
+        # A quota that was raised a minute ago is to be believed.
+        cache=Cache(None),
     )
     fatal = [found for found in findings if found.severity is Severity.FAIL]
     for found in findings:
@@ -53,5 +53,5 @@ def look_ahead(
         elif mode == "fail":
             log.info("Preflight: %s", found)
     if fatal and mode == "fail":
-        more = f", and {len(fatal) - 1} more" if len(fatal) > 1 else ""
-        raise RequestError(f'Nothing was created: {fatal[0]}{more}. preflight="warn" only tells')
+        count = f"{len(fatal)} findings, the first: " if len(fatal) > 1 else ""
+        raise RequestError(f'Nothing was created (preflight="fail"): {count}{fatal[0]}')

@@ -138,7 +138,7 @@ def quota(limit: float, used: float | None = None, *, adjustable: bool = True) -
     [
         (quota(2), None, ""),
         (quota(2, 0.0), None, ""),
-        (quota(1), Severity.FAIL, "(L-1) is 1: the job is refused, however long it waits. Request 2 or more. URL"),
+        (quota(1), Severity.FAIL, "(L-1) is 1: the job is refused, however long it waits. Request 2 or more: URL"),
         (quota(1, adjustable=False), Severity.FAIL, "AWS does not raise it on request: use another type"),
         (quota(4, 3.0), Severity.WARN, "is 4, of which 3 are used now: the job waits for its turn"),
         (unknown("t", "needs servicequotas:ListServiceQuotas"), Severity.UNCHECKED, "needs servicequotas:List"),

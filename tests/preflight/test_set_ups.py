@@ -103,7 +103,7 @@ def manifest_missing(scene: Scene) -> None:
     FAIL,
     r"InstanceCount 1 \(ml\.p3\.2xlarge spot\): the quota '"
     r"ml\.p3\.2xlarge for spot training job usage' \(L-\w+\) is 0:.*"
-    r"request 1 or more\. https://.*servicequotas",
+    r"equest 1 or more: https://.*servicequotas",
 )
 def spot_quota_zero(scene: Scene) -> None:
     scene.config["ResourceConfig"]["InstanceType"] = "ml.p3.2xlarge"
