@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import shutil
 import tempfile
@@ -30,6 +31,11 @@ pytest_plugins = ["tests.support.service"]
 hypothesis.settings.register_profile("same", derandomize=True)
 if not os.environ.get("AIRFLOW_SPOT_NEW_EXAMPLES"):
     hypothesis.settings.load_profile("same")
+    # It makes examples of the constants in the modules that are loaded, too: those of the tests that ran before in the
+    # same process. It has no setting for that.
+    providers = importlib.import_module("hypothesis.internal.conjecture.providers")
+    if hasattr(providers, "_get_local_constants"):
+        providers._get_local_constants = lambda: providers._local_constants
 
 #: Where the files are that take minutes: the others fill what is left of the time beside them.
 LONG = (

@@ -201,7 +201,10 @@ def test_a_job_that_is_stopped_while_it_downloads_never_runs(processing: Process
         processing.sagemaker.stop_processing_job(ProcessingJobName=name)
         job = processing.describe(name)
         assert (job["ProcessingJobStatus"], "ProcessingEndTime" in job) == ("Stopping", False)
-        processing.sagemaker.stop_processing_job(ProcessingJobName=name)
+        try:
+            processing.sagemaker.stop_processing_job(ProcessingJobName=name)
+        except processing.sagemaker.exceptions.ClientError as error:
+            assert "is in status Stopped" in str(error), "it may have ended by now on a busy machine"
         job = processing.end(name)
     finally:
         processing.jobs.sm.set_faults("")
