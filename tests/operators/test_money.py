@@ -45,6 +45,7 @@ def asked(local: LocalSageMaker, operation: str) -> int:
     return sum(1 for line in lines if json.loads(line).get("operation") == operation)
 
 
+@pytest.mark.parametrize("task", [pytest.param("sync", marks=pytest.mark.slow), "deferrable"], indirect=True)
 def test_awss_prices_are_asked_for_once(local: LocalSageMaker, task: Task, ti: TaskInstance, aws_prices: Path) -> None:
     before = asked(local, "pricing:GetProducts")
     spot = run_task(task.operator(), ti)["Spot"]
@@ -101,6 +102,7 @@ def test_without_the_permission_there_is_no_money_and_no_failure(
 # ---- what it may cost
 
 
+@pytest.mark.parametrize("task", [pytest.param("deferrable", marks=pytest.mark.slow), "sync"], indirect=True)
 def test_a_run_of_which_one_attempt_could_cost_more_creates_nothing(
     local: LocalSageMaker, task: Task, ti: TaskInstance, table: Any
 ) -> None:
@@ -119,6 +121,7 @@ def test_nor_does_one_of_which_no_price_is_known(local: LocalSageMaker, sync_tas
     assert asked(local, "CreateTrainingJob") == before
 
 
+@pytest.mark.parametrize("task", [pytest.param("sync", marks=pytest.mark.slow), "deferrable"], indirect=True)
 def test_a_run_that_reaches_it_is_stopped_and_keeps_its_checkpoint(
     local: LocalSageMaker, task: Task, ti: TaskInstance, table: Any, bucket: str
 ) -> None:
@@ -157,6 +160,7 @@ def test_a_deferral_carries_prices_spending_and_order() -> None:
 # ---- the order of an automatic ladder
 
 
+@pytest.mark.parametrize("task", [pytest.param("sync", marks=pytest.mark.slow), "deferrable"], indirect=True)
 def test_an_automatic_ladder_is_ordered_by_what_aws_says(
     local: LocalSageMaker, task: Task, ti: TaskInstance, aws_prices: Path
 ) -> None:
@@ -195,6 +199,7 @@ def test_what_would_go_wrong_keeps_the_job_from_being_created(
     assert asked(local, "CreateTrainingJob") == before
 
 
+@pytest.mark.parametrize("task", [pytest.param("deferrable", marks=pytest.mark.slow), "sync"], indirect=True)
 def test_by_default_it_is_told_and_trained(
     local: LocalSageMaker, task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ def test_a_probe_that_gets_its_instances_is_the_answer(
     assert probe["TrainingJobName"] in found["why"]
 
 
-@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("deferrable", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_types_are_asked_for_one_after_the_other(
     local: LocalSageMaker, sensor: Callable[..., SageMakerSpotCapacitySensor], ti: TaskInstance, deferrable: bool
 ) -> None:
@@ -91,7 +91,7 @@ def test_types_are_asked_for_one_after_the_other(
     assert all(end <= later["CreationTime"] for (end, _), (_, later) in pairwise(zip(ends, jobs, strict=True)))
 
 
-@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("deferrable", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_one_type_is_waited_for_by_one_probe(
     local: LocalSageMaker, sensor: Callable[..., SageMakerSpotCapacitySensor], ti: TaskInstance, deferrable: bool
 ) -> None:
@@ -117,7 +117,7 @@ def test_a_reschedule_finds_its_probe_again(
     assert (found["probes"], len(jobs_of(local, ti.run_id))) == (1, 1)
 
 
-@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("deferrable", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_timeout_leaves_no_probe(
     local: LocalSageMaker, sensor: Callable[..., SageMakerSpotCapacitySensor], ti: TaskInstance, deferrable: bool
 ) -> None:
