@@ -158,7 +158,7 @@ class _Here:
 
 def _hidden(wanted: FleetFilter) -> dict[str, str]:
     """Return what a form of the filters keeps."""
-    return {**wanted.extra, "days": str(wanted.days), **({"sort": wanted.sort} if wanted.sort else {})}
+    return {"days": str(wanted.days), **({"sort": wanted.sort} if wanted.sort else {})}
 
 
 def _query(wanted: FleetFilter) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from airflow_spot.render.ledger_format import Summary, Timeline
 
@@ -96,4 +96,3 @@ class FleetFilter:
     type: str = ""
     state: str = ""
     sort: str = ""
-    extra: dict[str, str] = field(default_factory=dict)

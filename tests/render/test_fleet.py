@@ -163,11 +163,11 @@ def test_filters(wanted: dict[str, Any], count: int) -> None:
 
 
 def test_filters_are_a_form_that_keeps_the_rest() -> None:
-    document = shown(row(), days=90, sort="-runs.cost", dag="ranking", extra={"embed": "1"})
+    document = shown(row(), days=90, sort="-runs.cost", dag="ranking")
     form = next(each for each in document.all("form"))
     assert (form["method"], form["action"]) == ("get", "/af/airflow-spot/")
     hidden = {each["name"]: each["value"] for each in document.all("input")}
-    assert hidden == {"embed": "1", "days": "90", "sort": "-runs.cost"}
+    assert hidden == {"days": "90", "sort": "-runs.cost"}
     links = [str(each["href"]) for each in document.all("a")]
     csv_link = next(link for link in links if "fleet.csv" in link)
     assert parse_qs(urlsplit(csv_link).query)["dag"] == ["ranking"]
@@ -252,7 +252,7 @@ def test_every_text_is_escaped() -> None:
     assert one.summary is not None
     strange = replace(one, summary={**one.summary, "state": HOSTILE})  # type: ignore[typeddict-item]
     unread = replace(one, summary=None, problem=HOSTILE)
-    wanted = FleetFilter(owner=HOSTILE, sort=HOSTILE, extra={HOSTILE: HOSTILE})
+    wanted = FleetFilter(owner=HOSTILE, sort=HOSTILE)
     for rows in ([one, strange, unread], [unread]):
         page = fleet_page(fleet(rows, wanted, NOW), WHERE)
         check(page)
