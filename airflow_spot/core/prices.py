@@ -124,7 +124,7 @@ def read_prices(text: str, name: str) -> Prices:
     """
     try:
         table = json.loads(text, parse_float=Decimal)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParameterError(name, Described("no JSON"), f"must be a JSON object ({error})") from None
     return replace(_prices_of(table, name), source=name)
 

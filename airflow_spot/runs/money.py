@@ -61,9 +61,11 @@ def find_prices(
     if missing and settings.aws_prices():
         known = _with_awss(known, market_of(hook), missing, log)
     if not known.hourly:
-        return table  # an earlier attempt may have trained elsewhere
+        return table
     log.info("%s", _told(known, _now()))
-    return replace(known, hourly={**(table.hourly if table is not None else {}), **known.hourly})
+    if table is None or table.currency != known.currency:
+        return known
+    return replace(known, hourly={**table.hourly, **known.hourly})  # an earlier attempt may have trained elsewhere
 
 
 def budget_of(max_cost: Decimal | None, prices: Prices | None, plan: Plan, *, begins: bool) -> Budget | None:
