@@ -51,7 +51,7 @@ from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.delivery import deliver
 from airflow_spot.runs.ledger_copy import LedgerCopy
 from airflow_spot.runs.metrics import metrics_observer
-from airflow_spot.runs.money import budget_of, find_prices, market_of, table_of
+from airflow_spot.runs.money import budget_of, find_prices, market_of, more_prices, table_of
 from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.preflight import look_ahead
 from airflow_spot.runs.reaper_notice import warn_without_reaper
@@ -512,7 +512,14 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         parameters = self._with_order(parameters, state)
         script = self._script(parameters)
         plan = self._plan(parameters, identity, script, member_of(self, context))
-        prices = find_prices(self.hook, plan, self.log, carried=state.prices if state else None, begins=state is None)
+        prices = find_prices(
+            self.hook,
+            plan,
+            self.log,
+            carried=state.prices if state else None,
+            begins=state is None,
+            needed=parameters.max_cost is not None,
+        )
         if counts_differ(plan.ladder):
             self.log.warning(
                 "Ladder rungs differ in instance_count: rank-sharded checkpoints cannot be restored with another count"
@@ -577,6 +584,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             before_wait=ledger.write,
             log=self.log,
             prices=prices,
+            more_prices=partial(more_prices, self.hook, self.log),
         )
         ledger.follow(run)
         return run, parameters

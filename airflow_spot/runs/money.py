@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -40,7 +41,13 @@ def market_of(hook: SageMakerSpotTrainingHook, prices: Prices | None = None) -> 
 
 
 def find_prices(
-    hook: SageMakerSpotTrainingHook, plan: Plan, log: Log, *, carried: Prices | None, begins: bool
+    hook: SageMakerSpotTrainingHook,
+    plan: Plan,
+    log: Log,
+    *,
+    carried: Prices | None,
+    begins: bool,
+    needed: bool = False,
 ) -> Prices | None:
     """
     Return the on-demand prices of where a run may train; None where none is known. It never raises.
@@ -49,12 +56,13 @@ def find_prices(
 
     :param carried: by a deferral.
     :param begins: whether a try begins; one that continues asks nothing.
+    :param needed: unless a limit is reckoned by them: then it asks for what it does not know.
     """
-    if carried is not None:
-        return carried
-    if not begins:
-        return table_of(log)
     types = list(dict.fromkeys(kind for placement in plan.placements for kind, _ in placement.instances))
+    if carried is not None:
+        return more_prices(hook, log, carried, types) if needed else carried
+    if not begins and not needed:
+        return table_of(log)
     table = table_of(log)
     known = table.only(types) if table is not None else Prices()
     missing = [kind for kind in types if kind not in known.hourly]
@@ -63,9 +71,23 @@ def find_prices(
     if not known.hourly:
         return table
     log.info("%s", _told(known, _now()))
+    return _with_table(known, table)
+
+
+def more_prices(hook: SageMakerSpotTrainingHook, log: Log, known: Prices, types: Sequence[str]) -> Prices:
+    """Return prices with those of further types, in the same currency, as far as they are known. It never raises."""
+    if all(kind in known.hourly for kind in types):
+        return known
+    found = _with_table(known, table_of(log))
+    missing = [kind for kind in dict.fromkeys(types) if kind not in found.hourly]
+    return _with_awss(found, market_of(hook), missing, log) if missing and settings.aws_prices() else found
+
+
+def _with_table(known: Prices, table: Prices | None) -> Prices:
+    """Return prices with the others of the user's file: an earlier attempt may have trained elsewhere."""
     if table is None or table.currency != known.currency:
         return known
-    return replace(known, hourly={**table.hourly, **known.hourly})  # an earlier attempt may have trained elsewhere
+    return replace(known, hourly={**table.hourly, **known.hourly})
 
 
 def budget_of(max_cost: Decimal | None, prices: Prices | None, plan: Plan, *, begins: bool) -> Budget | None:
