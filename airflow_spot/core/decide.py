@@ -160,16 +160,20 @@ def decide(limits: Limits, history: History, now: datetime, policy: Policy) -> A
         return Wait(history.live_jobs[0], None)
     if history.live is not None:
         return _watch(limits, history, history.live, now, policy)
-    action = _between_attempts(limits, history, now, policy)
+    action = _priced(limits, history, _between_attempts(limits, history, now, policy))
     if isinstance(action, (Succeed, Fail)) and (other := _not_stopping(history.others)) is not None:
         return Stop(other, StopReason.PROBE, "the run has ended, and needs it no more")
-    if isinstance(action, Submit) and limits.budget is not None:
-        # The ladder may have been changed since the try began, which knew all prices.
-        if fix := limits.budget.unpriced(action.rung.placements):
-            return Fail(history.last, Outcome.INVALID_REQUEST, f"max_cost ({limits.budget.max_cost}) {fix}")
     if isinstance(action, Submit) and action.number > 1 and not _resumes(limits, history):
         return replace(action, why=f"{action.why}; {_from_nothing(limits)}")
     return action
+
+
+def _priced(limits: Limits, history: History, action: Action) -> Action:
+    """Return an action, or a failure: a try knew all prices as it began, but its ladder may be another by now."""
+    budget = limits.budget
+    if budget is None or not isinstance(action, Submit) or not (fix := budget.unpriced(action.rung.placements)):
+        return action
+    return Fail(history.last, Outcome.INVALID_REQUEST, f"max_cost ({budget.max_cost}) {fix}")
 
 
 def _resumes(limits: Limits, history: History) -> bool:

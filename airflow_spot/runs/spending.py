@@ -47,8 +47,8 @@ def afford(budget: Budget | None, attempts: Sequence[Attempt], action: Action, m
     if all(budget.covers(attempts, each, max_run, now) for each in action.rung.placements):
         return action
     why = (
-        f"the run has cost {budget.spent_on(attempts, now)}, and one more attempt may cost more than is left of max_cost "
-        f"({budget.max_cost}): raise it, or lower max_run. With wait_for_completion=False nobody stops it"
+        f"the run has cost {budget.spent_on(attempts, now)}, and one more attempt may cost more than is left of "
+        f"max_cost ({budget.max_cost}): raise it, or lower max_run. With wait_for_completion=False nobody stops it"
     )
     return Fail(attempts[-1] if attempts else None, Outcome.MAX_COST, why)
 
