@@ -24,6 +24,8 @@ from airflow_spot.observers import Log
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
+#: What a person runs by hand begins anew with each look.
+_RUN_BY_HAND = timedelta(hours=1)
 #: How an ended probe says that there was no capacity, or that it was not asked for long enough.
 _AGAIN = CAPACITY_OUTCOMES | {
     Outcome.STOPPED_BY_OPERATOR,
@@ -173,10 +175,12 @@ class Probing:
 
     def _is_of_this_try(self, probe: Attempt) -> bool:
         """Return whether an ended probe tells of now: one that another try has seen to its end is of another day."""
+        if probe.job_name in self._waited_for:
+            return True
         began = self._try.run_started
-        if began is not None and probe.ended is not None and probe.ended < began + self._offset:
+        if began is not None and probe.ended is not None and probe.ended < began + self._offset - _RUN_BY_HAND:
             return False  # of a DAG run that was made again: its tries begin with 1, too
-        if probe.job_name in self._waited_for or self._try.is_same_try(probe.created_by):
+        if self._try.is_same_try(probe.created_by):
             return True
         # It was taken over while it waited.
         made_by = probe.created_by.number if probe.created_by is not None else None

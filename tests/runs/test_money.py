@@ -57,7 +57,7 @@ def plan(*types: str) -> Any:
 def test_prices_of_the_file_are_added_in_its_currency_alone(
     asked: list[list[str]], table: Callable[[bytes], None], currency: str
 ) -> None:
-    """The file has none of the ladder's types: AWS's are taken, and the file's of other types only beside their like."""
+    """The file has none of the ladder's types: AWS's are taken, and the file's others only beside their like."""
     table(json.dumps({"currency": currency, "hourly": {"ml.old": "9"}}).encode())
     found = find_prices(HOOK, plan("ml.a"), LOG, carried=None, begins=True)
     assert found is not None
