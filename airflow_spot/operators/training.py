@@ -50,7 +50,7 @@ from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.delivery import deliver
 from airflow_spot.runs.ledger_copy import LedgerCopy
-from airflow_spot.runs.metrics import metrics_observer
+from airflow_spot.runs.metrics import RunMetrics
 from airflow_spot.runs.money import budget_of, find_prices, market_of, more_prices, table_of
 from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.preflight import look_ahead
@@ -255,6 +255,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._ledger: LedgerCopy | None = None
         self._trained: Mapping[str, Any] = {}
         self._links: TaskLinks | None = None
+        self._metrics: RunMetrics | None = None
         self._types: tuple[str, ...] = ()
         check_steps(type(self), SageMakerSpotTrainingOperator)
         check_parameters(self, self.task_id)
@@ -376,6 +377,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 ledger.succeeded(result["Spot"]["model_s3_uri"] or result["Spot"]["model_artifacts"], ended=to_the_end)
             # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains again.
             run.mark_delivered(description)
+            if self._metrics is not None:
+                self._metrics.delivered()
         except Deferral as wait:
             self._defer(run, wait)
         except SpotTrainingError as error:
@@ -539,6 +542,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         if state is None:
             links.begin()
         this_try = try_of(context, self.retries)
+        self._metrics = metrics = RunMetrics(identity, this_try, self.log)
         self._run = run = TrainingRun(
             hook=self.hook,
             plan=plan,
@@ -570,7 +574,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 *observers(self.log, identity.key, events_file),
                 links.observe,
                 ledger.observe,
-                metrics_observer(identity, this_try, self.log),
+                metrics.observe,
             ),
             look_ahead=partial(
                 look_ahead,
