@@ -284,9 +284,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         """Begin, also after a deferral: ``waited`` is of a wait for a job that was taken over."""
         self._run = guard = StartupGuard.of(self, context, waited)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
-            run, parameters = self._begin(
-                context, guard.run, None, waited.deadline if waited else None, waited.timeline if waited else ""
-            )
+            run, parameters = self._begin(context, guard.run, None, waited)
         if not is_loopback(urlsplit(self.hook.endpoint_url).hostname or ""):
             warn_without_reaper(datetime.now(timezone.utc), self.log)
         self._poll_if_blind(run, event or {})
@@ -311,7 +309,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             return self._start(context, state, event)
         self._run = guard = StartupGuard.of(self, context, state, state.deadline)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
-            run, parameters = self._begin(context, guard.run, state, timeline=state.timeline)
+            run, parameters = self._begin(context, guard.run, state, state)
         self._poll_if_blind(run, event)
         quota_available = event.get("status") == "quota_available"
         told = unpack(event.get("told"))
@@ -457,7 +455,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         run_state = wait.run_state
         if self._ledger is not None:
             run_state = replace(run_state, timeline=self._ledger.carried())
-        run_state = replace(run_state, types=self._types)
+        # Also of a wait for a job that was taken over: AWS may not answer when the task goes on.
+        run_state = replace(run_state, types=self._types, prices=run.prices)
         try:
             self._defer_to(run, wait, run_state)
         except RunKilledError as error:  # a user was faster
@@ -491,15 +490,13 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         context: Context,
         identity: RunIdentity,
         state: RunState | None,
-        deadline: datetime | None = None,
-        timeline: str = "",
+        waited: RunState | None = None,
     ) -> tuple[TrainingRun, TrainingParameters]:
         """
         Read the rendered parameters, and make the run of them.
 
         :param state: what a deferral kept; its limit of time is that of the try.
-        :param deadline: the limit of a try that continues without such a state.
-        :param timeline: what a deferral carried of it for its page.
+        :param waited: likewise, or of a wait for a job that was taken over: the run has none of its own yet.
         """
         self._read_config_again()
         read_parameters(self)
@@ -519,7 +516,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             self.hook,
             plan,
             self.log,
-            carried=state.prices if state else None,
+            carried=waited.prices if waited else None,
             begins=state is None,
             needed=parameters.max_cost is not None,
         )
@@ -537,6 +534,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             lint=self.log if parameters.lint else None,
         )
         events_file = settings.events_file()
+        timeline = waited.timeline if waited else ""
         self._ledger = ledger = LedgerCopy(identity, self.hook, context["ti"], self.log, carried=timeline)
         self._links = links = TaskLinks(self, context)
         if state is None:
@@ -547,7 +545,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             hook=self.hook,
             plan=plan,
             limits=Limits(
-                give_up_at=state.deadline if state else deadline or self._give_up_at(context, parameters),
+                give_up_at=self._deadline(context, parameters, state, waited),
                 script_errors=parameters.script_error_retries,
                 retry_exit_codes=frozenset(parameters.retry_exit_codes),
                 max_attempts=parameters.max_attempts,
@@ -645,6 +643,14 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             run_started=getattr(dag_run, "start_date", None),
             dagrun_timeout=getattr(self.dag, "dagrun_timeout", None) if self.has_dag() else None,
         )
+
+    def _deadline(
+        self, context: Context, parameters: TrainingParameters, state: RunState | None, waited: RunState | None
+    ) -> datetime | None:
+        if state is not None:
+            return state.deadline
+        carried = waited.deadline if waited is not None else None
+        return carried or self._give_up_at(context, parameters)
 
     def _explain_parameters(self) -> None:
         if not self.check_if_job_exists or self.action_if_job_exists != "timestamp":

@@ -14,6 +14,7 @@ from airflow_spot.core.identity import JobName
 from airflow_spot.errors import MaxCostReachedError, RequestError
 from airflow_spot.runs import money
 from tests.operators.scene import deferred, mark, operator, resume, ti
+from tests.operators.test_adoption import BEGAN
 from tests.support.sagemaker import DictionarySageMaker, error
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
@@ -192,3 +193,19 @@ def test_nor_is_one_left_running_that_has_cost_too_much(service: DictionarySageM
         operator(service, **given).execute({"ti": ti(2, 2)})
     stopped = mark(service, name)
     assert stopped is not None and stopped.reason == "max-cost"
+
+
+def test_prices_that_vanish_while_a_job_that_was_taken_over_is_waited_for_are_carried(
+    service: DictionarySageMaker, table: Path
+) -> None:
+    service.put("stock-job", secondary="Training", ResourceConfig={"InstanceType": "ml.m5.xlarge", "InstanceCount": 1})
+    context: Any = {"ti": ti(), "dag_run": BEGAN}
+    given = {**GIVEN, "adopt_job": "stock-job"}
+    with pytest.raises(TaskDeferred) as wait:
+        operator(service, **given).execute(context)
+    trigger: Any = wait.value.trigger
+    table.unlink()
+    service.put("stock-job", "Completed", "Completed", ModelArtifacts={"S3ModelArtifacts": "s3://bucket/model"})
+    event = {"status": "terminal", "job_name": "stock-job", "run_state": trigger.run_state}
+    result = operator(service, **given).execute_complete(context, event)
+    assert result["Training"]["TrainingJobName"] == "stock-job"
