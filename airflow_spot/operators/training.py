@@ -557,7 +557,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 progress=ProgressRules.of(
                     parameters.checkpoint_warning_after, parameters.max_starts_without_progress, plan.max_run
                 ),
-                budget=budget_of(parameters.max_cost, prices, plan, begins=state is None),
+                budget=budget_of(parameters.max_cost, prices, plan, begins=state is None, first=this_try.number == 1),
             ),
             policy=LadderPolicy(
                 plan.ladder,

@@ -15,6 +15,7 @@ from airflow_spot.core.durations import human
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.prices import Money, Prices
+from airflow_spot.errors import SpotTrainingError
 from airflow_spot.observers import Log
 
 if TYPE_CHECKING:
@@ -90,21 +91,36 @@ def _with_table(known: Prices, table: Prices | None) -> Prices:
     return replace(known, hourly={**table.hourly, **known.hourly})
 
 
-def budget_of(max_cost: Decimal | None, prices: Prices | None, plan: Plan, *, begins: bool) -> Budget | None:
+def budget_of(
+    max_cost: Decimal | None, prices: Prices | None, plan: Plan, *, begins: bool, first: bool = True
+) -> Budget | None:
     """
     Return what a run may cost; None for any amount.
 
     :param begins: whether a try begins: one attempt may not cost more than the run.
+    :param first: whether it is the first one.
     :raises InvalidParameterError: it may, or a price is not known.
+    :raises SpotTrainingError: a price is not known that the run has begun with: AWS may answer the next try, and a job
+        that trains is left to it.
     """
     if max_cost is None:
         return None
-    if prices is None:
+    budget = Budget(Money(max_cost, prices.currency), prices) if prices is not None else None
+    if not (begins and first) and (missing := _missing(budget, plan, begins=begins)):
+        why = "Or AWS did not answer: the next try asks again"
+        raise SpotTrainingError(f"max_cost is {max_cost}: it {missing}. {why}")
+    if budget is None:
         raise InvalidParameterError("max_cost", str(max_cost), no_price(plan.placements[0], None))
-    budget = Budget(Money(max_cost, prices.currency), prices)
     if begins:
         budget.check_attempt(plan.placements, plan.max_run)
     return budget
+
+
+def _missing(budget: Budget | None, plan: Plan, *, begins: bool) -> str:
+    if budget is None:
+        return no_price(plan.placements[0], None)
+    # One that continues has its prices, and creates nothing where a changed ladder has none.
+    return budget.unpriced(plan.placements) if begins else ""
 
 
 def table_of(log: Log) -> Prices | None:

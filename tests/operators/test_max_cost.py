@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_spot.core.identity import JobName
-from airflow_spot.errors import MaxCostReachedError, RequestError
+from airflow_spot.errors import MaxCostReachedError, NonRetryableSpotError, RequestError, SpotTrainingError
 from airflow_spot.runs import money
 from tests.operators.scene import deferred, mark, operator, resume, ti
 from tests.operators.test_adoption import BEGAN
@@ -209,3 +209,28 @@ def test_prices_that_vanish_while_a_job_that_was_taken_over_is_waited_for_are_ca
     event = {"status": "terminal", "job_name": "stock-job", "run_state": trigger.run_state}
     result = operator(service, **given).execute_complete(context, event)
     assert result["Training"]["TrainingJobName"] == "stock-job"
+
+
+@pytest.mark.parametrize("tries", [2, 3])
+def test_a_retry_that_is_told_no_price_leaves_its_job_to_the_next_one(
+    service: DictionarySageMaker, table: Path, tries: int
+) -> None:
+    """Its worker has no answer of AWS in its cache, and gets none: that passes, and is no fault of the run."""
+    first = deferred(service, ti(1, 3), **GIVEN)
+    service.passes(first.job_name, "Starting", "Training")
+    content = table.read_text()
+    table.unlink()
+    for number in range(2, tries + 1):
+        with pytest.raises(SpotTrainingError, match=r"max_cost is 10: it needs .* the next try asks again") as caught:
+            operator(service, **GIVEN).execute({"ti": ti(number, 3)})
+        assert not isinstance(caught.value, NonRetryableSpotError)
+    assert service.jobs[first.job_name]["TrainingJobStatus"] == "InProgress"
+    table.write_text(content)
+    assert deferred(service, ti(tries + 1, 3), **GIVEN).job_name == first.job_name
+
+
+def test_the_first_try_is_refused_for_good(service: DictionarySageMaker, table: Path) -> None:
+    table.unlink()
+    with pytest.raises(RequestError, match="max_cost"):
+        operator(service, **GIVEN).execute({"ti": ti(1, 3)})
+    assert service.jobs == {}
