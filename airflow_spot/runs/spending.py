@@ -25,10 +25,11 @@ def price_earlier(budget: Budget, attempts: Sequence[Attempt], more_prices: More
 
     What stays unknown counts nothing, and that is said.
     """
-    ran_on = tuple(dict.fromkeys(attempt.placement for attempt in attempts))
+    counts = (each for each in attempts if each.live or each.trained or each.billable_seconds or not each.whole)
+    ran_on = tuple(dict.fromkeys(attempt.placement for attempt in counts))
     if not budget.unpriced(ran_on):
         return budget
-    types = [kind for placement in ran_on for kind, _ in placement.instances]
+    types = [kind for placement in ran_on for kind, _ in placement.instances if kind.startswith("ml.")]
     found = replace(budget, prices=more_prices(budget.prices, types))
     if missing := found.unpriced(ran_on):
         log.warning("max_cost leaves earlier attempts out of account: it %s", missing)
