@@ -155,4 +155,6 @@ def prices() -> Prices | None:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InvalidParameterError(f"[{SECTION}] prices", path, f"cannot be read ({error.strerror})") from None
+    except ValueError:  # bytes that are no UTF-8, or a path that cannot be one
+        raise InvalidParameterError(f"[{SECTION}] prices", path, "cannot be read (it is no UTF-8 text)") from None
     return read_prices(text, f"[{SECTION}] prices")

@@ -15,6 +15,8 @@ from airflow_spot.core.market_values import SpotPrices
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.prices import Money
 
+#: A window of which the clock leaves out every minute on one day opens on the next.
+_MINUTES_LOOKED_AT = 3 * 24 * 60
 _WINDOW = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
 
 
@@ -81,14 +83,24 @@ class Window:
 
     def opens(self, now: datetime) -> datetime:
         """Return when it opens next; now where it is open."""
-        if self.is_open(now):
-            return now
-        local = now.astimezone(self.zone)
-        for days in (0, 1):
-            at = datetime.combine(local.date() + timedelta(days=days), self.begins, self.zone)
-            if at > local:
-                return at.astimezone(timezone.utc)
-        raise AssertionError("a window opens every day")
+        return now if self.is_open(now) else self._next(now, is_open=True)
+
+    def closes(self, now: datetime) -> datetime:
+        """Return when it closes next; now where it is closed."""
+        return self._next(now, is_open=False) if self.is_open(now) else now
+
+    def _next(self, now: datetime, *, is_open: bool) -> datetime:
+        """
+        Return the first whole minute after now at which it is open, or closed.
+
+        By looking at each, since the clock of a zone is turned: then a time of day comes twice, or not at all.
+        """
+        at = now.astimezone(timezone.utc).replace(second=0, microsecond=0)
+        for _ in range(_MINUTES_LOOKED_AT):
+            at += timedelta(minutes=1)
+            if self.is_open(at) is is_open:
+                break
+        return at
 
     def __str__(self) -> str:
         return f"{self.begins:%H:%M}-{self.ends:%H:%M} {self.zone}"

@@ -160,12 +160,20 @@ def decide(limits: Limits, history: History, now: datetime, policy: Policy) -> A
         return Wait(history.live_jobs[0], None)
     if history.live is not None:
         return _watch(limits, history, history.live, now, policy)
-    action = _between_attempts(limits, history, now, policy)
+    action = _priced(limits, history, _between_attempts(limits, history, now, policy))
     if isinstance(action, (Succeed, Fail)) and (other := _not_stopping(history.others)) is not None:
         return Stop(other, StopReason.PROBE, "the run has ended, and needs it no more")
     if isinstance(action, Submit) and action.number > 1 and not _resumes(limits, history):
         return replace(action, why=f"{action.why}; {_from_nothing(limits)}")
     return action
+
+
+def _priced(limits: Limits, history: History, action: Action) -> Action:
+    """Return an action, or a failure: a try knew all prices as it began, but its ladder may be another by now."""
+    budget = limits.budget
+    if budget is None or not isinstance(action, Submit) or not (fix := budget.unpriced(action.rung.placements)):
+        return action
+    return Fail(history.last, Outcome.INVALID_REQUEST, f"max_cost ({budget.max_cost}) {fix}")
 
 
 def _resumes(limits: Limits, history: History) -> bool:
@@ -209,16 +217,19 @@ def _watch(limits: Limits, history: History, live: Attempt, now: datetime, polic
         return Stop(live, review.reason, review.why)
     bounds = [bound for bound in (review.capacity_timeout, left) if bound is not None]
     ends = [limits.give_up_at] if limits.give_up_at is not None else []
-    for rest in (more, paid):
+    for rest, pause in ((more, _WAITING_LOOK), (paid, _WAITING_LOOK_AT_MONEY)):
         if rest is not None and isfinite(rest):
             # A job that waits uses none of it up, and is not to be looked at again and again for its last seconds.
-            least = _WAITING_LOOK if live.waiting_since is not None else 0.0
+            least = pause if live.waiting_since is not None else 0.0
             ends.append(now + timedelta(seconds=max(rest, least)))
     return Wait(live, min(ends, default=None), min(bounds) if bounds else None)
 
 
 #: Seconds between looks at a job that waits for capacity, whether it has trained for ``max_total_run`` by now.
 _WAITING_LOOK = 300.0
+#: And whether it has cost what it may: it may have begun to train just after the look, and then trains on until the
+#: next one.
+_WAITING_LOOK_AT_MONEY = 60.0
 
 
 def _wait_left(limits: Limits, live: Attempt, past: Sequence[PastEvent], now: datetime) -> float | None:

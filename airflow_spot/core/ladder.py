@@ -101,6 +101,13 @@ class Rung:
         """The instances it asks for."""
         return Placement(self.instance_type, int(self.instance_count or 1), self.on_spot, self.groups)
 
+    @property
+    def placements(self) -> tuple[Placement, ...]:
+        """The instances of each type that it may take."""
+        if len(self.instance_types) < 2:
+            return (self.placement,)
+        return tuple(replace(self.placement, instance_type=str(kind)) for kind in self.instance_types)
+
     def __str__(self) -> str:
         """Name it: unique in its ladder, and the same as long as it asks for the same."""
         changes = {

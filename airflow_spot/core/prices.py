@@ -13,6 +13,8 @@ from airflow_spot.core.figures import Figure
 from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
 
 _HOUR = Decimal(3600)
+#: Nothing costs so much; sums of it would overflow.
+_ABSURD = Decimal(10) ** 12
 _CENT = Decimal("0.01")
 _CENT_FRACTION = Decimal("0.0001")
 
@@ -124,7 +126,7 @@ def read_prices(text: str, name: str) -> Prices:
     """
     try:
         table = json.loads(text, parse_float=Decimal)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParameterError(name, Described("no JSON"), f"must be a JSON object ({error})") from None
     return replace(_prices_of(table, name), source=name)
 
@@ -151,7 +153,7 @@ def read_amount(name: str, value: Any) -> Decimal:
         amount = Decimal(str(value))
     except (InvalidOperation, TypeError, ValueError):
         raise InvalidParameterError(name, value, fix) from None
-    if not amount.is_finite() or amount <= 0:
+    if not amount.is_finite() or not 0 < amount < _ABSURD:
         raise InvalidParameterError(name, value, fix)
     return amount
 
@@ -168,6 +170,6 @@ def _price(name: str, value: Any) -> Decimal:
         price = Decimal(value)
     except (InvalidOperation, TypeError, ValueError):
         raise InvalidParameterError(name, value, "must be a price an hour, as 1.408") from None
-    if not price.is_finite() or price < 0:
+    if not price.is_finite() or not 0 <= price < _ABSURD:
         raise InvalidParameterError(name, value, "must be a price an hour, as 1.408")
     return price

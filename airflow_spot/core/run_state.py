@@ -157,7 +157,7 @@ class RunState:
             reports=Reports.from_json(value.get("reports")),
             timeline=timeline if isinstance(timeline := value.get("timeline"), str) else "",
             prices=Prices.from_json(value.get("prices")),
-            types=tuple(str(kind) for kind in value.get("types") or ()),
+            types=tuple(map(str, types)) if isinstance(types := value.get("types"), (list, tuple)) else (),
             spent=spent if isinstance(spent := value.get("spent"), Mapping) else None,
             version=int(value.get("version", STATE_VERSION)),
         )

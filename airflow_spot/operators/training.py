@@ -50,8 +50,8 @@ from airflow_spot.runs.blind_triggerer import POLL_SECONDS, blind_triggerer
 from airflow_spot.runs.controller import TrainingRun
 from airflow_spot.runs.delivery import deliver
 from airflow_spot.runs.ledger_copy import LedgerCopy
-from airflow_spot.runs.metrics import metrics_observer
-from airflow_spot.runs.money import budget_of, find_prices, market_of, table_of
+from airflow_spot.runs.metrics import RunMetrics
+from airflow_spot.runs.money import budget_of, find_prices, market_of, more_prices, table_of
 from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.preflight import look_ahead
 from airflow_spot.runs.reaper_notice import warn_without_reaper
@@ -255,6 +255,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         self._ledger: LedgerCopy | None = None
         self._trained: Mapping[str, Any] = {}
         self._links: TaskLinks | None = None
+        self._metrics: RunMetrics | None = None
         self._types: tuple[str, ...] = ()
         check_steps(type(self), SageMakerSpotTrainingOperator)
         check_parameters(self, self.task_id)
@@ -283,9 +284,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         """Begin, also after a deferral: ``waited`` is of a wait for a job that was taken over."""
         self._run = guard = StartupGuard.of(self, context, waited)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
-            run, parameters = self._begin(
-                context, guard.run, None, waited.deadline if waited else None, waited.timeline if waited else ""
-            )
+            run, parameters = self._begin(context, guard.run, None, waited)
         if not is_loopback(urlsplit(self.hook.endpoint_url).hostname or ""):
             warn_without_reaper(datetime.now(timezone.utc), self.log)
         self._poll_if_blind(run, event or {})
@@ -310,7 +309,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             return self._start(context, state, event)
         self._run = guard = StartupGuard.of(self, context, state, state.deadline)
         with guard.protect(killed=self._killed, unrendered=self._render_error):
-            run, parameters = self._begin(context, guard.run, state, timeline=state.timeline)
+            run, parameters = self._begin(context, guard.run, state, state)
         self._poll_if_blind(run, event)
         quota_available = event.get("status") == "quota_available"
         told = unpack(event.get("told"))
@@ -376,6 +375,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 ledger.succeeded(result["Spot"]["model_s3_uri"] or result["Spot"]["model_artifacts"], ended=to_the_end)
             # The last call: a worker that is lost after it has a result that Airflow has not, and a clear trains again.
             run.mark_delivered(description)
+            if self._metrics is not None:
+                self._metrics.delivered()
         except Deferral as wait:
             self._defer(run, wait)
         except SpotTrainingError as error:
@@ -454,7 +455,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         run_state = wait.run_state
         if self._ledger is not None:
             run_state = replace(run_state, timeline=self._ledger.carried())
-        run_state = replace(run_state, types=self._types)
+        # Also of a wait for a job that was taken over: AWS may not answer when the task goes on.
+        run_state = replace(run_state, types=self._types, prices=run.prices)
         try:
             self._defer_to(run, wait, run_state)
         except RunKilledError as error:  # a user was faster
@@ -488,15 +490,13 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         context: Context,
         identity: RunIdentity,
         state: RunState | None,
-        deadline: datetime | None = None,
-        timeline: str = "",
+        waited: RunState | None = None,
     ) -> tuple[TrainingRun, TrainingParameters]:
         """
         Read the rendered parameters, and make the run of them.
 
         :param state: what a deferral kept; its limit of time is that of the try.
-        :param deadline: the limit of a try that continues without such a state.
-        :param timeline: what a deferral carried of it for its page.
+        :param waited: likewise, or of a wait for a job that was taken over: the run has none of its own yet.
         """
         self._read_config_again()
         read_parameters(self)
@@ -512,7 +512,14 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         parameters = self._with_order(parameters, state)
         script = self._script(parameters)
         plan = self._plan(parameters, identity, script, member_of(self, context))
-        prices = find_prices(self.hook, plan, self.log, carried=state.prices if state else None, begins=state is None)
+        prices = find_prices(
+            self.hook,
+            plan,
+            self.log,
+            carried=waited.prices if waited else None,
+            begins=state is None,
+            needed=parameters.max_cost is not None,
+        )
         if counts_differ(plan.ladder):
             self.log.warning(
                 "Ladder rungs differ in instance_count: rank-sharded checkpoints cannot be restored with another count"
@@ -527,16 +534,18 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             lint=self.log if parameters.lint else None,
         )
         events_file = settings.events_file()
+        timeline = waited.timeline if waited else ""
         self._ledger = ledger = LedgerCopy(identity, self.hook, context["ti"], self.log, carried=timeline)
         self._links = links = TaskLinks(self, context)
         if state is None:
             links.begin()
         this_try = try_of(context, self.retries)
+        self._metrics = metrics = RunMetrics(identity, this_try, self.log)
         self._run = run = TrainingRun(
             hook=self.hook,
             plan=plan,
             limits=Limits(
-                give_up_at=state.deadline if state else deadline or self._give_up_at(context, parameters),
+                give_up_at=self._deadline(context, parameters, state, waited),
                 script_errors=parameters.script_error_retries,
                 retry_exit_codes=frozenset(parameters.retry_exit_codes),
                 max_attempts=parameters.max_attempts,
@@ -548,7 +557,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 progress=ProgressRules.of(
                     parameters.checkpoint_warning_after, parameters.max_starts_without_progress, plan.max_run
                 ),
-                budget=budget_of(parameters.max_cost, prices, plan, begins=state is None),
+                budget=budget_of(parameters.max_cost, prices, plan, begins=state is None, first=this_try.number == 1),
             ),
             policy=LadderPolicy(
                 plan.ladder,
@@ -563,7 +572,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
                 *observers(self.log, identity.key, events_file),
                 links.observe,
                 ledger.observe,
-                metrics_observer(identity, this_try, self.log),
+                metrics.observe,
             ),
             look_ahead=partial(
                 look_ahead,
@@ -577,6 +586,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             before_wait=ledger.write,
             log=self.log,
             prices=prices,
+            more_prices=partial(more_prices, self.hook, self.log),
         )
         ledger.follow(run)
         return run, parameters
@@ -633,6 +643,14 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             run_started=getattr(dag_run, "start_date", None),
             dagrun_timeout=getattr(self.dag, "dagrun_timeout", None) if self.has_dag() else None,
         )
+
+    def _deadline(
+        self, context: Context, parameters: TrainingParameters, state: RunState | None, waited: RunState | None
+    ) -> datetime | None:
+        if state is not None:
+            return state.deadline
+        carried = waited.deadline if waited is not None else None
+        return carried or self._give_up_at(context, parameters)
 
     def _explain_parameters(self) -> None:
         if not self.check_if_job_exists or self.action_if_job_exists != "timestamp":

@@ -55,6 +55,7 @@ from airflow_spot.runs.earlier_attempts import read_whole
 from airflow_spot.runs.failures import failure_of
 from airflow_spot.runs.progress import ProgressWatch
 from airflow_spot.runs.reports import ReportReader
+from airflow_spot.runs.spending import MorePrices, afford, is_too_dear, price_earlier
 from airflow_spot.runs.state import Deferral, RunOptions
 from airflow_spot.runs.stopping import JobStopper, interruptible_sleep
 from airflow_spot.runs.transitions import TransitionLog
@@ -87,6 +88,7 @@ class TrainingRun:
     :param before_wait: is called before each wait in the worker.
     :param log: the task's.
     :param prices: on-demand prices, if any are known.
+    :param more_prices: adds those of further types to them, as far as they are known.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class TrainingRun:
         before_wait: Callable[[], None] = lambda: None,
         log: Log,
         prices: Prices | None = None,
+        more_prices: MorePrices = lambda known, types: known,
     ) -> None:
         self.hook = hook
         self.plan = plan
@@ -113,6 +116,7 @@ class TrainingRun:
         self.options = options
         self.log = log
         self.prices = prices
+        self._more_prices = more_prices
         self._prepare = prepare
         self._observers = tuple(observers)
         self._look_ahead = look_ahead
@@ -147,8 +151,7 @@ class TrainingRun:
         self.earlier = (*self.hook.listed_before, *jobs)
         self._set_clock()
         self.history = self._begun(jobs)
-        if self.limits.budget is not None:
-            self._read_earlier()  # they have cost something, too
+        self._price_earlier()
         self.history = replace(self.history, progress=self._progress.begin(self.history))
         self._take_over_others()
         if self.history.last is None:
@@ -175,8 +178,6 @@ class TrainingRun:
         """
         self.stopping.watch(*state.jobs)
         self._conflicts.begin_reading()
-        if self.limits.budget is not None:
-            self.limits = replace(self.limits, budget=self.limits.budget.going_on_from(state.spent))
         jobs = self.hook.jobs_of(self.plan, state=state)
         refusals = state.refusals
         if quota_available and refusals:
@@ -188,6 +189,7 @@ class TrainingRun:
             refusals=refusals,
             restart_requested=state.restart_requested,
         )
+        self._go_on_spending(state)
         self.stopping.stopped.update(state.stops)
         for job in self.history.attempts:
             if (job.stop is None or job.stop.withdrawn) and job.job_name in state.stops:
@@ -249,8 +251,9 @@ class TrainingRun:
         self.options = replace(self.options, deferrable=False)
         while True:
             self._observe()
-            action = self._decide()
-            if isinstance(action, (Submit, Fail)) or self._is_restarting(action):
+            attempts, now = self.history.attempts, self.now()
+            action = afford(self.limits.budget, attempts, self._decide(), self.plan.max_run, now)
+            if isinstance(action, (Submit, Fail)) or self._is_restarting(action) or is_too_dear(action):
                 self._act(action)
             elif isinstance(action, Pause):
                 self._sleep((action.until - self.now()).total_seconds())
@@ -312,8 +315,7 @@ class TrainingRun:
         following = self.history.next_generation_if_idle()
         if following is not self.history:
             self.history = replace(following, progress=self._progress.begin(following))
-            if self.limits.budget is not None:
-                self.limits = replace(self.limits, budget=self.limits.budget.anew())
+            self._spend_anew()
             self._tell_generation()
         self.history = self._progress.confirm(self._progress.look(self.history, self.now()), self.now())
         self.history = self._reports.look(self.history, self.now())
@@ -391,6 +393,8 @@ class TrainingRun:
         self._conflicts.check_try(ended)
         again = self._begun(self.hook.jobs_of(self.plan, known=[ended.job_name]))
         same = again.generation == self.history.generation
+        if not same:
+            self._spend_anew()
         progress = self.history.progress if same else self._progress.begin(again)
         reports = self.history.reports if same else again.reports
         self.history = replace(again, refusals=self.history.refusals, progress=progress, reports=reports)
@@ -500,13 +504,36 @@ class TrainingRun:
     def _begun(self, jobs: Sequence[Attempt]) -> History:
         """Return where a try that begins stands, with all that it decides by read in whole."""
         found = begin_try(jobs, self.this_try, resume=self._should_resume(jobs))
-        first = found.first_of_try
+        # A budget is of all tries.
+        first = found.first_of_try if self.limits.budget is None else 1
         counting = read_whole(self.hook, found.attempts, self.log, lambda attempt: attempt.number >= first)
         return replace(found, attempts=counting, adopts=adopts(self.hook, jobs, self.plan, self.this_try))
 
     def _read_earlier(self) -> None:
         """Read what of the run's attempts is not known yet: its totals are of all of them."""
         self.history = replace(self.history, attempts=read_whole(self.hook, self.history.attempts, self.log))
+
+    def _spend_anew(self) -> None:
+        """Begin a generation's budget."""
+        if self.limits.budget is not None:
+            self.limits = replace(self.limits, budget=self.limits.budget.anew())
+
+    def _go_on_spending(self, state: RunState) -> None:
+        """Take over what was spent before a deferral; what it does not say, the jobs do."""
+        if self.limits.budget is None:
+            return
+        carried = self.limits.budget.going_on_from(state.spent)
+        if carried is not None:
+            self.limits = replace(self.limits, budget=carried)
+            return
+        self._read_earlier()
+        self._price_earlier()
+
+    def _price_earlier(self) -> None:
+        """Find the prices of what earlier attempts ran on, where they count."""
+        if self.limits.budget is not None:
+            budget = price_earlier(self.limits.budget, self.history.attempts, self._more_prices, self.log)
+            self.prices, self.limits = budget.prices, replace(self.limits, budget=budget)
 
     def _checkpoint_folder(self) -> str | None:
         """Return where the next attempt keeps its checkpoints: where those before it do, whichever of them did."""

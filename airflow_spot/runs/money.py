@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -14,6 +15,7 @@ from airflow_spot.core.durations import human
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.prices import Money, Prices
+from airflow_spot.errors import SpotTrainingError
 from airflow_spot.observers import Log
 
 if TYPE_CHECKING:
@@ -40,7 +42,13 @@ def market_of(hook: SageMakerSpotTrainingHook, prices: Prices | None = None) -> 
 
 
 def find_prices(
-    hook: SageMakerSpotTrainingHook, plan: Plan, log: Log, *, carried: Prices | None, begins: bool
+    hook: SageMakerSpotTrainingHook,
+    plan: Plan,
+    log: Log,
+    *,
+    carried: Prices | None,
+    begins: bool,
+    needed: bool = False,
 ) -> Prices | None:
     """
     Return the on-demand prices of where a run may train; None where none is known. It never raises.
@@ -49,38 +57,70 @@ def find_prices(
 
     :param carried: by a deferral.
     :param begins: whether a try begins; one that continues asks nothing.
+    :param needed: unless a limit is reckoned by them: then it asks for what it does not know.
     """
-    if carried is not None:
-        return carried
-    if not begins:
-        return table_of(log)
     types = list(dict.fromkeys(kind for placement in plan.placements for kind, _ in placement.instances))
+    if carried is not None:
+        return more_prices(hook, log, carried, types) if needed else carried
+    if not begins and not needed:
+        return table_of(log)
     table = table_of(log)
     known = table.only(types) if table is not None else Prices()
     missing = [kind for kind in types if kind not in known.hourly]
     if missing and settings.aws_prices():
         known = _with_awss(known, market_of(hook), missing, log)
     if not known.hourly:
-        return table  # an earlier attempt may have trained elsewhere
+        return table
     log.info("%s", _told(known, _now()))
-    return replace(known, hourly={**(table.hourly if table is not None else {}), **known.hourly})
+    return _with_table(known, table)
 
 
-def budget_of(max_cost: Decimal | None, prices: Prices | None, plan: Plan, *, begins: bool) -> Budget | None:
+def more_prices(hook: SageMakerSpotTrainingHook, log: Log, known: Prices, types: Sequence[str]) -> Prices:
+    """Return prices with those of further types, in the same currency, as far as they are known. It never raises."""
+    if all(kind in known.hourly for kind in types):
+        return known
+    found = _with_table(known, table_of(log))
+    missing = [kind for kind in dict.fromkeys(types) if kind not in found.hourly]
+    return _with_awss(found, market_of(hook), missing, log) if missing and settings.aws_prices() else found
+
+
+def _with_table(known: Prices, table: Prices | None) -> Prices:
+    """Return prices with the others of the user's file: an earlier attempt may have trained elsewhere."""
+    if table is None or table.currency != known.currency:
+        return known
+    return replace(known, hourly={**table.hourly, **known.hourly})
+
+
+def budget_of(
+    max_cost: Decimal | None, prices: Prices | None, plan: Plan, *, begins: bool, first: bool = True
+) -> Budget | None:
     """
     Return what a run may cost; None for any amount.
 
     :param begins: whether a try begins: one attempt may not cost more than the run.
+    :param first: whether it is the first one.
     :raises InvalidParameterError: it may, or a price is not known.
+    :raises SpotTrainingError: a price is not known that the run has begun with: AWS may answer the next try, and a job
+        that trains is left to it.
     """
     if max_cost is None:
         return None
-    if prices is None:
+    budget = Budget(Money(max_cost, prices.currency), prices) if prices is not None else None
+    if not (begins and first) and (missing := _missing(budget, plan, begins=begins)):
+        why = "Or AWS did not answer: the next try asks again"
+        raise SpotTrainingError(f"max_cost is {max_cost}: it {missing}. {why}")
+    if budget is None:
         raise InvalidParameterError("max_cost", str(max_cost), no_price(plan.placements[0], None))
-    budget = Budget(Money(max_cost, prices.currency), prices)
     if begins:
         budget.check_attempt(plan.placements, plan.max_run)
     return budget
+
+
+def _missing(budget: Budget | None, plan: Plan, *, begins: bool) -> str:
+    if budget is None:
+        return no_price(plan.placements[0], None)
+    # One that continues has its prices, and creates nothing where a changed ladder has none.
+    return budget.unpriced(plan.placements) if begins else ""
 
 
 def table_of(log: Log) -> Prices | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
@@ -12,11 +14,12 @@ from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
 from airflow_spot import config as settings
+from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.compat.sdk import (
-    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     PokeReturnValue,
     is_reschedule,
 )
@@ -24,6 +27,7 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.capacity_wait import Verdict, Window, by_price, by_score
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.ladder import read_types
+from airflow_spot.core.marks import StopMark
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, build_plan
 from airflow_spot.core.probe import probe_config, probe_ladder
@@ -31,6 +35,7 @@ from airflow_spot.core.run_state import WatchedJob
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.templates import is_template
 from airflow_spot.core.totals import total
+from airflow_spot.errors import RunKilledError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.runs.money import find_prices, market_of
 from airflow_spot.runs.namespace import namespace_for
@@ -90,7 +95,7 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         config: dict[str, Any] | None = None,
         probe_wait: int | str | timedelta = "15m",
         min_score: int = 3,
-        max_price_share: float = 0.5,
+        max_price_share: float | Decimal = 0.5,
         price_for: int | str | timedelta = "1h",
         window: str | None = None,
         window_timezone: str = "UTC",
@@ -110,6 +115,7 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         self.window_timezone = window_timezone
         self.deferrable = deferrable
         self._probing: Probing | None = None
+        self._killed = False
         self._told = ""
         self._check()
 
@@ -117,8 +123,8 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         """Wait, in a worker or in the triggerer."""
         if self.deferrable:
             until = datetime.now(timezone.utc) + timedelta(seconds=self.timeout)
-            return self._wait_on(context, until.timestamp(), None)
-        with self._nothing_left():
+            return self._wait_on(context, until.timestamp(), {})
+        with self._nothing_left(context):
             return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
@@ -127,19 +133,20 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         if state.get("try") != context["ti"].try_number:
             # Airflow 3.0 keeps where a deferred task was to continue, and hands it to the next try.
             return self.execute(context)
-        return self._wait_on(context, float(state["until"]), state.get("number"))
+        return self._wait_on(context, float(state["until"]), state)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        found, _ = self._look(context, None)
+        found, _ = self._look(context, {})
         return PokeReturnValue(is_done=found is not None, xcom_value=found)
 
     def on_kill(self) -> None:
         """Stop the probe of a killed task. Never raises: Airflow calls it from a signal handler."""
+        self._killed = True
         if self._probing is None:
             return
         try:
-            self._probing.stop(StopReason.KILLED, in_signal=True)
+            self._probing.kill()
         except Exception as error:
             self.log.error("The probe could not be stopped: %s. It ends by itself", type(error).__name__)
 
@@ -152,11 +159,11 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
             raise InvalidParameterError("config", None, "a probe needs the training's: its role, image and output path")
         if self.by == "window" and self.window is None:
             raise InvalidParameterError("window", None, "name a time of day such as 22:00-06:00")
-        if not isinstance(self.instance_count, int) or self.instance_count < 1:
+        if type(self.instance_count) is not int or self.instance_count < 1:
             raise InvalidParameterError("instance_count", self.instance_count, "must be a whole number of at least 1")
-        if not isinstance(self.min_score, int) or not 1 <= self.min_score <= 10:
+        if type(self.min_score) is not int or not 1 <= self.min_score <= 10:
             raise InvalidParameterError("min_score", self.min_score, "must be a whole number from 1 to 10")
-        if not 0 < self.max_price_share <= 1:
+        if not isinstance(self.max_price_share, (int, float, Decimal)) or not 0 < self.max_price_share <= 1:
             raise InvalidParameterError("max_price_share", self.max_price_share, "must be above 0, and at most 1")
         for name in ("probe_wait", "price_for"):
             if not is_template(getattr(self, name)):
@@ -176,23 +183,37 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
             return None
         return Window.read("window", self.window, "window_timezone", self.window_timezone)
 
-    def _look(self, context: Context, number: int | None) -> tuple[dict[str, Any] | None, Waiting]:
-        """Look once; return the result or, behind it, what is waited for."""
+    def _look(self, context: Context, state: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Waiting]:
+        """Look once; return the result or, behind it, what is waited for. ``state`` is what a deferral kept."""
         now = datetime.now(timezone.utc)
         window = self._window()
-        if window is not None and not window.is_open(now) and (self._probing is None or self._probing.live is None):
-            opens = window.opens(now)
-            self._tell(f"The window {window} opens at {opens.isoformat(timespec='minutes')}")
-            return None, Waiting(None, opens, "")
+        if window is not None and not window.is_open(now):
+            return self._rest(context, state, window, now)
         if self.by == "window":
             return self._result(Verdict(self._types()[0], f"the window {window} is open", {})), Waiting(None, None, "")
         if self.by == "probe":
-            return self._probe(context, number)
+            found, waiting = self._probe(context, state)
+            if window is not None and waiting.job is not None:
+                closes = window.closes(now)
+                waiting = replace(waiting, until=min(waiting.until or closes, closes))
+            return found, waiting
         verdict = self._judge(now)
         if not verdict.done:
             self._tell(verdict.why)
             return None, Waiting(None, now + timedelta(seconds=max(self.poke_interval, _FIGURES_INTERVAL)), verdict.why)
         return self._result(verdict), Waiting(None, None, "")
+
+    def _rest(
+        self, context: Context, state: Mapping[str, Any], window: Window, now: datetime
+    ) -> tuple[dict[str, Any] | None, Waiting]:
+        """Ask for nothing while the window is closed; a probe that waits is stopped."""
+        opens = window.opens(now)
+        if self.by == "probe":
+            found, waiting = self._probe(context, state, asks=False)
+            if found is not None or waiting.job is not None:
+                return found, waiting
+        self._tell(f"The window {window} opens at {opens.isoformat(timespec='minutes')}")
+        return None, Waiting(None, opens, "")
 
     def _judge(self, now: datetime) -> Verdict:
         market, types = market_of(self.hook), self._types()
@@ -200,18 +221,22 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
             return by_score(types, market.placement_scores(types, self.instance_count), self.min_score)
         held = seconds("price_for", self.price_for)
         spot, full = market.spot_prices(types), market.ec2_on_demand_prices(types)
-        return by_price(types, spot, full, self.max_price_share, held, now)
+        return by_price(types, spot, full, float(self.max_price_share), held, now)
 
-    def _probe(self, context: Context, number: int | None) -> tuple[dict[str, Any] | None, Waiting]:
+    def _probe(
+        self, context: Context, state: Mapping[str, Any], *, asks: bool = True
+    ) -> tuple[dict[str, Any] | None, Waiting]:
         if self._probing is None:
             run = identity_of(context, namespace_for(lambda: self.hook.endpoint_url))
             ladder = probe_ladder(self._types(), self.instance_count)
             plan_of = SpotSettings(use_spot_instances=True, use_checkpoints=False, ladder=ladder)
-            plan = build_plan(probe_config(self.config or {}), plan_of, run, self.hook.request_shape)
-            wait = seconds("probe_wait", self.probe_wait)
-            self._probing = Probing(self.hook, plan, try_of(context, self.retries), wait, self.log, number)
-            self._plan = plan
-        found = self._probing.look()
+            self._plan = build_plan(probe_config(self.config or {}), plan_of, run, self.hook.request_shape)
+            wait, this_try = seconds("probe_wait", self.probe_wait), try_of(context, self.retries)
+            newest, stopped = state.get("probe"), bool(state.get("stopped"))
+            self._probing = Probing(self.hook, self._plan, this_try, wait, self.log, newest, stopped=stopped)
+        if self._killed:
+            raise RunKilledError("Airflow killed this task")
+        found = self._probing.look(asks=asks)
         if isinstance(found, Waiting):
             self._tell(found.why)
             return None, found
@@ -248,18 +273,21 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
             self._told = why
             self.log.info("%s", why[0].upper() + why[1:])
 
-    def _wait_on(self, context: Context, until: float, number: int | None) -> Any:
+    def _wait_on(self, context: Context, until: float, state: Mapping[str, Any]) -> Any:
         try:
-            return self._look_or_defer(context, until, number)
-        except AirflowException as error:
+            return self._look_or_defer(context, until, state)
+        except AirflowSkipException:
+            raise
+        except (Exception, AirflowTaskTimeout) as error:
             # As the base class does, which is not asked here.
-            if self.never_fail or (self.soft_fail and isinstance(error, (AirflowFailException, AirflowSensorTimeout))):
+            ends = isinstance(error, (AirflowFailException, AirflowSensorTimeout, AirflowTaskTimeout))
+            if self.never_fail or (self.soft_fail and ends):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _look_or_defer(self, context: Context, until: float, number: int | None) -> Any:
-        with self._nothing_left():
-            found, waiting = self._look(context, number)
+    def _look_or_defer(self, context: Context, until: float, state: Mapping[str, Any]) -> Any:
+        with self._nothing_left(context, state.get("probe")):
+            found, waiting = self._look_quietly(context, state)
             if found is not None:
                 return found
             now = datetime.now(timezone.utc)
@@ -277,7 +305,7 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
                 events_queue_url=settings.events_queue_url(None),
                 run_state={
                     "until": until,
-                    "number": self._probing.number if self._probing else number,
+                    **(self._probing.carried() if self._probing is not None else _carried(state)),
                     "try": context["ti"].try_number,
                 },
                 stop_on_kill=True,
@@ -290,15 +318,46 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
             method_name="execute_complete",
         )
 
+    def _look_quietly(self, context: Context, state: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Waiting]:
+        """Look once; with ``silent_fail``, a look that fails is told and nothing more, as in the base class."""
+        try:
+            return self._look(context, state)
+        except (AirflowFailException, AirflowSensorTimeout, AirflowSkipException):
+            raise
+        except Exception as error:
+            if not self.silent_fail or self._killed:
+                raise
+            self.log.error("The look failed: %s", summarize_error(error))
+            job = self._probing.live if self._probing is not None else state.get("probe")
+            again = datetime.now(timezone.utc) + timedelta(seconds=self.poke_interval)
+            return None, Waiting(job, again, "the look failed")
+
     @contextmanager
-    def _nothing_left(self) -> Iterator[None]:
-        """Stop the probe where the task ends without a result; one that is rescheduled finds it again."""
+    def _nothing_left(self, context: Context, waited_for: str | None = None) -> Iterator[None]:
+        """
+        Stop the probe where the task ends without a result; one that is rescheduled finds it again.
+
+        :param waited_for: the probe that a deferral has waited for.
+        """
         try:
             yield
         except BaseException as ending:
-            if self._probing is not None and not is_reschedule(ending):
+            if not is_reschedule(ending):
                 try:
-                    self._probing.stop(StopReason.PROBE)
+                    self._stop(context, waited_for)
                 except Exception as error:
                     self.log.warning("The probe could not be stopped (%s): it ends by itself", type(error).__name__)
             raise
+
+    def _stop(self, context: Context, waited_for: str | None) -> None:
+        reason = StopReason.KILLED if self._killed else StopReason.PROBE
+        if self._probing is not None:
+            self._probing.stop(reason)
+        elif waited_for is not None:  # the configuration could not be read that it was made of
+            number = context["ti"].try_number
+            self.hook.stop(waited_for, StopMark(reason, number), owner=number)
+
+
+def _carried(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a deferral said of the probe, for the next one: nothing was looked at in between."""
+    return {name: state[name] for name in ("probe", "stopped") if name in state}

@@ -40,7 +40,7 @@ def trains(number: int, seconds: float, **more: object) -> Attempt:
 ended = st.builds(
     lambda trained, discount, rung: {
         "training_seconds": trained,
-        "billable_seconds": round(trained * discount),
+        "billable_seconds": max(min(1, trained), round(trained * discount)),
         "rung": Rung(rung),
     },
     st.integers(0, 10**6),
@@ -66,6 +66,7 @@ def test_a_deferral_carries_what_was_spent(past: list[Attempt], seen: int, most:
     whole = budget(most)
     carried = whole.closed(past[:seen], NOW).to_json()
     again = budget(most).going_on_from(carried)
+    assert again is not None
     known = [replace(one, placement=Placement("unknown", 1)) for one in past[:seen]] + past[seen:]
     assert again.spent_on(known, NOW) == whole.spent_on(past, NOW)
     assert again.is_spent(known, NOW) == whole.is_spent(past, NOW)
@@ -75,10 +76,49 @@ def test_a_deferral_carries_what_was_spent(past: list[Attempt], seen: int, most:
 
 @pytest.mark.parametrize(
     "carried",
-    [None, "text", {}, {"spent": "much", "through": 1}, {"spent": "NaN", "through": 1}, {"spent": "-1", "through": 1}],
+    [
+        None,
+        "text",
+        {},
+        {"spent": "much", "through": 1},
+        {"spent": "NaN", "through": 1},
+        {"spent": "-1", "through": 1},
+        {"spent": "1", "through": float("inf")},
+        {"spent": "1", "through": -1},
+        {"spent": "1e999999", "through": 1},
+        {"spent": [1], "through": 1},
+        {"spent": "1", "through": 1, "open": 5},
+        {"spent": "1", "through": 1, "currency": "EUR"},
+    ],
 )
-def test_what_cannot_be_read_counts_from_the_jobs(carried: object) -> None:
-    assert budget().going_on_from(carried) == budget()
+def test_what_cannot_be_read_is_not_gone_on_from(carried: object) -> None:
+    assert budget().going_on_from(carried) is None
+
+
+def test_a_job_that_a_list_shows_late_counts_after_a_deferral() -> None:
+    """It has a lower number than one that has ended, and trains."""
+    late, done = trains(1, 300), attempt(2, Outcome.MOVED, training_seconds=200, billable_seconds=200)
+    again = budget().going_on_from(budget().closed((late, done), NOW).to_json())
+    assert again is not None
+    known = (late, replace(done, placement=Placement("unknown", 1)))
+    assert again.spent_on(known, NOW) == Money(Decimal(5), "USD")
+    over = replace(late, outcome=Outcome.MOVED, ended=NOW, billable_seconds=100)
+    closed = again.closed((over, known[1]), NOW)
+    assert (closed.spent, closed.through, closed.open) == (3, 2, ())
+    assert closed.closed((over, known[1]), NOW) == closed
+
+
+def test_a_live_job_counts_from_when_it_has_its_instances() -> None:
+    """SageMaker bills the download of its data as well."""
+    downloads = attempt(1, None, starts=(Start(later(seconds=-900), later(seconds=-600)),))
+    assert budget().spent_on((downloads,), NOW) == Money(Decimal(6), "USD")
+
+
+def test_one_that_has_ended_counts_in_full_until_sagemaker_says_what_it_bills() -> None:
+    done = attempt(1, Outcome.MOVED, training_seconds=500)
+    assert budget().spent_on((done,), NOW) == Money(Decimal(5), "USD")
+    by_starts = replace(trains(1, 700), outcome=Outcome.MOVED, ended=NOW)
+    assert budget().spent_on((by_starts,), NOW) == Money(Decimal(7), "USD")
 
 
 def test_a_job_that_is_live_counts_in_full() -> None:
@@ -142,10 +182,11 @@ def test_a_job_that_uploads_what_it_has_trained_is_not_stopped() -> None:
 
 
 def test_one_that_waits_is_not_looked_at_again_and_again_for_its_last_cent() -> None:
+    """But soon: it may train by now, and no transition ends the wait."""
     waits = attempt(1, None, training_seconds=999, waiting_since=NOW)
     wait = act((waits,), 10)
     assert isinstance(wait, Wait)
-    assert wait.until == later(seconds=300)
+    assert wait.until == later(seconds=60)
 
 
 def test_a_job_that_was_stopped_for_its_cost_is_the_last_though_it_was_billed_less() -> None:
@@ -170,6 +211,30 @@ def test_a_retry_of_a_run_that_has_spent_its_money_creates_none_either() -> None
     end = decide(case.limits, History(1, (moved,), first_of_try=2), NOW, case.policy)
     assert isinstance(end, Fail)
     assert end.kind is Outcome.MAX_COST
+
+
+def test_a_retry_after_a_stop_for_cost_spends_nothing_of_the_discount() -> None:
+    """The worker was lost between the stop and the failure. Until the limit is raised, for which a person clears it."""
+    stopped = attempt(2, Outcome.MAX_COST, training_seconds=600, billable_seconds=200)
+    past = (attempt(1, Outcome.MOVED, training_seconds=1000, billable_seconds=400), stopped)
+    for most, after in ((10, Fail), (11, Submit)):
+        case = limits(budget=budget(most))
+        assert isinstance(decide(case.limits, History(1, past, first_of_try=3), NOW, case.policy), after)
+    # Once another one has followed, it counts as it was billed.
+    assert budget().spent_on((*past, attempt(3, Outcome.MOVED)), NOW) == Money(Decimal(6), "USD")
+    assert budget().closed((*past, trains(3, 0)), NOW).spent == 6
+
+
+@pytest.mark.parametrize("rung", [Rung("ml.p5.48xlarge"), Rung.on_demand(["ml.g5.xlarge", "ml.p5.48xlarge"])])
+def test_no_job_is_created_of_which_no_price_is_known(rung: Rung) -> None:
+    """The ladder was changed while the task was deferred: what a try begins with is refused before."""
+    case = limits(rung, budget=budget())
+    moved = attempt(1, Outcome.MOVED, training_seconds=10, billable_seconds=10)
+    for past in ((), (moved,)):
+        end = decide(case.limits, History(1, past), NOW, case.policy)
+        assert isinstance(end, Fail)
+        assert end.kind is Outcome.INVALID_REQUEST
+        assert "max_cost (10.00 USD) needs the on-demand price of ml.p5.48xlarge" in end.why
 
 
 def test_what_has_completed_is_delivered_whatever_it_cost() -> None:

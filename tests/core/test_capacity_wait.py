@@ -154,3 +154,30 @@ def test_a_window_that_is_none_is_named(text: str | None, zone: str, field: str)
     with pytest.raises(InvalidParameterError) as caught:
         Window.read("window", text, "window_timezone", zone)
     assert caught.value.name == field
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "opens", "closes"),
+    [
+        # In the night of 2026-03-29 the clock goes from 02:00 to 03:00, in that of 2026-10-25 from 03:00 to 02:00.
+        ("02:30-03:30", "2026-03-28T23:00Z", "2026-03-29T01:00Z", "2026-03-29T01:30Z"),
+        ("02:00-02:30", "2026-03-28T23:00Z", "2026-03-30T00:00Z", "2026-03-30T00:30Z"),
+        ("22:00-06:00", "2026-03-28T12:00Z", "2026-03-28T21:00Z", "2026-03-29T04:00Z"),
+        ("02:30-04:00", "2026-10-24T22:00Z", "2026-10-25T00:30Z", "2026-10-25T01:00Z"),  # and then for 1.5 h once more
+        ("02:30-04:00", "2026-10-25T01:00Z", "2026-10-25T01:30Z", "2026-10-25T03:00Z"),
+        ("09:00-10:00", "2026-06-01T06:59:59Z", "2026-06-01T07:00Z", "2026-06-01T08:00Z"),
+    ],
+)
+def test_a_window_opens_and_closes_by_a_clock_that_is_turned(text: str, now: str, opens: str, closes: str) -> None:
+    berlin = window(text, "Europe/Berlin")
+    begins = berlin.opens(at(now))
+    assert begins == at(opens)
+    assert berlin.is_open(begins)
+    assert berlin.opens(begins) == begins
+    assert berlin.closes(begins) == at(closes)
+    assert not berlin.is_open(at(closes))
+    assert berlin.closes(at(closes)) == at(closes)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -154,7 +154,24 @@ def test_a_deferral_carries_prices_spending_and_order() -> None:
     state = RunState(1, 1, prices=Prices("EUR"), spent={"spent": "1.5", "through": 2}, types=("ml.a", "ml.b"))
     again = RunState.from_json(json.loads(json.dumps(state.to_json())))
     assert (again.prices, again.spent, again.types) == (state.prices, state.spent, state.types)
-    assert RunState.from_json({"generation": 1, "prices": "none", "spent": 5, "types": None}).prices is None
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [
+        "none",
+        5,
+        {},
+        {"hourly": []},
+        {"hourly": {"ml.a": "1e999999"}},
+        {"hourly": {"ml.a": "x"}},
+        {"hourly": {}, "read": 5},
+    ],
+)
+@pytest.mark.parametrize(("spent", "types"), [(5, None), ([], 5), ("x", {"a": 1}), (None, True)])
+def test_another_versions_state_with_odd_money_is_read(prices: Any, spent: Any, types: Any) -> None:
+    state = RunState.from_json({"generation": 1, "prices": prices, "spent": spent, "types": types})
+    assert (state.prices, state.spent, state.types) == (None, None, ())
 
 
 # ---- the order of an automatic ladder

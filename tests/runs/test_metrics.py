@@ -14,7 +14,7 @@ from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.prices import Money
 from airflow_spot.core.totals import RunTotals
 from airflow_spot.core.try_marks import TryMark
-from airflow_spot.runs.metrics import counts, metrics_observer
+from airflow_spot.runs.metrics import RunMetrics, counts
 from tests.core.cases import NOW, RUN, tried
 
 TOTALS = RunTotals(
@@ -47,8 +47,21 @@ class Sent:
 
 def sent(event: Event, this_try: TryMark) -> Sent:
     metrics = Sent()
-    metrics_observer(RUN, this_try, logging.getLogger("test"), lambda: metrics)(event)
+    run = RunMetrics(RUN, this_try, logging.getLogger("test"), lambda: metrics)
+    run.observe(event)
+    run.delivered()
     return metrics
+
+
+def test_a_success_that_is_not_delivered_is_not_counted_and_one_that_is_once() -> None:
+    metrics = Sent()
+    for delivered in (0, 2):  # the model could not be copied; then a retry finds the same success
+        run = RunMetrics(RUN, tried(1, 3), logging.getLogger("test"), lambda: metrics)
+        run.observe(RunSucceeded((), TOTALS))
+        for _ in range(delivered):
+            run.delivered()
+    assert metrics.counted["airflow_spot.runs_succeeded"] == 1
+    assert metrics.counted["airflow_spot.attempts"] == 2
 
 
 def test_a_success_is_counted_with_what_it_came_to() -> None:
@@ -93,7 +106,9 @@ def test_metrics_that_fail_fail_no_task(caplog: pytest.LogCaptureFixture) -> Non
     def broken() -> Any:
         raise OSError("no route to statsd")
 
-    metrics_observer(RUN, tried(1, 1), logging.getLogger("test"), broken)(RunSucceeded((), TOTALS))
+    run = RunMetrics(RUN, tried(1, 1), logging.getLogger("test"), broken)
+    run.observe(RunSucceeded((), TOTALS))
+    run.delivered()
     assert "could not be sent: OSError" in caplog.text
 
 
@@ -101,5 +116,7 @@ def test_airflows_own_take_them() -> None:
     caught: list[str] = []
     log = logging.getLogger("test-own")
     log.addHandler(type("Keep", (logging.Handler,), {"emit": lambda _, record: caught.append(record.getMessage())})())
-    metrics_observer(RUN, tried(1, 1), log)(RunSucceeded((), TOTALS))
+    run = RunMetrics(RUN, tried(1, 1), log)
+    run.observe(RunSucceeded((), TOTALS))
+    run.delivered()
     assert caught == []
