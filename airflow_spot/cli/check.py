@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_spot.cli.aws import CommandError, add_session_arguments, guarded
+from airflow_spot.cli.aws import CommandError, add_session_arguments, guarded, region_of, session
 
 if TYPE_CHECKING:
     from airflow_spot.cli.check_target import Target
@@ -82,18 +82,18 @@ def _check(args: argparse.Namespace) -> int:
 
     max_cost = _amount(args.max_cost)
     prices = None if args.prices is None else read_prices(Path(args.prices).read_text(encoding="utf-8"), "--prices")
-    session = _session(args)
+    made = session(args)
     cache = Cache(None)  # of one region: all tasks of a file ask once
     reports: list[tuple[Target, PreflightReport]] = []
     # A DAG file may print, and Airflow logs: neither belongs into what is printed here.
     with contextlib.redirect_stdout(sys.stderr):
-        targets = _targets(args, session)
+        targets = _targets(args, made)
         scripts = [_script(target) for target in targets]
     for target, of_script in zip(targets, scripts, strict=True):
-        region = target.region or _region(session)
+        region = target.region or region_of(made)
 
         def clients(service: str, where: str, config: Any) -> Any:
-            return session.client(service, region_name=where, endpoint_url=args.endpoint_url, config=config)
+            return made.client(service, region_name=where, endpoint_url=args.endpoint_url, config=config)
 
         report = inspect(
             target.requests if target.requests is not None else (),
@@ -115,7 +115,7 @@ def _check(args: argparse.Namespace) -> int:
     return 1 if any(each.severity in bad for _, report in reports for each in report.findings) else 0
 
 
-def _targets(args: argparse.Namespace, session: Any) -> list[Target]:
+def _targets(args: argparse.Namespace, made: Any) -> list[Target]:
     from airflow_spot.aws.shapes import input_shape
     from airflow_spot.cli.check_target import Target, of_config, of_dag_file
     from airflow_spot.core.parameter_errors import InvalidParameterError
@@ -124,7 +124,7 @@ def _targets(args: argparse.Namespace, session: Any) -> list[Target]:
 
     if not args.target.is_file():
         raise CommandError(f"{args.target}: there is no such file")
-    shape = input_shape(session.client("sagemaker", region_name=_region(session)), "CreateTrainingJob")
+    shape = input_shape(made.client("sagemaker", region_name=region_of(made)), "CreateTrainingJob")
     try:
         if args.target.suffix == ".json":
             if args.task or args.dag:
@@ -184,18 +184,6 @@ def _facts(target: Target, report: PreflightReport) -> Mapping[str, Any]:
         "findings": to_json(report.findings),
         "at_most": [cost.to_json() for cost in report.costs],
     }
-
-
-def _session(args: argparse.Namespace) -> Any:
-    import boto3  # here, so that --help needs none of it
-
-    return boto3.Session(profile_name=args.profile, region_name=args.region)
-
-
-def _region(session: Any) -> str:
-    if not session.region_name:
-        raise CommandError("--region: neither it nor AWS_REGION nor a profile says in which region the jobs are")
-    return str(session.region_name)
 
 
 def _amount(given: str | None) -> Decimal | None:

@@ -87,7 +87,7 @@ def shape(session: Any) -> Shape:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, session: Any) -> Callable[..., int]:
-    monkeypatch.setattr(check, "_session", lambda args: session)
+    monkeypatch.setattr(check, "session", lambda args: session)
     return lambda *arguments: main(["check", *map(str, arguments)])
 
 
