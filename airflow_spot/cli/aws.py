@@ -156,6 +156,8 @@ def guarded(command: str, work: Callable[[], int]) -> int:
 
     try:
         return work()
+    except BrokenPipeError:  # nobody reads on: that is for the command line
+        raise
     except (
         CommandError,
         InvalidParameterError,
