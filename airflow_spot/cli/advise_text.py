@@ -7,16 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from airflow_spot.cli.aws import table
+from airflow_spot.cli.aws import WIDTH, table, wrapped
 from airflow_spot.core.advice import Discount, Row, Work
 from airflow_spot.core.advice_ladder import Step, ladder_json
 from airflow_spot.core.durations import human
 from airflow_spot.core.figures import Figure
 from airflow_spot.core.market_values import SCORE_NOTE, QuotaFigure
 from airflow_spot.core.prices import Money
-
-#: Columns of the terminal.
-WIDTH = 110
 
 _HEAD = ("type", "on-demand", "spot", "time on spot", "interrupted", "score", "quota: spot", "on-demand")
 _ZONES = ("zone", "type", "EC2's spot discount now", "7 days", "90 days")
@@ -43,13 +40,13 @@ def advice_lines(rows: Sequence[Row], work: Work, region: str, now: datetime) ->
     yield from table([_HEAD, *(_cells(row) for row in rows)])
     yield ""
     for row in rows:
-        yield from _wrapped(f"{row.instance_type}: {_built_on(row)}")
+        yield from wrapped(f"{row.instance_type}: {_built_on(row)}")
     if zones := [_zone(row.instance_type, each) for row in rows for each in row.zones]:
         yield ""
         yield from table([_ZONES, *zones])
         yield "These are EC2's prices. SageMaker does not publish what it bills on spot."
     if any(row.figures.score.known for row in rows):
-        yield from _wrapped(f"score: EC2's placement score, 1 to 10. {SCORE_NOTE}.")
+        yield from wrapped(f"score: EC2's placement score, 1 to 10. {SCORE_NOTE}.")
     if ages := _ages(rows, now):
         yield f"read a while ago: {ages}"
 
@@ -96,14 +93,9 @@ def ladder_lines(steps: Sequence[Step], skipped: Sequence[tuple[str, str]]) -> I
         yield ""
     for nth, step in enumerate(steps, 1):
         where = f"{step.types[0]} spot" if step.spot else f"{' or '.join(step.types)} on-demand"
-        yield from _wrapped(f"{nth}. {where}: {step.why}")
+        yield from wrapped(f"{nth}. {where}: {step.why}")
     for kind, why in skipped:
-        yield from _wrapped(f"left out: {kind} spot: {why}")
-
-
-def _wrapped(line: str) -> list[str]:
-    # An address is never cut.
-    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        yield from wrapped(f"left out: {kind} spot: {why}")
 
 
 def _python(rung: Any) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_spot.core.identity import KEY_LENGTH, JobName, RunIdentity, name_filter
 from airflow_spot.core.parameter_errors import InvalidParameterError
+
+#: Columns of the terminal.
+WIDTH = 110
 
 
 class CommandError(Exception):
@@ -148,6 +152,17 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows, the first of them the head, laid out in columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def wrapped(line: str, first: str = "", rest: str = "  ") -> list[str]:
+    """
+    Return a line as lines of :data:`WIDTH`; a word that is longer, such as an address, is never cut.
+
+    :param first: what the first line begins with, and ``rest``: what the others do.
+    """
+    return textwrap.wrap(
+        line, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def guarded(command: str, work: Callable[[], int]) -> int:

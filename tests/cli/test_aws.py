@@ -62,7 +62,7 @@ def test_every_command_that_needs_a_region_names_the_option(
     assert AWS[0] == "--region"
     arguments = [each.format(folder=tmp_path) for each in ARGUMENTS[command] if each not in AWS[:2]]
     more = ["--namespace", "ns"] if command in ("history", "stop", "orphans") else []
-    more += ["--bucket", "b", "--role", "arn:aws:iam::123456789012:role/r"] if command == "verify-aws" else []
+    more += ["--bucket", "bucket", "--role", "arn:aws:iam::123456789012:role/r"] if command == "verify-aws" else []
     assert main([command, *arguments, *more]) == 2
     assert f"airflow-spot {command}: --region: name the region, such as " in capsys.readouterr().err
 
