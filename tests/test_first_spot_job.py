@@ -35,7 +35,7 @@ MOVING = {
         r"(, N)+$": "",
         r"N interruptions?": "N interruptions",
     },
-    "airflow-spot advise": {r"\d+\.\d+-\d+\.\d+ USD": "N USD"},
+    "airflow-spot advise": {r"\d+\.\d+-\d+\.\d+ USD": "N USD", r"about \d+\.\d+ USD": "about N USD"},
     "airflow dags": {SPAN: "N s", r"\d+\.\d+ (%|USD)": r"N \1"},
     "airflow-spot history": {SPAN: "N s", r"\d+\.\d+ %": "N %"},
 }

@@ -105,7 +105,7 @@ def advise_with(
     :param now: the time, in UTC.
     """
     from airflow_spot.core.advice import advise, to_json
-    from airflow_spot.core.advice_ladder import advise_ladder, ladder_json, left_out
+    from airflow_spot.core.advice_ladder import advise_ladder, ladder_json, left_out, nothing_known, requests_of
     from airflow_spot.core.prices import read_prices
     from airflow_spot.market.gathering import gather
 
@@ -114,7 +114,7 @@ def advise_with(
     seen, not_read = _history(args, lambda: make("sagemaker", region), now()) if args.history else ({}, {})
     rows = advise(gather(market, types, work.count, seen), work)
     not_read = {**market.not_read, **not_read}
-    steps, skipped = advise_ladder(rows), left_out(rows)
+    steps, skipped, requests = advise_ladder(rows), left_out(rows), requests_of(rows)
     if args.plot and not _plot(Path(args.plot), rows, region, now()):
         what = "EC2's spot prices or its on-demand prices are not known"
         print(f"airflow-spot advise: --plot {args.plot}: nothing to draw: {what}", file=sys.stderr)
@@ -127,16 +127,31 @@ def advise_with(
             "ladder": ladder_json(steps),
             "order": [{"types": list(step.types), "spot": step.spot, "why": step.why} for step in steps],
             "left_out": [{"instance_type": kind, "why": why} for kind, why in skipped],
+            "requests": [
+                {
+                    "instance_type": each.instance_type,
+                    "why": each.why,
+                    "quota": each.quota.name,
+                    "code": each.quota.code,
+                    "at_least": each.count,
+                    "link": each.quota.console_url,
+                }
+                for each in requests
+            ],
+            "known": not nothing_known(rows),
             "not_read": not_read,
         }
         print(json.dumps(facts, indent=2))
         return 0
-    from airflow_spot.cli.advise_text import advice_lines, ladder_lines, missing_lines
+    from airflow_spot.cli.advise_text import advice_lines, ladder_lines, missing_lines, nothing_lines
 
+    if nothing_known(rows):
+        print("\n".join(nothing_lines(rows, work, region, not_read)))
+        return 0
     for line in (
         *advice_lines(rows, work, region, now()),
         *missing_lines(rows, not_read),
-        *ladder_lines(steps, skipped),
+        *ladder_lines(steps, skipped, requests),
     ):
         print(line)
     return 0

@@ -7,16 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from airflow_spot.cli.aws import table
+from airflow_spot.cli.aws import WIDTH, table, wrapped
 from airflow_spot.core.advice import Discount, Row, Work
-from airflow_spot.core.advice_ladder import Step, ladder_json
+from airflow_spot.core.advice_ladder import Request, Step, ladder_json
 from airflow_spot.core.durations import human
 from airflow_spot.core.figures import Figure
 from airflow_spot.core.market_values import SCORE_NOTE, QuotaFigure
 from airflow_spot.core.prices import Money
-
-#: Columns of the terminal.
-WIDTH = 110
 
 _HEAD = ("type", "on-demand", "spot", "time on spot", "interrupted", "score", "quota: spot", "on-demand")
 _ZONES = ("zone", "type", "EC2's spot discount now", "7 days", "90 days")
@@ -35,28 +32,35 @@ _TELLS = {
 
 def advice_lines(rows: Sequence[Row], work: Work, region: str, now: datetime) -> Iterator[str]:
     """Yield the table of types, EC2's discounts by zone, and what the figures are built on."""
-    instances = "1 instance" if work.count == 1 else f"{work.count} instances"
-    yield (
-        f"{work.hours:g} h of training on {instances} in {region}, a checkpoint every {work.checkpoint_minutes:g} min"
-    )
+    yield _subject(work, region)
     yield ""
     yield from table([_HEAD, *(_cells(row) for row in rows)])
     yield ""
     for row in rows:
-        yield from _wrapped(f"{row.instance_type}: {_built_on(row)}")
+        yield from wrapped(f"{row.instance_type}: {_built_on(row)}")
     if zones := [_zone(row.instance_type, each) for row in rows for each in row.zones]:
         yield ""
         yield from table([_ZONES, *zones])
         yield "These are EC2's prices. SageMaker does not publish what it bills on spot."
     if any(row.figures.score.known for row in rows):
-        yield from _wrapped(f"score: EC2's placement score, 1 to 10. {SCORE_NOTE}.")
+        yield from wrapped(f"score: EC2's placement score, 1 to 10. {SCORE_NOTE}.")
     if ages := _ages(rows, now):
         yield f"read a while ago: {ages}"
 
 
+def _subject(work: Work, region: str) -> str:
+    instances = "1 instance" if work.count == 1 else f"{work.count} instances"
+    return (
+        f"{work.hours:g} h of training on {instances} in {region}, a checkpoint every {work.checkpoint_minutes:g} min"
+    )
+
+
 def missing_lines(rows: Sequence[Row], not_read: Mapping[str, str]) -> Iterator[str]:
     """Yield what is not known and what would tell it, each once."""
-    told = {_missing(source, why): None for source, why in not_read.items()}
+    # By the reason: without credentials or a connection it is the same one for all.
+    told: dict[str, dict[str, str]] = {}
+    for source, why in not_read.items():
+        told.setdefault(why, {})[_what(source)] = source
     for row in rows:
         figures = row.figures
         for each in (
@@ -69,20 +73,37 @@ def missing_lines(rows: Sequence[Row], not_read: Mapping[str, str]) -> Iterator[
             figures.on_demand_quota,
         ):
             if not each.known:
-                told[_missing(each.source, each.why)] = None
+                told.setdefault(each.why, {})[_what(each.source)] = each.source
     if told:
         yield ""
         yield "not known:"
-        yield from (f"  {line}" for line in told)
+        for why, sources in told.items():
+            yield from wrapped(_missing(sources, why), "  ", "    ")
 
 
-def _missing(source: str, why: str) -> str:
-    what = _TELLS.get(source, "interruption bands")
-    return f"{what}: {why}" if source in why or source == "spot advisor" else f"{what}: {source}: {why}"
+def _what(source: str) -> str:
+    return _TELLS.get(source, "interruption bands")
 
 
-def ladder_lines(steps: Sequence[Step], skipped: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield the ladder to paste, the reason for each rung, and what is not on it."""
+def _missing(sources: Mapping[str, str], why: str) -> str:
+    """Return a line of what is not known for a reason; the source is named where it is one."""
+    source = next(iter(sources.values()))
+    named = len(sources) > 1 or source in why or source == "spot advisor"
+    return f"{', '.join(sources)}: {why}" if named else f"{', '.join(sources)}: {source}: {why}"
+
+
+def nothing_lines(rows: Sequence[Row], work: Work, region: str, not_read: Mapping[str, str]) -> Iterator[str]:
+    """Yield what there is to say where no figure of any type is known."""
+    yield _subject(work, region)
+    yield ""
+    yield "no ladder: nothing is known of these types, and so nothing tells which goes before which"
+    yield from missing_lines(rows, not_read)
+
+
+def ladder_lines(
+    steps: Sequence[Step], skipped: Sequence[tuple[str, str]], requests: Sequence[Request] = ()
+) -> Iterator[str]:
+    """Yield the ladder to paste, the reason for each rung, what is not on it, and which quotas to ask for."""
     yield ""
     if not steps:
         yield "no ladder: no quota of these types allows the job"
@@ -96,14 +117,30 @@ def ladder_lines(steps: Sequence[Step], skipped: Sequence[tuple[str, str]]) -> I
         yield ""
     for nth, step in enumerate(steps, 1):
         where = f"{step.types[0]} spot" if step.spot else f"{' or '.join(step.types)} on-demand"
-        yield from _wrapped(f"{nth}. {where}: {step.why}")
+        yield from wrapped(f"{nth}. {where}: {step.why}")
+    asked = {each.instance_type for each in requests}
     for kind, why in skipped:
-        yield from _wrapped(f"left out: {kind} spot: {why}")
+        if kind not in asked:
+            yield from wrapped(f"left out: {kind} spot: {why}")
+    if requests:
+        yield from _request_lines(requests)
 
 
-def _wrapped(line: str) -> list[str]:
-    # An address is never cut.
-    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+def _request_lines(requests: Sequence[Request]) -> Iterator[str]:
+    yield ""
+    yield "once the quota is there, on spot in this order:"
+    yield ""
+    for nth, each in enumerate(requests, 1):
+        yield from wrapped(f"{nth}. {each.instance_type} spot: {each.why}")
+    yield ""
+    yield "request an increase, the first before the others:"
+    yield ""
+    for each in requests:
+        quota = each.quota
+        line = f"{quota.name} ({quota.code}): {each.count} or more, it is {quota.limit:g}. {quota.console_url}"
+        yield from wrapped(line)
+    yield ""
+    yield "next: `airflow-spot check FILE`, with the DAG's file or the config's, says what else is missing"
 
 
 def _python(rung: Any) -> str:

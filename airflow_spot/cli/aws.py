@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from airflow_spot.core.identity import KEY_LENGTH, JobName, RunIdentity, name_filter
 from airflow_spot.core.parameter_errors import InvalidParameterError
+
+#: Columns of the terminal.
+WIDTH = 110
 
 
 class CommandError(Exception):
@@ -17,8 +22,11 @@ class CommandError(Exception):
 
 def add_session_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose the AWS account."""
-    group = parser.add_argument_group("AWS", "Unset, boto3's own: AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, ...")
-    group.add_argument("--region", help="the AWS region, such as eu-central-1")
+    group = parser.add_argument_group("AWS", "Unset, as boto3 finds it: AWS_PROFILE, AWS_ENDPOINT_URL, ...")
+    group.add_argument(
+        "--region",
+        help="such as eu-central-1; default: AWS_REGION, else AWS_DEFAULT_REGION, else what the profile says",
+    )
     group.add_argument("--profile", help="a profile of ~/.aws/config")
     group.add_argument("--endpoint-url", help="where to call AWS, such as Local SageMaker's address")
 
@@ -35,14 +43,44 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--namespace", help="[airflow_spot] namespace; default: what Airflow's configuration here says")
 
 
-def client(args: argparse.Namespace, service: str) -> Any:
-    """Return a boto3 client made from the options."""
+def session(args: argparse.Namespace) -> Any:
+    """
+    Return a boto3 session made from the options.
+
+    boto3 reads AWS_DEFAULT_REGION only; AWS's other SDKs and its CLI read AWS_REGION, and it goes first there, too.
+    Source: "AWS Region" of the AWS SDKs and Tools Reference Guide.
+    """
     import boto3  # here, so that --help needs none of it
+
+    return boto3.Session(profile_name=args.profile, region_name=args.region or os.environ.get("AWS_REGION") or None)
+
+
+def region_of(made: Any) -> str:
+    """
+    Return the region of a session.
+
+    :raises CommandError: it has none.
+    """
+    if not made.region_name:
+        raise CommandError(
+            "--region: name the region, such as eu-west-1: neither AWS_REGION nor AWS_DEFAULT_REGION nor a profile "
+            "has one"
+        )
+    return str(made.region_name)
+
+
+def client(args: argparse.Namespace, service: str) -> Any:
+    """
+    Return a boto3 client made from the options.
+
+    :raises CommandError: no region is named, without which only S3 answers.
+    """
     from botocore.config import Config
 
-    session: Any = boto3.Session(profile_name=args.profile, region_name=args.region)
+    made = session(args)
+    region = None if service == "s3" else region_of(made)
     retries = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
-    return session.client(service, endpoint_url=args.endpoint_url, config=retries)
+    return made.client(service, region_name=region, endpoint_url=args.endpoint_url, config=retries)
 
 
 def brief_clients(args: argparse.Namespace) -> tuple[Callable[[str, str], Any], str]:
@@ -51,19 +89,16 @@ def brief_clients(args: argparse.Namespace) -> tuple[Callable[[str, str], Any], 
 
     :raises CommandError: no region is named.
     """
-    import boto3
     from botocore.config import Config
 
-    session: Any = boto3.Session(profile_name=args.profile, region_name=args.region)
-    region = args.region or session.region_name
-    if not region:
-        raise CommandError("--region: name the region, such as eu-west-1: neither AWS_REGION nor a profile has one")
+    made = session(args)
+    region = region_of(made)
     impatient = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 1})
 
     def make(service: str, where: str) -> Any:
-        return session.client(service, region_name=where, endpoint_url=args.endpoint_url, config=impatient)
+        return made.client(service, region_name=where, endpoint_url=args.endpoint_url, config=impatient)
 
-    return make, str(region)
+    return make, region
 
 
 def run_key(args: argparse.Namespace) -> str | None:
@@ -119,12 +154,25 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def wrapped(line: str, first: str = "", rest: str = "  ") -> list[str]:
+    """
+    Return a line as lines of :data:`WIDTH`; a word that is longer, such as an address, is never cut.
+
+    :param first: what the first line begins with, and ``rest``: what the others do.
+    """
+    return textwrap.wrap(
+        line, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def guarded(command: str, work: Callable[[], int]) -> int:
     """Run a command and return its exit code; an expected error is one line on stderr and exit code 2."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         return work()
+    except BrokenPipeError:  # nobody reads on: that is for the command line
+        raise
     except (
         CommandError,
         InvalidParameterError,

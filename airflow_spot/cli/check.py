@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_spot.cli.aws import CommandError, add_session_arguments, guarded
+from airflow_spot.cli.aws import CommandError, add_session_arguments, guarded, region_of, session, wrapped
 
 if TYPE_CHECKING:
     from airflow_spot.cli.check_target import Target
@@ -28,10 +28,27 @@ _EXAMPLES = """examples:
 It reads and asks; it changes nothing and starts no job. What a permission is missing for is "not checked", and the
 permission is named: `airflow-spot iam --features preflight,market,ecr --who commands` prints a policy.
 Exit code: 0 if nothing will fail, 1 if something will (with --strict also if there is a warning), 2 if it cannot be
-read."""
+read, or nothing can be checked: no credentials that AWS takes, no connection, no permission for any of it."""
 
 _HEADS = {"fail": "FAIL", "warn": "warning", "unchecked": "not checked"}
 _WIDTH = 13
+
+
+class _Answers:
+    """
+    Counts what AWS answers to a session's clients.
+
+    :param made: a boto3 session, whose clients are yet to be made.
+    """
+
+    def __init__(self, made: Any) -> None:
+        #: Answers that tell something of what was asked: that of sts tells only who asks.
+        self.count = 0
+        made.events.register("after-call", self._after)
+
+    def _after(self, http_response: Any, model: Any, **_: Any) -> None:
+        if http_response.status_code < 300 and model.service_model.service_name != "sts":
+            self.count += 1
 
 
 def add_parser(subparsers: Any) -> None:
@@ -82,18 +99,19 @@ def _check(args: argparse.Namespace) -> int:
 
     max_cost = _amount(args.max_cost)
     prices = None if args.prices is None else read_prices(Path(args.prices).read_text(encoding="utf-8"), "--prices")
-    session = _session(args)
+    made = session(args)
+    answers = _Answers(made)
     cache = Cache(None)  # of one region: all tasks of a file ask once
     reports: list[tuple[Target, PreflightReport]] = []
     # A DAG file may print, and Airflow logs: neither belongs into what is printed here.
     with contextlib.redirect_stdout(sys.stderr):
-        targets = _targets(args, session)
+        targets = _targets(args, made)
         scripts = [_script(target) for target in targets]
     for target, of_script in zip(targets, scripts, strict=True):
-        region = target.region or _region(session)
+        region = target.region or region_of(made)
 
         def clients(service: str, where: str, config: Any) -> Any:
-            return session.client(service, region_name=where, endpoint_url=args.endpoint_url, config=config)
+            return made.client(service, region_name=where, endpoint_url=args.endpoint_url, config=config)
 
         report = inspect(
             target.requests if target.requests is not None else (),
@@ -107,15 +125,27 @@ def _check(args: argparse.Namespace) -> int:
             more=(*target.findings, *of_script),
         )
         reports.append((target, report))
+    said = [each for _, report in reports for each in report.findings]
+    not_known = any(each.severity is Severity.UNCHECKED or _of_credentials(each) for each in said)
+    no_request = all(target.requests is None for target, _ in reports)
+    no_answer = not_known and (no_request or not answers.count)
     if args.json:
-        print(json.dumps({"v": 1, "tasks": [_facts(*each) for each in reports]}, indent=2))
+        print(json.dumps({"v": 1, "checked": not no_answer, "tasks": [_facts(*each) for each in reports]}, indent=2))
     else:
-        print("\n\n".join("\n".join(_lines(*each)) for each in reports))
+        print("\n\n".join("\n".join(_lines(*each, no_answer=no_answer)) for each in reports))
     bad = {Severity.FAIL, Severity.WARN} if args.strict else {Severity.FAIL}
-    return 1 if any(each.severity in bad for _, report in reports for each in report.findings) else 0
+    failing = [each for each in said if each.severity in bad]
+    if no_answer and all(map(_of_credentials, failing)):
+        return 2  # the credentials are those of the command, not the task's
+    return 1 if failing else 0
 
 
-def _targets(args: argparse.Namespace, session: Any) -> list[Target]:
+def _of_credentials(finding: PreflightFinding) -> bool:
+    """Return whether it is about who asks: AWS does not take the credentials, or it is not known."""
+    return (finding.check, finding.field) == ("credentials", "credentials")
+
+
+def _targets(args: argparse.Namespace, made: Any) -> list[Target]:
     from airflow_spot.aws.shapes import input_shape
     from airflow_spot.cli.check_target import Target, of_config, of_dag_file
     from airflow_spot.core.parameter_errors import InvalidParameterError
@@ -124,7 +154,7 @@ def _targets(args: argparse.Namespace, session: Any) -> list[Target]:
 
     if not args.target.is_file():
         raise CommandError(f"{args.target}: there is no such file")
-    shape = input_shape(session.client("sagemaker", region_name=_region(session)), "CreateTrainingJob")
+    shape = input_shape(made.client("sagemaker", region_name=region_of(made)), "CreateTrainingJob")
     try:
         if args.target.suffix == ".json":
             if args.task or args.dag:
@@ -160,20 +190,38 @@ def _script(target: Target) -> list[PreflightFinding]:
         return [not_checked("script", "entry_point", "", str(error))]
 
 
-def _lines(target: Target, report: PreflightReport) -> list[str]:
-    lines = [target.name]
+def _lines(target: Target, report: PreflightReport, *, no_answer: bool = False) -> list[str]:
+    """
+    Return a report as lines.
+
+    :param no_answer: AWS answered nothing of what it was asked.
+    """
+    lines, below = [target.name], " " * (_WIDTH + 2)
     for each in report.findings:
-        head = _HEADS[each.severity.value]
+        head = f"  {_HEADS[each.severity.value].ljust(_WIDTH)}"
         where = f" ({each.rung})" if each.rung and each.rung != each.value else ""
         subject = f"{each.field} {each.value}".strip() + where
-        more = ". ".join(part for part in (each.fix, each.link) if part)
-        lines += [f"  {head.ljust(_WIDTH)}{subject}: {each.why}", *([f"{' ' * (_WIDTH + 2)}{more}"] if more else ())]
-    if not any(each.severity.value in ("fail", "warn") for each in report.findings):
+        lines += wrapped(f"{subject}: {each.why}", head, below)
+        if more := ". ".join(part for part in (each.fix, each.link) if part):
+            lines += wrapped(more, below, below)
+    found = any(each.severity.value in ("fail", "warn") and not _of_credentials(each) for each in report.findings)
+    if no_answer or (target.requests is None and report.findings and not found):
+        else_ = " else" if found else ""
+        lines += wrapped(f"nothing{else_} could be checked: {_why_not(report)}", "  ", "    ")
+    elif not any(each.severity.value in ("fail", "warn") for each in report.findings):
         lines.append("  nothing was found that would fail")
     if report.costs:
         lines.append("  one attempt costs at most:")
-        lines += [f"    {cost}" for cost in report.costs]
+        for cost in report.costs:
+            lines += wrapped(str(cost), "    ", "      ")
     return lines
+
+
+def _why_not(report: PreflightReport) -> str:
+    """Return why nothing could be checked: what is said of the credentials, else all that is said, each once."""
+    of_credentials = [each.why for each in report.findings if _of_credentials(each)]
+    rest = [each.why for each in report.findings if each.severity.value == "unchecked"]
+    return ", ".join(dict.fromkeys(of_credentials or rest)) or "AWS answers nothing"
 
 
 def _facts(target: Target, report: PreflightReport) -> Mapping[str, Any]:
@@ -184,18 +232,6 @@ def _facts(target: Target, report: PreflightReport) -> Mapping[str, Any]:
         "findings": to_json(report.findings),
         "at_most": [cost.to_json() for cost in report.costs],
     }
-
-
-def _session(args: argparse.Namespace) -> Any:
-    import boto3  # here, so that --help needs none of it
-
-    return boto3.Session(profile_name=args.profile, region_name=args.region)
-
-
-def _region(session: Any) -> str:
-    if not session.region_name:
-        raise CommandError("--region: neither it nor AWS_REGION nor a profile says in which region the jobs are")
-    return str(session.region_name)
 
 
 def _amount(given: str | None) -> Decimal | None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from airflow_spot.aws import jobs, marks
 from airflow_spot.cli.aws import (
-    CommandError,
     add_run_arguments,
     add_session_arguments,
     brief_clients,
@@ -33,6 +32,9 @@ from airflow_spot.core.prices import Prices, read_prices
 from airflow_spot.core.roles import Role
 from airflow_spot.core.totals import total
 
+#: A job, what SageMaker says of it, and its tags.
+_Job = tuple[Attempt, Mapping[str, Any], Mapping[str, str]]
+
 _HEAD = (
     "attempt",
     "job",
@@ -52,6 +54,7 @@ _EXAMPLES = """examples:
   airflow-spot history --job digits-afspot-abcdefghij-1-2          the run of a job
   airflow-spot history --dag train --run-id manual__1 --task fit --namespace prod
   airflow-spot history --run-key abcdefghij --verbose              with every transition
+  airflow-spot history --since 2d --verbose                        each of the runs, as with --run-key
 Exit code: 0; 1 if the run has no jobs; 2 if something is wrong. Hyperparameters and Environment are not shown."""
 
 
@@ -66,7 +69,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add_run_arguments(parser)
     parser.add_argument("--since", default="7d", help="without a run: the runs with jobs since then; default: 7d")
-    parser.add_argument("--verbose", action="store_true", help="with the transitions of each job")
+    parser.add_argument("--verbose", action="store_true", help="each run whole, with the transitions of each job")
     parser.add_argument("--prices", help="a JSON file of on-demand prices: see [airflow_spot] prices")
     parser.add_argument(
         "--aws-prices", action="store_true", help="ask AWS for those that it does not have (pricing:GetProducts)"
@@ -87,37 +90,54 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace, key: str) -> int:
     sagemaker, now = client(args, "sagemaker"), datetime.now(timezone.utc)
-    found = [marks.read(sagemaker, name) for name in jobs.listed(sagemaker, name_filter(key))]
+    found = _jobs(sagemaker, key)
     if not found:
         print(f"The run {key} has no training jobs in {sagemaker.meta.region_name}")
         return 1
-    found.sort(key=lambda one: (one[0].name.generation, one[0].role is not Role.ATTEMPT, one[0].number))
-    whole = [job for job, _, _ in found]
-    task = task_of(found[-1][2])
-    prices = _prices(args, whole)
     if args.json:
-        facts = ledger(key, task, whole, now, prices)
-        if args.verbose:
-            facts["transitions"] = {job.job_name: _transitions(description) for job, description, _ in found}
-        print(json.dumps(facts, indent=2))
-        return 0
+        print(json.dumps(_facts(args, key, found, now), indent=2))
+    else:
+        print("\n".join(_whole(args, key, found, now)))
+    return 0
+
+
+def _jobs(sagemaker: Any, key: str) -> list[_Job]:
+    """Return the jobs of a run, the oldest first."""
+    found: list[_Job] = [marks.read(sagemaker, name) for name in jobs.listed(sagemaker, name_filter(key))]
+    found.sort(key=lambda one: (one[0].name.generation, one[0].role is not Role.ATTEMPT, one[0].number))
+    return found
+
+
+def _facts(args: argparse.Namespace, key: str, found: Sequence[_Job], now: datetime) -> dict[str, Any]:
+    """Return the ledger of a run."""
+    whole = [job for job, _, _ in found]
+    facts = ledger(key, task_of(found[-1][2]), whole, now, _prices(args, whole))
+    if args.verbose:
+        facts["transitions"] = {job.job_name: _transitions(description) for job, description, _ in found}
+    return facts
+
+
+def _whole(args: argparse.Namespace, key: str, found: Sequence[_Job], now: datetime) -> Iterator[str]:
+    """Yield a run as lines: its jobs, the story of each, and what they come to."""
+    whole = [job for job, _, _ in found]
+    prices = _prices(args, whole)
     attempts = [job for job in whole if job.role is Role.ATTEMPT]
-    print(f"{task_line(task)}   run key {key}\n")
-    print("\n".join(table([_HEAD, *(_row(job, now, prices) for job in whole)])))
+    yield f"{task_line(task_of(found[-1][2]))}   run key {key}"
+    yield ""
+    yield from table([_HEAD, *(_row(job, now, prices) for job in whole)])
     for job, description, _ in found:
-        print(f"\n{_title(job)}")
-        print("\n".join(f"  {line}" for line in _story(job, now)))
+        yield ""
+        yield _title(job)
+        yield from (f"  {line}" for line in _story(job, now))
         if args.verbose:
             for each in description.get("SecondaryStatusTransitions") or ():
                 keeps = bool(job.checkpoint_s3_uri)
                 label = label_of(job.job_name)
                 told = Transitioned.of(job.job_name, label, each, keeps_checkpoints=keeps, starts=job.starts)
-                print(*(f"    {line}" for line in lines(told)))
-    print(f"\n{totals_line(total(attempts, now, prices))}")
-    print(
-        f"checkpoints: {next((job.checkpoint_s3_uri for job in reversed(attempts) if job.checkpoint_s3_uri), 'none')}"
-    )
-    return 0
+                yield " ".join(f"    {line}" for line in lines(told))
+    yield ""
+    yield totals_line(total(attempts, now, prices))
+    yield f"checkpoints: {next((job.checkpoint_s3_uri for job in reversed(attempts) if job.checkpoint_s3_uri), 'none')}"
 
 
 def _prices(args: argparse.Namespace, jobs_: Sequence[Attempt]) -> Prices | None:
@@ -191,8 +211,6 @@ def _transitions(description: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _recent(args: argparse.Namespace) -> int:
-    if args.verbose:
-        raise CommandError("--verbose is for one run: choose it with --job, --run-key, or --dag, --run-id and --task")
     since = datetime.now(timezone.utc) - timedelta(seconds=seconds("--since", args.since))
     sagemaker = client(args, "sagemaker")
     runs: dict[str, list[str]] = {}
@@ -200,6 +218,14 @@ def _recent(args: argparse.Namespace) -> int:
         parsed = JobName.parse(name)
         if parsed:
             runs.setdefault(parsed.key, []).append(name)
+    if args.verbose and runs:
+        now = datetime.now(timezone.utc)
+        each_run = {key: _jobs(sagemaker, key) for key in runs}
+        if args.json:
+            print(json.dumps([_facts(args, key, found, now) for key, found in each_run.items()], indent=2))
+        else:
+            print("\n\n".join("\n".join(_whole(args, key, found, now)) for key, found in each_run.items()))
+        return 0
     rows, facts = [], []
     for key, names in runs.items():
         newest, _, tags = marks.read(sagemaker, names[-1])

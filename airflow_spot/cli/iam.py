@@ -10,12 +10,14 @@ from typing import Any
 from airflow_spot.cli.aws import table
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.permissions import DEFAULT_FEATURES, FEATURES, Need, Who
-from airflow_spot.core.policy_documents import Names, check_features, check_names, needs_of, policy
+from airflow_spot.core.policy_documents import Names, check_features, check_names, needs_of, policy, trust_policy
 
 _EXAMPLES = """examples:
   airflow-spot iam                                          all policies of an ordinary task, with placeholders
   airflow-spot iam --who worker --account 123456789012 --region eu-central-1 --output s3://my-bucket/out
   airflow-spot iam --features core,checkpoints,logs,events --who triggerer
+  airflow-spot iam --who worker,triggerer                   one policy, where one role is both, as on MWAA
+  airflow-spot iam --trust                                  the trust policy of the training's role
   airflow-spot iam --explain                                which call needs what, and what is lost without it
 
 Without --features: {defaults}. "core" is always there.
@@ -40,7 +42,12 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--features", metavar="A,B,...", help="what is used; 'all' for everything; see below")
-    parser.add_argument("--who", choices=[who.value for who in Who], help="print this policy alone")
+    parser.add_argument(
+        "--who",
+        metavar="A,B,...",
+        help=f"print this policy alone, of one role that is all of these: {', '.join(who.value for who in Who)}",
+    )
+    parser.add_argument("--trust", action="store_true", help="print the trust policy of the training job's role alone")
     parser.add_argument("--explain", action="store_true", help="print a table of calls and permissions instead")
     parser.add_argument("--json", action="store_true", help="print JSON, as without --explain; with it, the table")
     names = parser.add_argument_group("names", "What is not given stands there in capitals.")
@@ -63,7 +70,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     try:
-        features = _features(args.features)
+        features, chosen = _features(args.features), _who(args.who)
+        if args.trust and (args.explain or (args.who and chosen != [Who.TRAINING])):
+            raise InvalidParameterError("--trust", True, "is of the training job's role: leave --who and --explain out")
         names = Names(
             account=args.account,
             region=args.region,
@@ -82,16 +91,30 @@ def run(args: argparse.Namespace) -> int:
     except InvalidParameterError as error:
         print(f"airflow-spot iam: {error}", file=sys.stderr)
         return 2
-    chosen = [Who(args.who)] if args.who else list(Who)
+    if args.trust:
+        print(json.dumps(trust_policy(), indent=2))
+        return 0
     if args.explain:
         _explain(chosen, features, as_json=args.json)
         return 0
-    policies = {who.value: policy(who, features, names) for who in chosen}
     if args.who:
-        print(json.dumps(policies[args.who], indent=2))
-    else:
-        print(json.dumps({who: document for who, document in policies.items() if document["Statement"]}, indent=2))
+        print(json.dumps(policy(chosen, features, names), indent=2))
+        return 0
+    policies = {who.value: policy(who, features, names) for who in chosen}
+    print(json.dumps({who: document for who, document in policies.items() if document["Statement"]}, indent=2))
     return 0
+
+
+def _who(given: str | None) -> list[Who]:
+    if given is None:
+        return list(Who)
+    known = [who.value for who in Who]
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in known]:
+        raise InvalidParameterError("--who", unknown[0], f"choose of {', '.join(known)}")
+    if not names:
+        raise InvalidParameterError("--who", given, f"choose of {', '.join(known)}")
+    return [who for who in Who if who.value in names]
 
 
 def _features(given: str | None) -> tuple[str, ...]:

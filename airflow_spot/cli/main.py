@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +29,8 @@ COMMANDS = {
 }
 
 
+#: What a shell calls the end of a process by SIGPIPE: whoever read the output, such as head, has had enough.
+_NOBODY_READS = 141
 #: What brings a package, where that is not called as it is imported.
 _BRINGS = {
     "airflow": "apache-airflow",
@@ -40,11 +43,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Run the command line; returns the exit code.
 
-    Exit codes of commands mean something: a package that is not installed is none of them, but 2, with its name.
+    Exit codes of commands mean something: a package that is not installed is none of them, but 2, with its name. Where
+    nobody reads the output to its end, as ``| head`` does not, it ends quietly, as if by SIGPIPE.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(arguments)
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # else Python finds out as it ends, and says so
+    except BrokenPipeError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # 2>&1 is a pipe, too
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(nothing, stream.fileno())  # what is left goes there as Python ends
+        return _NOBODY_READS
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", __name__.partition(".")[0]):

@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             wheel = read_wheel(args.wheel or pack_installed(Path(scratch)))
             files = write_kit(args.out, wheel, args.version, constraints=args.constraints, namespace=args.namespace)
+    except BrokenPipeError:  # nobody reads on: that is for the command line
+        raise
     except (MwaaError, WheelError, OSError) as error:
         print(f"airflow-spot mwaa: {error}", file=sys.stderr)
         return 2

@@ -115,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
         report = run_rehearsal(_subject(args), options, lambda line: _tell(line, args.json))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # nobody reads on: that is for the command line
+        raise
     except (RehearsalError, ValueError, OSError, RuntimeError) as error:
         print(f"airflow-spot rehearse: {error}", file=sys.stderr)
         return 2

@@ -27,6 +27,21 @@ class Step:
     why: str
 
 
+@dataclass(frozen=True)
+class Request:
+    """
+    A spot quota to ask for.
+
+    :param why: why its type has this place among the others.
+    :param count: instances that the job needs.
+    """
+
+    instance_type: str
+    why: str
+    quota: QuotaFigure
+    count: int
+
+
 def order_types(figures: Iterable[TypeFigures], work: Work | None = None) -> list[tuple[str, str]]:
     """
     Return the types to try on spot, the best first, each with the reason for its place.
@@ -45,12 +60,52 @@ def left_out(rows: Sequence[Row]) -> list[tuple[str, str]]:
     return [(row.instance_type, why) for row in rows if (why := _too_small(row.figures.spot_quota, row.work.count))]
 
 
+def requests_of(rows: Sequence[Row]) -> list[Request]:
+    """
+    Return which spot quotas to ask for, the best type first; none where a type may be tried on spot already.
+
+    A quota that AWS does not raise is not among them.
+    """
+    if not all(_too_small(row.figures.spot_quota, row.work.count) for row in rows):
+        return []
+    found = {row.instance_type: row.figures.spot_quota.value for row in rows}
+    raised = [row for row in rows if (quota := found[row.instance_type]) is not None and quota.adjustable]
+    currency = _currency(raised)
+    return [
+        Request(row.instance_type, _why(row, currency, of_quota=False), quota, row.work.count)
+        for row in _best_first(raised, currency)
+        if (quota := found[row.instance_type]) is not None
+    ]
+
+
+def nothing_known(rows: Sequence[Row]) -> bool:
+    """Return whether types compare by nothing at all: no price, no score, no band, no quota, no job of the account."""
+    return not any(
+        figures.experience is not None
+        or any(
+            each.known
+            for each in (
+                figures.on_demand,
+                figures.spot,
+                figures.score,
+                figures.band,
+                figures.spot_quota,
+                figures.on_demand_quota,
+            )
+        )
+        for figures in (row.figures for row in rows)
+    )
+
+
 def advise_ladder(rows: Sequence[Row]) -> list[Step]:
     """
     Return the rungs in order: spot types, then one on-demand rung, of which the cheapest type comes first.
 
-    A type whose on-demand quota is too small is not on the last rung; where all are, there is none.
+    A type whose on-demand quota is too small is not on the last rung; where all are, there is none. Where nothing is
+    known of any type, there are no rungs.
     """
+    if nothing_known(rows):
+        return []
     steps = [Step((kind,), True, why) for kind, why in _ordered(rows)]
     usable = [row for row in rows if not _too_small(row.figures.on_demand_quota, row.work.count)]
     currency = _currency(usable)
@@ -69,13 +124,15 @@ def ladder_json(steps: Iterable[Step]) -> list[Any]:
 def _ordered(rows: Sequence[Row]) -> list[tuple[str, str]]:
     usable = [row for row in rows if not _too_small(row.figures.spot_quota, row.work.count)]
     currency = _currency(usable)
+    return [(row.instance_type, _why(row, currency)) for row in _best_first(usable, currency)]
 
+
+def _best_first(rows: Sequence[Row], currency: str | None) -> list[Row]:
     def rank(row: Row) -> tuple[bool, Decimal, int, float]:
         score = row.figures.score.value or 0
         return (_in_use(row), _amount(row, currency, spot=True), -score, row.interruptions[1])
 
-    ordered = sorted(usable, key=rank)
-    return [(row.instance_type, _why(row, currency)) for row in ordered]
+    return sorted(rows, key=rank)
 
 
 def _currency(rows: Sequence[Row]) -> str | None:
@@ -95,7 +152,7 @@ def _too_small(quota: Figure[QuotaFigure], count: int) -> str:
     if value is None or value.limit >= count:
         return ""
     raised = f": request an increase at {value.console_url}" if value.adjustable else ", and AWS does not raise it"
-    return f"the quota {value.name!r} is {value.limit:g}, and the job needs {count}{raised}"
+    return f"the quota {value.name!r} ({value.code}) is {value.limit:g}, and the job needs {count}{raised}"
 
 
 def _in_use(row: Row) -> bool:
@@ -103,7 +160,7 @@ def _in_use(row: Row) -> bool:
     return value is not None and value.left < row.work.count
 
 
-def _why(row: Row, currency: str | None) -> str:
+def _why(row: Row, currency: str | None, *, of_quota: bool = True) -> str:
     parts = []
     hour = row.useful_hour
     if hour is None:
@@ -113,7 +170,9 @@ def _why(row: Row, currency: str | None) -> str:
     else:
         parts.append(f"about {hour.amount:.2f} {hour.currency} an hour of useful work")
     quota = row.figures.spot_quota.value
-    if quota is None:
+    if not of_quota:
+        pass
+    elif quota is None:
         parts.append("spot quota not known")
     elif _in_use(row):
         parts.append(f"of the spot quota {quota.limit:g}, {quota.used or 0:g} are in use")

@@ -16,8 +16,20 @@ def check_s3_uri(field: str, uri: Any) -> str:
     :raises InvalidParameterError: it is not.
     """
     if not re.fullmatch(r"s3://[a-zA-Z0-9][a-zA-Z0-9.\-_]{1,253}[a-zA-Z0-9](/.*)?", str(uri)):
-        raise InvalidParameterError(field, uri, "must be an S3 URI: s3://bucket/prefix")
+        raise InvalidParameterError(field, uri, f"{_wrong_with(str(uri))}must be an S3 URI: s3://bucket/prefix")
     return str(uri)
+
+
+def _wrong_with(uri: str) -> str:
+    """Return what is wrong with the bucket of an S3 URI, to begin a sentence with; empty where it has none."""
+    bucket = uri.removeprefix("s3://").partition("/")[0] if uri.startswith("s3://") else ""
+    if not bucket:
+        return ""
+    if len(bucket) < 3:
+        return f"the bucket's name {bucket!r} is too short, S3's have at least 3 characters: "
+    if len(bucket) > 255:
+        return "the bucket's name is too long: "
+    return f"{bucket!r} cannot be a bucket's name, of letters, digits, . _ and - in between: "
 
 
 def check_queue_url(field: str, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,26 @@ from airflow_spot.core.permissions import FEATURES, NEEDS, Need, Who
 
 _CONDITIONS: dict[str, dict[str, Any]] = {
     "role to pass": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+}
+
+#: Option -> what its value looks like, and one to take as a model. A name may end in a wildcard.
+_FORMS = {
+    "account": (r"\d{12}", "12 digits, such as 123456789012"),
+    "region": (r"[a-z]{2,}(-[a-z]+)+-\d+", "a region, such as eu-central-1"),
+    "role-arn": (r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", "its ARN, such as arn:aws:iam::123456789012:role/NAME"),
+    "queue-arn": (
+        r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:\S+",
+        "its ARN, such as arn:aws:sqs:eu-central-1:123456789012:NAME",
+    ),
+    "repository-arn": (
+        r"arn:aws[a-z-]*:ecr:[a-z0-9-]+:\d{12}:repository/\S+",
+        "its ARN, such as arn:aws:ecr:eu-central-1:123456789012:repository/NAME",
+    ),
+    # An alias is no resource of a policy.
+    "key-arn": (
+        r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/\S+",
+        "the key's ARN, not an alias: arn:aws:kms:eu-central-1:123456789012:key/ID",
+    ),
 }
 
 
@@ -101,8 +122,14 @@ def check_names(names: Names) -> None:
     """
     Check what is to stand in resources.
 
-    :raises InvalidParameterError: something is no S3 URI.
+    :raises InvalidParameterError: something is no S3 URI, no ARN of its kind, or no account or region. IAM itself would
+        refuse such a resource, or take it and allow nothing.
     """
+    for option, (form, fix) in _FORMS.items():
+        field = option.replace("-", "_")
+        value = getattr(names, field)
+        if value != getattr(Names, field) and not re.fullmatch(form, value):
+            raise InvalidParameterError(f"--{option}", value, f"give {fix}")
     for option, uri in [("output", names.output), ("model", names.model), *(("data", uri) for uri in names.data)]:
         check_s3_uri(f"--{option}", uri)
     for option, uri in (("checkpoints", names.checkpoints), ("code", names.code)):
@@ -122,9 +149,9 @@ def check_features(given: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in FEATURES if name in chosen)
 
 
-def policy(who: Who, features: Collection[str], names: Names) -> dict[str, Any]:
+def policy(who: Who | Sequence[Who], features: Collection[str], names: Names) -> dict[str, Any]:
     """
-    Return the least policy of somebody; without statements where they need none.
+    Return the least policy of somebody, or of a role that is several; without statements where they need none.
 
     :param features: of :data:`~airflow_spot.core.permissions.FEATURES`.
     """
@@ -155,9 +182,20 @@ def policy(who: Who, features: Collection[str], names: Names) -> dict[str, Any]:
     }
 
 
-def needs_of(who: Who, features: Collection[str]) -> list[Need]:
-    """Return the rows of the table that are somebody's."""
-    return [need for need in NEEDS if who in need.who and need.feature in features]
+def trust_policy() -> dict[str, Any]:
+    """Return what lets SageMaker take the training job's role: the role's trust policy."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+
+
+def needs_of(who: Who | Sequence[Who], features: Collection[str]) -> list[Need]:
+    """Return the rows of the table that are somebody's, or of any of several."""
+    people = {who} if isinstance(who, Who) else set(who)
+    return [need for need in NEEDS if people.intersection(need.who) and need.feature in features]
 
 
 def _sid(actions: tuple[str, ...], number: int) -> str:

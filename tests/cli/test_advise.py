@@ -67,8 +67,9 @@ def test_everything_that_is_known_fits_a_terminal(run: Run, advisor: str) -> Non
     assert "These are EC2's prices. SageMaker does not publish what it bills on spot." in text
     assert "not known" not in text
     assert 'ladder=[\n    "ml.g5.2xlarge",\n    "ml.g6.2xlarge",\n    {"on_demand": ["ml.g6.2xlarge", ' in text
-    assert f"left out: {P4} spot: the quota '{P4} for spot training job usage' is 0, and the job needs 1" in " ".join(
-        text.split()
+    assert (
+        f"left out: {P4} spot: the quota '{P4} for spot training job usage' (L-26) is 0, and the job needs 1"
+        in " ".join(text.split())
     )
 
 
@@ -99,7 +100,7 @@ SUBSETS = [chosen for n in range(6) for chosen in itertools.combinations(MISSING
 
 
 @pytest.mark.parametrize("denied", SUBSETS, ids=lambda chosen: "+".join(chosen) or "none")
-def test_any_subset_of_sources_gives_a_ladder_and_what_is_missing_once(
+def test_any_subset_of_sources_but_all_gives_a_ladder_and_what_is_missing_once(
     run: Run, advisor: str, denied: tuple[str, ...]
 ) -> None:
     given = () if "advisor" in denied else ("--advisor", advisor)
@@ -111,10 +112,15 @@ def test_any_subset_of_sources_gives_a_ladder_and_what_is_missing_once(
     code, made = run(FakeAws(denied), *given, "--json", "--fresh")
     facts = json.loads(made)
     assert code == 0
+    assert facts["known"] is (len(denied) < len(MISSING))
+    assert ("no ladder: nothing is known" in text) is not facts["known"]
+    assert set(facts["not_read"]) == set(denied) - {"advisor"}
+    if not facts["known"]:
+        assert facts["ladder"] == [] == facts["order"]
+        return
     rungs = read_ladder(json.dumps(facts["ladder"]))
     assert not rungs[-1].on_spot and {rung.instance_type for rung in rungs} >= {G5, G6}
     assert (P4 in {rung.instance_type for rung in rungs}) == (SOURCES[3] in denied)
-    assert set(facts["not_read"]) == set(denied) - {"advisor"}
 
 
 def test_nothing_is_asked_again_within_the_hour_and_anew_with_fresh(run: Run, cache: Path) -> None:
@@ -197,7 +203,7 @@ def test_a_plot_of_nothing_is_none_and_the_rest_is_said(tmp_path: Path, capsys: 
     args = parser.parse_args(["advise", "--types", G5, "--hours", "6", "--plot", str(file)])
     assert advise.advise_with(args, [G5], advise.read_work(args, [G5]), REGION, FakeAws(SOURCES), lambda: NOW) == 0
     told = capsys.readouterr()
-    assert "ladder=[" in told.out and "nothing to draw" in told.err and not file.exists()
+    assert "no ladder" in told.out and "nothing to draw" in told.err and not file.exists()
 
 
 @pytest.mark.parametrize(
@@ -247,5 +253,37 @@ def test_without_a_network_it_says_so_and_ends_well(
         main(["advise", "--types", G5, "--hours", "6", "--region", REGION, "--endpoint-url", "http://127.0.0.1:9"]) == 0
     )
     text = capsys.readouterr().out
-    assert "on-demand prices: pricing:GetProducts: no connection" in text
-    assert f'    "{G5}",\n' in text
+    assert "no ladder: nothing is known" in text and "ladder=[" not in text
+    assert "  on-demand prices, EC2's spot prices, placement scores, quotas: no connection\n" in text
+    assert text.count("no connection") == 1
+
+
+def without_quota(monkeypatch: pytest.MonkeyPatch, on_demand: float) -> None:
+    for kind, facts in list(TYPES.items()):
+        monkeypatch.setitem(TYPES, kind, (*facts[:4], 0.0, on_demand))
+
+
+@pytest.mark.parametrize("on_demand", [0.0, 4.0])
+def test_where_every_spot_quota_is_0_it_says_which_to_ask_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch, on_demand: float
+) -> None:
+    without_quota(monkeypatch, on_demand)
+    text = run(FakeAws(), "--count", "2")[1]
+    assert ("no ladder: no quota of these types allows the job\n" in text) == (on_demand == 0)
+    assert ('    {"on_demand": [' in text) == (on_demand > 0)
+    below = text.split("\nonce the quota is there, on spot in this order:\n\n")[1]
+    order, asked = below.split("\n\nrequest an increase")
+    assert re.findall(r"^\d\. (\S+) spot: about \d", order, re.MULTILINE) == [G5, G6, P4]
+    line = re.compile(r"^(\S+) for spot training job usage \((\S+)\): 2 or more, it is 0\.\s+(\S+)", re.MULTILINE)
+    console = f"https://{REGION}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
+    codes = {G5: "L-00", G6: "L-13", P4: "L-26"}
+    assert line.findall(asked) == [(kind, code, f"{console}/{code}") for kind, code in codes.items()]
+    assert "next: `airflow-spot check FILE`" in asked and "left out" not in text
+    facts = json.loads(run(FakeAws(), "--count", "2", "--json")[1])
+    assert [(each["instance_type"], each["code"]) for each in facts["requests"]] == list(codes.items())
+    assert {each["at_least"] for each in facts["requests"]} == {2}
+
+
+def test_where_a_type_may_be_tried_no_quota_is_asked_for(run: Run) -> None:
+    assert "once the quota is there" not in run(FakeAws())[1]
+    assert json.loads(run(FakeAws(), "--json")[1])["requests"] == []

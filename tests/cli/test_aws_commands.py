@@ -61,6 +61,14 @@ def test_a_runs_history_of_all_generations(jobs: Jobs, run: RunIdentity, capsys:
     assert "swordfish" not in text
     assert main(["history", "--since", "1h"]) == 0
     assert any(run.key in line and second in line for line in capsys.readouterr().out.splitlines())
+    # The recent runs, each of them whole.
+    assert main(["history", "--since", "1h", "--verbose"]) == 0
+    whole = capsys.readouterr().out
+    assert f"a dag é / {run.run_id} / train [3]   run key {run.key}\n" in whole
+    assert first in whole and second in whole and "    attempt 1: Completed" in whole
+    assert main(["history", "--since", "1h", "--verbose", "--json"]) == 0
+    (ours,) = (each for each in json.loads(capsys.readouterr().out) if each["run_key"] == run.key)
+    assert set(ours["transitions"]) == {first, second} and len(ours["generations"]) == 2
 
 
 def test_a_runs_history_in_money(

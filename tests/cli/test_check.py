@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from airflow_spot.aws.shapes import input_shape
 from airflow_spot.cli import check
+from airflow_spot.cli.aws import WIDTH
 from airflow_spot.cli.check_target import Target, of_config, of_dag_file, requests_of
 from airflow_spot.cli.main import main
 from airflow_spot.core.figures import Figure
@@ -87,7 +89,7 @@ def shape(session: Any) -> Shape:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, session: Any) -> Callable[..., int]:
-    monkeypatch.setattr(check, "_session", lambda args: session)
+    monkeypatch.setattr(check, "session", lambda args: session)
     return lambda *arguments: main(["check", *map(str, arguments)])
 
 
@@ -163,10 +165,86 @@ def test_exit_codes(
 ) -> None:
     found = tuple(PreflightFinding("role", Severity(each), "RoleArn", "r", "why", "mend it") for each in severities)
     monkeypatch.setattr("airflow_spot.preflight.running.inspect", lambda *_, **__: PreflightReport(found))
+    monkeypatch.setattr(check, "_Answers", lambda _: SimpleNamespace(count=1))
     assert run(written(tmp_path, stock_config("bucket")), *options) == code
     text = capsys.readouterr().out
     assert ("nothing was found that would fail" in text) is (not {"fail", "warn"} & set(severities))
     assert text.count("mend it") == len(severities)
+
+
+REFUSED = PreflightFinding("credentials", Severity.FAIL, "credentials", "ExpiredToken", "not accepted", "mend it")
+UNREACHED = PreflightFinding("credentials", Severity.UNCHECKED, "credentials", "", "no connection")
+DENIED = PreflightFinding("role", Severity.UNCHECKED, "RoleArn", "r", "needs iam:GetRole")
+LINTED = PreflightFinding("script", Severity.WARN, "entry_point", "train.py", "a fault")
+WRONG = PreflightFinding("request", Severity.FAIL, "max_wait", "1", "too short")
+
+
+@pytest.mark.parametrize(
+    ("found", "options", "code", "said"),
+    [
+        ((), (), 0, "  nothing was found that would fail"),
+        ((REFUSED,), (), 2, "  nothing could be checked: not accepted"),
+        ((REFUSED,), ("--strict",), 2, "  nothing could be checked: not accepted"),
+        ((UNREACHED, DENIED), (), 2, "  nothing could be checked: no connection"),
+        ((DENIED, DENIED), (), 2, "  nothing could be checked: needs iam:GetRole"),
+        ((LINTED, UNREACHED), (), 2, "  nothing else could be checked: no connection"),
+        ((LINTED, UNREACHED), ("--strict",), 1, "  nothing else could be checked: no connection"),
+        ((WRONG, REFUSED), (), 1, "  nothing else could be checked: not accepted"),
+    ],
+    ids=range(8),
+)
+def test_where_aws_answers_nothing_nothing_is_well(
+    found: tuple[PreflightFinding, ...],
+    options: tuple[str, ...],
+    code: int,
+    said: str,
+    tmp_path: Path,
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("airflow_spot.preflight.running.inspect", lambda *_, **__: PreflightReport(found))
+    path = written(tmp_path, stock_config("bucket"))
+    assert run(path, *options) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert said in lines and sum(line.startswith("  nothing") for line in lines) == 1
+    assert run(path, *options, "--json") == code
+    assert json.loads(capsys.readouterr().out)["checked"] is not bool(found)
+
+
+def test_without_a_connection_it_is_not_green(
+    tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, stock_config("bucket"))
+    assert run(path, "--endpoint-url", "http://127.0.0.1:9", "--timeout", "20") == 2
+    assert "  nothing could be checked: no connection" in capsys.readouterr().out.splitlines()
+
+
+def test_a_task_whose_config_is_not_known_yet_was_not_checked(
+    local: LocalSageMaker, bucket: str, tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = DAG.format(config=json.dumps(stock_config(bucket)), more="").replace(
+        'task_id="stock", config=config', 'task_id="stock", config="{{ var.json.config }}"'
+    )
+    path = written(tmp_path, text, "dag.py")
+    at = ("--endpoint-url", local.endpoint_url, "--timeout", "100")
+    assert run(path, "--task", "stock", *at) == 2
+    assert "nothing could be checked: it is known only when the task runs" in capsys.readouterr().out
+    # Of a file with others they count.
+    assert run(path, *at) in (0, 1)
+    assert "nothing could be checked: it is known only when the task runs" in capsys.readouterr().out
+
+
+def test_long_lines_are_folded_but_for_addresses() -> None:
+    link = "https://us-east-1.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas/" + "L" * 60
+    why = "the quota 'ml.g4dn.xlarge for spot training job usage' is 0: the job is refused, however long it waits"
+    found = PreflightFinding("quota", Severity.FAIL, "ResourceConfig.InstanceCount", "1", why, "request 1 or more")
+    lines = check._lines(Target("t", {}), PreflightReport((replace(found, link=link),)))
+    assert max(len(line) for line in lines if link not in line) <= WIDTH
+    assert [line.strip() for line in lines if link in line] == [link]
+    assert (
+        " ".join(" ".join(lines).split()) == f"t FAIL ResourceConfig.InstanceCount 1: {why} request 1 or more. {link}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,6 +282,7 @@ def test_what_an_operator_refuses_is_a_finding(
     assert run(written(tmp_path, text, "dag.py"), "--endpoint-url", "http://127.0.0.1:9", "--timeout", "20") == 1
     out = capsys.readouterr().out
     assert "FAIL         StoppingCondition.MaxWaitTimeInSeconds 3600: " in out
+    out = " ".join(out.split())
     assert "it is at least max_run (21600 s): raise it or lower max_run" in out
 
 

@@ -9,6 +9,7 @@ import pytest
 from airflow_spot.cli.main import main
 from airflow_spot.core.permissions import DEFAULT_FEATURES, FEATURES, NEEDS, Who
 from airflow_spot.core.policy_documents import Names, policy
+from airflow_spot.preflight.role import SERVICE, trusts
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -67,8 +68,31 @@ def test_the_table_says_what_is_lost_without(capsys: pytest.CaptureFixture[str])
     [
         (("--features", "core,log"), "--features is 'log': choose of core, "),
         (("--output", "bucket"), "--output is 'bucket': must be an S3 URI"),
+        (("--output", "s3://b/o"), "--output is 's3://b/o': the bucket's name 'b' is too short"),
+        (("--role-arn", "training"), "--role-arn is 'training': give its ARN, such as arn:aws:iam::"),
+        (("--who", "worker,boss"), "--who is 'boss': choose of worker, triggerer, "),
+        (("--who", ","), "--who is ',': choose of worker, triggerer, "),
+        (("--trust", "--who", "worker"), "--trust is True: is of the training job's role: leave --who"),
+        (("--trust", "--explain"), "leave --who and --explain out"),
     ],
 )
 def test_a_wrong_option_is_exit_code_2(options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["iam", *options]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_one_role_for_several_has_one_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    both = json.loads(told(capsys, "--who", "triggerer, worker", "--features", "events"))
+    assert both == policy([Who.WORKER, Who.TRIGGERER], ("core", "events"), Names())
+    rows = json.loads(told(capsys, "--who", "worker,triggerer", "--explain", "--json"))
+    assert {row["who"] for row in rows} == {"worker", "triggerer"}
+
+
+@pytest.mark.parametrize("options", [("--trust",), ("--trust", "--who", "training")])
+def test_the_trust_policy_is_what_check_looks_for(options: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert trusts(json.loads(told(capsys, *options)), SERVICE)
+
+
+def test_the_features_say_what_a_task_needs_them_for() -> None:
+    assert "max_cost" in FEATURES["market"] and 'preflight="fail"' in FEATURES["market"]
+    assert 'preflight="fail"' in FEATURES["preflight"] and "market" in FEATURES["preflight"]

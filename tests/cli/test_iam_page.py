@@ -18,7 +18,7 @@ SHOWN = re.findall(r"```bash\n(airflow-spot iam [^\n]*)\n```\n\n```json\n(.*?)``
 
 
 def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(SHOWN) == 4
+    assert len(SHOWN) == 5
     for command, printed in SHOWN:
         assert main(command.split()[1:]) == 0
         assert capsys.readouterr().out == printed

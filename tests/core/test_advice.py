@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_spot.core.advice import Row, TypeFigures, Work, advise, to_json
-from airflow_spot.core.advice_ladder import advise_ladder, ladder_json, left_out, order_types
+from airflow_spot.core.advice_ladder import (
+    advise_ladder,
+    ladder_json,
+    left_out,
+    nothing_known,
+    order_types,
+    requests_of,
+)
 from airflow_spot.core.experience import Experience
 from airflow_spot.core.figures import Figure, unknown
 from airflow_spot.core.ladder import read_ladder
@@ -222,7 +229,7 @@ def test_a_quota_that_is_too_small_leaves_a_type_out_with_the_reason_and_a_used_
     assert ladder_json(steps) == [G6, G5, {"on_demand": [G5, G6]}]
     assert "of the spot quota 4, 3 are in use" in steps[1].why and "spot quota 2" in steps[0].why
     assert left_out(rows) == [
-        (P4, "the quota 'q' is 0, and the job needs 2: request an increase at https://console/L-1")
+        (P4, "the quota 'q' (L-1) is 0, and the job needs 2: request an increase at https://console/L-1")
     ]
     assert steps[2].why == "where spot has no capacity: 4.00 USD for the whole training"
 
@@ -230,8 +237,35 @@ def test_a_quota_that_is_too_small_leaves_a_type_out_with_the_reason_and_a_used_
 def test_no_quota_at_all_is_no_ladder() -> None:
     rows = advise([figures(spot_quota=quota(0), on_demand_quota=quota(0))], Work())
     assert advise_ladder(rows) == []
+    assert [(each.instance_type, each.count) for each in requests_of(rows)] == [(G5, 1)]
     spot_only = advise([figures(spot_quota=quota(1), on_demand_quota=quota(0))], Work())
     assert ladder_json(advise_ladder(spot_only)) == [G5]
+
+
+def test_quotas_to_ask_for_are_in_the_order_of_the_ladder_to_come_without_those_that_aws_does_not_raise() -> None:
+    small = [
+        figures(G5, "2.00", spot_quota=quota(1)),
+        figures(G6, "1.50", spot_quota=quota(0)),
+        figures(P4, "1.00", spot_quota=quota(0, adjustable=False)),
+    ]
+    asked = requests_of(advise(small, Work(1, 2)))
+    assert [(each.instance_type, each.quota.limit, each.count) for each in asked] == [(G6, 0, 2), (G5, 1, 2)]
+    assert all(each.why.startswith("about ") and "quota" not in each.why for each in asked)
+    assert requests_of(advise([*small, figures("ml.m5.large", spot_quota=quota(2))], Work(1, 2))) == []
+    assert requests_of(advise([*small, figures("ml.m5.large")], Work(1, 2))) == [], "a quota that is not known may do"
+
+
+def test_types_of_which_nothing_is_known_are_no_ladder() -> None:
+    empty = advise([figures(G5, None), figures(G6, None)], Work())
+    assert nothing_known(empty) and advise_ladder(empty) == [] == requests_of(empty)
+    for one in (
+        figures(G6, "1.00"),
+        figures(G6, None, score=Figure(2, "ec2", NOW)),
+        figures(G6, None, on_demand_quota=quota(1)),
+        figures(G6, None, experience=seen(5, 0)),
+    ):
+        rows = advise([figures(G5, None), one], Work())
+        assert not nothing_known(rows) and advise_ladder(rows)
 
 
 def test_prices_that_are_not_known_or_in_another_currency_come_behind() -> None:

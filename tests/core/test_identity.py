@@ -180,6 +180,22 @@ def test_what_is_no_s3_uri_is_refused_by_name(uri: str) -> None:
     assert "s3://bucket/prefix" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("s3://b/o", "the bucket's name 'b' is too short, S3's have at least 3 characters: must be an S3 URI"),
+        (f"s3://{'b' * 256}/o", "the bucket's name is too long: must be an S3 URI"),
+        ("s3://-bb/o", "'-bb' cannot be a bucket's name, of letters"),
+        ("s3:///o", "must be an S3 URI: s3://bucket/prefix"),
+    ],
+    ids=range(4),
+)
+def test_what_is_wrong_with_a_bucket_is_said(uri: str, said: str) -> None:
+    with pytest.raises(InvalidParameterError) as refused:
+        check_s3_uri("model_s3_uri", uri)
+    assert refused.value.fix.startswith(said)
+
+
 def test_a_hash_follows_the_value_and_not_its_order() -> None:
     assert short_hash({"a": 1, "b": 2}) == short_hash({"b": 2, "a": 1})
     assert short_hash({"a": 1}) != short_hash({"a": 2})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
@@ -99,6 +102,47 @@ def test_a_wrong_name_is_said() -> None:
         check_names(Names(output="bucket"))
     with pytest.raises(InvalidParameterError, match="--checkpoints is 'bucket': must be an S3 URI"):
         check_names(Names(checkpoints="bucket"))
+
+
+GOOD = {
+    "account": ["123456789012"],
+    "region": ["eu-central-1", "us-gov-west-1", "cn-north-1"],
+    "role_arn": ["arn:aws:iam::123456789012:role/path/t", "arn:aws-cn:iam::123456789012:role/team-*"],
+    "queue_arn": ["arn:aws:sqs:eu-west-1:123456789012:q"],
+    "repository_arn": ["arn:aws:ecr:us-east-1:763104351884:repository/pytorch-training"],
+    "key_arn": ["arn:aws:kms:eu-west-1:123456789012:key/1234abcd"],
+}
+BAD = {
+    "account": ["1234", "my-account", ""],
+    "region": ["Frankfurt", "eu-central", ""],
+    "role_arn": ["training", "role/training", "arn:aws:iam::123456789012:user/u", "arn:aws:iam::1:role/r"],
+    "queue_arn": ["https://sqs.eu-west-1.amazonaws.com/123456789012/q", "q"],
+    "repository_arn": ["123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1", "train"],
+    "key_arn": ["alias/mine", "arn:aws:kms:eu-west-1:123456789012:alias/mine"],
+}
+
+
+@pytest.mark.parametrize("field", GOOD)
+def test_a_name_that_would_be_no_resource_is_refused_with_what_to_give(field: str) -> None:
+    for value in GOOD[field]:
+        check_names(replace(Names(), **{field: value}))
+    option = f"--{field.replace('_', '-')}"
+    for value in BAD[field]:
+        with pytest.raises(InvalidParameterError, match=f"{option} is '{value}': give "):
+            check_names(replace(Names(), **{field: value}))
+
+
+def test_a_role_that_is_several_may_do_what_each_may_and_no_more() -> None:
+    features = tuple(FEATURES)
+
+    def grants(document: dict[str, Any]) -> set[tuple[str, str]]:
+        return {
+            (action, arn) for each in document["Statement"] for action in each["Action"] for arn in each["Resource"]
+        }
+
+    both = policy([Who.WORKER, Who.TRIGGERER], features, NAMES)
+    assert grants(both) == grants(policy(Who.WORKER, features, NAMES)) | grants(policy(Who.TRIGGERER, features, NAMES))
+    assert policy([Who.WORKER], features, NAMES) == policy(Who.WORKER, features, NAMES)
 
 
 def test_what_needs_no_permission_beside_the_runs() -> None:
