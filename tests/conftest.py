@@ -34,7 +34,7 @@ if not os.environ.get("AIRFLOW_SPOT_NEW_EXAMPLES"):
     # It makes examples of the constants in the modules that are loaded, too: those of the tests that ran before in the
     # same process. It has no setting for that.
     providers = importlib.import_module("hypothesis.internal.conjecture.providers")
-    if hasattr(providers, "_get_local_constants"):
+    if hasattr(providers, "_get_local_constants") and hasattr(providers, "_local_constants"):
         providers._get_local_constants = lambda: providers._local_constants
 
 #: Where the files are that take minutes: the others fill what is left of the time beside them.

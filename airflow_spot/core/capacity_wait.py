@@ -149,7 +149,8 @@ def by_price(
             failing[kind] = price if price.value is None else full
             figures[kind] = _shown(failing[kind], None)
             continue
-        share = lowest_share(price.value, full.value.amount, held, now)
+        # What was read an hour ago tells nothing of the hour since.
+        share = lowest_share(price.value, full.value.amount, held, price.read or now)
         figures[kind] = _shown(price, None if share is None else round(share, 4))
         if share is not None:
             shares.append((kind, share))

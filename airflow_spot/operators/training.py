@@ -600,7 +600,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
             self._types = state.types
         else:
             count = instance_count(section(parameters.config, "ResourceConfig"))
-            self._types = tuple(ordered(market_of(self.hook, table_of(self.log)), types, count, self.log))
+            self._types = tuple(ordered(market_of(self.hook, table_of(None)), types, count, self.log))
         return replace(parameters, ladder=list(self._types))
 
     def _plan(self, parameters: TrainingParameters, run: RunIdentity, script: ScriptMode | None, member: str) -> Plan:

@@ -23,18 +23,25 @@ if TYPE_CHECKING:
     from airflow_spot.market.reader import Market
 
 
-def market_of(hook: SageMakerSpotTrainingHook, prices: Prices | None = None) -> Market:
-    """Return what AWS says of the market in a hook's region, by calls of three seconds each; cached."""
+def market_of(hook: SageMakerSpotTrainingHook, prices: Prices | None = None, *, anew: bool = False) -> Market:
+    """
+    Return what AWS says of the market in a hook's region, by calls of seconds that are not repeated; cached.
+
+    :param prices: the user's, which go before AWS's.
+    :param anew: believe nothing that was kept, such as a refusal.
+    """
     # Not while a DAG file is parsed.
     from airflow_spot.market.cache import Cache
     from airflow_spot.market.reader import Market
 
     # Another account, or Local SageMaker in AWS's place, answers otherwise.
-    account = f"{hook.aws_conn_id} {os.environ.get('AWS_ENDPOINT_URL', '')}"
+    connection = hook.conn_config
+    told = (connection.conn_id, connection.endpoint_url, connection.role_arn, connection.aws_access_key_id)
+    account = repr((*told, connection.profile_name, os.environ.get("AWS_ENDPOINT_URL")))  # the cache hashes it
     return Market(
         hook.brief_client,
         str(hook.conn_region_name or ""),
-        cache=Cache(settings.cache_folder()),
+        cache=Cache(None if anew else settings.cache_folder()),
         now=_now,
         prices=prices,
         account=account,
@@ -68,7 +75,7 @@ def find_prices(
     known = table.only(types) if table is not None else Prices()
     missing = [kind for kind in types if kind not in known.hourly]
     if missing and settings.aws_prices():
-        known = _with_awss(known, market_of(hook), missing, log)
+        known = _with_awss(known, hook, missing, log, needed=needed)
     if not known.hourly:
         return table
     log.info("%s", _told(known, _now()))
@@ -81,7 +88,7 @@ def more_prices(hook: SageMakerSpotTrainingHook, log: Log, known: Prices, types:
         return known
     found = _with_table(known, table_of(log))
     missing = [kind for kind in dict.fromkeys(types) if kind not in found.hourly]
-    return _with_awss(found, market_of(hook), missing, log) if missing and settings.aws_prices() else found
+    return _with_awss(found, hook, missing, log, needed=True) if missing and settings.aws_prices() else found
 
 
 def _with_table(known: Prices, table: Prices | None) -> Prices:
@@ -99,14 +106,14 @@ def budget_of(
 
     :param begins: whether a try begins: one attempt may not cost more than the run.
     :param first: whether it is the first one.
-    :raises InvalidParameterError: it may, or a price is not known.
-    :raises SpotTrainingError: a price is not known that the run has begun with: AWS may answer the next try, and a job
-        that trains is left to it.
+    :raises InvalidParameterError: it may, or a price is not known and AWS is not to be asked.
+    :raises SpotTrainingError: a price is not known that AWS may tell the next try, or that the run has begun with: a
+        job that trains is left to it.
     """
     if max_cost is None:
         return None
     budget = Budget(Money(max_cost, prices.currency), prices) if prices is not None else None
-    if not (begins and first) and (missing := _missing(budget, plan, begins=begins)):
+    if (settings.aws_prices() or not (begins and first)) and (missing := _missing(budget, plan, begins=begins)):
         why = "Or AWS did not answer: the next try asks again"
         raise SpotTrainingError(f"max_cost is {max_cost}: it {missing}. {why}")
     if budget is None:
@@ -123,17 +130,21 @@ def _missing(budget: Budget | None, plan: Plan, *, begins: bool) -> str:
     return budget.unpriced(plan.placements) if begins else ""
 
 
-def table_of(log: Log) -> Prices | None:
+def table_of(log: Log | None) -> Prices | None:
     """Return the prices of the user's file; one that cannot be read costs no training."""
     try:
         return settings.prices()
     except InvalidParameterError as error:
-        log.warning("%s. Its prices are not used", error)
+        if log is not None:
+            log.warning("%s. Its prices are not used", error)
         return None
 
 
-def _with_awss(known: Prices, market: Market, missing: list[str], log: Log) -> Prices:
-    figures = market.on_demand_prices(missing)
+def _with_awss(known: Prices, hook: SageMakerSpotTrainingHook, missing: list[str], log: Log, *, needed: bool) -> Prices:
+    figures = market_of(hook).on_demand_prices(missing)
+    if needed and (unknown := [kind for kind, figure in figures.items() if not figure.known]):
+        # What was refused an hour ago may be permitted by now, and a silence may have passed.
+        figures = {**figures, **market_of(hook, anew=True).on_demand_prices(unknown)}
     for why in dict.fromkeys(figure.why for figure in figures.values() if not figure.known):
         kinds = ", ".join(kind for kind, figure in figures.items() if not figure.known and figure.why == why)
         log.info("The on-demand price of %s is not known (%s)", kinds, why)

@@ -54,4 +54,4 @@ def look_ahead(
             log.info("Preflight: %s", found)
     if fatal and mode == "fail":
         count = f"{len(fatal)} findings, the first: " if len(fatal) > 1 else ""
-        raise RequestError(f'Nothing was created (preflight="fail"): {count}{fatal[0]}')
+        raise RequestError(f'No job was created (preflight="fail"): {count}{fatal[0]}')

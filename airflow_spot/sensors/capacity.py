@@ -46,9 +46,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_spot.compat.sdk import Context
+    from airflow_spot.market.reader import Market
 
 _WAYS = ("probe", "score", "price", "window")
-#: Seconds between looks at figures, which are read once an hour at most, and between creates of probes.
+#: Seconds between looks at figures in the triggerer's time: they are read once an hour at most.
 _FIGURES_INTERVAL = 600.0
 
 
@@ -115,6 +116,7 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         self.window_timezone = window_timezone
         self.deferrable = deferrable
         self._probing: Probing | None = None
+        self._market: Market | None = None
         self._killed = False
         self._told = ""
         self._check()
@@ -216,7 +218,9 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         return None, Waiting(None, opens, "")
 
     def _judge(self, now: datetime) -> Verdict:
-        market, types = market_of(self.hook), self._types()
+        # Kept, so that it knows what it was answered where its folder cannot be written.
+        market = self._market = self._market or market_of(self.hook)
+        types = self._types()
         if self.by == "score":
             return by_score(types, market.placement_scores(types, self.instance_count), self.min_score)
         held = seconds("price_for", self.price_for)

@@ -210,7 +210,7 @@ def test_what_would_go_wrong_keeps_the_job_from_being_created(
     local: LocalSageMaker, sync_task: Task, ti: TaskInstance
 ) -> None:
     before = asked(local, "CreateTrainingJob")
-    said = r"Nothing was created \(preflight=.fail.\): .*ml\.p3\.2xlarge for spot training job usage"
+    said = r"No job was created \(preflight=.fail.\): .*ml\.p3\.2xlarge for spot training job usage"
     with pytest.raises(RequestError, match=said):
         run_task(sync_task.operator(preflight="fail", instance_type="ml.p3.2xlarge"), ti)
     assert asked(local, "CreateTrainingJob") == before

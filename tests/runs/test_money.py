@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from airflow_spot.core.figures import Figure, unknown
+from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.placement import Placement
 from airflow_spot.core.prices import Money, Prices
+from airflow_spot.errors import NonRetryableSpotError, SpotTrainingError
 from airflow_spot.runs import money
-from airflow_spot.runs.money import find_prices, more_prices
+from airflow_spot.runs.money import budget_of, find_prices, more_prices
 
 LOG = logging.getLogger("test-money")
 HOOK: Any = None
@@ -36,7 +38,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
             for kind in types
         }
 
-    monkeypatch.setattr(money, "market_of", lambda hook: SimpleNamespace(on_demand_prices=on_demand_prices))
+    monkeypatch.setattr(
+        money, "market_of", lambda hook, *, anew=False: SimpleNamespace(on_demand_prices=on_demand_prices)
+    )
     return made
 
 
@@ -111,4 +115,36 @@ def test_further_types_come_of_the_file_and_of_aws_in_the_same_currency(
     assert of_euros.hourly == {"ml.x": 1, "ml.old": 9}
     of_dollars = more_prices(HOOK, LOG, Prices("USD", {"ml.x": Decimal(1)}), ["ml.old", "ml.a", "ml.a"])
     assert of_dollars.hourly == {"ml.x": 1, "ml.a": 1}
-    assert asked == [["ml.a"], ["ml.old", "ml.a"]]
+    assert asked == [["ml.a"], ["ml.old", "ml.a"], ["ml.old"]]  # what is needed and not told, once more
+
+
+def test_a_limit_that_needs_a_price_believes_no_refusal_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The permission was granted since, or the price list answers again."""
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__AWS_PRICES", "True")
+    made: list[bool] = []
+
+    def market_of(hook: Any, *, anew: bool = False) -> Any:
+        def on_demand_prices(types: Sequence[str]) -> dict[str, Figure[Money]]:
+            made.append(anew)
+            known: Figure[Money] = Figure(Money(Decimal(3), "USD"), "aws") if anew else unknown("aws", "needs it")
+            return dict.fromkeys(types, known)
+
+        return SimpleNamespace(on_demand_prices=on_demand_prices)
+
+    monkeypatch.setattr(money, "market_of", market_of)
+    assert find_prices(HOOK, plan("ml.a"), LOG, carried=None, begins=True) is None
+    assert made == [False]
+    found = find_prices(HOOK, plan("ml.a"), LOG, carried=None, begins=True, needed=True)
+    assert found is not None
+    assert found.hourly == {"ml.a": 3}
+    assert made == [False, False, True]
+
+
+@pytest.mark.parametrize(("asks", "error"), [("True", SpotTrainingError), ("False", InvalidParameterError)])
+def test_a_price_that_aws_may_tell_later_is_asked_for_by_a_retry(
+    monkeypatch: pytest.MonkeyPatch, asks: str, error: type[Exception]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_SPOT__AWS_PRICES", asks)
+    with pytest.raises(error, match=r"ml\.a, which is not known") as caught:
+        budget_of(Decimal(5), None, plan("ml.a"), begins=True, first=True)
+    assert isinstance(caught.value, NonRetryableSpotError) is False

@@ -47,11 +47,11 @@ def sensor(bucket: str) -> Callable[..., SageMakerSpotCapacitySensor]:
 
 
 def jobs_of(local: LocalSageMaker, run_id: str) -> list[dict[str, Any]]:
-    """The jobs of a run, oldest first."""
+    """The jobs of a run, oldest first; other tests' jobs are there, too."""
     client = local.client("sagemaker")
-    listed = client.list_training_jobs(MaxResults=100, SortBy="CreationTime", SortOrder="Ascending")
+    newest = client.list_training_jobs(NameContains="-afspot-", MaxResults=100, SortOrder="Descending")
     found = []
-    for summary in listed["TrainingJobSummaries"]:
+    for summary in reversed(newest["TrainingJobSummaries"]):
         job = client.describe_training_job(TrainingJobName=summary["TrainingJobName"])
         tags = client.list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]
         if any(run_id in tag["Value"] for tag in tags):

@@ -192,24 +192,36 @@ def test_a_stopped_job_may_save_its_results(processing: Processing) -> None:
     assert refused.value.response["Error"]["Code"] == "ValidationException"
 
 
-def test_a_job_that_is_stopped_while_it_downloads_never_runs(processing: Processing) -> None:
+def stopped_twice(processing: Processing, seconds: int) -> dict[str, Any] | None:
+    """Stop a job that downloads for so long, twice; None where it had ended before the second stop."""
     request = processing.request("print('ran')")
     name = request["ProcessingJobName"]
-    processing.jobs.sm.set_faults(f"s3:GetObject=slow:seconds=6,key={name}/*")
+    processing.jobs.sm.set_faults(f"s3:GetObject=slow:seconds={seconds},key={name}/*")
     try:
         processing.sagemaker.create_processing_job(**request)
         processing.sagemaker.stop_processing_job(ProcessingJobName=name)
         job = processing.describe(name)
+        if job["ProcessingJobStatus"] == "Stopped":
+            return None
         assert (job["ProcessingJobStatus"], "ProcessingEndTime" in job) == ("Stopping", False)
         try:
             processing.sagemaker.stop_processing_job(ProcessingJobName=name)
-        except processing.sagemaker.exceptions.ClientError as error:
-            assert "is in status Stopped" in str(error), "it may have ended by now on a busy machine"
-        job = processing.end(name)
+        except processing.sagemaker.exceptions.ClientError:
+            if processing.describe(name)["ProcessingJobStatus"] == "Stopped":
+                return None
+            raise
+        return dict(processing.end(name))
     finally:
         processing.jobs.sm.set_faults("")
+
+
+def test_a_job_that_is_stopped_while_it_downloads_never_runs(processing: Processing) -> None:
+    # On a busy machine six seconds may be over between the two stops.
+    job = stopped_twice(processing, 6) or stopped_twice(processing, 60)
+    assert job is not None
     assert (job["ProcessingJobStatus"], job.get("FailureReason")) == ("Stopped", None)
     assert "ProcessingStartTime" not in job
+    name = job["ProcessingJobName"]
     assert processing.jobs.events("process", job=name) == []
     states = [line["status"] for line in processing.jobs.events("state", job=name)]
     assert states == ["Stopping", "Stopped"]
