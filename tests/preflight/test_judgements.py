@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from airflow_spot.core.figures import Figure, unknown
 from airflow_spot.core.market_values import QuotaFigure
 from airflow_spot.core.prices import Money
-from airflow_spot.preflight.asking import Answer
+from airflow_spot.preflight.asking import Answer, Asker
 from airflow_spot.preflight.capacity import judge_quotas
 from airflow_spot.preflight.costs import costs, judge_costs
 from airflow_spot.preflight.findings import PreflightFinding, Severity, weigh
-from airflow_spot.preflight.places import bucket_region, judge_bucket
+from airflow_spot.preflight.images import check_images
+from airflow_spot.preflight.places import bucket_region, judge_bucket, not_looked_at
 from airflow_spot.preflight.role import trusts
 from airflow_spot.preflight.wanted import EcrImage, read_image, read_wanted, unknown_fields
 
@@ -193,6 +194,19 @@ def test_what_keeps_one_rung_of_two_from_running_is_a_warning() -> None:
 def test_what_is_still_a_template_is_named_and_not_shown() -> None:
     given = {"RoleArn": "{{ var.value.role }}", "InputDataConfig": [{"S3Uri": "{{ x }}"}, {"S3Uri": "s3://b"}]}
     assert list(unknown_fields(given)) == ["RoleArn", "InputDataConfig[0].S3Uri"]
+
+
+def test_no_finding_tells_the_secrets_of_an_address() -> None:
+    secret = "https://me:hunter2@host/x?X-Amz-Signature=s1gned"
+    given_ = {
+        "InputDataConfig": [{"DataSource": {"S3DataSource": {"S3Uri": secret}}}],
+        "AlgorithmSpecification": {"TrainingImage": secret},
+    }
+    wanted = read_wanted(given_)
+    ask = Asker(lambda *_: None, "us-east-1", call_seconds=1, only_needed=False)
+    found = [*not_looked_at(wanted), *check_images(ask, wanted)]
+    assert [each.value for each in found] == ["https://***@host/x"] * 2
+    assert "hunter2" not in repr(found) and "s1gned" not in repr(found)
 
 
 @given(
