@@ -20,8 +20,8 @@ from airflow_spot.preflight.costs import costs, judge_costs
 from airflow_spot.preflight.findings import PreflightFinding, Severity, weigh
 from airflow_spot.preflight.images import check_images
 from airflow_spot.preflight.places import bucket_region, judge_bucket, not_looked_at
-from airflow_spot.preflight.role import trusts
-from airflow_spot.preflight.wanted import EcrImage, read_image, read_wanted, unknown_fields
+from airflow_spot.preflight.role import judge_rights, trusts
+from airflow_spot.preflight.wanted import EcrImage, Place, read_image, read_wanted, unknown_fields
 
 SERVICE = "sagemaker.amazonaws.com"
 
@@ -154,6 +154,28 @@ def test_a_quota_is_large_enough_or_not(figure: Any, severity: Severity | None, 
 
 
 @pytest.mark.parametrize(
+    ("section", "limits", "severities"),
+    [
+        ("InstancePreferences", (0, 0), [Severity.FAIL, Severity.FAIL]),
+        ("InstancePreferences", (0, 2), [Severity.WARN]),
+        ("InstancePreferences", (2, 2), []),
+        ("InstancePreferences", (0, None), [Severity.WARN, Severity.UNCHECKED]),
+        # A cluster takes all of them.
+        ("InstanceGroups", (0, 2), [Severity.FAIL]),
+    ],
+)
+def test_of_a_choice_of_types_one_quota_is_enough(
+    section: str, limits: tuple[int | None, ...], severities: list[Severity]
+) -> None:
+    each = [{"InstanceType": kind, "InstanceCount": 2} for kind in ("ml.a", "ml.b")]
+    wanted = read_wanted({"ResourceConfig": {section: each}, "EnableManagedSpotTraining": True})
+    figures = [unknown("t", "needs x") if limit is None else quota(limit) for limit in limits]
+    found = list(judge_quotas(wanted, {("ml.a", True): figures[0], ("ml.b", True): figures[1]}))
+    assert [each.severity for each in found] == severities
+    assert all(("only the other types" in each.why) is (each.severity is Severity.WARN) for each in found)
+
+
+@pytest.mark.parametrize(
     ("answer", "severity"),
     [
         (Answer({"BucketRegion": "us-east-1"}), None),
@@ -207,6 +229,19 @@ def test_no_finding_tells_the_secrets_of_an_address() -> None:
     found = [*not_looked_at(wanted), *check_images(ask, wanted)]
     assert [each.value for each in found] == ["https://***@host/x"] * 2
     assert "hunter2" not in repr(found) and "s1gned" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("decision", "severity"),
+    [("allowed", None), ("implicitDeny", Severity.WARN), ("explicitDeny", Severity.FAIL)],
+)
+def test_what_iam_does_not_allow_a_buckets_policy_may(decision: str, severity: Severity | None) -> None:
+    place = Place("InputDataConfig[0].DataSource.S3DataSource.S3Uri", "s3://b/data", "data")
+    resource = "arn:aws:s3:::b/data/object"
+    answer = Answer({"EvaluationResults": [{"EvalResourceName": resource, "EvalDecision": decision}]})
+    found = list(judge_rights(answer, "arn:aws:iam::1:role/r", "s3:GetObject", {resource: place}))
+    assert [each.severity for each in found] == ([] if severity is None else [severity])
+    assert all(("unless the bucket's policy" in each.why) is (severity is Severity.WARN) for each in found)
 
 
 @given(
