@@ -117,6 +117,8 @@ def test_a_cost_that_nobody_knows_is_no_cost_below_the_limit(asked: Any, why: st
     assert [(each.at_most, each.why) for each in found] == [(None, why)]
     (finding,) = judge_costs(found, Decimal(10))
     assert finding.severity is Severity.FAIL and why in finding.why
+    (finding,) = judge_costs(found, Decimal(10), price_needed=False)
+    assert finding.severity is Severity.UNCHECKED and why in finding.why
     assert not list(judge_costs(found, None))
 
 
