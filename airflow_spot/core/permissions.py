@@ -192,7 +192,7 @@ def _by_option() -> Iterator[Need]:
 
 
 def _about_aws() -> Iterator[Need]:
-    asking = (_W, _T, _C)
+    asking = (_W, _C)  # no trigger asks for prices, quotas or scores
     yield from _one("market", "pricing:GetProducts", "*", *asking, without="no price, unless you give a table")
     yield from _one("market", "service-quotas:ListServiceQuotas", "*", *asking, without="no quota is compared")
     yield from _one(
