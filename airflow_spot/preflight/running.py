@@ -109,7 +109,6 @@ def inspect(
             region,
             call_seconds=call_seconds,
             only_needed=only_needed_permissions,
-            role_by_name=wanted.role_by_name,
         )
         market = _market(asker, region, prices, cache)
         end = time.monotonic() + budget_seconds if end is None else end

@@ -146,11 +146,6 @@ class Wanted:
         return next((role for role in self._all("RoleArn") if isinstance(role, str) and not is_template(role)), "")
 
     @cached_property
-    def role_by_name(self) -> bool:
-        """Whether the task names its role without its ARN."""
-        return bool(self.role) and "/" not in self.role
-
-    @cached_property
     def images(self) -> dict[str, tuple[str, ...]]:
         """Return the training images, each with the rungs that have it; with none where all have."""
         found: dict[str, list[str]] = {}
