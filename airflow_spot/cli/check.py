@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -68,7 +69,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--max-cost", metavar="AMOUNT", help="fail if one attempt may cost more, or nobody knows")
     parser.add_argument("--prices", help="a JSON file of on-demand prices: see [airflow_spot] prices")
     parser.add_argument(
-        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for all answers of AWS (default: %(default)g)"
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="for all answers of AWS, of all tasks together (default: %(default)g)",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -107,6 +112,7 @@ def _check(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         targets = _targets(args, made)
         scripts = [_script(target) for target in targets]
+    end = time.monotonic() + args.timeout  # of all tasks together
     for target, of_script in zip(targets, scripts, strict=True):
         region = target.region or region_of(made)
 
@@ -118,8 +124,10 @@ def _check(args: argparse.Namespace) -> int:
             clients,
             region=region,
             budget_seconds=args.timeout,
+            end=end,
             call_seconds=CALL_SECONDS,
             max_cost=max_cost if max_cost is not None else target.max_cost,
+            price_needed=max_cost is not None,
             prices=prices,
             cache=cache,
             more=(*target.findings, *of_script),

@@ -94,10 +94,11 @@ def _one(args: argparse.Namespace, key: str) -> int:
     if not found:
         print(f"The run {key} has no training jobs in {sagemaker.meta.region_name}")
         return 1
+    prices = _prices(args, [job for job, _, _ in found])
     if args.json:
-        print(json.dumps(_facts(args, key, found, now), indent=2))
+        print(json.dumps(_facts(args, key, found, now, prices), indent=2))
     else:
-        print("\n".join(_whole(args, key, found, now)))
+        print("\n".join(_whole(args, key, found, now, prices)))
     return 0
 
 
@@ -108,19 +109,22 @@ def _jobs(sagemaker: Any, key: str) -> list[_Job]:
     return found
 
 
-def _facts(args: argparse.Namespace, key: str, found: Sequence[_Job], now: datetime) -> dict[str, Any]:
+def _facts(
+    args: argparse.Namespace, key: str, found: Sequence[_Job], now: datetime, prices: Prices | None
+) -> dict[str, Any]:
     """Return the ledger of a run."""
     whole = [job for job, _, _ in found]
-    facts = ledger(key, task_of(found[-1][2]), whole, now, _prices(args, whole))
+    facts = ledger(key, task_of(found[-1][2]), whole, now, prices)
     if args.verbose:
         facts["transitions"] = {job.job_name: _transitions(description) for job, description, _ in found}
     return facts
 
 
-def _whole(args: argparse.Namespace, key: str, found: Sequence[_Job], now: datetime) -> Iterator[str]:
+def _whole(
+    args: argparse.Namespace, key: str, found: Sequence[_Job], now: datetime, prices: Prices | None
+) -> Iterator[str]:
     """Yield a run as lines: its jobs, the story of each, and what they come to."""
     whole = [job for job, _, _ in found]
-    prices = _prices(args, whole)
     attempts = [job for job in whole if job.role is Role.ATTEMPT]
     yield f"{task_line(task_of(found[-1][2]))}   run key {key}"
     yield ""
@@ -221,10 +225,12 @@ def _recent(args: argparse.Namespace) -> int:
     if args.verbose and runs:
         now = datetime.now(timezone.utc)
         each_run = {key: _jobs(sagemaker, key) for key in runs}
+        # Once for all: a refusal is told once.
+        prices = _prices(args, [job for found in each_run.values() for job, _, _ in found])
         if args.json:
-            print(json.dumps([_facts(args, key, found, now) for key, found in each_run.items()], indent=2))
+            print(json.dumps([_facts(args, key, found, now, prices) for key, found in each_run.items()], indent=2))
         else:
-            print("\n\n".join("\n".join(_whole(args, key, found, now)) for key, found in each_run.items()))
+            print("\n\n".join("\n".join(_whole(args, key, found, now, prices)) for key, found in each_run.items()))
         return 0
     rows, facts = [], []
     for key, names in runs.items():

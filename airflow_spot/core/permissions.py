@@ -192,7 +192,7 @@ def _by_option() -> Iterator[Need]:
 
 
 def _about_aws() -> Iterator[Need]:
-    asking = (_W, _T, _C)
+    asking = (_W, _C)  # no trigger asks for prices, quotas or scores
     yield from _one("market", "pricing:GetProducts", "*", *asking, without="no price, unless you give a table")
     yield from _one("market", "service-quotas:ListServiceQuotas", "*", *asking, without="no quota is compared")
     yield from _one(
@@ -268,13 +268,11 @@ NEEDS: tuple[Need, ...] = tuple(
 OF_EVERY_RUN = frozenset({"core", "checkpoints", "data"})
 
 
-def made_by_every_run(call: str, *, role_by_name: bool = False) -> bool:
+def made_by_every_run(call: str) -> bool:
     """
     Return whether a worker may make a call without any permission beside those of the run itself.
 
     :param call: ``service:Operation``.
-    :param role_by_name: whether the task names its role without its ARN, and so needs iam:GetRole.
     """
-    features = OF_EVERY_RUN | ({"role-name"} if role_by_name else set())
     rows = [need for need in NEEDS if need.call == call and Who.WORKER in need.who]
-    return any(need.feature in features or not need.actions for need in rows)
+    return any(need.feature in OF_EVERY_RUN or not need.actions for need in rows)

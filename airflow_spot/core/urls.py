@@ -17,6 +17,12 @@ def without_credentials(text: str) -> str:
     return _URL.sub(_hide, text) if "://" in text else text
 
 
+def without_query(text: str) -> str:
+    """Return an address, to be shown: without user, password, and all that follows the path of a web address."""
+    text = _USER.sub("***@", text, count=1)
+    return text if text.lower().startswith("s3://") else re.split(r"[?#]", text, maxsplit=1)[0]
+
+
 def credentials(value: Any) -> Iterator[str]:
     """Yield the passwords and tokens of the URLs in a request."""
     if isinstance(value, Mapping):

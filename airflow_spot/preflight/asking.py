@@ -54,16 +54,12 @@ class Asker:
     :param region: of the training.
     :param call_seconds: how long a call may take; it is not repeated.
     :param only_needed: make only calls that need no permission beside those of the run itself.
-    :param role_by_name: whether the run itself asks for its role.
     """
 
-    def __init__(
-        self, clients: Clients, region: str, *, call_seconds: float, only_needed: bool, role_by_name: bool = False
-    ) -> None:
+    def __init__(self, clients: Clients, region: str, *, call_seconds: float, only_needed: bool) -> None:
         self._clients = clients
         self.region = region
         self.only_needed = only_needed
-        self._role_by_name = role_by_name
         self._call_seconds = call_seconds
         self._made: dict[tuple[str, str], Any] = {}
         # A session makes one client at a time.
@@ -71,7 +67,7 @@ class Asker:
 
     def may_ask(self, call: str) -> bool:
         """Return whether a call is to be made, named as in the table of permissions."""
-        return not self.only_needed or made_by_every_run(call, role_by_name=self._role_by_name)
+        return not self.only_needed or made_by_every_run(call)
 
     def client(self, service: str, region: str = "") -> Any:
         """Return a client whose calls end in time, and are made once."""

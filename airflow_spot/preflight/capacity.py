@@ -44,15 +44,31 @@ def judge_types(answer: Answer, wanted: Wanted, region: str) -> Iterator[Preflig
 
 
 def judge_quotas(wanted: Wanted, quotas: Quotas) -> Iterator[PreflightFinding]:
-    """Yield the rungs whose quota is below what they ask for, or used up now."""
+    """
+    Yield the rungs whose quota is below what they ask for, or used up now.
+
+    Of a rung that takes one of several types, a quota that is too small is a warning, unless all are too small.
+    """
     for rung in wanted.rungs:
-        for kind, count in rung.instances:
-            figure = quotas.get((kind, rung.on_spot))
+        figures = [(kind, count, quotas.get((kind, rung.on_spot))) for kind, count in rung.instances]
+        others = rung.is_choice and not all(_too_small(count, figure) for _, count, figure in figures)
+        for kind, count, figure in figures:
             if figure is not None:
-                yield from _judge_quota(rung, kind, count, figure)
+                yield from _judge_quota(rung, kind, count, figure, others=others)
 
 
-def _judge_quota(rung: Rung, kind: str, count: int, figure: Figure[QuotaFigure]) -> Iterator[PreflightFinding]:
+def _too_small(count: int, figure: Figure[QuotaFigure] | None) -> bool:
+    return figure is not None and figure.value is not None and figure.value.limit < count
+
+
+def _judge_quota(
+    rung: Rung, kind: str, count: int, figure: Figure[QuotaFigure], *, others: bool
+) -> Iterator[PreflightFinding]:
+    """
+    Yield what a quota means for a rung.
+
+    :param others: whether the rung may take another type instead.
+    """
     field, asked = "ResourceConfig.InstanceCount", str(count)
     quota = figure.value
     if quota is None:
@@ -60,10 +76,12 @@ def _judge_quota(rung: Rung, kind: str, count: int, figure: Figure[QuotaFigure])
         yield not_checked("quota", field, asked, f"the quota of {kind} {market}: {figure.why}")
         return
     limit = f"{quota.limit:g}"
-    if quota.limit < count:
-        why = f"the quota {quota.name!r} ({quota.code}) is {limit}: the job is refused, however long it waits"
+    if _too_small(count, figure):
+        severity = Severity.WARN if others else Severity.FAIL
+        then = "only the other types can be had" if others else "the job is refused, however long it waits"
+        why = f"the quota {quota.name!r} ({quota.code}) is {limit}: {then}"
         fix = f"request {count} or more" if quota.adjustable else "AWS does not raise it on request: use another type"
-        yield PreflightFinding("quota", Severity.FAIL, field, asked, why, fix, rung=rung.name, link=quota.console_url)
+        yield PreflightFinding("quota", severity, field, asked, why, fix, rung=rung.name, link=quota.console_url)
     elif quota.used is not None and quota.used + count > quota.limit:
         why = (
             f"the quota {quota.name!r} ({quota.code}) is {limit}, of which {quota.used:g} are used now: the job waits "

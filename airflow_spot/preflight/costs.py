@@ -82,11 +82,14 @@ def _cost(rung: Rung, prices: Mapping[str, Figure[Money]]) -> Cost:
     return Cost(rung.name, rung.max_run, rung.instances, worst)
 
 
-def judge_costs(found: Iterable[Cost], max_cost: Decimal | None) -> Iterator[PreflightFinding]:
+def judge_costs(
+    found: Iterable[Cost], max_cost: Decimal | None, *, price_needed: bool = True
+) -> Iterator[PreflightFinding]:
     """
     Yield the rungs on which an attempt may cost more than it is to, or nobody knows what.
 
     :param max_cost: in the currency of the prices; None for no limit.
+    :param price_needed: whether a cost that is not known is as bad as one above the limit; else it is not checked.
     """
     if max_cost is None:
         return
@@ -94,7 +97,8 @@ def judge_costs(found: Iterable[Cost], max_cost: Decimal | None) -> Iterator[Pre
         if cost.at_most is None:
             why = f"what one attempt on {cost.rung} costs is not known: {cost.why}"
             fix = "give a price table (--prices), or permit pricing:GetProducts"
-            yield PreflightFinding("cost", Severity.FAIL, "max_cost", f"{max_cost:f}", why, fix)
+            severity = Severity.FAIL if price_needed else Severity.UNCHECKED
+            yield PreflightFinding("cost", severity, "max_cost", f"{max_cost:f}", why, fix)
         elif cost.at_most.amount > max_cost:
             why = f"one attempt on {cost.rung} costs {cost.at_most} if it trains for all of {human(cost.seconds or 0)}"
             fix = "lower max_run or the number of instances, choose a cheaper type, or raise the limit"

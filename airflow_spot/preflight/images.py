@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from airflow_spot.core.urls import without_query
 from airflow_spot.preflight.asking import Answer, Asker
 from airflow_spot.preflight.findings import PreflightFinding, Severity, not_checked
 from airflow_spot.preflight.wanted import EcrImage, Wanted, read_image
@@ -21,7 +22,7 @@ def check_images(ask: Asker, wanted: Wanted) -> list[PreflightFinding]:
     for uri, rungs in wanted.images.items():
         image = read_image(uri)
         if image is None:
-            found.append(not_checked("image", _FIELD, uri, "it is not in ECR"))
+            found.append(not_checked("image", _FIELD, without_query(uri), "it is not in ECR"))
             continue
         answer = ask.ask(
             "ecr:BatchGetImage",

@@ -122,7 +122,10 @@ def _check_rights(ask: Asker, arn: str, wanted: Wanted) -> list[PreflightFinding
 
 def judge_rights(answer: Answer, arn: str, action: str, places: Mapping[str, Place]) -> Iterator[PreflightFinding]:
     """
-    Yield what SimulatePrincipalPolicy does not allow. A bucket's policy may allow it even so, which it does not see.
+    Yield what SimulatePrincipalPolicy does not allow.
+
+    What no policy of the role allows or denies is a warning: a bucket's policy, which is not seen here, may allow it.
+    Source: "Policy evaluation logic" in IAM's user guide.
 
     :param places: by ARN.
     """
@@ -132,10 +135,14 @@ def judge_rights(answer: Answer, arn: str, action: str, places: Mapping[str, Pla
             decisions[str(one.get("EvalResourceName"))] = one.get("EvalResourceDecision")
         for resource, decision in decisions.items():
             if decision != "allowed" and (place := places.get(resource)) is not None:
-                why = f"IAM does not allow it {action} on {resource}, for {place.field}: {_LOST[action]}"
-                yield PreflightFinding(
-                    "role", Severity.FAIL, "RoleArn", arn, why, f"allow it {action} there, in its own policy"
-                )
+                why = f"{action} on {resource}, for {place.field}: {_LOST[action]}"
+                if decision == "explicitDeny":
+                    fix = f"take out what denies it {action} there: no other policy outweighs that"
+                    yield PreflightFinding("role", Severity.FAIL, "RoleArn", arn, f"IAM denies it {why}", fix)
+                else:
+                    why = f"IAM does not allow it {why}, unless the bucket's policy allows it"
+                    fix = f"allow it {action} there, in its own policy or in the bucket's"
+                    yield PreflightFinding("role", Severity.WARN, "RoleArn", arn, why, fix)
 
 
 def account_of(arn: str) -> str:

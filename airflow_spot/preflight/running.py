@@ -90,11 +90,16 @@ def inspect(
     max_cost: Decimal | None = None,
     prices: Prices | None = None,
     cache: Cache | None = None,
+    end: float | None = None,
+    price_needed: bool = True,
     more: Sequence[PreflightFinding] = (),
 ) -> PreflightReport:
     """
     Return what :func:`run_preflight` finds, and what an attempt costs at most.
 
+    :param end: of all checks, by ``time.monotonic``, where several runs share ``budget_seconds``; default: so many from
+        now on.
+    :param price_needed: whether a cost that is not known is as bad as one above ``max_cost``; else it is not checked.
     :param more: what was found elsewhere, such as in the script.
     """
     try:
@@ -104,10 +109,9 @@ def inspect(
             region,
             call_seconds=call_seconds,
             only_needed=only_needed_permissions,
-            role_by_name=wanted.role_by_name,
         )
         market = _market(asker, region, prices, cache)
-        end = time.monotonic() + budget_seconds
+        end = time.monotonic() + budget_seconds if end is None else end
         found = [*more, *(of_error(error) for rung in wanted.rungs for error in spot_rules.violations(rung.request))]
         found += _not_known_yet(wanted)
         by_check, late = _together({"credentials": lambda: check_credentials(asker, wanted)}, end)
@@ -134,7 +138,7 @@ def inspect(
         spent = answers.pop("cost", costs(wanted, {}) if max_cost is not None else ())
         for each in answers.values():
             found += each
-        found += judge_costs(spent, max_cost)
+        found += judge_costs(spent, max_cost, price_needed=price_needed)
         found += [
             not_checked(check, check, "", f"no answer within {budget_seconds:g} s") for check in (*late, *unfinished)
         ]
@@ -173,6 +177,8 @@ def _together(checks: Mapping[str, Callable[[], Any]], end: float) -> tuple[dict
     :param end: by ``time.monotonic``.
     """
     found: dict[str, Any] = {}
+    if time.monotonic() >= end:
+        return found, list(checks)  # nothing is asked that nobody waits for
 
     def run(name: str, check: Callable[[], Any]) -> None:
         try:

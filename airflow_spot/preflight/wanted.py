@@ -13,6 +13,7 @@ from airflow_spot.core.plan import Plan
 from airflow_spot.core.spot_rules import DEFAULT_MAX_RUN
 from airflow_spot.core.templates import is_template
 from airflow_spot.core.try_marks import TryMark
+from airflow_spot.core.urls import without_query
 
 _S3 = re.compile(r"s3://([^/]+)/?(.*)", re.DOTALL)
 _ECR = re.compile(
@@ -67,12 +68,13 @@ class Rung:
 
     @property
     def other_channels(self) -> tuple[tuple[str, str], ...]:
-        """Return field and URI of the channels that are no S3 URI: file systems, web addresses."""
+        """Return field and address, without its secrets, of the channels that are no S3 URI: file systems, the web."""
         found = []
         for i, channel in enumerate(_listed(self.request.get("InputDataConfig"))):
             uri = _section(_section(channel, "DataSource"), "S3DataSource").get("S3Uri")
             if not _s3(uri) and not is_template(uri):
-                found.append((f"InputDataConfig[{i}].DataSource", uri if isinstance(uri, str) else ""))
+                shown = without_query(uri) if isinstance(uri, str) else ""
+                found.append((f"InputDataConfig[{i}].DataSource", shown))
         return tuple(found)
 
     @property
@@ -142,11 +144,6 @@ class Wanted:
     def role(self) -> str:
         """Return the role, an ARN or a name; empty where there is none, or it is known only when the task runs."""
         return next((role for role in self._all("RoleArn") if isinstance(role, str) and not is_template(role)), "")
-
-    @cached_property
-    def role_by_name(self) -> bool:
-        """Whether the task names its role without its ARN."""
-        return bool(self.role) and "/" not in self.role
 
     @cached_property
     def images(self) -> dict[str, tuple[str, ...]]:

@@ -73,7 +73,9 @@ def unmapped(task: Any, task_id: str) -> Any:
     except InvalidParameterError as error:
         raise RehearsalError(f"task {task_id}: {error}") from None
     except Exception:
-        raise RehearsalError(f"task {task_id} is mapped over what is not known here: rehearse its script") from None
+        # For each command that reads DAG files.
+        why = f"task {task_id} is mapped over what is known only when it runs: give its config as a JSON file instead"
+        raise RehearsalError(why) from None
 
 
 class Rendering:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,28 @@ def test_a_runs_history_in_money(
     )
     own = cost("--aws-prices", "--prices", str(table))
     assert own is not None and own["currency"] == "EUR"
+
+
+def test_a_refusal_of_prices_is_told_once_for_all_runs(
+    local: LocalSageMaker,
+    jobs: Jobs,
+    run: RunIdentity,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    other = replace(run, task_id="other")
+    for each in (run, other):
+        start_ours(jobs, each, script=COUNTER.replace("STEPS", "3"))
+    local.set_faults("pricing:GetProducts=denied")
+    try:
+        assert main(["history", "--since", "1h", "--verbose", "--aws-prices"]) == 0
+    finally:
+        local.set_faults("")
+    told = capsys.readouterr()
+    assert run.key in told.out and other.key in told.out
+    assert told.err.count("needs pricing:GetProducts") == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -141,6 +142,42 @@ def test_a_tasks_own_max_cost_counts_where_the_command_names_none(
 
     assert costs() == ["fail"]
     assert costs("--max-cost", "50") == []
+    # A permission that is missing is no fault of the task's.
+    local.set_faults("pricing:GetProducts=denied")
+    try:
+        assert costs() == ["unchecked"]
+        assert costs("--max-cost", "50") == ["fail"]
+    finally:
+        local.set_faults("")
+
+
+def test_the_timeout_is_of_all_tasks_together(
+    tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends: list[float] = []
+
+    def inspected(*_: Any, end: float, **__: Any) -> PreflightReport:
+        ends.append(end)
+        return PreflightReport(())
+
+    monkeypatch.setattr("airflow_spot.preflight.running.inspect", inspected)
+    path = written(tmp_path, DAG.format(config=json.dumps(stock_config("bucket")), more=""), "dag.py")
+    before = time.monotonic()
+    run(path, "--timeout", "100")
+    assert len(ends) == 2 and len(set(ends)) == 1
+    assert before + 100 <= ends[0] <= time.monotonic() + 100
+    capsys.readouterr()
+
+
+def test_after_the_end_nothing_is_asked(shape: Shape) -> None:
+    requests, _ = requests_of(given(stock_config("bucket")), shape, RUN)
+    assert requests is not None
+    asked: list[Any] = []
+    report = inspect(requests, lambda *each: asked.append(each), region="us-east-1", budget_seconds=9, end=0.0)
+    assert not asked
+    assert {each.severity for each in report.findings} == {Severity.UNCHECKED}
+    assert {"credentials", "role", "bucket", "quota"} <= {each.check for each in report.findings}
+    assert all(each.why == "no answer within 9 s" for each in report.findings)
 
 
 @pytest.mark.parametrize(

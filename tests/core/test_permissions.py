@@ -117,3 +117,53 @@ def test_the_table_is_whole() -> None:
         assert need.who and (need.actions or need.call == "sts:GetCallerIdentity"), need
         assert bool(need.call) or need.feature == "kms" or need.who == (Who.TRAINING,), need
     assert any(need.required for need in NEEDS) and any(not need.required for need in NEEDS)
+
+
+#: Features of the market -> the room whose code makes their calls, wherever it runs.
+ROOMS = {"market": "airflow_spot.market", "capacity": "airflow_spot.market"}
+
+
+def reached(start: str, trees: dict[str, ast.Module]) -> set[str]:
+    """The modules that a room's code imports, at any place of a file, and theirs in turn."""
+    found, left = set(), [name for name in trees if name.startswith(start)]
+    while left:
+        name = left.pop()
+        if name not in trees or name in found:
+            continue
+        found.add(name)
+        for node in ast.walk(trees[name]):
+            if isinstance(node, ast.Import):
+                left += [each.name for each in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not type_checking(node, trees[name]):
+                left += [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+    return found
+
+
+def type_checking(node: ast.ImportFrom, tree: ast.Module) -> bool:
+    blocks = [each for each in tree.body if isinstance(each, ast.If) and "TYPE_CHECKING" in ast.unparse(each.test)]
+    return any(node is each for block in blocks for each in ast.walk(block))
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    names = {path: path.relative_to(PACKAGE.parent).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
+    return {
+        name.replace("/", ".").removesuffix(".__init__"): ast.parse(path.read_text()) for path, name in names.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("who", "start"),
+    [
+        (Who.TRIGGERER, "airflow_spot.triggers"),
+        (Who.WORKER, "airflow_spot.operators"),
+        (Who.COMMANDS, "airflow_spot.cli"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+@pytest.mark.parametrize("feature", ROOMS)
+def test_who_may_ask_the_market_has_code_that_does(
+    trees: dict[str, ast.Module], who: Who, start: str, feature: str
+) -> None:
+    asks = any(name.startswith(ROOMS[feature]) for name in reached(start, trees))
+    assert asks is any(who in need.who for need in NEEDS if need.feature == feature)

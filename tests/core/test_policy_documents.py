@@ -150,4 +150,3 @@ def test_what_needs_no_permission_beside_the_runs() -> None:
         assert made_by_every_run(call)
     for call in ("iam:SimulatePrincipalPolicy", "service-quotas:ListServiceQuotas", "ecr:BatchGetImage", "iam:GetRole"):
         assert not made_by_every_run(call)
-    assert made_by_every_run("iam:GetRole", role_by_name=True)

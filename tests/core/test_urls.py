@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.urls import credentials, without_credentials
+from airflow_spot.core.urls import credentials, without_credentials, without_query
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,17 @@ def test_users_passwords_and_queries_are_hidden(text: str, told: str, secrets: l
 def test_an_error_of_a_wrong_place_tells_no_token() -> None:
     error = InvalidParameterError("code_location", "https://me:hunter2@host/x?token=s3cr3t", "must be an S3 URI")
     assert str(error) == "code_location is 'https://***@host/x?token=***': must be an S3 URI"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:hunter2@host/x?X-Amz-Signature=abc#t0p", "https://***@host/x"),
+        ("//me@host/x?token=a", "//me@host/x"),
+        ("s3://bucket/a?b#c", "s3://bucket/a?b#c"),
+        ("registry.example.com/train:1", "registry.example.com/train:1"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_shown_without_what_follows_its_path(address: str, shown: str) -> None:
+    assert without_query(address) == shown

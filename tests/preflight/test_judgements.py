@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from airflow_spot.core.figures import Figure, unknown
 from airflow_spot.core.market_values import QuotaFigure
 from airflow_spot.core.prices import Money
-from airflow_spot.preflight.asking import Answer
+from airflow_spot.preflight.asking import Answer, Asker
 from airflow_spot.preflight.capacity import judge_quotas
 from airflow_spot.preflight.costs import costs, judge_costs
 from airflow_spot.preflight.findings import PreflightFinding, Severity, weigh
-from airflow_spot.preflight.places import bucket_region, judge_bucket
-from airflow_spot.preflight.role import trusts
-from airflow_spot.preflight.wanted import EcrImage, read_image, read_wanted, unknown_fields
+from airflow_spot.preflight.images import check_images
+from airflow_spot.preflight.places import bucket_region, judge_bucket, not_looked_at
+from airflow_spot.preflight.role import judge_rights, trusts
+from airflow_spot.preflight.wanted import EcrImage, Place, read_image, read_wanted, unknown_fields
 
 SERVICE = "sagemaker.amazonaws.com"
 
@@ -116,6 +117,8 @@ def test_a_cost_that_nobody_knows_is_no_cost_below_the_limit(asked: Any, why: st
     assert [(each.at_most, each.why) for each in found] == [(None, why)]
     (finding,) = judge_costs(found, Decimal(10))
     assert finding.severity is Severity.FAIL and why in finding.why
+    (finding,) = judge_costs(found, Decimal(10), price_needed=False)
+    assert finding.severity is Severity.UNCHECKED and why in finding.why
     assert not list(judge_costs(found, None))
 
 
@@ -150,6 +153,28 @@ def test_a_quota_is_large_enough_or_not(figure: Any, severity: Severity | None, 
     assert all(said in str(each) for each in found)
     # The quota of on-demand is another one.
     assert not list(judge_quotas(read_wanted(request(count=2, spot=False)), {("ml.g5.xlarge", True): figure}))
+
+
+@pytest.mark.parametrize(
+    ("section", "limits", "severities"),
+    [
+        ("InstancePreferences", (0, 0), [Severity.FAIL, Severity.FAIL]),
+        ("InstancePreferences", (0, 2), [Severity.WARN]),
+        ("InstancePreferences", (2, 2), []),
+        ("InstancePreferences", (0, None), [Severity.WARN, Severity.UNCHECKED]),
+        # A cluster takes all of them.
+        ("InstanceGroups", (0, 2), [Severity.FAIL]),
+    ],
+)
+def test_of_a_choice_of_types_one_quota_is_enough(
+    section: str, limits: tuple[int | None, ...], severities: list[Severity]
+) -> None:
+    each = [{"InstanceType": kind, "InstanceCount": 2} for kind in ("ml.a", "ml.b")]
+    wanted = read_wanted({"ResourceConfig": {section: each}, "EnableManagedSpotTraining": True})
+    figures = [unknown("t", "needs x") if limit is None else quota(limit) for limit in limits]
+    found = list(judge_quotas(wanted, {("ml.a", True): figures[0], ("ml.b", True): figures[1]}))
+    assert [each.severity for each in found] == severities
+    assert all(("only the other types" in each.why) is (each.severity is Severity.WARN) for each in found)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +218,32 @@ def test_what_keeps_one_rung_of_two_from_running_is_a_warning() -> None:
 def test_what_is_still_a_template_is_named_and_not_shown() -> None:
     given = {"RoleArn": "{{ var.value.role }}", "InputDataConfig": [{"S3Uri": "{{ x }}"}, {"S3Uri": "s3://b"}]}
     assert list(unknown_fields(given)) == ["RoleArn", "InputDataConfig[0].S3Uri"]
+
+
+def test_no_finding_tells_the_secrets_of_an_address() -> None:
+    secret = "https://me:hunter2@host/x?X-Amz-Signature=s1gned"
+    given_ = {
+        "InputDataConfig": [{"DataSource": {"S3DataSource": {"S3Uri": secret}}}],
+        "AlgorithmSpecification": {"TrainingImage": secret},
+    }
+    wanted = read_wanted(given_)
+    ask = Asker(lambda *_: None, "us-east-1", call_seconds=1, only_needed=False)
+    found = [*not_looked_at(wanted), *check_images(ask, wanted)]
+    assert [each.value for each in found] == ["https://***@host/x"] * 2
+    assert "hunter2" not in repr(found) and "s1gned" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("decision", "severity"),
+    [("allowed", None), ("implicitDeny", Severity.WARN), ("explicitDeny", Severity.FAIL)],
+)
+def test_what_iam_does_not_allow_a_buckets_policy_may(decision: str, severity: Severity | None) -> None:
+    place = Place("InputDataConfig[0].DataSource.S3DataSource.S3Uri", "s3://b/data", "data")
+    resource = "arn:aws:s3:::b/data/object"
+    answer = Answer({"EvaluationResults": [{"EvalResourceName": resource, "EvalDecision": decision}]})
+    found = list(judge_rights(answer, "arn:aws:iam::1:role/r", "s3:GetObject", {resource: place}))
+    assert [each.severity for each in found] == ([] if severity is None else [severity])
+    assert all(("unless the bucket's policy" in each.why) is (severity is Severity.WARN) for each in found)
 
 
 @given(

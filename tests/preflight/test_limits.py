@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.plan import SpotSettings, build_plan
-from airflow_spot.preflight.findings import Severity
+from airflow_spot.preflight.findings import PreflightFinding, Severity
 from airflow_spot.preflight.running import run_preflight
 from tests.operators.scene import SHAPE
 from tests.support.requests import stock_config
@@ -60,11 +60,15 @@ def plan(**settings: Any) -> Any:
     return build_plan(stock_config("bucket"), SpotSettings(**settings), RunIdentity("n", "d", "r", "t", -1), SHAPE)
 
 
+def given_up(found: list[PreflightFinding]) -> list[PreflightFinding]:
+    """What was found instead of an error that came out of the checks as a whole."""
+    return [each for each in found if each.field == "preflight"]
+
+
 def test_calls_that_are_never_answered_cost_the_budget_and_no_more(released: threading.Event) -> None:
     answers = Answers(lambda: released.wait() and {})
     found = run_preflight(plan(), answers, region="us-east-1", budget_seconds=0.2)
-    # It came back although nobody has been answered yet.
-    assert not released.is_set()
+    # It came back although nobody has been answered yet: else this would never end.
     assert {each.severity for each in found} == {Severity.UNCHECKED}
     assert {"credentials", "role", "bucket", "type", "quota", "image"} <= {each.check for each in found}
     assert all("no answer within 0.2 s" in each.why for each in found if each.check in ("credentials", "role"))
@@ -92,7 +96,8 @@ def test_no_error_of_a_client_comes_out(error: Exception) -> None:
 
 @pytest.mark.parametrize("answer", [{}, {"Role": None}, {"EvaluationResults": [{}], "Account": 5}, None, "text"])
 def test_no_answer_is_so_strange_that_it_raises(answer: Any) -> None:
-    run_preflight(plan(), Answers(lambda: answer), region="us-east-1")
+    found = run_preflight(plan(), Answers(lambda: answer), region="us-east-1")
+    assert not given_up(found)
 
 
 def test_a_client_that_cannot_be_made_is_no_error() -> None:
@@ -102,9 +107,15 @@ def test_a_client_that_cannot_be_made_is_no_error() -> None:
     assert {each.severity for each in run_preflight(plan(), clients, region="us-east-1")} == {Severity.UNCHECKED}
 
 
-@pytest.mark.parametrize("request_", [{}, {"ResourceConfig": 5}, {"InputDataConfig": [None]}, 5, [{}], ()])
+@pytest.mark.parametrize("request_", [{}, {"ResourceConfig": 5}, {"InputDataConfig": [None]}, [{}], ()])
 def test_what_is_no_request_is_no_error(request_: Any) -> None:
-    assert isinstance(run_preflight(request_, Answers(dict), region="us-east-1"), list)
+    assert not given_up(run_preflight(request_, Answers(dict), region="us-east-1"))
+
+
+def test_an_error_of_the_checks_themselves_is_told_and_fails_nothing() -> None:
+    answers, no_request = Answers(dict), cast(Any, 5)
+    found = run_preflight(no_request, answers, region="us-east-1")
+    assert [each.severity for each in given_up(found)] == [Severity.UNCHECKED] and not answers.calls
 
 
 def test_where_only_the_runs_own_calls_are_made_nobody_else_is_asked() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_spot.rehearsal.dag_file import from_dag_file
+from airflow_spot.rehearsal.dag_tasks import unmapped
 from airflow_spot.rehearsal.observations import Scenario
 from airflow_spot.rehearsal.running import rehearse
 from airflow_spot.rehearsal.subject import RehearsalError, Subject
@@ -92,6 +94,15 @@ def test_of_a_mapped_function_the_first_member(tmp_path: Path) -> None:
         assert archive is not None
         assert json.loads(archive.sources["airflow_spot_call.json"])["kwargs"] == {"seed": 7}
         assert {"helper.py", "requirements.txt", "airflow_spot_task.py"} <= set(archive.sources)
+
+
+def test_what_a_task_is_mapped_over_may_not_be_known_and_each_command_says_what_helps() -> None:
+    def unmap(given: Any) -> Any:
+        raise LookupError("an XCom")
+
+    task = SimpleNamespace(expand_input=SimpleNamespace(value={"config": [{}]}), unmap=unmap)
+    with pytest.raises(RehearsalError, match=r"task t is mapped over what is known .*: give its config as a JSON file"):
+        unmapped(task, "t")
 
 
 @pytest.mark.slow
