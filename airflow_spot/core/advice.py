@@ -181,8 +181,10 @@ def expected_interruptions(figures: TypeFigures, hours: float, count: int) -> tu
     seen = figures.experience
     if seen is not None and seen.enough:
         times = seen.totals.interruptions
-        rates = [each / seen.trained_hours for each in (times - math.sqrt(times), times + math.sqrt(times) + 1)]
-        return (rates[0] * hours, rates[1] * hours), "what this account had"
+        # A job is interrupted when any of its instances is.
+        of_each = seen.trained_hours if seen.instance_hours is None else seen.instance_hours
+        rates = [each / of_each for each in (times - math.sqrt(times), times + math.sqrt(times) + 1)]
+        return (rates[0] * hours * count, rates[1] * hours * count), "what this account had"
     band = figures.band.value
     low, high = (band.low, band.high) if band else (0, None)
     worst = max(_WORST_PERCENT, low) if high is None else max(high, low)

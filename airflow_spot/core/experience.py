@@ -24,12 +24,14 @@ class Experience:
     :param trained_hours: of all of them.
     :param waits: of each start that had instances, the seconds that it waited for them.
     :param changeovers: of each start that trained, the seconds from asking for instances to the script's begin.
+    :param instance_hours: as ``trained_hours``, of each instance; None: of jobs of one instance.
     """
 
     totals: RunTotals
     trained_hours: float
     waits: tuple[float, ...] = ()
     changeovers: tuple[float, ...] = ()
+    instance_hours: float | None = None
 
     @property
     def enough(self) -> bool:
@@ -83,4 +85,5 @@ def _of(attempts: list[Attempt], now: datetime) -> Experience:
         sum(each.trained_seconds(now) for each in attempts) / 3600,
         tuple(start.waited(None) for start in starts),
         tuple(start.waited(None) + start.launched(None) for start in starts if start.training is not None),
+        sum(each.trained_seconds(now) * each.placement.instance_count for each in attempts) / 3600,
     )

@@ -51,7 +51,7 @@ class Market:
         self._region = region
         self._prices = prices
         self._advisor = advisor
-        self._asking = Asking(cache, now, account)
+        self._asking = Asking(cache, now, f"{account}|{region}")  # an endpoint that does not answer is one region's
         self._made: dict[tuple[str, str], Any] = {}
 
     @property

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from airflow_spot.core.advice import TypeFigures, expected_interruptions
 from airflow_spot.core.experience import Experience, experiences
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome
@@ -65,3 +66,13 @@ def test_waits_and_changeovers_are_those_of_starts_that_had_instances() -> None:
     assert found.waits == (240.0, 120.0)
     assert found.changeover_minutes == pytest.approx((10 + 6) / 2)
     assert of(attempt(1, DONE))[KIND].changeover_minutes is None
+
+
+def test_a_job_of_many_instances_is_interrupted_as_often_as_any_of_them() -> None:
+    """Four interruptions in two hours of eight instances: one in four hours of an instance."""
+    mine = of(attempt(1, DONE, rung=Rung(KIND, instance_count=8), training_seconds=7200, interruptions=4))[KIND]
+    assert (mine.trained_hours, mine.instance_hours) == (2, 16)
+    alone, _ = expected_interruptions(TypeFigures(KIND, experience=mine), 4, 1)
+    eight, _ = expected_interruptions(TypeFigures(KIND, experience=mine), 4, 8)
+    assert alone == (0.5, 1.75)
+    assert eight == (4.0, 14.0)

@@ -185,6 +185,16 @@ def test_an_error_is_why_nothing_is_known(error: Exception, why: str) -> None:
     assert of.not_read == {permission: why.format(permission=permission) for permission in SOURCES}
 
 
+def test_a_region_that_does_not_answer_says_nothing_of_another() -> None:
+    """Such as one whose name has a typing error."""
+    aws, cache = FakeAws(), Cache(None)
+    aws.error = EndpointConnectionError(endpoint_url="https://x")
+    typo = Market(aws, "eu-cental-1", cache=cache, now=Clock())
+    assert typo.spot_prices(["ml.g5.2xlarge"])["ml.g5.2xlarge"].why == "no connection"
+    aws.error = None
+    assert market(aws, cache).spot_prices(["ml.g5.2xlarge"])["ml.g5.2xlarge"].known
+
+
 def test_a_client_that_cannot_be_made_is_why_nothing_is_known() -> None:
     def broken(service: str, region: str) -> Any:
         raise ValueError(service)
