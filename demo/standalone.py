@@ -39,6 +39,10 @@ _BOOT = (
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+#: How often a read is made that is not answered, half a minute each.
+_READS = 6
+
+
 class StandaloneError(RuntimeError):
     """Airflow did not start, did not answer, or did not do what was asked in time; says where its log is."""
 
@@ -145,7 +149,12 @@ class StandaloneAirflow:
         if self._token is None:
             login = {"username": USER, "password": PASSWORD}
             self._token = self._request("POST", "/auth/token", login)["access_token"]
-        return self._request(method, f"/api/v2{path}", body, {"Authorization": f"Bearer {self._token}"})
+        headers = {"Authorization": f"Bearer {self._token}"}
+        for _ in range(_READS - 1 if method == "GET" else 0):
+            # On a busy machine an API server may be silent for a while; to read again changes nothing.
+            with contextlib.suppress(TimeoutError):
+                return self._request(method, f"/api/v2{path}", body, headers)
+        return self._request(method, f"/api/v2{path}", body, headers)
 
     def unpause(self, dag_id: str, timeout: float = 60) -> None:
         """Unpause a DAG as soon as the DAG processor has parsed it.

@@ -17,5 +17,11 @@ def airflow_of(service: LocalSageMaker, home: Path, dags: str, namespace: str, *
     :param dags: a folder beside this file.
     :param environ: more of its environment.
     """
-    common = {"AIRFLOW__AIRFLOW_SPOT__NAMESPACE": namespace, "PYTHONPATH": str(HERE.parent.parent)}
+    common = {
+        "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": namespace,
+        # What a run asks beside its training is tested elsewhere; forty members at once are enough for two cores.
+        "AIRFLOW__AIRFLOW_SPOT__AWS_PRICES": "False",
+        "AIRFLOW__AIRFLOW_SPOT__PREFLIGHT": "off",
+        "PYTHONPATH": str(HERE.parent.parent),
+    }
     return StandaloneAirflow(home=home, dags_folder=HERE / dags, environ={**service.environ, **common, **environ})
