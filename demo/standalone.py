@@ -162,11 +162,16 @@ class StandaloneAirflow:
         :param timeout: seconds to wait for that.
         :raises StandaloneError: with the import errors, if it is not parsed in time.
         """
-        deadline = time.monotonic() + timeout
+        deadline, silent = time.monotonic() + timeout, 0
         while True:
             try:
                 self.api("PATCH", f"/dags/{dag_id}", {"is_paused": False})
                 return
+            except TimeoutError:
+                deadline += 30  # a busy machine's API server, and not the DAG processor; it is asked again
+                silent += 1
+                if silent >= _READS:
+                    raise
             except urllib.error.HTTPError as error:
                 if error.code != 404:
                     raise
@@ -187,8 +192,10 @@ class StandaloneAirflow:
                     return run_id
                 if error.code < 500:
                     raise
+            except TimeoutError:
+                pass  # it may have been made, as above
             time.sleep(1.0)  # SQLite was locked
-        raise StandaloneError(f"Airflow does not start a run of {dag_id}: its API answers 5xx")
+        raise StandaloneError(f"Airflow does not start a run of {dag_id}: its API answers 5xx, or nothing")
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a DAG run."""
