@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airflow_spot.core.advice import Work, advise
-from airflow_spot.core.advice_ladder import left_out, order_types
 from airflow_spot.observers import Log
 
 if TYPE_CHECKING:
@@ -22,6 +20,9 @@ def ordered(market: Market, types: Sequence[str], count: int, log: Log) -> list[
 
     :param count: instances of one type.
     """
+    # Not while a DAG file is parsed.
+    from airflow_spot.core.advice import Work, advise
+    from airflow_spot.core.advice_ladder import left_out, order_types
     from airflow_spot.market.gathering import gather
 
     figures, work = gather(market, types, count), Work(count=count)
