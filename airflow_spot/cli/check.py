@@ -9,11 +9,13 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.cli.aws import CommandError, add_session_arguments, guarded, region_of, session, wrapped
+from airflow_spot.core.parameter_errors import InvalidParameterError
+from airflow_spot.core.prices import read_amount
 
 if TYPE_CHECKING:
     from airflow_spot.cli.check_target import Target
@@ -243,12 +245,7 @@ def _facts(target: Target, report: PreflightReport) -> Mapping[str, Any]:
 
 
 def _amount(given: str | None) -> Decimal | None:
-    if given is None:
-        return None
     try:
-        amount = Decimal(given)
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
-        raise CommandError(f"--max-cost {given}: give an amount of money, as 50 or 12.50")
-    return amount
+        return None if given is None else read_amount("--max-cost", given)
+    except InvalidParameterError:
+        raise CommandError(f"--max-cost {given}: give an amount of money, as 50 or 12.50") from None

@@ -45,7 +45,7 @@ class OneSessionHook(AwsBaseHook):
 
     def clients_of_any_service(self) -> Callable[[str, str, Config], Any]:
         """
-        Return what makes clients of other services on this connection, as ``run_preflight`` takes it.
+        Return what makes clients of other services on this connection, as the preflight takes it.
 
         The connection is read now, and the session is one of its own: it may be used in another thread, which must not
         ask Airflow anything, and may be in the middle of a call that nobody waits for any longer.

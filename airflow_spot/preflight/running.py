@@ -40,45 +40,6 @@ class PreflightReport:
     costs: tuple[Cost, ...] = ()
 
 
-def run_preflight(
-    plan_or_requests: Plan | Mapping[str, Any] | Sequence[Mapping[str, Any]],
-    clients: Clients,
-    *,
-    region: str,
-    budget_seconds: float = BUDGET_SECONDS,
-    call_seconds: float = CALL_SECONDS,
-    only_needed_permissions: bool = False,
-    max_cost: Decimal | None = None,
-    prices: Prices | None = None,
-    cache: Cache | None = None,
-) -> list[PreflightFinding]:
-    """
-    Return what would go wrong with a run's jobs, worst first. It never raises, and calls nothing that changes anything.
-
-    :param plan_or_requests: a plan, or CreateTrainingJob requests, one a rung.
-    :param clients: returns a boto3 client: given the service, the region, and a ``botocore`` config to merge.
-    :param region: of the training.
-    :param budget_seconds: for all checks; what has no answer by then is not checked.
-    :param call_seconds: for a call, which is not repeated.
-    :param only_needed_permissions: make only calls that need no permission beside those of the run itself.
-    :param max_cost: what one attempt may cost at most.
-    :param prices: a price table, which goes before AWS's prices.
-    :param cache: of prices and quotas.
-    """
-    report = inspect(
-        plan_or_requests,
-        clients,
-        region=region,
-        budget_seconds=budget_seconds,
-        call_seconds=call_seconds,
-        only_needed_permissions=only_needed_permissions,
-        max_cost=max_cost,
-        prices=prices,
-        cache=cache,
-    )
-    return list(report.findings)
-
-
 def inspect(
     plan_or_requests: Plan | Mapping[str, Any] | Sequence[Mapping[str, Any]],
     clients: Clients,
@@ -95,8 +56,19 @@ def inspect(
     more: Sequence[PreflightFinding] = (),
 ) -> PreflightReport:
     """
-    Return what :func:`run_preflight` finds, and what an attempt costs at most.
+    Return what would go wrong with a run's jobs, and what an attempt costs at most.
 
+    It never raises, and calls nothing that changes anything.
+
+    :param plan_or_requests: a plan, or CreateTrainingJob requests, one a rung.
+    :param clients: returns a boto3 client: given the service, the region, and a ``botocore`` config to merge.
+    :param region: of the training.
+    :param budget_seconds: for all checks; what has no answer by then is not checked.
+    :param call_seconds: for a call, which is not repeated.
+    :param only_needed_permissions: make only calls that need no permission beside those of the run itself.
+    :param max_cost: what one attempt may cost at most.
+    :param prices: a price table, which goes before AWS's prices.
+    :param cache: of prices and quotas.
     :param end: of all checks, by ``time.monotonic``, where several runs share ``budget_seconds``; default: so many from
         now on.
     :param price_needed: whether a cost that is not known is as bad as one above ``max_cost``; else it is not checked.

@@ -34,9 +34,9 @@ def look_ahead(
         return
     from airflow_spot.market.cache import Cache
     from airflow_spot.preflight.findings import Severity
-    from airflow_spot.preflight.running import run_preflight
+    from airflow_spot.preflight.running import inspect
 
-    findings = run_preflight(
+    findings = inspect(
         plan,
         hook.clients_of_any_service(),
         region=str(hook.conn_region_name or ""),
@@ -45,7 +45,7 @@ def look_ahead(
         prices=prices,
         # A quota that was raised a minute ago is to be believed.
         cache=Cache(None),
-    )
+    ).findings
     fatal = [found for found in findings if found.severity is Severity.FAIL]
     for found in findings:
         if found.severity is not Severity.UNCHECKED:

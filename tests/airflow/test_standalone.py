@@ -87,7 +87,7 @@ def test_an_interruption(airflow: StandaloneAirflow, service: LocalSageMaker, da
     log = told(airflow, dag_id, run_id)
     assert re.search(r"Interrupted \(1st time\) after .* of training: SageMaker took the spot instance back", log)
     # Savings are known where what the interruption lost is: where the folder was looked at in time.
-    assert ("spot discount" if spot["savings_percent"] is None else "against on-demand") in log
+    assert ("spot discount" if spot["savings_percent"] is None else "saved against on-demand") in log
 
 
 @pytest.mark.parametrize("dag_id", ["worker_killed", "result_lost"])

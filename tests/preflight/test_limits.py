@@ -12,7 +12,7 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.plan import SpotSettings, build_plan
 from airflow_spot.preflight.findings import PreflightFinding, Severity
-from airflow_spot.preflight.running import run_preflight
+from airflow_spot.preflight.running import inspect
 from tests.operators.scene import SHAPE
 from tests.support.requests import stock_config
 
@@ -67,7 +67,7 @@ def given_up(found: list[PreflightFinding]) -> list[PreflightFinding]:
 
 def test_calls_that_are_never_answered_cost_the_budget_and_no_more(released: threading.Event) -> None:
     answers = Answers(lambda: released.wait() and {})
-    found = run_preflight(plan(), answers, region="us-east-1", budget_seconds=0.2)
+    found = inspect(plan(), answers, region="us-east-1", budget_seconds=0.2).findings
     # It came back although nobody has been answered yet: else this would never end.
     assert {each.severity for each in found} == {Severity.UNCHECKED}
     assert {"credentials", "role", "bucket", "type", "quota", "image"} <= {each.check for each in found}
@@ -76,7 +76,7 @@ def test_calls_that_are_never_answered_cost_the_budget_and_no_more(released: thr
 
 def test_each_call_is_made_once_and_has_a_limit_of_its_own() -> None:
     answers = Answers(raises(ReadTimeoutError(endpoint_url="http://x")))
-    found = run_preflight(plan(), answers, region="us-east-1", call_seconds=3)
+    found = inspect(plan(), answers, region="us-east-1", call_seconds=3).findings
     assert {each.severity for each in found} == {Severity.UNCHECKED}
     assert len(answers.calls) == len(set(answers.calls)) + answers.calls.count("s3.head_bucket") - 1
     for config in answers.configs:
@@ -90,13 +90,13 @@ def test_each_call_is_made_once_and_has_a_limit_of_its_own() -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_no_error_of_a_client_comes_out(error: Exception) -> None:
-    found = run_preflight(plan(), Answers(raises(error)), region="us-east-1")
+    found = inspect(plan(), Answers(raises(error)), region="us-east-1").findings
     assert found and {each.severity for each in found} == {Severity.UNCHECKED}
 
 
 @pytest.mark.parametrize("answer", [{}, {"Role": None}, {"EvaluationResults": [{}], "Account": 5}, None, "text"])
 def test_no_answer_is_so_strange_that_it_raises(answer: Any) -> None:
-    found = run_preflight(plan(), Answers(lambda: answer), region="us-east-1")
+    found = inspect(plan(), Answers(lambda: answer), region="us-east-1").findings
     assert not given_up(found)
 
 
@@ -104,23 +104,23 @@ def test_a_client_that_cannot_be_made_is_no_error() -> None:
     def clients(*_: Any) -> Any:
         raise ValueError("no such service")
 
-    assert {each.severity for each in run_preflight(plan(), clients, region="us-east-1")} == {Severity.UNCHECKED}
+    assert {each.severity for each in inspect(plan(), clients, region="us-east-1").findings} == {Severity.UNCHECKED}
 
 
 @pytest.mark.parametrize("request_", [{}, {"ResourceConfig": 5}, {"InputDataConfig": [None]}, [{}], ()])
 def test_what_is_no_request_is_no_error(request_: Any) -> None:
-    assert not given_up(run_preflight(request_, Answers(dict), region="us-east-1"))
+    assert not given_up(inspect(request_, Answers(dict), region="us-east-1").findings)
 
 
 def test_an_error_of_the_checks_themselves_is_told_and_fails_nothing() -> None:
     answers, no_request = Answers(dict), cast(Any, 5)
-    found = run_preflight(no_request, answers, region="us-east-1")
+    found = inspect(no_request, answers, region="us-east-1").findings
     assert [each.severity for each in given_up(found)] == [Severity.UNCHECKED] and not answers.calls
 
 
 def test_where_only_the_runs_own_calls_are_made_nobody_else_is_asked() -> None:
     answers = Answers(dict)
-    found = run_preflight(plan(), answers, region="us-east-1", only_needed_permissions=True)
+    found = inspect(plan(), answers, region="us-east-1", only_needed_permissions=True).findings
     assert set(answers.calls) == {"sts.get_caller_identity", "s3.head_bucket"}
     assert not [each for each in found if each.severity is Severity.UNCHECKED]
 
@@ -128,8 +128,8 @@ def test_where_only_the_runs_own_calls_are_made_nobody_else_is_asked() -> None:
 def test_a_plan_is_looked_at_rung_by_rung() -> None:
     offered = {"InstanceTypeOfferings": [{"InstanceType": "m5.large"}]}
     ladder = ["ml.g5.xlarge", "ml.m5.large"]
-    found = run_preflight(plan(ladder=ladder), Answers(lambda: offered), region="us-east-1")
+    found = inspect(plan(ladder=ladder), Answers(lambda: offered), region="us-east-1").findings
     (finding,) = (each for each in found if each.check == "type")
     assert (finding.severity, finding.rung) == (Severity.WARN, "ml.g5.xlarge spot")
-    alone = run_preflight(plan(ladder=ladder[:1]), Answers(lambda: offered), region="us-east-1")
+    alone = inspect(plan(ladder=ladder[:1]), Answers(lambda: offered), region="us-east-1").findings
     assert Severity.FAIL in {each.severity for each in alone if each.check == "type"}

@@ -331,7 +331,7 @@ def test_on_a_tasks_connection_the_looks_are_of_the_run_itself(scene: Scene, mon
     from airflow_spot.core.identity import RunIdentity
     from airflow_spot.core.plan import SpotSettings, build_plan
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
-    from airflow_spot.preflight.running import run_preflight
+    from airflow_spot.preflight.running import inspect
 
     hook = SageMakerSpotTrainingHook(aws_conn_id="aws_default", region_name=REGION)
     run = RunIdentity("n", "d", "r", "t", -1)
@@ -342,9 +342,9 @@ def test_on_a_tasks_connection_the_looks_are_of_the_run_itself(scene: Scene, mon
     # In its threads nobody may ask Airflow for the connection.
     monkeypatch.setattr(SageMakerSpotTrainingHook, "conn_config", property(lambda _: pytest.fail("asked Airflow")))
     found = [
-        run_preflight(plan, clients, region=REGION, only_needed_permissions=True, **PATIENT) for plan in (good, bad)
+        inspect(plan, clients, region=REGION, only_needed_permissions=True, **PATIENT).findings for plan in (good, bad)
     ]
-    assert found[0] == []
+    assert found[0] == ()
     assert [(each.check, each.severity) for each in found[1]] == [("bucket", FAIL)]
 
 
