@@ -76,12 +76,13 @@ class StockSteps(_Base):
         finally:
             self.config = given
 
-    def _check_config_is_kept(self, ours: type) -> None:
+    def _check_config_is_kept(self) -> None:
         """
         Check that a task which is to be deferred has its config of the DAG: what ``execute`` changes is lost then.
 
         :raises RequestError: an overridden ``execute`` changed it.
         """
+        ours = next(kind for kind in type(self).__mro__ if StockSteps in kind.__bases__)
         if self._rendered_config is None or not overrides(type(self), ours, "execute"):
             return
         if plain_copy(self.config) != self._rendered_config:

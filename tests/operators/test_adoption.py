@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.errors import RequestError, RunKilledError, SpotTrainingError, StoppedExternallyError
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.runs.staging import InputStager
 from tests.operators.scene import operator, ti
 from tests.operators.test_sent_anew import archive
 from tests.operators.test_training import job_names, output
@@ -27,6 +28,20 @@ pytestmark = pytest.mark.usefixtures("short_pauses")
 
 #: A DAG run that was there before the job: that is this one's then, whether it still trains or has ended.
 BEGAN = SimpleNamespace(run_after=datetime.now(timezone.utc) - timedelta(hours=1), start_date=None, clear_number=0)
+
+
+@pytest.fixture
+def stagers(monkeypatch: pytest.MonkeyPatch) -> list[InputStager]:
+    """What stages the inputs of each try, in order."""
+    made: list[InputStager] = []
+
+    class Kept(InputStager):
+        def __init__(self, *what: Any, **how: Any) -> None:
+            super().__init__(*what, **how)
+            made.append(self)
+
+    monkeypatch.setattr("airflow_spot.operators._run_maker.InputStager", Kept)
+    return made
 
 
 def stock_job(local: LocalSageMaker, bucket: str, **hyperparameters: Any) -> str:
@@ -252,7 +267,7 @@ def ended(service: DictionarySageMaker, **fields: Any) -> None:
 
 
 def test_a_clear_with_resume_false_stops_it_and_trains_from_scratch(
-    service: DictionarySageMaker, said: list[str]
+    service: DictionarySageMaker, said: list[str], stagers: list[Any]
 ) -> None:
     began = datetime.now(timezone.utc)
     service.put("theirs", CreationTime=began, CheckpointConfig={"S3Uri": "s3://bucket/theirs"})
@@ -270,7 +285,7 @@ def test_a_clear_with_resume_false_stops_it_and_trains_from_scratch(
     made = operator(service, adopt_job="theirs", resume=False)
     with pytest.raises(TaskDeferred):
         made.execute_complete(context, event)
-    assert made._stager._resume_from is None
+    assert stagers[-1]._resume_from is None
     assert len(service.live()) == 1
     assert "The task was cleared to train from scratch: nothing of training job theirs is used" in said
 
@@ -281,7 +296,7 @@ def test_a_clear_with_resume_false_stops_it_and_trains_from_scratch(
     ids=["retry", "clear of what was killed", "clear after it failed", "retry after it failed"],
 )
 def test_resume_false_is_for_a_clear_and_not_for_a_retry(
-    service: DictionarySageMaker, retries: int, mark: str, seeds: bool
+    service: DictionarySageMaker, stagers: list[Any], retries: int, mark: str, seeds: bool
 ) -> None:
     service.put("theirs", CheckpointConfig={"S3Uri": "s3://bucket/theirs"})
     with pytest.raises(TaskDeferred):
@@ -295,7 +310,7 @@ def test_resume_false_is_for_a_clear_and_not_for_a_retry(
     made = operator(service, adopt_job="theirs", resume=False)
     with pytest.raises(TaskDeferred):
         made.execute(context)
-    assert (made._stager._resume_from == "s3://bucket/theirs") is seeds
+    assert (stagers[-1]._resume_from == "s3://bucket/theirs") is seeds
     assert len(service.live()) == 1
 
 

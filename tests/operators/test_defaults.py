@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.errors import RequestError
+from airflow_spot.operators._run_maker import make_run
 from airflow_spot.runs.startup import StartupGuard
 from tests.support.service import Task
 from tests.support.task import TaskInstance
@@ -31,7 +32,7 @@ def test_the_task_goes_before_the_configuration(
 ) -> None:
     operator = Task(bucket, deferrable=True).operator(**{"check_interval": None, **said})
     context: Any = {"ti": ti}
-    options = operator._begin(context, StartupGuard.of(operator, context).run, None)[0].options
+    options = make_run(operator, context, StartupGuard.of(operator, context).run, None).run.options
     assert (options.check_interval, options.stop_on_kill) == holds
 
 

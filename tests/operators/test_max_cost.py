@@ -100,8 +100,8 @@ def test_an_earlier_attempt_on_a_type_that_the_ladder_has_no_more_counts(
         asked.append(types)
         return money.Prices("USD", {kind: money.Decimal(price) for kind, price in HOURLY.items()})
 
-    monkeypatch.setattr("airflow_spot.operators.training.find_prices", find)
-    monkeypatch.setattr("airflow_spot.operators.training.more_prices", more)
+    monkeypatch.setattr("airflow_spot.operators._run_maker.find_prices", find)
+    monkeypatch.setattr("airflow_spot.operators._run_maker.more_prices", more)
     with pytest.raises(MaxCostReachedError, match=r"has cost 10\.00 USD"):
         operator(service, ladder=["ml.m5.xlarge"], **GIVEN).execute({"ti": ti(2, 1)})
     assert asked == [["ml.c5.xlarge"]]

@@ -69,7 +69,7 @@ def meanwhile(local: LocalSageMaker, ti: TaskInstance, act: Callable[[str], None
 def test_sagemakers_own_fault_is_tried_again_on_the_same_rung(
     local: LocalSageMaker, task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_spot.operators.training.Backoff", lambda key: Backoff(key, base=0.25))
+    monkeypatch.setattr("airflow_spot.operators._run_maker.Backoff", lambda key: Backoff(key, base=0.25))
     operator = task.operator(ladder=["ml.m5.xlarge", "ml.m5.2xlarge"], steps=60, seconds=0.1)
     with meanwhile(local, ti, local.crash):
         result = run_task(operator, ti)

@@ -11,7 +11,9 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.errors import RequestError, ScriptError, StoppedExternallyError
+from airflow_spot.operators._run_maker import make_run
 from airflow_spot.runs import conflicts, staging
+from airflow_spot.runs.startup import StartupGuard
 from tests.operators.scene import CLIENT, cleared, deferred, operator, resume, ti
 from tests.support.sagemaker import DictionarySageMaker
 
@@ -159,11 +161,8 @@ def test_a_kill_names_no_folder(service: DictionarySageMaker, said: list[str]) -
 
 
 def _begun(made: Any) -> Any:
-    from airflow_spot.runs.startup import StartupGuard
-
     context: Any = {"ti": ti()}
-    guard = StartupGuard.of(made, context)
-    run, _ = made._begin(context, guard.run, None)
+    run = make_run(made, context, StartupGuard.of(made, context).run, None).run
     run.begin()
     return run
 

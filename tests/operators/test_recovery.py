@@ -23,7 +23,7 @@ pytestmark = pytest.mark.local_sagemaker(market=MARKET)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_spot.operators.training.Backoff", lambda key: Backoff(key, base=1.0, cap=5.0))
+    monkeypatch.setattr("airflow_spot.operators._run_maker.Backoff", lambda key: Backoff(key, base=1.0, cap=5.0))
     monkeypatch.setattr(patience, "PAUSES", (0.2, 1.0))
 
 

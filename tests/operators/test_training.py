@@ -172,7 +172,7 @@ def test_no_capacity_in_time_is_a_new_attempt_from_the_same_checkpoint(
 def test_a_capacity_error_is_a_new_attempt_after_a_pause(
     local: LocalSageMaker, sync_task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_spot.operators.training.Backoff", lambda key: Backoff(key, base=2.0))
+    monkeypatch.setattr("airflow_spot.operators._run_maker.Backoff", lambda key: Backoff(key, base=2.0))
     operator = sync_task.operator(instance_type="ml.c5.4xlarge")
     result = run_task(operator, ti)
     outcomes = [attempt["outcome"] for attempt in result["Spot"]["attempts"]]

@@ -7,7 +7,7 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow import __version__ as airflow_version
 
@@ -39,18 +39,18 @@ def die() -> None:
 class DiesBeforeDeferring(SageMakerSpotTrainingOperator):
     """Its first worker is killed after the job was created, and before Airflow knows of it."""
 
-    def _defer(self, run: Any, wait: Any) -> None:
-        if run.this_try.number == 1:
+    def defer(self, **how: Any) -> NoReturn:
+        if self._run.this_try.number == 1:
             die()
-        super()._defer(run, wait)
+        super().defer(**how)
 
 
 class DiesBeforeDelivering(SageMakerSpotTrainingOperator):
     """Its first worker is killed after the job has completed, and before the result is handed over."""
 
-    def _carry(self, context: Any, run: Any, *what: Any, **how: Any) -> Any:
-        result = super()._carry(context, run, *what, **how)
-        if run.this_try.number == 1:
+    def execute_complete(self, context: Any, event: Any = None) -> Any:
+        result = super().execute_complete(context, event)
+        if context["ti"].try_number == 1:
             die()
         return result
 
@@ -68,13 +68,13 @@ class TellsItsProcess(SageMakerSpotTrainingOperator):
 class WaitsForAMark(SageMakerSpotTrainingOperator):
     """Says that it is about to defer, and does so once a test has marked its task, or after less than a heartbeat."""
 
-    def _defer(self, run: Any, wait: Any) -> None:
-        place = Path(os.environ["AIRFLOW_HOME"], run.plan.run.key)
+    def defer(self, **how: Any) -> NoReturn:
+        place = Path(os.environ["AIRFLOW_HOME"], self._run.plan.run.key)
         place.with_suffix(".defers").touch()
         until = time.monotonic() + 4
         while not place.with_suffix(".marked").exists() and time.monotonic() < until:
             time.sleep(0.05)
-        super()._defer(run, wait)
+        super().defer(**how)
 
 
 def config(steps: int, seconds: float, **hyperparameters: str) -> dict[str, Any]:
