@@ -82,7 +82,7 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "prices": {
                         "description": (
-                            "A JSON file of on-demand prices, which money in logs and results is reckoned with: "
+                            "A JSON file of on-demand prices, from which costs in logs and results are calculated: "
                             '{"currency": "USD", "hourly": {"ml.g5.xlarge": "1.408"}}. They go before those of AWS. '
                             "Where a price is not known, seconds and percent are shown."
                         ),

@@ -160,7 +160,7 @@ def _money(value: Any) -> str:
 
 
 def _by(prices: Any) -> str:
-    """Return which prices money was reckoned with; nothing where there are none."""
+    """Return which prices costs were calculated from; nothing where there are none."""
     if not prices or not prices["hourly"]:
         return ""
     each = ", ".join(f"{kind} {price}" for kind, price in prices["hourly"].items())

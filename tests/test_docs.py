@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -155,6 +156,7 @@ def test_json_is_json(text: str) -> None:
 FOREIGN = {"airflow", "docker", "eval", "pip"}
 
 
+@cache
 def told(*command: str) -> str:
     done = subprocess.run(
         [sys.executable, *command], check=False, cwd=ROOT, capture_output=True, text=True, timeout=120

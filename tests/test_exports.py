@@ -18,3 +18,15 @@ def test_the_package_alone_loads_nothing() -> None:
     code = "import sys, airflow_spot; print(*sorted(m for m in sys.modules if m.split('.')[0] in ('airflow', 'boto3')))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == ""
+
+
+def test_a_dag_file_does_not_load_what_only_a_worker_or_a_triggerer_needs() -> None:
+    code = (
+        "import sys; from airflow_spot.operators.training import SageMakerSpotTrainingOperator; "
+        "print(*sorted({'.'.join(m.split('.')[:2]) for m in sys.modules if m.startswith('airflow_spot.')}))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(told.stdout.splitlines()[-1].split())
+    assert "airflow_spot.operators" in loaded
+    rooms = ("runs", "policies", "triggers", "watch", "market", "preflight", "verify", "observers", "local", "cli")
+    assert not loaded & {f"airflow_spot.{room}" for room in rooms}

@@ -1,7 +1,7 @@
 """
 What a training would cost and take on each instance type, on spot and on-demand, as ranges.
 
-How it is reckoned, which ``docs/advise.md`` says to users:
+How it is calculated, which ``docs/advise.md`` says to users:
 
 - On-demand: hours x price x instances.
 - Interruptions: where this account has trained for an hour on the type, n of them in h hours are a rate from

@@ -1,4 +1,4 @@
-"""What a run may cost: reckoned of its jobs, at on-demand prices."""
+"""What a run may cost: calculated from its jobs, at on-demand prices."""
 
 from __future__ import annotations
 

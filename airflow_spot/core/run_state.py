@@ -43,7 +43,7 @@ class RunState:
     :param progress: what was seen of the generation's checkpoints; None where that is not known: it is begun again.
     :param reports: what the script reported of itself.
     :param timeline: what is known of the run for its page, as text; empty for nothing.
-    :param prices: what money is reckoned with: neither a worker that continues nor the triggerer asks AWS again.
+    :param prices: what costs are calculated from: neither a worker that continues nor the triggerer asks AWS again.
     :param types: of an automatic ladder, the order that it has; empty where it has none.
     :param spent: what the budget carries; None without one.
     :param version: of the layout.

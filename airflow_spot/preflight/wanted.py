@@ -61,7 +61,7 @@ class Rung:
         """
         given = _section(self.request, "ResourceConfig").get("InstanceCount")
         if given is not None and not _count(given):
-            return ()  # nothing is reckoned with a number that nobody knows
+            return ()  # nothing is calculated with a number that nobody knows
         if preferred := _resources(self.request).get("InstancePreferences"):
             return tuple((each["InstanceType"], each["InstanceCount"]) for each in preferred)
         return tuple(each for each in self.placement.instances if each[0].startswith("ml."))

@@ -15,7 +15,7 @@ def ordered(market: Market, types: Sequence[str], count: int, log: Log) -> list[
     """
     Return types in the order in which a run should try them on spot, and say why; it never raises.
 
-    What may not be asked is left out of account: where nothing is known, the order is the given one. A type whose
+    What may not be asked does not count: where nothing is known, the order is the given one. A type whose
     spot quota is too small for the job comes last.
 
     :param count: instances of one type.
@@ -30,5 +30,5 @@ def ordered(market: Market, types: Sequence[str], count: int, log: Log) -> list[
     for place, (kind, why) in enumerate(order, 1):
         log.info("Ladder, rung %d: %s (%s)", place, kind, why)
     for source, why in market.not_read.items():
-        log.info("The order leaves %s out of account: %s", source, why)
+        log.info("The order does not consider %s: %s", source, why)
     return [kind for kind, _ in order]

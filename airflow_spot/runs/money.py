@@ -1,4 +1,4 @@
-"""What a run's money is reckoned with: on-demand prices of its ladder, and its budget."""
+"""What a run's costs are calculated from: on-demand prices of its ladder, and its budget."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def find_prices(
 
     :param carried: by a deferral.
     :param begins: whether a try begins; one that continues asks nothing.
-    :param needed: unless a limit is reckoned by them: then it asks for what it does not know.
+    :param needed: unless a limit needs them: then it asks for what it does not know.
     """
     types = list(dict.fromkeys(kind for placement in plan.placements for kind, _ in placement.instances))
     if carried is not None:

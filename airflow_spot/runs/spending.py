@@ -32,7 +32,7 @@ def price_earlier(budget: Budget, attempts: Sequence[Attempt], more_prices: More
     types = [kind for placement in ran_on for kind, _ in placement.instances if kind.startswith("ml.")]
     found = replace(budget, prices=more_prices(budget.prices, types))
     if missing := found.unpriced(ran_on):
-        log.warning("max_cost leaves earlier attempts out of account: it %s", missing)
+        log.warning("max_cost does not count earlier attempts: it %s", missing)
     return found
 
 

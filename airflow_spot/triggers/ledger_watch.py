@@ -26,7 +26,7 @@ class LedgerWatch:
         an older version, nothing is written.
     :param task_instance: as the triggerer set it on the trigger.
     :param clock: AWS's time.
-    :param prices: what the worker reckons money with; None for those of the file.
+    :param prices: what the worker calculates costs from; None for those of the file.
     """
 
     def __init__(

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
-import xgboost
 
 from airflow_spot.checkpoint import Checkpointer
-from airflow_spot.checkpoint.for_xgboost import train
 from tests.checkpoint.killing import killed_often, seeds
+from tests.support.lazily import Lazily
+
+numpy, xgboost = Lazily("numpy"), Lazily("xgboost")
 
 TRAINER = """
 import hashlib, sys, time
@@ -72,6 +72,8 @@ def test_a_training_that_was_killed_is_the_same_training(trainer: Path) -> None:
 
 @pytest.mark.parametrize("rates", [lambda round_: 0.5 * 0.8**round_, [0.5 * 0.8**each for each in range(12)]])
 def test_a_schedule_of_the_learning_rate_goes_on(tmp_path: Path, rates: Any) -> None:
+    from airflow_spot.checkpoint.for_xgboost import train
+
     rows = numpy.random.default_rng(1).normal(size=(100, 3))
     data = xgboost.DMatrix(rows, label=rows[:, 0] * rows[:, 1])
 

@@ -336,7 +336,7 @@ def test_what_is_known_only_at_run_time_is_not_checked_and_the_rest_is(shape: Sh
     report = inspect(requests, no_clients, region="us-east-1", max_cost=Decimal(1000))
     told = {(each.field, each.severity.value) for each in report.findings}
     assert ("RoleArn", "unchecked") in told and ("ResourceConfig.InstanceCount", "unchecked") in told
-    # What is wrong beside is found; and nobody reckons with one instance where the number is not known.
+    # What is wrong beside is found; and nobody calculates with one instance where the number is not known.
     assert ("StoppingCondition.MaxWaitTimeInSeconds", "fail") in told
     assert [(each.at_most, each.why) for each in report.costs] == [(None, "its instances are not known here")]
     assert "hunter2secret" not in str(report)

@@ -1,4 +1,4 @@
-"""What a run may cost: reckoned of its jobs, carried through deferrals, and kept to."""
+"""What a run may cost: calculated from its jobs, carried through deferrals, and kept to."""
 
 from __future__ import annotations
 

@@ -12,14 +12,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-import xgboost as xgb
 
 from airflow_spot.local import LocalSageMaker
 from tests.dags.conftest import SCRIPTS
 from tests.local.jobs import BUCKET, Jobs, statuses
+from tests.support.lazily import Lazily
+
+np, xgb = Lazily("numpy"), Lazily("xgboost")
 
 ROUNDS = 40
 INTERRUPTIONS = 3
@@ -116,7 +118,7 @@ class Trainer:
             )
         return result
 
-    def model(self, name: str) -> xgb.Booster:
+    def model(self, name: str) -> Any:
         return xgb.Booster(model_file=bytearray(self.jobs.model(name)["model.ubj"]))
 
 
@@ -131,7 +133,7 @@ def trainers(digits: Path) -> Iterator[dict[str, Trainer]]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(trainers: dict[str, Trainer]) -> xgb.Booster:
+def uninterrupted(trainers: dict[str, Trainer]) -> Any:
     name = trainers["term"].start(0)
     job = trainers["term"].jobs.end(name)
     assert "Interrupted" not in statuses(job)
@@ -151,7 +153,7 @@ def trials() -> list[object]:
 
 @pytest.mark.parametrize(("seed", "reclaim"), trials())
 def test_an_interrupted_training_is_the_same_training(
-    trainers: dict[str, Trainer], uninterrupted: xgb.Booster, digits: Path, seed: int, reclaim: str
+    trainers: dict[str, Trainer], uninterrupted: Any, digits: Path, seed: int, reclaim: str
 ) -> None:
     trainer = trainers[reclaim]
     name = trainer.start(seconds_per_round=0.07)
@@ -182,7 +184,7 @@ def test_an_interrupted_training_is_the_same_training(
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_skipped(trainers: dict[str, Trainer], uninterrupted: xgb.Booster) -> None:
+def test_a_damaged_checkpoint_is_skipped(trainers: dict[str, Trainer], uninterrupted: Any) -> None:
     trainer = trainers["kill"]
     name = trainer.start(seconds_per_round=0.15)
     trainer.jobs.wait_for_checkpoint(name)

@@ -11,11 +11,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import pytest
-import uvicorn
-from airflow.api_fastapi.core_api.security import get_user
-from fastapi import FastAPI, HTTPException
 
-from airflow_spot.ui.fastapi_app import make_app
 from airflow_spot.ui.values import Answer, Request
 
 
@@ -33,6 +29,13 @@ class Recorder:
 @contextmanager
 def served(recorder: Any, root_path: str = "", *, logged_in: bool = True) -> Iterator[int]:
     """Serve the application as Airflow's API server does; yields the port."""
+    # Dear to import: whoever collects the tests does not pay for it.
+    import uvicorn
+    from airflow.api_fastapi.core_api.security import get_user
+    from fastapi import FastAPI, HTTPException
+
+    from airflow_spot.ui.fastapi_app import make_app
+
     pages = make_app(recorder)
 
     def user() -> object:

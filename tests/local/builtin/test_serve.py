@@ -7,14 +7,14 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from airflow_spot.local.builtin.xgb import data
 from airflow_spot.local.builtin.xgb.errors import UserError
 from airflow_spot.local.builtin.xgb.serve import CSV, JSON, JSON_LINES, Model, Unacceptable
+from tests.support.lazily import Lazily
 
-xgboost = pytest.importorskip("xgboost")
+np, xgboost = Lazily("numpy"), Lazily("xgboost")
 
 OLD, NEW = (1, 2), (1, 7)
 

@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 from airflow_spot.local import LocalSageMaker
 from tests.local.hosting.test_endpoints import archive
 from tests.local.jobs import ROLE, Jobs, statuses, until
+from tests.support.lazily import Lazily
 
-xgboost = pytest.importorskip("xgboost")
+xgboost = Lazily("xgboost")
 
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 OLD_IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.2-2"

@@ -11,7 +11,6 @@ from tests.local.builtin.test_xgboost import CSV, IMAGE, channel
 from tests.local.jobs import BUCKET, ROLE, Jobs, until
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("xgboost")
 
 
 def test_a_sweep_and_its_best_model_over_a_file(jobs: Jobs) -> None:
