@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from textwrap import dedent
 
 import airflow_spot
 
@@ -21,12 +22,25 @@ def test_the_package_alone_loads_nothing() -> None:
 
 
 def test_a_dag_file_does_not_load_what_only_a_worker_or_a_triggerer_needs() -> None:
-    code = (
-        "import sys; from airflow_spot.operators.training import SageMakerSpotTrainingOperator; "
-        "print(*sorted({'.'.join(m.split('.')[:2]) for m in sys.modules if m.startswith('airflow_spot.')}))"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(told.stdout.splitlines()[-1].split())
-    assert "airflow_spot.operators" in loaded
+    """A worker has all of it once the task's fields are rendered: then Airflow's timeout has not begun."""
+    code = """
+        import sys
+        from airflow_spot.operators.training import SageMakerSpotTrainingOperator
+
+        def show():
+            print(*sorted({".".join(name.split(".")[:2]) for name in sys.modules if name.startswith("airflow_spot.")}))
+
+        show()
+        request = {"AlgorithmSpecification": {"TrainingImage": "i", "TrainingInputMode": "File"},
+                   "RoleArn": "{{ role }}", "OutputDataConfig": {"S3OutputPath": "s3://bucket/output"}, "StoppingCondition": {},
+                   "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}}
+        task = SageMakerSpotTrainingOperator(task_id="train", config=request)
+        task.render_template_fields({"role": "arn:aws:iam::123456789012:role/r"})
+        show()
+    """
+    told = subprocess.run([sys.executable, "-c", dedent(code)], capture_output=True, text=True, check=True)
+    parsed, rendered = (set(line.split()) for line in told.stdout.splitlines()[-2:])
+    assert "airflow_spot.operators" in parsed
     rooms = ("runs", "policies", "triggers", "watch", "market", "preflight", "verify", "observers", "local", "cli")
-    assert not loaded & {f"airflow_spot.{room}" for room in rooms}
+    assert not parsed & {f"airflow_spot.{room}" for room in rooms}
+    assert rendered >= {"airflow_spot.runs", "airflow_spot.policies", "airflow_spot.triggers"}

@@ -70,6 +70,10 @@ class BeforeExecute(_Base):
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], *args: Any, **kwargs: Any
     ) -> None:
+        # What a DAG file does not load is loaded here, before Airflow counts the task's time: a timeout in the middle
+        # of an import would end the task with nothing that answers for its job.
+        import airflow_spot.operators._task_try  # noqa: F401
+
         # One by one: the connection's fields are needed to deal with the error of another one.
         for field in template_fields:
             try:

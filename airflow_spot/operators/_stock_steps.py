@@ -82,7 +82,7 @@ class StockSteps(_Base):
 
         :raises RequestError: an overridden ``execute`` changed it.
         """
-        ours = next(kind for kind in type(self).__mro__ if StockSteps in kind.__bases__)
+        *_, ours = (kind for kind in type(self).__mro__ if StockSteps in kind.__bases__)
         if self._rendered_config is None or not overrides(type(self), ours, "execute"):
             return
         if plain_copy(self.config) != self._rendered_config:

@@ -29,6 +29,7 @@ from airflow_spot.runs.non_retryable import non_retryable_end
 from airflow_spot.runs.reaper_notice import warn_without_reaper
 from airflow_spot.runs.startup import StartupGuard
 from airflow_spot.runs.state import Deferral
+from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 
 if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
@@ -191,8 +192,6 @@ class TaskTry:
             raise
 
     def _defer_to(self, run: TrainingRun, wait: Deferral, run_state: RunState) -> None:
-        from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
-
         operator = self._operator
         operator.defer(
             trigger=SageMakerSpotTrainingTrigger(

@@ -52,7 +52,7 @@ def _warm_up_stock() -> None:
 
 
 def _warm_up_ours() -> None:
-    for module in ("operators.training", "triggers.training", "core.ladder", "errors"):
+    for module in ("operators.training", "operators._task_try", "triggers.training", "core.ladder", "errors"):
         importlib.import_module(f"airflow_spot.{module}")
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 

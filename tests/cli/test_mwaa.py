@@ -168,7 +168,10 @@ def test_it_installs_from_that_folder_alone_under_mwaas_pins(wheel: Path, tmp_pa
     assert _freeze(image) - before == {f"airflow-spot=={__version__}"}
     assert before < _freeze(image), "something that was there has gone"
     subprocess.run([*pip, "check"], check=True, timeout=60)
-    code = "from airflow_spot.operators.training import SageMakerSpotTrainingOperator as O; print(O.__name__)"
+    code = (
+        "from airflow_spot.operators.training import SageMakerSpotTrainingOperator as O; print(O.__name__); "
+        "import airflow_spot.operators._task_try"  # what a worker has besides
+    )
     environment = {"AIRFLOW_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [image, "-c", code], check=False, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120

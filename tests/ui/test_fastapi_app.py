@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import threading
 import time
@@ -13,6 +14,12 @@ from typing import Any
 import pytest
 
 from airflow_spot.ui.values import Answer, Request
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """Airflow's part reads its base URL when it is imported: before a test says another."""
+    importlib.import_module("airflow.api_fastapi.core_api.security")
 
 
 class Recorder:
