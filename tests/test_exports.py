@@ -31,9 +31,12 @@ def test_a_dag_file_does_not_load_what_only_a_worker_or_a_triggerer_needs() -> N
             print(*sorted({".".join(name.split(".")[:2]) for name in sys.modules if name.startswith("airflow_spot.")}))
 
         show()
-        request = {"AlgorithmSpecification": {"TrainingImage": "i", "TrainingInputMode": "File"},
-                   "RoleArn": "{{ role }}", "OutputDataConfig": {"S3OutputPath": "s3://bucket/output"}, "StoppingCondition": {},
-                   "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}}
+        request = {
+            "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
+            "RoleArn": "{{ role }}",
+            "OutputDataConfig": {"S3OutputPath": "s3://bucket/output"},
+            "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        }
         task = SageMakerSpotTrainingOperator(task_id="train", config=request)
         task.render_template_fields({"role": "arn:aws:iam::123456789012:role/r"})
         show()

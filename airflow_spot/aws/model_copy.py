@@ -9,15 +9,13 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.core.identity import short_hash
 from airflow_spot.core.locations import check_s3_uri, lies_in
-from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.core.outcomes import DENIED_OR_STATUS
 
 #: In the metadata of a copy: the job that made the model, and the ETag of what was copied.
 SOURCE_KEY = "airflow-spot-source"
 #: And a hash of the place that it was copied to, as a whole: what lies there by another way is not ours to delete.
 PLACE_KEY = "airflow-spot-place"
 _MISSING = ("404", "NoSuchKey", "NotFound")
-# A HEAD request's answer has no body, so botocore names its status only.
-_DENIED = DENIED_CODES | {"403"}
 #: How often a folder is gone through, until all in it is as it is to be: else two that copy there at the same moment
 #: would both succeed, and leave files of both.
 PASSES = 5
@@ -130,7 +128,7 @@ def _copy(
     try:
         there = _head(client, *target)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _DENIED:
+        if error.response["Error"]["Code"] not in DENIED_OR_STATUS:
             raise
         there = None  # it may be written there and not be read: copied once more, it is the same
     if there is not None and mark.items() <= (there.get("Metadata") or {}).items():

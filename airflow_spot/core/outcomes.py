@@ -69,6 +69,17 @@ EXPIRED_CODES = frozenset(
 HTTP_SERVER_ERROR = 500
 
 DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+#: Also of S3's HEAD requests, whose answer has no body: botocore names its status only.
+DENIED_OR_STATUS = DENIED_CODES | {"403"}
+#: What the codes begin with where AWS does not take the credentials at all.
+BAD_CREDENTIALS = (
+    "ExpiredToken",
+    "UnrecognizedClient",
+    "InvalidClientTokenId",
+    "AuthFailure",
+    "InvalidSignature",
+    "SignatureDoesNot",
+)
 
 
 _NO_CAPACITY = re.compile(

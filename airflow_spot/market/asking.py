@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_spot.core.outcomes import BAD_CREDENTIALS
 from airflow_spot.market.cache import Cache
 
 #: Seconds for which a refusal is remembered: it is asked and told once.
@@ -40,12 +41,7 @@ _CODES: tuple[tuple[tuple[str, ...], str, bool, bool], ...] = (
         True,
         True,
     ),
-    (
-        ("UnrecognizedClient", "InvalidClientTokenId", "ExpiredToken", "AuthFailure", "InvalidSignature"),
-        "AWS does not accept the credentials: {code}",
-        False,
-        True,
-    ),
+    (BAD_CREDENTIALS, "AWS does not accept the credentials: {code}", False, True),
     (("Throttling", "TooManyRequests", "RequestLimitExceeded"), "AWS throttles {permission}", False, True),
     (("MaxConfigLimitExceeded",), "AWS scores no other set of types in 24 hours", True, False),
     (

@@ -7,16 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.core.outcomes import BAD_CREDENTIALS, DENIED_OR_STATUS
 from airflow_spot.core.permissions import NEEDS, made_by_every_run
 from airflow_spot.market.asking import reason
 
 #: Returns a boto3 client of a service in a region, with a ``botocore`` config.
 Clients = Callable[[str, str, Any], Any]
-
-#: A HEAD request's answer has no body, so botocore names its status only.
-_DENIED = DENIED_CODES | {"403"}
-_BAD_CREDENTIALS = ("ExpiredToken", "UnrecognizedClient", "InvalidClientTokenId", "AuthFailure", "SignatureDoesNot")
 
 
 @dataclass(frozen=True)
@@ -38,12 +34,12 @@ class Answer:
     @property
     def known(self) -> bool:
         """Whether AWS said something of what was asked, and not of the one who asks."""
-        return not self.why or (bool(self.code) and self.code not in _DENIED and not self.bad_credentials)
+        return not self.why or (bool(self.code) and self.code not in DENIED_OR_STATUS and not self.bad_credentials)
 
     @property
     def bad_credentials(self) -> bool:
         """Whether AWS does not take the credentials at all."""
-        return self.code.startswith(_BAD_CREDENTIALS)
+        return self.code.startswith(BAD_CREDENTIALS)
 
 
 class Asker:
@@ -97,7 +93,7 @@ class Asker:
             said = response.get("Error") if isinstance(response, Mapping) else None
             code = str(said.get("Code") or "") if isinstance(said, Mapping) else ""
             permissions = " and ".join(permissions_of(call)) or call
-            if code in _DENIED:
+            if code in DENIED_OR_STATUS:
                 return Answer(code=code, why=f"needs {permissions}")
             return Answer(_details(response), code, reason(error, permissions).why)
 

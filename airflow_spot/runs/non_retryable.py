@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 from jinja2 import TemplateError
 
-from airflow_spot.core.outcomes import DENIED_CODES
+from airflow_spot.core.outcomes import DENIED_OR_STATUS
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.sentences import sentences
 
 if TYPE_CHECKING:
     from airflow_spot.runs.controller import TrainingRun
 
-# A HEAD request's answer has no body, so botocore names its status only.
-_DENIED = DENIED_CODES | {"403"}
 
 #: What permits the calls that a run makes, where it is not the action of SageMaker's that is called as they are.
 _ACTIONS = {
@@ -53,7 +51,7 @@ def non_retryable_reason(error: Exception) -> str | None:
     """Return what is wrong; None for an error that a retry may not meet again."""
     if isinstance(error, InvalidParameterError):
         return str(error)
-    if isinstance(error, ClientError) and error.response["Error"].get("Code") in _DENIED:
+    if isinstance(error, ClientError) and error.response["Error"].get("Code") in DENIED_OR_STATUS:
         return f"Access denied: {action_of(error)}. Grant the permission, then clear the task"
     return None
 
