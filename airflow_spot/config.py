@@ -12,8 +12,8 @@ from airflow.configuration import AIRFLOW_HOME, conf
 
 from airflow_spot.core.durations import interval
 from airflow_spot.core.locations import check_queue_url, is_loopback
+from airflow_spot.core.money.prices import Prices, read_prices
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.prices import Prices, read_prices
 
 SECTION = "airflow_spot"
 CHECK_INTERVAL_SECONDS = 30.0

@@ -77,8 +77,8 @@ def _ours(interval: float) -> Callable[[str], Any]:
         from airflow_spot.core.identity import JobName, RunIdentity
         from airflow_spot.core.placement import Placement
         from airflow_spot.core.starts import Start
-        from airflow_spot.core.timeline_carried import pack
-        from airflow_spot.core.timeline_state import LedgerState, take_in
+        from airflow_spot.core.timeline.carried import pack
+        from airflow_spot.core.timeline.state import LedgerState, take_in
     except ImportError:
         pack = None
     else:

@@ -27,16 +27,16 @@ from airflow_spot.core.decide import Pause, Submit, decide
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.folder_look import UNFINISHED
 from airflow_spot.core.history import History
-from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import lines, result_line
+from airflow_spot.core.money.prices import Prices
+from airflow_spot.core.money.totals import total
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.prices import Prices
 from airflow_spot.core.result import build_result
 from airflow_spot.core.script_lint import RULES, lint
 from airflow_spot.core.script_progress import Reports, ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
-from airflow_spot.core.totals import total
+from airflow_spot.core.timeline.ledger import ledger
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator

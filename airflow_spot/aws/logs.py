@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_spot.core.masking import Mask, MaskedLines
+from airflow_spot.core.secrets.masking import Mask, MaskedLines
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 #: CloudWatch may answer with pages without a line in them before those that have some.

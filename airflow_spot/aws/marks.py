@@ -13,7 +13,7 @@ from airflow_spot.aws import jobs
 from airflow_spot.aws.retrying import is_denied, summarize_error
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.marks import TAG_DELIVERED, TAG_OWNER, TAG_STOP, StopMark, tag_map
-from airflow_spot.core.redaction import redact_description
+from airflow_spot.core.secrets.redaction import redact_description
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
 

@@ -16,8 +16,8 @@ from airflow_spot.cli.market import market_of
 from airflow_spot.core.durations import seconds
 
 if TYPE_CHECKING:
-    from airflow_spot.core.advice import Row, Work
-    from airflow_spot.core.experience import Experience
+    from airflow_spot.core.money.advice import Row, Work
+    from airflow_spot.core.money.experience import Experience
 
 _TYPE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9-]+")
 #: Placement scores may be asked for few sets of types in 24 hours.
@@ -104,9 +104,9 @@ def advise_with(
     :param make: returns a boto3 client of a service in a region.
     :param now: the time, in UTC.
     """
-    from airflow_spot.core.advice import advise, to_json
-    from airflow_spot.core.advice_ladder import advise_ladder, ladder_json, left_out, nothing_known, requests_of
-    from airflow_spot.core.prices import read_prices
+    from airflow_spot.core.money.advice import advise, to_json
+    from airflow_spot.core.money.advice_ladder import advise_ladder, ladder_json, left_out, nothing_known, requests_of
+    from airflow_spot.core.money.prices import read_prices
     from airflow_spot.market.gathering import gather
 
     prices = read_prices(Path(args.prices).read_text(encoding="utf-8"), "--prices") if args.prices else None
@@ -180,7 +180,7 @@ def read_work(args: argparse.Namespace, types: Sequence[str]) -> Work:
 
     :raises CommandError: naming the option that is wrong.
     """
-    from airflow_spot.core.advice import Work
+    from airflow_spot.core.money.advice import Work
 
     hours_of = {}
     for text in args.hours_on:
@@ -211,7 +211,7 @@ def read_work(args: argparse.Namespace, types: Sequence[str]) -> Work:
 def _history(
     args: argparse.Namespace, sagemaker: Callable[[], Any], now: datetime
 ) -> tuple[dict[str, Experience], dict[str, str]]:
-    from airflow_spot.core.experience import experiences
+    from airflow_spot.core.money.experience import experiences
     from airflow_spot.market.own_jobs import own_attempts
 
     since = now - timedelta(seconds=seconds("--since", args.since))

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from airflow_spot.cli.aws import WIDTH, table, wrapped
-from airflow_spot.core.advice import Discount, Row, Work
-from airflow_spot.core.advice_ladder import Request, Step, ladder_json
 from airflow_spot.core.durations import human
-from airflow_spot.core.figures import Figure
-from airflow_spot.core.market_values import SCORE_NOTE, QuotaFigure
-from airflow_spot.core.prices import Money
+from airflow_spot.core.money.advice import Discount, Row, Work
+from airflow_spot.core.money.advice_ladder import Request, Step, ladder_json
+from airflow_spot.core.money.figures import Figure
+from airflow_spot.core.money.market_values import SCORE_NOTE, QuotaFigure
+from airflow_spot.core.money.prices import Money
 
 _HEAD = ("type", "on-demand", "spot", "time on spot", "interrupted", "score", "quota: spot", "on-demand")
 _ZONES = ("zone", "type", "EC2's spot discount now", "7 days", "90 days")

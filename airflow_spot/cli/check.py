@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_spot.cli.aws import CommandError, add_session_arguments, guarded, region_of, session, wrapped
+from airflow_spot.core.money.prices import read_amount
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.prices import read_amount
 
 if TYPE_CHECKING:
     from airflow_spot.cli.check_target import Target
@@ -99,7 +99,7 @@ def _quietly(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from airflow_spot.core.prices import read_prices
+    from airflow_spot.core.money.prices import read_prices
     from airflow_spot.market.cache import Cache
     from airflow_spot.preflight.findings import Severity
     from airflow_spot.preflight.running import CALL_SECONDS, inspect

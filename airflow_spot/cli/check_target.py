@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_spot.core import spot_rules
 from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.ladder import apply_rung, has_templates, read_ladder
+from airflow_spot.core.money.prices import read_amount
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.parameters import PARAMETERS, read_parameters
 from airflow_spot.core.plan import Plan, SpotSettings, apply_settings, build_plan, section
-from airflow_spot.core.prices import read_amount
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.templates import is_template
 from airflow_spot.preflight.findings import PreflightFinding, not_checked, of_error

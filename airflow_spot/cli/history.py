@@ -25,12 +25,12 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.events import Transitioned
 from airflow_spot.core.identity import JobName, name_filter
-from airflow_spot.core.ledger import ledger
 from airflow_spot.core.log_messages import clock, label_of, lines, task_line, totals_line
 from airflow_spot.core.marks import task_of
-from airflow_spot.core.prices import Prices, read_prices
+from airflow_spot.core.money.prices import Prices, read_prices
+from airflow_spot.core.money.totals import total
 from airflow_spot.core.roles import Role
-from airflow_spot.core.totals import total
+from airflow_spot.core.timeline.ledger import ledger
 
 #: A job, what SageMaker says of it, and its tags.
 _Job = tuple[Attempt, Mapping[str, Any], Mapping[str, str]]

@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from airflow_spot.cli.aws import table
+from airflow_spot.core.iam.permissions import DEFAULT_FEATURES, FEATURES, Need, Who
+from airflow_spot.core.iam.policy_documents import Names, check_features, check_names, needs_of, policy, trust_policy
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.permissions import DEFAULT_FEATURES, FEATURES, Need, Who
-from airflow_spot.core.policy_documents import Names, check_features, check_names, needs_of, policy, trust_policy
 
 _EXAMPLES = """examples:
   airflow-spot iam                                          all policies of an ordinary task, with placeholders

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_spot.core.prices import Prices
+    from airflow_spot.core.money.prices import Prices
     from airflow_spot.market.reader import Market
 
 

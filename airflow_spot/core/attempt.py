@@ -31,8 +31,8 @@ from airflow_spot.core.outcomes import (
     working_spans,
 )
 from airflow_spot.core.placement import Placement
-from airflow_spot.core.redaction import redact
 from airflow_spot.core.roles import Role
+from airflow_spot.core.secrets.redaction import redact
 from airflow_spot.core.starts import Start, read_starts, read_uploading
 from airflow_spot.core.try_marks import TryMark
 

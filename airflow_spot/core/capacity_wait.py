@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_spot.core.figures import Figure
-from airflow_spot.core.market_values import SpotPrices
+from airflow_spot.core.money.figures import Figure
+from airflow_spot.core.money.market_values import SpotPrices
+from airflow_spot.core.money.prices import Money
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.prices import Money
 
 #: A window of which the clock leaves out every minute on one day opens on the next.
 _MINUTES_LOOKED_AT = 3 * 24 * 60

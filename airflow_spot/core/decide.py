@@ -9,10 +9,10 @@ from math import isfinite
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.backoff import Backoff
-from airflow_spot.core.budget import Budget
 from airflow_spot.core.durations import human
 from airflow_spot.core.history import History, PastEvent, Refusal
 from airflow_spot.core.ladder import ON_OUT_OF_MEMORY, Rung
+from airflow_spot.core.money.budget import Budget
 from airflow_spot.core.outcomes import CAPACITY_OUTCOMES, QUOTA_OUTCOMES, SCRIPT_OUTCOMES, Outcome
 from airflow_spot.core.policy import Move, NextRung, Policy
 from airflow_spot.core.progress import ProgressRules

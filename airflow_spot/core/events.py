@@ -10,12 +10,12 @@ from typing import Any, ClassVar, TypeAlias
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.findings import Finding, NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.history import Refusal
+from airflow_spot.core.money.totals import RunTotals
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.starts import Start
 from airflow_spot.core.stop_reasons import StopReason
-from airflow_spot.core.totals import RunTotals
 
 #: A line of the log that is this much younger than what it tells of has to say when that was.
 LATE_SECONDS = 120.0

@@ -33,11 +33,11 @@ from airflow_spot.core.events import (
     Transitioned,
 )
 from airflow_spot.core.identity import JobName
+from airflow_spot.core.money.totals import RunTotals
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.progress import HOW_TO_CHECKPOINT
 from airflow_spot.core.roles import Role
 from airflow_spot.core.service_errors import explain
-from airflow_spot.core.totals import RunTotals
 
 _NOTES = {"MaxWaitTimeExceeded": "max_wait is over", "MaxRuntimeExceeded": "max_run is used up"}
 _INTERRUPTED = "SageMaker took the spot instance back; waiting for capacity, then on"

@@ -12,10 +12,10 @@ from airflow_spot.core import spot_rules
 from airflow_spot.core.durations import interval, seconds
 from airflow_spot.core.ladder import AUTO, has_templates, read_ladder, read_types
 from airflow_spot.core.locations import check_queue_url, check_s3_uri, lies_in
+from airflow_spot.core.money.prices import read_amount
 from airflow_spot.core.own_checkpoints import check_own_checkpoints
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, apply_settings, check_config, check_groups
-from airflow_spot.core.prices import read_amount
 from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.s3_operations import read_s3_operations
 from airflow_spot.core.spot_switch import spot_of

@@ -29,9 +29,9 @@ from airflow_spot.core.marks import (
 from airflow_spot.core.outcomes import instance_count
 from airflow_spot.core.parameter_errors import Described, InvalidParameterError, kind_of
 from airflow_spot.core.placement import Placement
-from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape, coerce
 from airflow_spot.core.roles import Role
+from airflow_spot.core.secrets.redaction import redact
 from airflow_spot.core.spot_switch import spot_of
 from airflow_spot.core.templates import gives_nothing, is_template, plain_copy
 from airflow_spot.core.try_marks import TryMark

@@ -9,10 +9,10 @@ from typing import Any
 
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.history import History
+from airflow_spot.core.money.prices import Prices
+from airflow_spot.core.money.totals import total
 from airflow_spot.core.parameter_errors import SECRET_ARGUMENTS, SECRET_FIELDS
-from airflow_spot.core.prices import Prices
-from airflow_spot.core.redaction import redact_description
-from airflow_spot.core.totals import total
+from airflow_spot.core.secrets.redaction import redact_description
 from airflow_spot.core.urls import without_credentials
 
 #: The newest transitions of a job that a result holds: after 87 interruptions they alone would be 70 kilobytes.

@@ -11,7 +11,7 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.ended_attempts import pack, unpack
 from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.marks import StopMark
-from airflow_spot.core.prices import Prices
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.progress import Progress, ProgressRules, WatchedStarts
 from airflow_spot.core.read_values import amount, count
 from airflow_spot.core.script_progress import Reports

@@ -28,11 +28,11 @@ from airflow_spot.core.marks import ENV_RUN, TAG_PREFIX, TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify_refusal
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.quotas import read_limit
-from airflow_spot.core.redaction import redact
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.core.retention import overlaps
 from airflow_spot.core.run_state import RunState
 from airflow_spot.core.s3_operations import read_s3_operations
+from airflow_spot.core.secrets.redaction import redact
 from airflow_spot.errors import RequestError, SpotTrainingError
 from airflow_spot.hooks._sessions import OneSessionHook, SiblingLogsHook, SiblingS3Hook
 

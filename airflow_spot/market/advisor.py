@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import urlopen
 
-from airflow_spot.core.market_answers import read_bands
-from airflow_spot.core.market_values import Band
+from airflow_spot.core.money.market_answers import read_bands
+from airflow_spot.core.money.market_values import Band
 from airflow_spot.market.asking import TIMEOUT_SECONDS, Asking
 
 #: It is made anew about once a day.

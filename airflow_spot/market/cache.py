@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow_spot.core.market_answers import read_time
+from airflow_spot.core.money.market_answers import read_time
 
 #: How far ahead a clock may be that wrote an answer.
 _AHEAD = timedelta(minutes=5)

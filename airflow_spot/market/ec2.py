@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from airflow_spot.core.figures import Figure, unknown
-from airflow_spot.core.market_answers import read_amount, read_score, read_spot_changes, read_time, spot_prices
-from airflow_spot.core.market_values import SCORE_NOTE, SpotPrices, ec2_type
+from airflow_spot.core.money.figures import Figure, unknown
+from airflow_spot.core.money.market_answers import read_amount, read_score, read_spot_changes, read_time, spot_prices
+from airflow_spot.core.money.market_values import SCORE_NOTE, SpotPrices, ec2_type
 from airflow_spot.market.asking import Asking
 
 PRICES_PERMISSION = "ec2:DescribeSpotPriceHistory"

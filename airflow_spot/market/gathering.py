@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_spot.core.advice import TypeFigures
-from airflow_spot.core.experience import Experience
+from airflow_spot.core.money.advice import TypeFigures
+from airflow_spot.core.money.experience import Experience
 from airflow_spot.market.reader import Market
 
 

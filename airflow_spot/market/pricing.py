@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from airflow_spot.core.figures import Figure, unknown
-from airflow_spot.core.market_answers import read_amount, read_ec2_price, read_sagemaker_price
-from airflow_spot.core.market_values import ec2_type, sagemaker_type
-from airflow_spot.core.prices import Money
+from airflow_spot.core.money.figures import Figure, unknown
+from airflow_spot.core.money.market_answers import read_amount, read_ec2_price, read_sagemaker_price
+from airflow_spot.core.money.market_values import ec2_type, sagemaker_type
+from airflow_spot.core.money.prices import Money
 from airflow_spot.market.asking import Asking
 
 PERMISSION = "pricing:GetProducts"

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from airflow_spot.core.figures import Figure, unknown
-from airflow_spot.core.market_answers import find_quota, read_quota, read_usage_metric, read_used, training_quotas
-from airflow_spot.core.market_values import QuotaFigure, sagemaker_type
+from airflow_spot.core.money.figures import Figure, unknown
+from airflow_spot.core.money.market_answers import find_quota, read_quota, read_usage_metric, read_used, training_quotas
+from airflow_spot.core.money.market_values import QuotaFigure, sagemaker_type
 from airflow_spot.market.asking import Asking
 
 PERMISSION = "servicequotas:ListServiceQuotas"

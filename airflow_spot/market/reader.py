@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from airflow_spot.core.figures import Figure, unknown
-from airflow_spot.core.market_values import Band, QuotaFigure, SpotPrices, ec2_type, sagemaker_type
-from airflow_spot.core.prices import Money, Prices
+from airflow_spot.core.money.figures import Figure, unknown
+from airflow_spot.core.money.market_values import Band, QuotaFigure, SpotPrices, ec2_type, sagemaker_type
+from airflow_spot.core.money.prices import Money, Prices
 from airflow_spot.market import advisor as advisor_data
 from airflow_spot.market import ec2, pricing, quotas
 from airflow_spot.market.asking import Asking

@@ -35,7 +35,7 @@ from airflow_spot.runs.timeouts import try_deadline
 if TYPE_CHECKING:
     from airflow_spot.compat.sdk import Context
     from airflow_spot.core.identity import RunIdentity
-    from airflow_spot.core.prices import Prices
+    from airflow_spot.core.money.prices import Prices
     from airflow_spot.core.try_marks import TryMark
 
 

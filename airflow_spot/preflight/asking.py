@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_spot.core.iam.permissions import NEEDS, made_by_every_run
 from airflow_spot.core.outcomes import BAD_CREDENTIALS, DENIED_OR_STATUS
-from airflow_spot.core.permissions import NEEDS, made_by_every_run
 from airflow_spot.market.asking import reason
 
 #: Returns a boto3 client of a service in a region, with a ``botocore`` config.

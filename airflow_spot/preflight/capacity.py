@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from airflow_spot.core.figures import Figure
-from airflow_spot.core.market_values import QuotaFigure, ec2_type
+from airflow_spot.core.money.figures import Figure
+from airflow_spot.core.money.market_values import QuotaFigure, ec2_type
 from airflow_spot.preflight.asking import Answer, Asker
 from airflow_spot.preflight.findings import PreflightFinding, Severity, not_checked
 from airflow_spot.preflight.wanted import Rung, Wanted

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_spot.core.durations import human
-from airflow_spot.core.figures import Figure
-from airflow_spot.core.prices import Money
+from airflow_spot.core.money.figures import Figure
+from airflow_spot.core.money.prices import Money
 from airflow_spot.preflight.findings import PreflightFinding, Severity
 from airflow_spot.preflight.wanted import Rung, Wanted
 

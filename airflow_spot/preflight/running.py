@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_spot.core import spot_rules
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.plan import Plan
-from airflow_spot.core.prices import Prices
 from airflow_spot.market.cache import Cache
 from airflow_spot.market.reader import Market
 from airflow_spot.preflight.asking import Asker, Clients

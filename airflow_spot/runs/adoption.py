@@ -12,8 +12,8 @@ from airflow_spot.core.history import is_started_over
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.marks import TAG_DELIVERED, TAG_OWNER, TAG_STOP, StopMark
 from airflow_spot.core.outcomes import ENDED_STATUSES, Outcome, classify
-from airflow_spot.core.redaction import redact
 from airflow_spot.core.run_state import RunState, WatchedJob
+from airflow_spot.core.secrets.redaction import redact
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import RequestError, StoppedExternallyError, error_for

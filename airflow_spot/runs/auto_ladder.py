@@ -21,8 +21,8 @@ def ordered(market: Market, types: Sequence[str], count: int, log: Log) -> list[
     :param count: instances of one type.
     """
     # Not while a DAG file is parsed.
-    from airflow_spot.core.advice import Work, advise
-    from airflow_spot.core.advice_ladder import left_out, order_types
+    from airflow_spot.core.money.advice import Work, advise
+    from airflow_spot.core.money.advice_ladder import left_out, order_types
     from airflow_spot.market.gathering import gather
 
     figures, work = gather(market, types, count), Work(count=count)

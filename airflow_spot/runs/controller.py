@@ -30,13 +30,13 @@ from airflow_spot.core.history import History, Refusal, begin_try
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.log_messages import times
 from airflow_spot.core.marks import tag_map
+from airflow_spot.core.money.prices import Prices
+from airflow_spot.core.money.totals import RunTotals, total
 from airflow_spot.core.plan import Plan
 from airflow_spot.core.policy import Policy
-from airflow_spot.core.prices import Prices
 from airflow_spot.core.roles import Role
 from airflow_spot.core.run_state import RunState, WatchedJob
 from airflow_spot.core.stop_reasons import ALWAYS, StopReason
-from airflow_spot.core.totals import RunTotals, total
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import (
     NonRetryableSpotError,

@@ -12,10 +12,10 @@ from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.compat.xcoms import WorkerXComs
 from airflow_spot.core.events import Event, JobStopped
 from airflow_spot.core.identity import RunIdentity
-from airflow_spot.core.timeline_carried import pack, unpack
-from airflow_spot.core.timeline_copy import copy_of
-from airflow_spot.core.timeline_fold import fold
-from airflow_spot.core.timeline_state import LedgerState, finish, take_in
+from airflow_spot.core.timeline.carried import pack, unpack
+from airflow_spot.core.timeline.copying import copy_of
+from airflow_spot.core.timeline.fold import fold
+from airflow_spot.core.timeline.state import LedgerState, finish, take_in
 from airflow_spot.errors import NonRetryableSpotError, SpotTrainingError
 
 if TYPE_CHECKING:

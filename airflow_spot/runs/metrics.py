@@ -8,8 +8,8 @@ from typing import Any
 from airflow_spot.compat.stats import stats
 from airflow_spot.core.events import Event, RunFailed, RunSucceeded
 from airflow_spot.core.identity import RunIdentity
-from airflow_spot.core.prices import Money
-from airflow_spot.core.totals import RunTotals
+from airflow_spot.core.money.prices import Money
+from airflow_spot.core.money.totals import RunTotals
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.errors import NonRetryableSpotError, error_for
 from airflow_spot.observers import Log

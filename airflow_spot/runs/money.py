@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from airflow_spot import config as settings
-from airflow_spot.core.budget import Budget, no_price
 from airflow_spot.core.durations import human
+from airflow_spot.core.money.budget import Budget, no_price
+from airflow_spot.core.money.prices import Money, Prices
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import Plan
-from airflow_spot.core.prices import Money, Prices
 from airflow_spot.errors import SpotTrainingError
 from airflow_spot.observers import Log
 

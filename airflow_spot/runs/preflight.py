@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.plan import Plan
-from airflow_spot.core.prices import Prices
 from airflow_spot.errors import RequestError
 from airflow_spot.observers import Log
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TypeAlias
 
 from airflow_spot.core.attempt import Attempt
-from airflow_spot.core.budget import Budget
 from airflow_spot.core.decide import Action, Fail, Stop, Submit, Wait
+from airflow_spot.core.money.budget import Budget
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.prices import Prices
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.observers import Log
 

@@ -28,13 +28,13 @@ from airflow_spot.core.capacity_wait import Verdict, Window, by_price, by_score
 from airflow_spot.core.durations import human, seconds
 from airflow_spot.core.ladder import read_types
 from airflow_spot.core.marks import StopMark
+from airflow_spot.core.money.totals import total
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.plan import SpotSettings, build_plan
 from airflow_spot.core.probe import probe_config, probe_ladder
 from airflow_spot.core.run_state import WatchedJob
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.core.templates import is_template
-from airflow_spot.core.totals import total
 from airflow_spot.errors import RunKilledError
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.runs.money import find_prices, market_of

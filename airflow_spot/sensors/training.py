@@ -22,9 +22,9 @@ from airflow_spot.core.events import Transitioned
 from airflow_spot.core.log_messages import label_of
 from airflow_spot.core.marks import TAG_STOP, StopMark
 from airflow_spot.core.outcomes import Outcome, classify, count_interruptions
-from airflow_spot.core.redaction import redact
 from airflow_spot.core.result import without_secrets
 from airflow_spot.core.run_state import WatchedJob
+from airflow_spot.core.secrets.redaction import redact
 from airflow_spot.errors import RequestError, error_for
 from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 from airflow_spot.observers import log_observer

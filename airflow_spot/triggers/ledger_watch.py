@@ -10,12 +10,12 @@ from typing import Any
 from airflow_spot import config as settings
 from airflow_spot.compat.xcoms import TriggerXComs
 from airflow_spot.core.events import Event, ScriptProgressed
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.prices import Prices
-from airflow_spot.core.timeline_carried import pack, unpack
-from airflow_spot.core.timeline_copy import copy_of
-from airflow_spot.core.timeline_fold import fold
-from airflow_spot.core.timeline_state import LedgerState
+from airflow_spot.core.timeline.carried import pack, unpack
+from airflow_spot.core.timeline.copying import copy_of
+from airflow_spot.core.timeline.fold import fold
+from airflow_spot.core.timeline.state import LedgerState
 
 
 class LedgerWatch:

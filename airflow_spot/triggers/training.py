@@ -19,7 +19,7 @@ from airflow_spot.compat.triggers import TRIGGER_HAS_ON_KILL, task_state
 from airflow_spot.core.events import Event, JobStopped, Observer
 from airflow_spot.core.findings import pack
 from airflow_spot.core.marks import StopMark
-from airflow_spot.core.prices import Prices
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.progress import Progress
 from airflow_spot.core.run_state import WatchedJob
 from airflow_spot.core.script_progress import Reports

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_spot.core.outcomes import ENDED_STATUSES, waiting_since
-from airflow_spot.core.redaction import redact, told_transition
+from airflow_spot.core.secrets.redaction import redact, told_transition
 
 #: Characters of why a job failed that its transition tells; the task's error has the whole.
 _REASON_LENGTH = 300

@@ -23,12 +23,12 @@ from airflow_spot.cli import check
 from airflow_spot.cli.aws import WIDTH
 from airflow_spot.cli.check_target import Target, of_config, of_dag_file, requests_of
 from airflow_spot.cli.main import main
-from airflow_spot.core.figures import Figure
 from airflow_spot.core.identity import RunIdentity
-from airflow_spot.core.market_values import QuotaFigure
+from airflow_spot.core.money.figures import Figure
+from airflow_spot.core.money.market_values import QuotaFigure
+from airflow_spot.core.money.prices import Money
 from airflow_spot.core.parameters import PARAMETERS
 from airflow_spot.core.plan import Plan
-from airflow_spot.core.prices import Money
 from airflow_spot.core.request_schema import Shape
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.preflight.asking import Answer

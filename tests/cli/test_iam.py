@@ -7,8 +7,8 @@ import json
 import pytest
 
 from airflow_spot.cli.main import main
-from airflow_spot.core.permissions import DEFAULT_FEATURES, FEATURES, NEEDS, Who
-from airflow_spot.core.policy_documents import Names, policy
+from airflow_spot.core.iam.permissions import DEFAULT_FEATURES, FEATURES, NEEDS, Who
+from airflow_spot.core.iam.policy_documents import Names, policy
 from airflow_spot.preflight.role import SERVICE, trusts
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_spot.cli.main import main
 from airflow_spot.cli.mwaa_checklist import policy as of_mwaa
-from airflow_spot.core.permissions import FEATURES, Who
-from airflow_spot.core.policy_documents import Names, needs_of, policy
+from airflow_spot.core.iam.permissions import FEATURES, Who
+from airflow_spot.core.iam.policy_documents import Names, needs_of, policy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "iam.md").read_text()
 SHOWN = re.findall(r"```bash\n(airflow-spot iam [^\n]*)\n```\n\n```json\n(.*?)```", PAGE, re.DOTALL)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_spot.core.capacity_wait import Window, by_price, by_score, lowest_share
-from airflow_spot.core.figures import Figure, unknown
-from airflow_spot.core.market_values import SpotPrices
+from airflow_spot.core.money.figures import Figure, unknown
+from airflow_spot.core.money.market_values import SpotPrices
+from airflow_spot.core.money.prices import Money
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.prices import Money
 from tests.core.cases import NOW, later
 
 Change = tuple[datetime, Decimal]

@@ -34,12 +34,12 @@ from airflow_spot.core.events import (
 )
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.log_messages import attempt_line, is_warning, label_of, lines, ordinal, totals_line
+from airflow_spot.core.money.totals import RunTotals, total
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.starts import Start
 from airflow_spot.core.stop_reasons import StopReason
-from airflow_spot.core.totals import RunTotals, total
 from airflow_spot.watch.observe import read
 from tests.core.cases import NOW, RUN, attempt, description, later, refusal
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from airflow_spot.core.attempt import Attempt
+from airflow_spot.core.money.prices import Prices
+from airflow_spot.core.money.totals import total
 from airflow_spot.core.placement import Placement
-from airflow_spot.core.prices import Prices
 from airflow_spot.core.result import attempt_facts
-from airflow_spot.core.totals import total
 from tests.core.cases import NOW, description
 from tests.core.test_plan import plan
 

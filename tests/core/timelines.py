@@ -11,8 +11,8 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import AttemptCreated, Event, Transitioned
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.starts import Start
-from airflow_spot.core.timeline_fold import fold
-from airflow_spot.core.timeline_state import LedgerState
+from airflow_spot.core.timeline.fold import fold
+from airflow_spot.core.timeline.state import LedgerState
 from tests.core.cases import NOW, RUN, attempt, later
 
 
@@ -53,7 +53,7 @@ def twice_interrupted() -> tuple[LedgerState, Attempt]:
 
 def large(attempts: int, starts: int, ticks: int = 0) -> LedgerState:
     """A run of so many attempts with so many starts and ticks each, all over but the last."""
-    from airflow_spot.core.timeline_state import Tick, take_in, tick
+    from airflow_spot.core.timeline.state import Tick, take_in, tick
 
     jobs = []
     for number in range(1, attempts + 1):

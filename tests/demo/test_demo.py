@@ -45,10 +45,10 @@ from airflow_spot.core.events import (
 )
 from airflow_spot.core.findings import NothingYet, NotSeen, StartEnd, Stuck
 from airflow_spot.core.identity import JobName
+from airflow_spot.core.money.totals import RunTotals
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
-from airflow_spot.core.totals import RunTotals
 from airflow_spot.local.serving.ports import free_port
 from demo.__main__ import LOGIN, _watch, main, open_in_browser, timeline_address
 from demo.market import round_of

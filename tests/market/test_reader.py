@@ -18,8 +18,8 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from airflow_spot.core.market_values import SCORE_NOTE, Band
-from airflow_spot.core.prices import Prices
+from airflow_spot.core.money.market_values import SCORE_NOTE, Band
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.market.cache import Cache
 from airflow_spot.market.gathering import gather
 from airflow_spot.market.pricing import endpoint_region

@@ -9,7 +9,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
-from airflow_spot.core.advice import TypeFigures
+from airflow_spot.core.money.advice import TypeFigures
 from airflow_spot.market.cache import Cache
 from airflow_spot.market.gathering import gather
 from airflow_spot.market.reader import Market

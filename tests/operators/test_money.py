@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_spot import config as settings
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.parameter_errors import InvalidParameterError
-from airflow_spot.core.prices import Prices
 from airflow_spot.core.run_state import RunState
 from airflow_spot.errors import MaxCostReachedError, RequestError
 from airflow_spot.local import LocalSageMaker

@@ -13,8 +13,8 @@ import pytest
 from botocore.client import BaseClient
 
 from airflow_spot.cli.main import main
-from airflow_spot.core.permissions import DEFAULT_FEATURES, FEATURES, NEEDS, Who
-from airflow_spot.core.policy_documents import Names, policy
+from airflow_spot.core.iam.permissions import DEFAULT_FEATURES, FEATURES, NEEDS, Who
+from airflow_spot.core.iam.policy_documents import Names, policy
 from airflow_spot.errors import SpotTrainingError
 from airflow_spot.local import LocalSageMaker
 from tests.support import task as tasks

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.cli.main import main
-from airflow_spot.core.folding import fold
+from airflow_spot.core.secrets.folding import fold
 from airflow_spot.errors import ScriptError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.sensors.training import SageMakerSpotTrainingSensor

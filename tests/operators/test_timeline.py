@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_spot.compat import xcoms
 from airflow_spot.compat.sdk import AirflowTaskTimeout
-from airflow_spot.core.timeline_carried import unpack
+from airflow_spot.core.timeline.carried import unpack
 from airflow_spot.errors import RunKilledError, ScriptError, StoppedExternallyError
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.render.ledger_format import SUMMARY_KEY, TIMELINE_KEY

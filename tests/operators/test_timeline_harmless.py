@@ -17,7 +17,7 @@ from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import AttemptFound, JobStopped
 from airflow_spot.core.marks import TAG_OWNER
 from airflow_spot.core.stop_reasons import StopReason
-from airflow_spot.core.timeline_carried import unpack
+from airflow_spot.core.timeline.carried import unpack
 from airflow_spot.errors import RunKilledError, ScriptError
 from airflow_spot.operators._links import TaskLinks
 from airflow_spot.render.ledger_format import SUMMARY_KEY, TIMELINE_KEY

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_spot.core.figures import Figure, unknown
-from airflow_spot.core.market_values import QuotaFigure
-from airflow_spot.core.prices import Money
+from airflow_spot.core.money.figures import Figure, unknown
+from airflow_spot.core.money.market_values import QuotaFigure
+from airflow_spot.core.money.prices import Money
 from airflow_spot.preflight.asking import Answer, Asker
 from airflow_spot.preflight.capacity import judge_quotas
 from airflow_spot.preflight.costs import costs, judge_costs

@@ -314,7 +314,7 @@ def test_an_image_elsewhere_is_not_checked(scene: Scene) -> None:
 
 
 def test_only_the_calls_of_the_run_itself_are_made_where_that_is_asked_for(scene: Scene) -> None:
-    from airflow_spot.core.permissions import made_by_every_run
+    from airflow_spot.core.iam.permissions import made_by_every_run
 
     scene.clients.asked.clear()
     scene.config["OutputDataConfig"]["S3OutputPath"] = f"s3://no-such-{scene.bucket[7:]}/out"

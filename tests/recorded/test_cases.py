@@ -25,7 +25,7 @@ from airflow_spot.core.decide import Fail, Limits, Pause, Submit, decide
 from airflow_spot.core.history import History, Refusal
 from airflow_spot.core.ladder import Rung
 from airflow_spot.core.outcomes import Outcome, classify, classify_refusal, exit_code, waiting_since, working_spans
-from airflow_spot.core.redaction import redact
+from airflow_spot.core.secrets.redaction import redact
 from airflow_spot.errors import RequestError
 from airflow_spot.hooks.training import CreateRefusedError, _create_error
 from airflow_spot.policies.ladder import LadderPolicy

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.core.market_answers import (
+from airflow_spot.core.money.market_answers import (
     read_bands,
     read_ec2_price,
     read_quota,
@@ -21,7 +21,7 @@ from airflow_spot.core.market_answers import (
     spot_prices,
     training_quotas,
 )
-from airflow_spot.core.market_values import Band
+from airflow_spot.core.money.market_values import Band
 from airflow_spot.market.asking import reason
 
 SEEN: dict[str, Any] = json.loads((Path(__file__).parent / "market.json").read_text())

@@ -125,7 +125,7 @@ class Making:
 
 
 def timeline(lines: list[AttemptLine], state: str, since: float, **more: Any) -> Timeline:
-    """A run of these attempts; totals are summed up as core/totals.py has them."""
+    """A run of these attempts; totals are summed up as core/money/totals.py has them."""
     generation = max([line["generation"] for line in lines], default=1)
     its = [line for line in lines if line["generation"] == generation]
     trained = sum(line["training_seconds"] for line in its)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_spot.core.events import Event, Paused, RunFailed, RunSucceeded
+from airflow_spot.core.money.prices import Money
+from airflow_spot.core.money.totals import RunTotals
 from airflow_spot.core.outcomes import Outcome
-from airflow_spot.core.prices import Money
-from airflow_spot.core.totals import RunTotals
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.runs.metrics import RunMetrics, counts
 from tests.core.cases import NOW, RUN, tried

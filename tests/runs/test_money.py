@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.core.figures import Figure, unknown
+from airflow_spot.core.money.figures import Figure, unknown
+from airflow_spot.core.money.prices import Money, Prices
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.placement import Placement
-from airflow_spot.core.prices import Money, Prices
 from airflow_spot.errors import NonRetryableSpotError, SpotTrainingError
 from airflow_spot.runs import money
 from airflow_spot.runs.money import budget_of, find_prices, more_prices

@@ -13,9 +13,9 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSensorTimeout, AirflowSkipException
 
-from airflow_spot.core.figures import Figure
 from airflow_spot.core.identity import JobName
 from airflow_spot.core.marks import ENV_ROLE, TAG_OWNER
+from airflow_spot.core.money.figures import Figure
 from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.roles import Role
 from airflow_spot.errors import QuotaError, StoppedExternallyError
