@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_spot.rehearsal.differences import Comparison, compare
-from airflow_spot.rehearsal.log_lines import Mark, error_lines, marks, plural, unit_of
+from airflow_spot.rehearsal.log_lines import Mark, channel_named, error_lines, marks, plural, unit_of
 from airflow_spot.rehearsal.observations import INTERRUPTED, Reading, Scenario, Trial
 from airflow_spot.rehearsal.resumes import (
     Resume,
@@ -131,10 +131,13 @@ def _uninterrupted_failure(baseline: Trial) -> Verdict:
             "fails without any interruption",
             (f"Its script never ran. {baseline.reason or ''}".strip(),),
         )
+    errors = error_lines(start.lines)
+    channel = channel_named(errors)
+    hint = () if channel is None else (f"It reads the channel {channel!r}: --channel {channel}=DIR names its data.",)
     return Verdict(
         Kind.FAILS_UNINTERRUPTED,
         "fails without any interruption",
-        (f"Exit code {start.code}:", *_quoted(error_lines(start.lines))),
+        (f"Exit code {start.code}:", *_quoted(errors), *hint),
     )
 
 

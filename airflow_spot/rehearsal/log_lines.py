@@ -26,6 +26,8 @@ _OF_A_CHECKPOINT = re.compile(
     r"resum|restor|load|checkpoint|ckpt|\bsav(?:e|ed|ing)\b|continu|already|skip|begin at|from (?:step|epoch|round)",
     re.I,
 )
+#: A channel's folder or variable in a container.
+_CHANNEL = re.compile(r"/opt/ml/input/data/(?P<folder>[A-Za-z0-9._-]+)|\bSM_CHANNEL_(?P<variable>[A-Z0-9_]+)")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _METRIC = re.compile(
     r"(?<![A-Za-z0-9])([A-Za-z][\w@.\-]*)[\"']?\s*(?:[:=]|\s)\s*(" + _NUMBER + r")\s*(%?)",
@@ -211,6 +213,14 @@ def error_lines(lines: Sequence[Line], count: int = 3) -> list[str]:
     errors = [text for text in texts[begin + 1 :] if not text.startswith(" ")]
     own = [place for place in places if "/ml/code/" in place]
     return [*(own or places)[-1:], *errors[-(count - 1) :]]
+
+
+def channel_named(lines: Sequence[str]) -> str | None:
+    """Return the first channel that lines of an error name, by its folder or its variable; None if they name none."""
+    for line in lines:
+        if found := _CHANNEL.search(line):
+            return found["folder"] or found["variable"].lower()
+    return None
 
 
 def _json(text: str) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from airflow_spot.rehearsal.judge import Judgement, judge, of_markers
 from airflow_spot.rehearsal.log_lines import Line
 from airflow_spot.rehearsal.observations import Reading, Scenario, Start, Stored, Trial, Written
@@ -126,6 +128,22 @@ def test_fails_without_any_interruption() -> None:
     found = judge([broken], READING)
     assert [verdict.kind for verdict in found.verdicts] == [Kind.FAILS_UNINTERRUPTED]
     assert found.verdicts[0].evidence == ("Exit code 2:", "  usage: train.py")
+
+
+@pytest.mark.parametrize(
+    ("error", "channel"),
+    [
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/input/data/train/train.csv'", "train"),
+        ("KeyError: 'SM_CHANNEL_VALIDATION'", "validation"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/input/data'", None),
+        ("KeyError: 'train'", None),
+    ],
+)
+def test_a_script_without_its_data_is_told_how_to_give_it(error: str, channel: str | None) -> None:
+    broken = baseline(status="Failed", secondary="Failed", starts=(Start(0, 1, 1, (Line(0, error),)),), model=None)
+    *_, last = judge([broken], READING).verdicts[0].evidence
+    hint = f"It reads the channel {channel!r}: --channel {channel}=DIR names its data."
+    assert last == (hint if channel else f"  {error}")
 
 
 def test_fails_before_it_is_interrupted_though_not_alone() -> None:
