@@ -53,7 +53,7 @@ def get_provider_info() -> dict[str, Any]:
                             "part of every run's key. Unset, it is the MWAA environment's name, else the base URL "
                             "unless that is a default, else the Variable airflow_spot_namespace, which the first "
                             "task makes. "
-                            "Changing it makes unfinished runs unknown."
+                            "Changing it orphans unfinished runs."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -72,8 +72,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "events_queue_url": {
                         "description": (
-                            "The SQS queue that SageMaker's events come to: a triggerer hears of a change at once "
-                            "and looks rarely. For tasks that do not set events_queue_url themselves."
+                            "The SQS queue that SageMaker's events come to: a triggerer is notified of a change at "
+                            "once and polls rarely. For tasks that do not set events_queue_url themselves."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -83,7 +83,7 @@ def get_provider_info() -> dict[str, Any]:
                     "prices": {
                         "description": (
                             "A JSON file of on-demand prices, from which costs in logs and results are calculated: "
-                            '{"currency": "USD", "hourly": {"ml.g5.xlarge": "1.408"}}. They go before those of AWS. '
+                            '{"currency": "USD", "hourly": {"ml.g5.xlarge": "1.408"}}. They override those of AWS. '
                             "Where a price is not known, seconds and percent are shown."
                         ),
                         "version_added": "0.1.0",

@@ -64,7 +64,7 @@ _TOTALS = (
     ("success, and a job completed", "success"),
     ("success, but no job completed", "false_success"),
     ("failed", "failed"),
-    ("without an end", "stuck"),
+    ("never ended", "stuck"),
     ("more than one job at once", "two_at_once"),
     ("a job left running", "left_running"),
 )

@@ -17,7 +17,7 @@ _HEADS = (
     "KB a job",
     "CPU s, first minute",
     "longest lag of the loop, s",
-    "an end is told after s (p50, p99)",
+    "end noticed after, s (p50, p99)",
 )
 
 Results = Sequence[Mapping[str, Any]]

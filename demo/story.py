@@ -93,7 +93,7 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "waiting": lambda event: f"{label_of(event['job'])}: still waiting for capacity ({event['message']})",
     "paused": lambda event: str(event["why"]),
     "service_errors_repeated": lambda event: (
-        f"attempt {event['attempt']}: SageMaker's own error, {event['errors']} in a row"
+        f"attempt {event['attempt']}: SageMaker internal error, {event['errors']} in a row"
     ),
     "job_stopped": _stopped,
     "run_succeeded": lambda event: (

@@ -69,7 +69,7 @@ class JobLog:
         if self._mask is None:
             description = self._describe()
             if description is None:
-                raise _NotDescribedError(f"{self._job_name} no longer exists, so that nobody knows what to hide in it")
+                raise _NotDescribedError(f"{self._job_name} no longer exists, so its secrets cannot be masked")
             self._mask = Mask.of(description)
         return self._mask
 

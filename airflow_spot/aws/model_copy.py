@@ -66,7 +66,7 @@ def copy_model(client: Any, source: str, target: str, job_name: str, kms_key: st
             raise PlaceError(f"its model is in {origin}, which overlaps with {place}")
         if not _go_through(client, bucket, found, (to_bucket, to_folder), job_name, kms_key):
             return place, passed > 0
-    raise PlaceError(f"another model is copied to {place} at the same moment, which would have files of both")
+    raise PlaceError(f"another model is being copied to {place} now: their files would mix")
 
 
 def _go_through(

@@ -61,15 +61,15 @@ def add_parser(subparsers: Any) -> None:
         type=float,
         default=5.0,
         metavar="M",
-        help="from an interruption to the next begin, where --history does not tell it (default: %(default)g)",
+        help="from an interruption to the next start, if --history has none (default: %(default)g)",
     )
     parser.add_argument("--prices", metavar="FILE", help="on-demand prices, as JSON: see [airflow_spot] prices")
     parser.add_argument("--advisor", metavar="FILE|URL", help="the Spot Instance Advisor's JSON; without it, no bands")
-    parser.add_argument("--history", action="store_true", help="with what this account's own jobs got")
+    parser.add_argument("--history", action="store_true", help="include what this account's own jobs got")
     parser.add_argument("--since", default="90d", help="with --history: of jobs since then (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.add_argument("--plot", metavar="FILE", help="write EC2's spot discount of 90 days by zone, as SVG")
-    parser.add_argument("--fresh", action="store_true", help="read everything anew, and keep nothing")
+    parser.add_argument("--fresh", action="store_true", help="do not read or write the cache")
     add_session_arguments(parser)
 
 

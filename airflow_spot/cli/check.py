@@ -68,7 +68,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--task", metavar="ID", help="of a DAG file: the training task; default: all of them")
     parser.add_argument("--dag", metavar="ID", help="of a DAG file: the DAG")
     parser.add_argument("--source-dir", type=Path, metavar="DIR", help="of a config: where its code is, to be linted")
-    parser.add_argument("--max-cost", metavar="AMOUNT", help="fail if one attempt may cost more, or nobody knows")
+    parser.add_argument("--max-cost", metavar="AMOUNT", help="fail if one attempt may cost more, or has no known cost")
     parser.add_argument("--prices", help="a JSON file of on-demand prices: see [airflow_spot] prices")
     parser.add_argument(
         "--timeout",

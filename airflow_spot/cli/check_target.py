@@ -66,9 +66,9 @@ def of_config(path: Path, shape: Shape, source_dir: Path | None = None) -> Targe
     except OSError as error:
         raise RehearsalError(f"{path}: {error.strerror}") from None
     except ValueError as error:
-        raise RehearsalError(f"{path} is no JSON: {error}") from None
+        raise RehearsalError(f"{path} is not JSON: {error}") from None
     if not isinstance(config, dict):
-        raise RehearsalError(f"{path} is no config of a training job: it holds no JSON object")
+        raise RehearsalError(f"{path} is not a training job's config: it holds no JSON object")
     given = SimpleNamespace(**{**dict.fromkeys(PARAMETERS), "config": config})
     requests, findings = requests_of(given, shape, RunIdentity("check", "check", "check", path.stem, -1))
     try:

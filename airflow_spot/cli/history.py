@@ -184,7 +184,7 @@ def _story(job: Attempt, now: datetime) -> Iterator[str]:
     if job.stop is not None:
         yield f"stopped by Airflow ({job.stop.reason}, try {job.stop.try_number})"
     if job.request is not None:
-        yield f"a person asked for: {job.request.what}"
+        yield f"requested: {job.request.what}"
     if job.delivered_by is not None:
         yield f"its result was delivered by try {job.delivered_by.number}"
 

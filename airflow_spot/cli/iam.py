@@ -32,9 +32,9 @@ def add_parser(subparsers: Any) -> None:
     width = max(map(len, FEATURES))
     parser = subparsers.add_parser(
         "iam",
-        help="the least IAM policies for what is used",
-        description="Prints the least IAM policy of each who calls AWS, as one JSON object, or one of them. It calls "
-        "nothing.",
+        help="print least-privilege IAM policies",
+        description="Prints a least-privilege policy for each caller of AWS, as one JSON object, or one of them. It "
+        "calls nothing.",
         epilog=_EXAMPLES.format(
             defaults=", ".join(DEFAULT_FEATURES),
             features="\n".join(f"  {name.ljust(width)}  needed {when}" for name, when in FEATURES.items()),
@@ -50,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--trust", action="store_true", help="print the trust policy of the training job's role alone")
     parser.add_argument("--explain", action="store_true", help="print a table of calls and permissions instead")
     parser.add_argument("--json", action="store_true", help="print JSON, as without --explain; with it, the table")
-    names = parser.add_argument_group("names", "What is not given stands there in capitals.")
+    names = parser.add_argument_group("names", "Values not given are printed in CAPITALS.")
     names.add_argument("--account", default=Names.account, help="the AWS account, 12 digits")
     names.add_argument("--region", default=Names.region, help="the AWS region of the jobs")
     names.add_argument("--role-arn", default="", help="the role of the training jobs")
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         features, chosen = _features(args.features), _who(args.who)
         if args.trust and (args.explain or (args.who and chosen != [Who.TRAINING])):
-            raise InvalidParameterError("--trust", True, "is of the training job's role: leave --who and --explain out")
+            raise InvalidParameterError("--trust", True, "cannot be combined with --who or --explain")
         names = Names(
             account=args.account,
             region=args.region,
@@ -111,9 +111,9 @@ def _who(given: str | None) -> list[Who]:
     known = [who.value for who in Who]
     names = [name.strip() for name in given.split(",") if name.strip()]
     if unknown := [name for name in names if name not in known]:
-        raise InvalidParameterError("--who", unknown[0], f"choose of {', '.join(known)}")
+        raise InvalidParameterError("--who", unknown[0], f"choose from {', '.join(known)}")
     if not names:
-        raise InvalidParameterError("--who", given, f"choose of {', '.join(known)}")
+        raise InvalidParameterError("--who", given, f"choose from {', '.join(known)}")
     return [who for who in Who if who.value in names]
 
 

@@ -161,9 +161,9 @@ def _subject(args: argparse.Namespace) -> Subject:
     try:
         request = json.loads(target.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RehearsalError(f"{target} is no JSON: {error}") from None
+        raise RehearsalError(f"{target} is not JSON: {error}") from None
     if not isinstance(request, dict):
-        raise RehearsalError(f"{target} is no request of CreateTrainingJob")
+        raise RehearsalError(f"{target} is not a CreateTrainingJob request")
     return from_request(request, target.name, **more)
 
 

@@ -49,8 +49,8 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--role", help="the ARN of the role that the jobs have; needed, but for --clean")
-    parser.add_argument("--bucket", required=True, help="the bucket, in whose folder airflow-spot-verify they write")
+    parser.add_argument("--role", help="the ARN of the jobs' execution role; required without --clean")
+    parser.add_argument("--bucket", required=True, help="the bucket; jobs write below airflow-spot-verify/")
     parser.add_argument("--instance-type", default="ml.m5.large", help="of every job (default: %(default)s)")
     parser.add_argument("--image", help="an image with python3; default: AWS's for scikit-learn, in the region's ECR")
     parser.add_argument("--price-per-hour", help="what an hour of the instance type costs on-demand, in USD")
@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--interruption-wait", default="10m", help="how long one spot job trains, for an interruption to come (10m)"
     )
-    parser.add_argument("--parallel", type=int, default=4, help="so many jobs at once, about (default: %(default)s)")
+    parser.add_argument("--parallel", type=int, default=4, help="about this many jobs at once (default: %(default)s)")
     parser.add_argument("--only", action="append", default=[], metavar="ID", help="only this experiment; repeatable")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write what was seen as JSON, without names")

@@ -131,8 +131,8 @@ _FATAL = {
         "further jobs"
     ),
     Outcome.MAX_WAIT_EXCEEDED: (
-        "it trained until max_wait was over, again and again: its jobs have trained as long as max_run allows, or go "
-        "on from nothing. Raise max_wait above max_run by the time that it waits, or set max_total_run"
+        "it reached max_wait while training, repeatedly: its jobs have trained max_run together, or keep no "
+        "checkpoints. Set max_wait to max_run plus the time that it waits for capacity, or set max_total_run"
     ),
     Outcome.INVALID_REQUEST: "SageMaker cannot run this request; another try would not help",
     Outcome.STOPPED_EXTERNALLY: "somebody stopped it outside Airflow. Clear the task to resume{checkpoint}",
@@ -186,8 +186,7 @@ def _from_nothing(limits: Limits) -> str:
     if limits.use_checkpoints:
         return "it starts from nothing: SageMaker kept no checkpoints of the run so far (use_checkpoints was False)"
     return (
-        "it starts from nothing as far as Airflow knows: its own checkpoints are the script's matter "
-        "(use_checkpoints=False)"
+        "it starts from nothing as far as Airflow knows: the script manages its own checkpoints (use_checkpoints=False)"
     )
 
 
@@ -348,7 +347,7 @@ _UNBOUNDED = {
     Outcome.STOPPED_BY_OPERATOR: "it was stopped by Airflow",
     Outcome.MOVED: "it was moved from {rung}{same}",
     Outcome.NO_PROGRESS: "it was stopped, since start after start left nothing new in the checkpoint folder",
-    Outcome.INTERRUPTED: "its script failed just after an interruption, for want of its peer",
+    Outcome.INTERRUPTED: "its script failed just after an interruption took a peer",
 }
 
 
@@ -367,7 +366,7 @@ def _may_go_on(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], pol
         why = _UNBOUNDED[kind].format(kind=kind.label, rung=newest.rung, same=same)
     elif kind is Outcome.SERVICE_ERROR:
         faults = _count(past, Outcome.SERVICE_ERROR)
-        why = f"SageMaker's own error {faults}" if faults <= limits.service_faults else None
+        why = f"SageMaker internal error {faults}" if faults <= limits.service_faults else None
     elif _gets_more_memory(past, policy):
         why = f"it used up the memory of {newest.rung}{same}"
     elif kind in SCRIPT_OUTCOMES and isinstance(newest, Attempt):
@@ -399,7 +398,7 @@ def _script_may_go_on(limits: Limits, newest: Attempt, past: Sequence[PastEvent]
 
 def _end(limits: Limits, newest: PastEvent, past: Sequence[PastEvent], kind: Outcome, policy: Policy) -> str:
     if kind is Outcome.SERVICE_ERROR:
-        return f"SageMaker failed {_count(past, Outcome.SERVICE_ERROR)} times by its own error"
+        return f"SageMaker had {_count(past, Outcome.SERVICE_ERROR)} internal errors"
     if kind is Outcome.OUT_OF_MEMORY:
         return _OUT_OF_MEMORY.format(newest.rung)
     if kind is Outcome.SCRIPT_ERROR:

@@ -39,8 +39,8 @@ from airflow_spot.core.progress import HOW_TO_CHECKPOINT
 from airflow_spot.core.roles import Role
 from airflow_spot.core.service_errors import explain
 
-_NOTES = {"MaxWaitTimeExceeded": "max_wait is over", "MaxRuntimeExceeded": "max_run is used up"}
-_INTERRUPTED = "SageMaker took the spot instance back; waiting for capacity, then on"
+_NOTES = {"MaxWaitTimeExceeded": "max_wait exceeded", "MaxRuntimeExceeded": "max_run exceeded"}
+_INTERRUPTED = "Spot instance reclaimed; waiting for capacity, then resuming"
 
 
 @singledispatch
@@ -73,7 +73,7 @@ def _(event: AttemptDecided) -> Iterable[str]:
 @lines.register
 def _(event: AttemptCreated) -> Iterable[str]:
     where = event.attempt.checkpoint_s3_uri
-    kept = f"checkpoints in {where}" if where else "its checkpoints are the script's matter (use_checkpoints=False)"
+    kept = f"checkpoints in {where}" if where else "the script manages its own checkpoints (use_checkpoints=False)"
     yield f"attempt {event.attempt.number}: created; {kept}"
 
 
@@ -122,7 +122,7 @@ def _(event: Paused) -> Iterable[str]:
 
 @lines.register
 def _(event: ServiceErrorsRepeated) -> Iterable[str]:
-    yield f"attempt {event.attempt}: SageMaker's own error, {event.errors} in a row. {explain(event.folder)}"
+    yield f"attempt {event.attempt}: SageMaker internal error, {event.errors} in a row. {explain(event.folder)}"
 
 
 @lines.register
@@ -141,12 +141,12 @@ def _(event: StartEnded) -> Iterable[str]:
     found, label = event.found, label_of(event.job_name)
     what = f"{label}: start {found.start} trained {human(found.trained)}"
     if found.lost is None:
-        yield f"{what}; what its end lost is not known: the next start has written checkpoints since"
+        yield f"{what}; lost training time unknown: the next start has already written checkpoints"
     elif found.newest is None:
-        yield f"{what} and left no checkpoint; {human(found.lost)} of training are lost"
+        yield f"{what} and left no checkpoint; {human(found.lost)} of training lost"
     else:
         age = f"the newest checkpoint was {human(found.age or 0.0)} old at its end"
-        yield f"{what}; {age}, {human(found.lost)} of training are lost"
+        yield f"{what}; {age}, {human(found.lost)} of training lost"
 
 
 @lines.register
@@ -160,8 +160,8 @@ def _(event: CheckpointMissing) -> Iterable[str]:
 @lines.register
 def _(event: CheckpointsNotSeen) -> Iterable[str]:
     yield (
-        f"{label_of(event.job_name)}: whether it leaves checkpoints is not known ({event.found.problem}), nor what "
-        "an interruption loses"
+        f"{label_of(event.job_name)}: cannot see its checkpoints ({event.found.problem}), nor what an "
+        "interruption loses"
     )
 
 

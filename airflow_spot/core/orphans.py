@@ -89,11 +89,11 @@ def judge(job: LiveJob, task: TaskState | None, now: datetime, *, grace: timedel
     if job.run is None:
         return Verdict(None, "its tags do not prove that it is of this namespace")
     if task is None:
-        return Verdict(None, "Airflow did not say how its task instance is")
+        return Verdict(None, "Airflow did not report its task's state")
     if not task.exists and not task.dag_known:
         return Verdict(None, "this Airflow does not know its DAG: is it the one that started the job?")
     if job.left or (task.exists and task.state not in OVER):
-        why = "was not to wait for it" if job.left else f"instance is {task.state or 'cleared'}"
+        why = "does not wait for it" if job.left else f"instance is {task.state or 'cleared'}"
         return Verdict(False, f"its task {why}")
     what = f"its task instance is {task.state}" if task.exists else "there is no such task instance"
     since = max(job.created, task.ended) if task.ended else job.created

@@ -288,7 +288,7 @@ def check_place_of_members(place: Any) -> None:
     :raises InvalidParameterError: they do.
     """
     if place is not None and not is_template(place):
-        fix = "all members would put their models there: name a place for each, say with {{ ti.map_index }} in it"
+        fix = "every map index would copy its model there: name a place for each, as with {{ ti.map_index }} in it"
         raise InvalidParameterError("model_s3_uri", place, fix)
 
 

@@ -219,8 +219,8 @@ def explain(progress: Progress, uri: str) -> str:
     newest = f", the newest of {progress.newest:%Y-%m-%d %H:%M:%S} UTC" if progress.newest is not None else ""
     return (
         f"The folder {uri} was looked at after each start. It has {there}{newest}, and none of another key, size or "
-        f"ETag than before (empty, half-written and SageMaker's own ones do not count). {HOW_TO_CHECKPOINT}. Mend "
-        "that and clear the task; where it keeps its checkpoints elsewhere, as on FSx, say use_checkpoints=False. "
+        f"ETag than before (empty, half-written and SageMaker's own ones do not count). {HOW_TO_CHECKPOINT}. Fix "
+        "that and clear the task; where it keeps its checkpoints elsewhere, as on FSx, set use_checkpoints=False. "
         "An on-demand rung at the end of the ladder would train without interruptions"
     )
 

@@ -9,8 +9,8 @@ from airflow_spot.core.sizes import human_bytes
 #: Since recordings of it, and without a limit that AWS names: 369 GB could not be restored, 92 GB could; saves of
 #: several GB at once ended every job. Source: FACTS from public reports, cases D16 and D17 in tests/recorded.
 KNOWN = (
-    "SageMaker is known to fail so where it restores some hundred GB of checkpoints before a start, or where many GB "
-    "are saved at once: docs/checkpoints.md says how to keep them small"
+    "Known causes: restoring some hundred GB of checkpoints before a start, or saving many GB at once. "
+    "docs/checkpoints.md says how to keep them small"
 )
 
 
@@ -36,7 +36,7 @@ class SeenFolder:
         if not self.uri:
             return "SageMaker keeps no checkpoints of it"
         if self.objects is None:
-            return f"how large its checkpoint folder {self.uri} is, could not be seen ({self.problem})"
+            return f"the size of its checkpoint folder {self.uri} is unknown ({self.problem})"
         if not self.objects:
             return f"its checkpoint folder {self.uri} is empty"
         more = "more than " if self.more else ""

@@ -49,7 +49,7 @@ def without_checkpoint(function: Any) -> Any:
     if own.kind is own.POSITIONAL_ONLY or (own.kind is own.POSITIONAL_OR_KEYWORD and own.VAR_POSITIONAL in kinds):
         raise InvalidParameterError(
             f"@task.sagemaker_spot: {function.__name__}({CHECKPOINT})",
-            Described("given by name, and its place allows none"),
+            Described("not accepted by keyword"),
             f"write it as a keyword, behind a `*`: def {function.__name__}(..., *, {CHECKPOINT})",
         )
     made: Any = FunctionType(

@@ -50,7 +50,7 @@ def _parsed(config: str, text: bytes) -> dict[str, Any]:
     except ValueError as error:
         # Without what stands there, which may be a secret.
         place = f", line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidParameterError("config", config, f"the file is no JSON{place}") from None
+        raise InvalidParameterError("config", config, f"the file is not JSON{place}") from None
     if not isinstance(read, dict):
         raise InvalidParameterError("config", config, f"the file must hold a JSON object, and holds {kind_of(read)}")
     return read

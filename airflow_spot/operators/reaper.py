@@ -34,8 +34,8 @@ class SageMakerSpotReaperOperator(AwsBaseOperator[SageMakerSpotTrainingHook]):
 
     It needs sagemaker:ListTrainingJobs, DescribeTrainingJob, ListTags, AddTags and StopTrainingJob.
 
-    :param stop: False only tells (templated).
-    :param grace: so long after a job's creation it is left alone, as "10m" or in seconds (templated).
+    :param stop: False only reports (templated).
+    :param grace: how long a new job is left alone, as "10m" or in seconds (templated).
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
     :return: ``{"live": <how many jobs>, "orphans": [...]}``, each orphan with its job, task instance, reason and
         whether it was stopped.

@@ -80,8 +80,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         AWS's prices, placement scores and quotas give them when a try begins; the log says why. Default: the config's
         instances, again and again.
     :param instance_types: for ``ladder="auto"``: the types to choose from, as a list or text with commas (templated).
-    :param max_total_wait: how long a try may be without instances, all waits together (templated). Default: as
-        long as its other limits allow.
+    :param max_total_wait: how long a try may be without instances, cumulative (templated). Default: as long as
+        its other limits allow.
     :param max_attempts: how many training jobs a try may create. Default: any number. (The stock operator's
         ``max_attempts`` counts polls, of which there is no limit here.)
     :param max_total_run: how long the try's jobs may train together, whatever ends them; one that is cut off at
@@ -91,7 +91,7 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         (templated). A run of which one attempt could cost more is refused, and one whose instances have no known price.
         A run that reaches it is stopped, keeps its checkpoint, and fails without a retry. Default: any amount.
     :param max_starts_without_progress: starts in a row that may leave nothing new in the checkpoint folder: then the
-        run moves to an on-demand rung, or fails. None only tells. Default: 3.
+        run moves to an on-demand rung, or fails. None only warns. Default: 3.
     :param script_error_retries: how often to resume in the same try after the script failed. Default: 0, since a
         script's error is there again.
     :param retry_exit_codes: of the script, after which it is always resumed, with growing pauses.
@@ -115,8 +115,8 @@ class SageMakerSpotTrainingOperator(BeforeExecute, StockSteps, AwsBaseOperator[S
         fails.
     :param check_if_job_exists: accepted and ignored: job names are derived from the run.
     :param action_if_job_exists: accepted and ignored, likewise.
-    :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. At ``max_total_run``
-        and ``max_total_wait`` it is stopped whatever this says. Default: ``[airflow_spot] stop_on_kill``, True.
+    :param stop_on_kill: stop the job when the task is killed or gives up; its checkpoints stay. At ``max_total_run``,
+        ``max_total_wait`` and ``max_cost`` it is stopped in any case. Default: ``[airflow_spot] stop_on_kill``, True.
     :param deferrable: wait in the triggerer instead of a worker.
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon operator.
     :raises InvalidParameterError: a parameter that is known when the DAG is parsed is wrong.

@@ -96,7 +96,7 @@ def judge_costs(
     for cost in found:
         if cost.at_most is None:
             why = f"what one attempt on {cost.rung} costs is not known: {cost.why}"
-            fix = "give a price table (--prices), or permit pricing:GetProducts"
+            fix = "give a price table (--prices), or grant pricing:GetProducts"
             severity = Severity.FAIL if price_needed else Severity.UNCHECKED
             yield PreflightFinding("cost", severity, "max_cost", f"{max_cost:f}", why, fix)
         elif cost.at_most.amount > max_cost:

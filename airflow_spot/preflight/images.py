@@ -41,12 +41,12 @@ def judge_image(answer: Answer, uri: str, image: EcrImage) -> Iterator[Preflight
     failures = {str(each.get("failureCode")) for each in answer.value.get("failures") or ()}
     if answer.code == "RepositoryNotFoundException":
         why = f"account {image.account} has no repository {image.repository} in {image.region}: the job fails"
-        yield PreflightFinding("image", Severity.FAIL, _FIELD, uri, why, "create it, or mend the name")
+        yield PreflightFinding("image", Severity.FAIL, _FIELD, uri, why, "create it, or fix the name")
     elif answer.why:
         yield not_checked("image", _FIELD, uri, answer.why)
     elif failures & set(_GONE) or (not failures and not answer.value.get("images")):
         which = image.digest or image.tag or "latest"
         why = f"the repository has no image {which}: the job fails"
-        yield PreflightFinding("image", Severity.FAIL, _FIELD, uri, why, "push it, or mend the tag")
+        yield PreflightFinding("image", Severity.FAIL, _FIELD, uri, why, "push it, or fix the tag")
     elif failures:
         yield not_checked("image", _FIELD, uri, f"ECR answers {', '.join(sorted(failures))}")

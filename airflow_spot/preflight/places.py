@@ -74,5 +74,5 @@ def judge_channel(answer: Answer, place: Place) -> Iterator[PreflightFinding]:
         what = "object with that prefix" if place.data_type == "S3Prefix" else "such manifest"
         why = f"there is no {what}: there is nothing to train on, and the task fails"
         yield PreflightFinding(
-            "channel", Severity.FAIL, place.field, place.uri, why, "put the data there, or mend the URI"
+            "channel", Severity.FAIL, place.field, place.uri, why, "put the data there, or fix the URI"
         )

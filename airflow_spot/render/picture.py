@@ -208,7 +208,7 @@ def _decisions(decisions: Sequence[tuple[int, float, str, str]], scale: Scale, t
             f'<text {at} text-anchor="middle">{number_}</text></g>'
         )
     rows = sum(1 for end in ends if end >= 0)
-    words = f"{plural(len(decisions), 'decision')}, told below"
+    words = f"{plural(len(decisions), 'decision')}, listed below"
     return Row("", "decisions", svg.picture(22 * max(1, rows), marks, words), "upper")
 
 

@@ -46,7 +46,7 @@ def _read(value: Any, shape: Mapping[str, _Check], name: str) -> dict[str, Any] 
         if isinstance(value, (str, bytes)):
             value = json.loads(value)
         if not isinstance(value, Mapping):
-            return f"What is kept here is no {name} of airflow_spot."
+            return f"This is not an airflow_spot {name}."
         version = value.get("v")
         if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
             return (
@@ -54,13 +54,13 @@ def _read(value: Any, shape: Mapping[str, _Check], name: str) -> dict[str, Any] 
                 f"{VERSION}. Update airflow_spot where Airflow's web server runs."
             )
         if version != VERSION:
-            return f"What is kept here is no {name} of airflow_spot: it has no version."
+            return f"This is not an airflow_spot {name}: it has no version."
         return dict(_object(shape)(value))
     except _Odd as odd:
         where = ".".join(odd.path).replace(".[", "[")
         return f"This {name} cannot be read: {clean(where, 80)} {odd}."
     except (ValueError, RecursionError, TypeError, OverflowError, AttributeError):
-        return f"What is kept here is no {name} of airflow_spot."
+        return f"This is not an airflow_spot {name}."
 
 
 def _object(shape: Mapping[str, _Check]) -> _Check:

@@ -200,7 +200,7 @@ def _generation(
     scale = scale_of(timeline, its, at, newest=newest)
     note = f"times in UTC, from {full_time(scale.begin).rsplit(',', 1)[0]}"
     if newest and at.live:
-        note += f" · looks again every {pages.EVERY} s"
+        note += f" · refreshes every {pages.EVERY} s"
     left_out = [
         (timeline["more_attempts"] if newest else 0, "older attempt"),
         (timeline["more_decisions"] if newest else 0, "older decision"),
@@ -264,7 +264,7 @@ def _notices(view: Viewed, timeline: Timeline, at: Moment, now: float) -> list[N
         words, _ = state_words(state)
         found.append(Notice(f"{words}:" if reason else f"{words}.", reason))
     elif state in ("waiting", "pausing") and reason not in ("", "capacity") and at.live:  # the state says that much
-        found.append(Notice("Waits:", reason, "wait"))
+        found.append(Notice("Waiting:", reason, "wait"))
     if state not in OVER and not at.live:
         as_of = short_time(timeline["t0"] + timeline["updated"], now)
         found.append(
@@ -292,7 +292,7 @@ def _acts(view: Viewed, timeline: Timeline, where: Where, actions: Actions) -> l
             "ladder: that costs more, and is not interrupted. Without such a rung it continues where it was."
         )
         to = routes.action(where.base, path, routes.ON_DEMAND)
-        found.append(Act(routes.ON_DEMAND, "To on-demand now", text, "Go to on-demand", to, go=True))
+        found.append(Act(routes.ON_DEMAND, "Go to on-demand now", text, "Go to on-demand", to, go=True))
     text = "The job is stopped and the task fails. The checkpoint stays: clear the task to resume from it."
     to = routes.action(where.base, path, routes.STOP)
     found.append(Act(routes.STOP, "Stop, keep the checkpoint", text, "Stop the training", to))

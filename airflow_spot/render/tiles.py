@@ -62,7 +62,7 @@ def run_tiles(timeline: Timeline, attempts: Sequence[AttemptLine], at: Moment, s
     waits = plus(figure(totals, "waited_seconds"), timeline, at, "waiting")
     found.append(Tile("Waited", rough(waits), listed(("for capacity", started))))
     billed = figure(totals, "billable_seconds")
-    said = f"billed {duration(billed)}" if billed is not None else "billed: known at its end"
+    said = f"billed {duration(billed)}" if billed is not None else "billed: after the job ends"
     found.append(Tile("Trained", rough(plus(figure(totals, "training_seconds"), timeline, at, "training")), said))
     saved, cost = _saved(totals), _cost(totals)
     # Of a run that continues, SageMaker says neither: one tile says so.

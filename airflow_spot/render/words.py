@@ -20,11 +20,11 @@ STATES = {
     "training": ("Training", "run"),
     "uploading": ("Uploading the model", "run"),
     "stopping": ("Stopping", "wait"),
-    "pausing": ("Pausing, no job", "wait"),
+    "pausing": ("Backing off, no job", "wait"),
     "completed": ("Completed", "ok"),
     "failed": ("Failed", "bad"),
     "stopped": ("Stopped", "dim"),
-    "left": ("Not waited for any more", "dim"),
+    "left": ("No longer waited for", "dim"),
 }
 #: Airflow's states of a task instance that will not change the ledger any more.
 AIRFLOW_OVER = frozenset({"success", "failed", "skipped", "removed", "upstream_failed"})

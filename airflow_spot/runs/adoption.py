@@ -113,11 +113,11 @@ class Adoption:
         if claims.owner is None and ended:
             created = description.get("CreationTime")
             if self.not_before is None or created is None or created < self.not_before:
-                run.log.info("Training job %s ended before this DAG run: not taken over", self.job_name)
+                run.log.info("Training job %s ended before this DAG run: not adopted", self.job_name)
                 return None
         owner = claims.owner or claim(run, self.job_name, arn)
         if owner != key:
-            run.log.info("Training job %s was taken over by run %s: not by this one", self.job_name, owner)
+            run.log.info("Training job %s was already adopted by run %s", self.job_name, owner)
             return None
         delivered = TryMark.parse((tags or {}).get(TAG_DELIVERED))
         if (
@@ -125,7 +125,7 @@ class Adoption:
             and delivered is not None
             and run.this_try.is_restart_since(delivered, description.get("TrainingEndTime"))
         ):
-            run.log.info("Training job %s was this run's, which was started over since", self.job_name)
+            run.log.info("Training job %s was adopted by this run before it was cleared: not used again", self.job_name)
             return None
         return _Taken(description, tags or {}, claims.ours if claims.owner else None)
 
@@ -151,7 +151,7 @@ class Adoption:
             if trains and not restarts and taken.stop is not None and not taken.stop.withdrawn:
                 run.hook.marks.revoke_stop(self.job_name, arn, taken.stop, run.this_try.number)
         if not restarts:
-            run.log.info("Took over training job %s, and waits for it", self.job_name)
+            run.log.info("Adopted training job %s; waiting for it", self.job_name)
         elif trains:
             why = "the task was cleared to train from scratch"
             skipped = run.stopping.stop(self.job_name, StopReason.RESTART)
@@ -194,7 +194,7 @@ class Adoption:
 
     def _deleted(self) -> StoppedExternallyError:
         return StoppedExternallyError(
-            f"Training job {self.job_name}, which this task had taken over, was deleted while it waited for it. Remove "
+            f"Training job {self.job_name}, which this task had adopted, was deleted while it waited for it. Remove "
             "adopt_job, and clear the task to train from the beginning"
         )
 
@@ -206,7 +206,7 @@ class Adoption:
             return description
         if outcome is Outcome.STOPPED_EXTERNALLY and waited:
             raise StoppedExternallyError(
-                f"Training job {self.job_name}, which this task had taken over, was stopped by somebody. Clear the "
+                f"Training job {self.job_name}, which this task had adopted, was stopped by somebody. Clear the "
                 "task to resume from its checkpoints"
             )
         reason = redact(str(description.get("FailureReason") or ""), description)
@@ -214,7 +214,7 @@ class Adoption:
         seeds = folder and run.plan.checkpoint_base is not None
         why_not = "use_checkpoints=False" if folder else "it kept no checkpoints"
         run.log.warning(
-            "Training job %s, taken over, ended: %s%s; training continues %s",
+            "Adopted training job %s ended: %s%s; training continues %s",
             self.job_name,
             outcome.label if outcome else description["TrainingJobStatus"],
             f" ({reason})" if reason else "",

@@ -60,8 +60,7 @@ def claim(run: TrainingRun, job_name: str, arn: str) -> str:
         _withdraw(run, arn, claims)
         if isinstance(error, RunKilledError):
             raise RunKilledError(
-                f"Airflow killed this try of run {key} before it took over training job {job_name}, which was left "
-                "alone"
+                f"Airflow killed this try of run {key} before it adopted training job {job_name}, which was left alone"
             ) from None
         raise
     if step is Step.TAKE:
@@ -86,6 +85,6 @@ def _withdraw(run: TrainingRun, arn: str, claims: Claims) -> None:
 def _set(run: TrainingRun, job_name: str, arn: str, tag: str, value: str) -> None:
     if not run.hook.marks.set(arn, {tag: value}):
         raise RequestError(
-            f"adopt_job needs sagemaker:AddTags on training job {job_name}: only a tag says that it was taken over. "
+            f"adopt_job needs sagemaker:AddTags on training job {job_name}: only a tag says that it was adopted. "
             "Nothing was sent to SageMaker"
         )

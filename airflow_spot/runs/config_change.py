@@ -85,7 +85,9 @@ def should_resume(
         return True
     if plan.member and last.member and plan.member != last.member:
         log.warning(
-            "Map index %d is another member than in job %s; training from scratch", plan.run.map_index, last.job_name
+            "Map index %d stands for other data than in job %s; training from scratch",
+            plan.run.map_index,
+            last.job_name,
         )
         return False
     names = changed(hook, plan, last)

@@ -161,10 +161,10 @@ class TrainingRun:
             if attempt.whole:
                 self._tell(AttemptFound(attempt))
         if earlier := sum(not attempt.whole for attempt in self.history.attempts):
-            self.log.info("The run had %s besides, summed up at its end", times(earlier, "earlier attempt"))
+            self.log.info("The run also had %s, counted in its totals", times(earlier, "earlier attempt"))
         last = self.history.last
         if last.created_by is not None and self.this_try.follows_a_clear_of_another_task(last.created_by, last.ended):
-            self.log.info("The DAG run was cleared meanwhile, but not this task: it resumes what it has")
+            self.log.info("The DAG run was cleared, but not this task: it resumes its existing run")
         # Not only the newest may be live: a list that lags shows an older one late.
         if self.history.live is not None:
             self._attach(self.history.live)
@@ -599,8 +599,8 @@ class TrainingRun:
         job, folder = JobName.parse(name), self._folder.of(self.history)
         if job is not None and job.role is Role.ATTEMPT and name not in self.stopping.stopped:
             raise StoppedExternallyError(
-                f"Training job {name} was deleted outside Airflow while this task waited for it. That is taken for a "
-                f"person's stop: clear the task to resume{f' from the checkpoints in {folder}' if folder else ''}"
+                f"Training job {name} was deleted outside Airflow while this task waited for it. This counts as a "
+                f"manual stop: clear the task to resume{f' from the checkpoints in {folder}' if folder else ''}"
             )
 
     def _put(self, job: Attempt) -> None:

@@ -50,5 +50,5 @@ def failure_of(hook: SageMakerSpotTrainingHook, run_key: str, history: History, 
     elif attempt.checkpoint_s3_uri:
         parts.append(f"Checkpoints are kept in {attempt.checkpoint_s3_uri}")
     elif attempt.whole:
-        parts.append("Its checkpoints are the script's matter (use_checkpoints=False)")
+        parts.append("The script manages its own checkpoints (use_checkpoints=False)")
     return error_for(action.kind)(sentences(*parts))

@@ -21,7 +21,7 @@ from airflow_spot.core.run_state import WatchedFolder
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
 
-_OWN = "use_checkpoints=False: they are the script's matter"
+_OWN = "use_checkpoints=False: the script manages them"
 
 
 class ProgressWatch:

@@ -165,13 +165,12 @@ class InputStager:
         try:
             found = measure(self._hook.s3_hook.get_conn(), folder)
         except (ClientError, BotoCoreError) as error:
-            self._hook.log.info("What is in %s is not known (%s)", folder, summarize_error(error))
+            self._hook.log.info("Could not list %s (%s)", folder, summarize_error(error))
             return
         if found is not None:
             self._hook.log.warning(
-                "The run has no job that wrote there, and its checkpoint folder %s has %d files, the newest of %s: its "
-                "jobs were deleted, and the training resumes from what they left. Empty the folder to train from "
-                "scratch",
+                "Checkpoint folder %s has %d files, the newest of %s, but the run's jobs were deleted. Training "
+                "resumes from these files; empty the folder to train from scratch",
                 folder,
                 found.objects,
                 found.newest.isoformat(timespec="seconds"),

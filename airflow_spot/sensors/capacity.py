@@ -331,10 +331,10 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         except Exception as error:
             if not self.silent_fail or self._killed:
                 raise
-            self.log.error("The look failed: %s", summarize_error(error))
+            self.log.error("The check failed: %s", summarize_error(error))
             job = self._probing.live if self._probing is not None else state.get("probe")
             again = datetime.now(timezone.utc) + timedelta(seconds=self.poke_interval)
-            return None, Waiting(job, again, "the look failed")
+            return None, Waiting(job, again, "the check failed")
 
     @contextmanager
     def _nothing_left(self, context: Context, waited_for: str | None = None) -> Iterator[None]:

@@ -49,7 +49,7 @@ class SageMakerCheckpointSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
     :param stale_after: how long the job may train without writing one: seconds, a ``timedelta``, or text such as
         ``"2h"`` (templated). Default: any time.
     :param on_stale: what happens then: ``"fail"`` (default), or ``"warn"`` and wait on: once, in mode reschedule at
-        each look.
+        each poke.
     :param deferrable: wait in the triggerer.
     :param events_queue_url: as for the operator (templated).
     :param aws_conn_id: and ``region_name``, ``verify``, ``botocore_config``: as for every Amazon sensor.
@@ -113,7 +113,7 @@ class SageMakerCheckpointSensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         state = event.get("state") or {}
         self._warned = bool(state.get("warned"))
         if event.get("status") == "access_denied":
-            raise AirflowException(f"Cannot look at training job {self.job_name}: access denied")
+            raise AirflowException(f"Cannot describe training job {self.job_name}: access denied")
         return self._poke_or_defer(float(state.get("until") or 0.0))
 
     def poke(self, context: Context) -> PokeReturnValue:

@@ -69,7 +69,7 @@ async def stop_if_ended(
             await asyncio.wait([work], timeout=left)
     if not work.done() and begun.is_set():
         # In its thread it continues for as long as the triggerer lives: minutes, where AWS throttles.
-        log.warning("Stopping the job takes longer than %g s; it is tried on in the background", timeout)
+        log.warning("Stopping the job takes longer than %g s; continuing in the background", timeout)
         work.add_done_callback(lambda done: _tell_late(done, log))
     elif not work.done():
         log.warning(

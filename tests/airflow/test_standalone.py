@@ -85,7 +85,7 @@ def test_an_interruption(airflow: StandaloneAirflow, service: LocalSageMaker, da
     assert spot["interruptions"] == 1
     assert len(spot["attempts"]) == len(jobs(service, dag_id, run_id)) == 1
     log = told(airflow, dag_id, run_id)
-    assert re.search(r"Interrupted \(1st time\) after .* of training: SageMaker took the spot instance back", log)
+    assert re.search(r"Interrupted \(1st time\) after .* of training: Spot instance reclaimed", log)
     # Savings are known where what the interruption lost is: where the folder was looked at in time.
     assert ("spot discount" if spot["savings_percent"] is None else "saved against on-demand") in log
 

@@ -178,7 +178,7 @@ def test_what_cannot_be_masked_is_not_shown(logs: CloudWatch) -> None:
     logs.write("job/algo-1-100", "hunter2")
     gone = JobLog(logs.client, "job", lambda: None)
     for told in (list(gone.new_lines()), gone.tail(5)):
-        assert told == ["(the job's log is not shown: job no longer exists, so that nobody knows what to hide in it)"]
+        assert told == ["(the job's log is not shown: job no longer exists, so its secrets cannot be masked)"]
 
 
 def test_a_job_that_cannot_be_described_now_is_shown_the_next_time(logs: CloudWatch) -> None:

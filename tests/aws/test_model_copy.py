@@ -165,5 +165,5 @@ def test_of_two_models_that_are_copied_there_at_the_same_moment_it_has_one_whole
             super().copy(*args, **kwargs)
             copy_model(s3, second, place, "two")
 
-    with pytest.raises(PlaceError, match=r"another model is copied to .* at the same moment"):
+    with pytest.raises(PlaceError, match=r"another model is being copied to .* now"):
         copy_model(Always(s3), first, place, "three")

@@ -288,7 +288,7 @@ def test_long_lines_are_folded_but_for_addresses() -> None:
     ("name", "text", "options", "said"),
     [
         ("absent.json", None, (), "there is no such file"),
-        ("config.json", "{", (), "is no JSON"),
+        ("config.json", "{", (), "is not JSON"),
         ("config.json", "[]", (), "holds no JSON object"),
         ("config.json", "{}", ("--task", "t"), "--task and --dag are for a DAG file"),
         ("config.json", "{}", ("--max-cost", "much"), "--max-cost much: give an amount of money, as 50 or 12.50"),

@@ -66,14 +66,14 @@ def test_the_table_says_what_is_lost_without(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--features", "core,log"), "--features is 'log': choose of core, "),
+        (("--features", "core,log"), "--features is 'log': choose from core, "),
         (("--output", "bucket"), "--output is 'bucket': must be an S3 URI"),
         (("--output", "s3://b/o"), "--output is 's3://b/o': the bucket's name 'b' is too short"),
         (("--role-arn", "training"), "--role-arn is 'training': give its ARN, such as arn:aws:iam::"),
-        (("--who", "worker,boss"), "--who is 'boss': choose of worker, triggerer, "),
-        (("--who", ","), "--who is ',': choose of worker, triggerer, "),
-        (("--trust", "--who", "worker"), "--trust is True: is of the training job's role: leave --who"),
-        (("--trust", "--explain"), "leave --who and --explain out"),
+        (("--who", "worker,boss"), "--who is 'boss': choose from worker, triggerer, "),
+        (("--who", ","), "--who is ',': choose from worker, triggerer, "),
+        (("--trust", "--who", "worker"), "--trust is True: cannot be combined with --who"),
+        (("--trust", "--explain"), "cannot be combined with --who or --explain"),
     ],
 )
 def test_a_wrong_option_is_exit_code_2(options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:

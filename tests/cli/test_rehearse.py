@@ -46,7 +46,7 @@ def test_what_is_wrong_is_said_in_a_line_and_exits_with_2(
 
 
 def test_a_request_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text, said in (("{", "is no JSON"), ("[]", "is no request of CreateTrainingJob")):
+    for text, said in (("{", "is not JSON"), ("[]", "is not a CreateTrainingJob request")):
         (tmp_path / "request.json").write_text(text)
         assert main(["rehearse", str(tmp_path / "request.json")]) == 2
         assert said in capsys.readouterr().err

@@ -63,8 +63,8 @@ def test_a_next_attempt(past: History, now: datetime, number: int) -> None:
         (history(O.INVALID_REQUEST), O.INVALID_REQUEST, "would not help"),
         (history(O.STOPPED_EXTERNALLY), O.STOPPED_EXTERNALLY, "Clear the task"),
         (history(O.UNKNOWN), O.UNKNOWN, "does not know"),
-        (history(*[O.SERVICE_ERROR] * 6), O.SERVICE_ERROR, "6 times"),
-        (history(O.SERVICE_ERROR, *[O.SERVICE_ERROR] * 6, first_of_try=2), O.SERVICE_ERROR, "6 times"),
+        (history(*[O.SERVICE_ERROR] * 6), O.SERVICE_ERROR, "6 internal errors"),
+        (history(O.SERVICE_ERROR, *[O.SERVICE_ERROR] * 6, first_of_try=2), O.SERVICE_ERROR, "6 internal errors"),
         (history(O.NO_CAPACITY, O.SCRIPT_ERROR), O.SCRIPT_ERROR, "script failed"),
     ],
 )
@@ -157,7 +157,7 @@ def test_sagemakers_own_errors_are_paused_after_longer_each_time() -> None:
         assert whole / 2 <= length <= whole
         again = act(past, now=pause.until)
         assert isinstance(again, Submit)
-        assert (again.number, again.why) == (errors + 1, f"attempt {errors}: SageMaker's own error {errors}")
+        assert (again.number, again.why) == (errors + 1, f"attempt {errors}: SageMaker internal error {errors}")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_without_checkpoints_a_further_attempt_starts_from_nothing_and_says_so(
     assert again.number == 2
     assert "same checkpoint" not in again.why
     assert again.why.endswith(
-        "; it starts from nothing as far as Airflow knows: its own checkpoints are the script's matter "
+        "; it starts from nothing as far as Airflow knows: the script manages its own checkpoints "
         "(use_checkpoints=False)"
     )
     assert act(past, OWN, later(days=1)) == again

@@ -71,9 +71,9 @@ def test_a_transition_is_told_with_its_time(transition: dict[str, Any], line: st
 @pytest.mark.parametrize(
     ("status", "says"),
     [
-        ("Interrupted", "took the spot instance back"),
-        ("MaxWaitTimeExceeded", "max_wait is over"),
-        ("MaxRuntimeExceeded", "max_run is used up"),
+        ("Interrupted", "Spot instance reclaimed"),
+        ("MaxWaitTimeExceeded", "max_wait exceeded"),
+        ("MaxRuntimeExceeded", "max_run exceeded"),
     ],
 )
 def test_what_matters_is_explained_whatever_the_message(status: str, says: str) -> None:
@@ -184,7 +184,7 @@ EVENTS: list[Event] = [
         (SeenFolder("s3://b/c", 0), "Its checkpoint folder s3://b/c is empty. ", (0, False)),
         (
             SeenFolder("s3://b/c", problem="AccessDenied at ListObjectsV2"),
-            "How large its checkpoint folder s3://b/c is, could not be seen (AccessDenied at ListObjectsV2). ",
+            "The size of its checkpoint folder s3://b/c is unknown (AccessDenied at ListObjectsV2). ",
             (None, False),
         ),
         (SeenFolder(""), "SageMaker keeps no checkpoints of it", (None, False)),
@@ -195,7 +195,7 @@ def test_repeated_errors_of_sagemakers_tell_how_large_the_folder_is(
 ) -> None:
     event = ServiceErrorsRepeated(3, 2, folder)
     (line,) = lines(event)
-    assert line.startswith("attempt 3: SageMaker's own error, 2 in a row. ")
+    assert line.startswith("attempt 3: SageMaker internal error, 2 in a row. ")
     assert says in line
     # Of a job without a folder the checkpoints are not the reason.
     assert ("some hundred GB" in line) == bool(folder.uri)
@@ -206,7 +206,7 @@ def test_repeated_errors_of_sagemakers_tell_how_large_the_folder_is(
 
 def test_a_job_that_keeps_its_own_checkpoints_is_told_of_so() -> None:
     (created,) = lines(AttemptCreated(attempt(1, None, checkpoint_s3_uri="")))
-    assert created == "attempt 1: created; its checkpoints are the script's matter (use_checkpoints=False)"
+    assert created == "attempt 1: created; the script manages its own checkpoints (use_checkpoints=False)"
     transition = {"Status": "Interrupted", "StartTime": NOW}
     (line,) = lines(Transitioned.of("job", "attempt 1", transition, keeps_checkpoints=False))
     assert "with the checkpoints that the script keeps itself" in line
@@ -223,9 +223,9 @@ SECOND = Start(later(seconds=980), later(seconds=990), None, later(seconds=999),
 @pytest.mark.parametrize(
     ("at", "says"),
     [
-        (980, "attempt 1: Interrupted (1st time) after 16 min 00 s of training: SageMaker took the spot instance back"),
-        (999, "attempt 1: Interrupted (2nd time) before it trained: SageMaker took the spot instance back"),
-        (1500, "attempt 1: Interrupted: SageMaker took the spot instance back"),
+        (980, "attempt 1: Interrupted (1st time) after 16 min 00 s of training: Spot instance reclaimed"),
+        (999, "attempt 1: Interrupted (2nd time) before it trained: Spot instance reclaimed"),
+        (1500, "attempt 1: Interrupted: Spot instance reclaimed"),
     ],
 )
 def test_an_interruption_is_numbered_and_says_how_long_it_had_trained(at: float, says: str) -> None:
@@ -233,7 +233,7 @@ def test_an_interruption_is_numbered_and_says_how_long_it_had_trained(at: float,
     event = Transitioned.of("job", "attempt 1", transition, heard=later(seconds=at + 30), starts=(START, SECOND))
     (line,) = lines(event)
     assert line.startswith(says)
-    assert line.endswith("waiting for capacity, then on from the newest checkpoint, if any")
+    assert line.endswith("waiting for capacity, then resuming from the newest checkpoint, if any")
     assert is_warning(event)
 
 
@@ -307,18 +307,18 @@ def test_no_line_holds_a_secret() -> None:
         (
             StartEnd(3, NOW, 1800.0, 480.0, NOW - timedelta(minutes=8)),
             "attempt 2: start 3 trained 30 min 00 s; the newest checkpoint was 8 min 00 s old at its end, "
-            "8 min 00 s of training are lost",
+            "8 min 00 s of training lost",
             (480, 480),
         ),
         (
             StartEnd(1, NOW, 60.0, 60.0, None),
-            "attempt 2: start 1 trained 60 s and left no checkpoint; 60 s of training are lost",
+            "attempt 2: start 1 trained 60 s and left no checkpoint; 60 s of training lost",
             (None, 60),
         ),
         (
             StartEnd(1, NOW, 60.0, None, NOW),
-            "attempt 2: start 1 trained 60 s; what its end lost is not known: the next start has written checkpoints "
-            "since",
+            "attempt 2: start 1 trained 60 s; lost training time unknown: the next start has already written "
+            "checkpoints",
             (None, None),
         ),
     ],

@@ -197,7 +197,7 @@ def test_members_of_a_mapped_task_do_not_share_a_place_for_their_models() -> Non
         task.sagemaker_spot(**SHORT, output_path="s3://bucket/o", model_s3_uri="s3://bucket/model/")(plain).expand(
             value=[1, 2]
         )
-    with pytest.raises(InvalidParameterError, match="all members would put their models there"):
+    with pytest.raises(InvalidParameterError, match="every map index would copy its model there"):
         dag.get_task("plain").unmap({"op_kwargs": {"value": 1}})
 
 

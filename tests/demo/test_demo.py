@@ -143,7 +143,7 @@ def test_what_the_run_decided_stands_where_it_happened(capsys: pytest.CaptureFix
         ),
         (
             ServiceErrorsRepeated(2, 2, SeenFolder("s3://bucket/checkpoints", 9, 9)),
-            "attempt 2: SageMaker's own error, 2 in a row",
+            "attempt 2: SageMaker internal error, 2 in a row",
         ),
         (RunSucceeded((), RunTotals(2, 1)), "the run succeeded: 0 attempts, 1 interruption"),
         (RunFailed(None, "the task's time is up", RunTotals()), "the run failed: the task's time is up"),

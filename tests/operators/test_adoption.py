@@ -72,7 +72,7 @@ def test_its_model_is_the_result_and_no_other_run_takes_it(
     assert run_task(task.operator(adopt_job=name), ti.retried(), dag_run=BEGAN)["Training"]["TrainingJobName"] == name
     other = TaskInstance("train", run_id=f"manual__{uuid.uuid4()}")
     assert run_task(task.operator(adopt_job=name), other, dag_run=BEGAN)["Training"]["TrainingJobName"] != name
-    assert any(line.startswith(f"Training job {name} was taken over by run") for line in said)
+    assert any(line.startswith(f"Training job {name} was already adopted by run") for line in said)
     again = run_task(task.operator(adopt_job=name), ti.retried().cleared(), dag_run=BEGAN)
     assert job_names(local, ti) == [again["Training"]["TrainingJobName"]]
 
@@ -137,7 +137,7 @@ def test_its_checkpoints_are_promised_only_where_sagemaker_keeps_some(
     context: Any = {"ti": ti(2, 2), "dag_run": BEGAN}
     with pytest.raises(TaskDeferred):
         made.execute(context)
-    (line,) = [line for line in said if line.startswith("Training job theirs, taken over, ended")]
+    (line,) = [line for line in said if line.startswith("Adopted training job theirs ended")]
     after = "from its checkpoints in s3://bucket/theirs" if keeps else "from nothing: use_checkpoints=False"
     assert line.endswith(f"training continues {after}")
 
@@ -147,7 +147,7 @@ def test_one_that_ended_before_the_dag_run_is_another_runs(service: DictionarySa
     service.put("theirs", "Completed", "Completed", CreationTime=before)
     with pytest.raises(TaskDeferred):
         execute(service, adopt_job="theirs")
-    assert "Training job theirs ended before this DAG run: not taken over" in said
+    assert "Training job theirs ended before this DAG run: not adopted" in said
     assert len(service.live()) == 1
 
 
@@ -165,7 +165,7 @@ def test_a_deferred_task_stops_it_when_it_is_killed_and_goes_on_when_a_person_do
     with pytest.raises(TaskDeferred):
         operator(service, adopt_job="theirs").execute_complete(context, event)
     service.put("theirs", "Stopped", "Stopped")
-    with pytest.raises(StoppedExternallyError, match="theirs, which this task had taken over, was stopped"):
+    with pytest.raises(StoppedExternallyError, match="theirs, which this task had adopted, was stopped"):
         operator(service, adopt_job="theirs").execute_complete(context, event)
     assert list(service.jobs) == ["theirs"]
     with pytest.raises(TaskDeferred):  # the next try trains on
@@ -227,7 +227,7 @@ def test_one_that_is_killed_before_it_has_it_keeps_no_other_from_it(service: Dic
     if "airflow-spot:adopted" in service.tags_of("theirs"):
         assert service.jobs["theirs"]["TrainingJobStatus"] == "Stopping"
         return
-    assert "before it took over training job theirs, which was left alone" in str(ended.value)
+    assert "before it adopted training job theirs, which was left alone" in str(ended.value)
     with pytest.raises(TaskDeferred) as wait:
         execute(service, adopt_job="theirs")
     assert wait.value.trigger.job_name == "theirs"

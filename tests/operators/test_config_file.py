@@ -38,10 +38,10 @@ def test_it_is_read_beside_the_dags_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "the file is no JSON, line 1, column 2"),
+        ("{", "the file is not JSON, line 1, column 2"),
         ("[1]", "must hold a JSON object, and holds a list"),
         ('{"StoppingCondition": 5}', "StoppingCondition"),
-        (b"\xff", "the file is no JSON"),
+        (b"\xff", "the file is not JSON"),
     ],
 )
 def test_a_file_that_is_wrong_is_met_when_the_dag_is_parsed(tmp_path: Path, text: Any, said: str) -> None:

@@ -18,7 +18,7 @@ from tests.operators.scene import CLIENT, cleared, deferred, operator, resume, t
 from tests.support.sagemaker import DictionarySageMaker
 
 OWN: dict[str, Any] = {"use_checkpoints": False}
-NOTHING = "it starts from nothing as far as Airflow knows: its own checkpoints are the script's matter"
+NOTHING = "it starts from nothing as far as Airflow knows: the script manages its own checkpoints"
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +126,7 @@ def test_an_error_says_whose_the_checkpoints_are(
     service.put(trigger.job_name, **fields)
     made = operator(service, **OWN)
     monkeypatch.setattr(made.hook, "job_log", lambda name: type("Log", (), {"tail": lambda self, limit: []})())
-    with pytest.raises(error, match=r"script's matter \(use_checkpoints=False\)") as raised:
+    with pytest.raises(error, match=r"script manages its own checkpoints \(use_checkpoints=False\)") as raised:
         resume(made, ti(), trigger, "terminal")
     assert "from the checkpoint" not in str(raised.value)
     again = deferred(service, cleared(), **OWN)

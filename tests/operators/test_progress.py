@@ -122,7 +122,7 @@ def test_each_interruption_says_what_it_lost_and_the_third_without_anything_new_
     assert stop is not None and stop.reason == "no-progress"
     lost = [line for line in said if "start " in line and "left no checkpoint" in line]
     assert [line[:20] for line in lost] == [f"attempt 1: start {n} t" for n in (1, 2, 3)]
-    assert all("60 min 00 s of training are lost" in line for line in lost)
+    assert all("60 min 00 s of training lost" in line for line in lost)
     assert service.live() == []
 
 
@@ -208,7 +208,7 @@ def test_not_seen_is_not_absent(
     for _ in range(5):
         life.trains(1)
         life.goes_on()
-    (line,) = [line for line in said if "leaves checkpoints is not known" in line]
+    (line,) = [line for line in said if "cannot see its checkpoints" in line]
     assert why in line
     assert service.live() == [life.trigger.job_name]
     assert bool(bucket.looks) == (not {"use_checkpoints", "config"} & set(more))
@@ -236,7 +236,7 @@ def test_a_file_system_that_the_script_may_write_to_may_hold_them(
     for _ in range(5):
         life.trains(1)
         life.goes_on()
-    (line,) = [line for line in said if "leaves checkpoints is not known" in line]
+    (line,) = [line for line in said if "cannot see its checkpoints" in line]
     assert "the script may write to channel work (FSxLustre), and keep them there" in line
     assert service.live() == [life.trigger.job_name]
     assert not any("left nothing new" in line or "left no checkpoint" in line for line in said)
@@ -433,4 +433,4 @@ def test_expired_credentials_are_read_again(service: DictionarySageMaker, said: 
         resume(made, ti(), life.trigger)
     assert renewed == [1]
     assert any("left no checkpoint" in line for line in said)
-    assert not any("leaves checkpoints is not known" in line for line in said)
+    assert not any("cannot see its checkpoints" in line for line in said)

@@ -111,7 +111,7 @@ def test_a_folder_that_cannot_be_seen_is_said_and_fails_nothing(
     assert paused.jobs == []
     (line,) = [line for line in said if "in a row" in line]
     why = "AccessDenied at ListObjectsV2" if "AccessDenied" in str(refused) else "RuntimeError"
-    assert f"could not be seen ({why})" in line
+    assert f"is unknown ({why})" in line
 
 
 def twice(service: DictionarySageMaker, folder: Folder, **more: Any) -> Any:
@@ -129,7 +129,7 @@ def test_the_error_that_ends_it_says_it_too(service: DictionarySageMaker) -> Non
     fails(service, trigger.job_name, ago=61)
     second = after(service, made(service, folder, max_attempts=2), trigger)
     fails(service, second.job_name)
-    with pytest.raises(SageMakerServiceError, match=r"has 1 file, 7\.0 GB\. SageMaker is known to fail so") as raised:
+    with pytest.raises(SageMakerServiceError, match=r"has 1 file, 7\.0 GB\. Known causes: restoring") as raised:
         resume(made(service, folder, max_attempts=2), ti(), second, "terminal")
     assert "Checkpoints are kept in s3://" in str(raised.value)
 

@@ -129,7 +129,7 @@ def test_and_so_is_it_where_the_task_is_mapped(name: str, override: Any) -> None
 def test_what_all_members_are_given_is_read_when_the_dag_is_parsed(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
         SageMakerTrainingOperator.partial(task_id="train", **wrong)
-    with pytest.raises(InvalidParameterError, match=r"model_s3_uri .* all members would put their models there"):
+    with pytest.raises(InvalidParameterError, match=r"model_s3_uri .* every map index would copy its model there"):
         SageMakerTrainingOperator.partial(task_id="train", model_s3_uri="s3://bucket/models/")
     with DAG("a_dag", schedule=None):
         given = {"max_run": "2h", "max_wait": "{{ params.wait }}", "retries": 3}

@@ -93,7 +93,7 @@ def channel_empty(scene: Scene) -> None:
     source(scene)["S3Uri"] = f"s3://{scene.bucket}/empty/"
 
 
-@set_up("channel", FAIL, r"there is no such manifest.*put the data there, or mend the URI")
+@set_up("channel", FAIL, r"there is no such manifest.*put the data there, or fix the URI")
 def manifest_missing(scene: Scene) -> None:
     source(scene).update(S3DataType="ManifestFile", S3Uri=f"s3://{scene.bucket}/list.manifest")
 
@@ -130,7 +130,7 @@ def type_not_in_region(scene: Scene) -> None:
     scene.config["ResourceConfig"]["InstanceType"] = "ml.x9.big"
 
 
-@set_up("image", FAIL, r"TrainingImage .*:2: the repository has no image 2.*push it, or mend the tag")
+@set_up("image", FAIL, r"TrainingImage .*:2: the repository has no image 2.*push it, or fix the tag")
 def image_missing(scene: Scene) -> None:
     scene.config["AlgorithmSpecification"]["TrainingImage"] = f"{scene.image}:2"
 
@@ -140,7 +140,7 @@ def image_of_one_rung_missing(scene: Scene) -> None:
     scene.parameters["ladder"] = ["ml.m5.xlarge", {"instance_type": "ml.m5.large", "image_uri": f"{scene.image}:arm"}]
 
 
-@set_up("image", FAIL, r"has no repository check-\w+-x in us-east-1: the job fails.*create it, or mend the name")
+@set_up("image", FAIL, r"has no repository check-\w+-x in us-east-1: the job fails.*create it, or fix the name")
 def repository_missing(scene: Scene) -> None:
     scene.config["AlgorithmSpecification"]["TrainingImage"] = f"{scene.image}-x:1"
 

@@ -143,7 +143,7 @@ def test_a_run_that_has_no_job_yet_has_its_reason_and_no_empty_table() -> None:
     made = examples.timeline([], "pausing", 0.0, reason="the quota for ml.m5.xlarge spot is used up; again in 13 s")
     made["decisions"] = [[0.0, "attempt 1 refused", "ResourceLimitExceeded"], [0.1, "pause", "the quota is used up"]]
     document = check(shown(made))
-    assert "Waits: the quota for ml.m5.xlarge spot is used up" in document.text
+    assert "Waiting: the quota for ml.m5.xlarge spot is used up" in document.text
     assert "Attempt 1 refused : ResourceLimitExceeded" in document.text
     assert document.all("table") == []
 
@@ -153,7 +153,7 @@ def test_a_wait_for_capacity_is_said_once() -> None:
     made["reason"] = "capacity"
     text = check(shown(made)).text
     assert "Waiting for capacity" in text
-    assert "Waits:" not in text
+    assert "Waiting:" not in text
 
 
 def test_many_attempts_fold() -> None:

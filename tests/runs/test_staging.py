@@ -39,10 +39,10 @@ def test_checkpoints_of_jobs_that_were_deleted_are_told_of(
         s3.put_object(Bucket=bucket, Key=f"ns/dag/task/{RUN.key}/g0001/{key}", Body=b"x")
     s3.put_object(Bucket=bucket, Key=f"ns/dag/task/{RUN.key}/g00012/namesake", Body=b"x")
     stage(s3, folder)
-    assert "its jobs were deleted" not in caplog.text  # a run that has had no job
+    assert "the run's jobs were deleted" not in caplog.text  # a run that has had no job
     stage(s3, folder)
     assert (f"has {len(keys)} files" in caplog.text) == bool(keys)
-    assert ("its jobs were deleted" in caplog.text) == bool(keys)
+    assert ("the run's jobs were deleted" in caplog.text) == bool(keys)
 
 
 def test_what_was_seeded_before_a_crash_is_not(
@@ -52,4 +52,4 @@ def test_what_was_seeded_before_a_crash_is_not(
     for folder in ("seed", "ns/g0001"):
         s3.put_object(Bucket=bucket, Key=f"{folder}/step-1", Body=b"x")
     stage(s3, f"s3://{bucket}/ns/g0001", resume_from=f"s3://{bucket}/seed")
-    assert "its jobs were deleted" not in caplog.text
+    assert "the run's jobs were deleted" not in caplog.text

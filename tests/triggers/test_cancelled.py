@@ -209,7 +209,7 @@ def test_a_stop_that_takes_long_goes_on_when_the_triggerer_is_no_longer_held_up(
         assert await asyncio.to_thread(stopped.wait, LIMIT)
 
     asyncio.run(run())
-    assert "tried on in the background" in caplog.text
+    assert "continuing in the background" in caplog.text
 
 
 def test_when_nobody_can_say_nothing_is_stopped(

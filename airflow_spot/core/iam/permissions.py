@@ -78,8 +78,8 @@ class Need:
 
 _W, _T, _WEB, _C, _R = Who.WORKER, Who.TRIGGERER, Who.WEB_SERVER, Who.COMMANDS, Who.TRAINING
 _BY_NAME = "a run's jobs are found by their names only, and a triggerer asks for each job by itself"
-_UNMARKED = "after a crash a stop by us reads as a person's, and a clear after a success may not train anew"
-_BLIND = "whether checkpoints come is not known: no warning, and no move to on-demand for want of progress"
+_UNMARKED = "after a crash a stop by Airflow looks manual, and a clear after a success may not train again"
+_BLIND = "checkpoints cannot be seen: no warning, and no move to on-demand without progress"
 
 
 def _sagemaker(feature: str, place: str, who: tuple[Who, ...], *operations: str, without: str = "") -> Iterator[Need]:

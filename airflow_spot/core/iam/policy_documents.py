@@ -145,7 +145,7 @@ def check_features(given: Iterable[str]) -> tuple[str, ...]:
     """
     chosen = {"core", *given}
     if unknown := sorted(chosen - FEATURES.keys()):
-        raise InvalidParameterError("--features", unknown[0], f"choose of {', '.join(FEATURES)}")
+        raise InvalidParameterError("--features", unknown[0], f"choose from {', '.join(FEATURES)}")
     return tuple(name for name in FEATURES if name in chosen)
 
 

@@ -147,5 +147,5 @@ def no_price(placement: Placement, prices: Prices | None) -> str:
     missing = ", ".join(dict.fromkeys(kind for kind, _ in placement.instances if kind not in known))
     return (
         f"needs the on-demand price of {missing}, which is not known: add it to the file of [airflow_spot] prices, or "
-        "permit pricing:GetProducts"
+        "grant pricing:GetProducts"
     )

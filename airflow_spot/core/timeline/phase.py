@@ -17,7 +17,7 @@ def phase_of(state: LedgerState) -> Phase:
         return state.phase
     if state.awaited is not None:
         name, status = state.awaited
-        return Phase(_word(status), state.began, f"training job {name}, which was taken over")
+        return Phase(_word(status), state.began, f"training job {name}, which was adopted")
     job = state.live
     if job is None:
         ended = state.attempts[-1].ended if state.attempts else None

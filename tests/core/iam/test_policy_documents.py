@@ -96,7 +96,7 @@ def test_every_statement_has_a_name_of_its_own() -> None:
 
 
 def test_a_wrong_name_is_said() -> None:
-    with pytest.raises(InvalidParameterError, match="--features is 'log': choose of core, "):
+    with pytest.raises(InvalidParameterError, match="--features is 'log': choose from core, "):
         check_features(["log"])
     with pytest.raises(InvalidParameterError, match="--output is 'bucket': must be an S3 URI"):
         check_names(Names(output="bucket"))
