@@ -32,7 +32,7 @@ class AwsClock:
         return self._clock() + self.offset
 
     def listen(self, client: Any) -> None:
-        """Hear the answers of a boto3 client."""
+        """Read the Date of each answer of a boto3 client."""
         service = client.meta.service_model.service_id.hyphenize()
         client.meta.events.register(f"after-call.{service}", self._hear)
 
@@ -40,7 +40,7 @@ class AwsClock:
         self.heard((getattr(http_response, "headers", None) or {}).get("Date"))
 
     def heard(self, date: str | None) -> None:
-        """Take in the Date of an answer that has just come; None and what is no date say nothing."""
+        """Read the Date of an answer that has just come; None and what is no date are ignored."""
         try:
             theirs = parsedate_to_datetime(date or "").timestamp()
         except (TypeError, ValueError):

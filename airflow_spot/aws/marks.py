@@ -145,7 +145,7 @@ class Marks:
         return None
 
     def _repeat_stop(self, job_name: str, client: Any, pauses: Sequence[float]) -> None:
-        """Tell a job to stop again until it is seen to: an answer may come from what never reached it."""
+        """Repeat a stop until the job is seen to stop: an answer may come from what never reached it."""
         for pause in pauses:
             found = jobs.find(client, job_name)
             if found is None or found["TrainingJobStatus"] != "InProgress":

@@ -27,6 +27,6 @@ _ONCE = _Once()
 
 
 def say_once() -> None:
-    """Have botocore's repeated INFO messages about credentials and endpoints dropped. May be called often."""
+    """Drop botocore's repeated INFO messages about credentials and endpoints. May be called often."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_ONCE)  # adds it once

@@ -119,7 +119,7 @@ class RetryingClient:
             self.extend_deadline()
 
     def extend_deadline(self) -> None:
-        """Bear what passes for ``ENDING_SECONDS`` from now, though the deadline be nearer."""
+        """Retry transient errors for ``ENDING_SECONDS`` from now, even past the deadline."""
         if self._deadline is not None:
             self._deadline = max(self._deadline, self._clock() + ENDING_SECONDS)
 

@@ -390,7 +390,7 @@ class Checkpointer:
                 _remove(os.path.join(self.path, name))  # its upload was under way when it was dropped
 
     def _advise(self, save_seconds: float, interval: float) -> None:
-        """Say once where the interval between two saves is far from the best."""
+        """Log once where the interval between two saves is far from the best."""
         if self._saves < 2 or save_seconds <= 0.05:
             return
         best = math.sqrt(2 * save_seconds * _HOUR)
@@ -511,7 +511,7 @@ def _end() -> None:
 
 
 def _sync(path: str) -> None:
-    """Have a file, or a folder's names, reach the disk."""
+    """Flush a file, or a folder's names, to the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

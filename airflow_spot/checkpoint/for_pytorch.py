@@ -104,7 +104,7 @@ class SeededSampler(Sampler):
         self._epoch, self._done = 0, 0
 
     def go_to(self, epoch: int, samples_done: int = 0) -> None:
-        """Have the next pass be over this epoch, without its first samples: those of all processes together."""
+        """Start the next pass in this epoch, behind its first samples: those of all processes together."""
         self._epoch, self._done = epoch, samples_done
 
     def __iter__(self) -> Iterator[int]:
@@ -143,7 +143,7 @@ def random_state() -> Dict[str, Any]:
 
 
 def set_random_state(found: Dict[str, Any]) -> None:
-    """Have the random generators resume from a :func:`random_state`."""
+    """Set the random generators to a :func:`random_state`."""
     torch.set_rng_state(found["torch"])
     version, numbers, gauss = found["python"]
     random.setstate((version, tuple(numbers), gauss))

@@ -68,7 +68,7 @@ class Saving(TrainerCallback):
         self._metrics.update(logs or {})
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Tell how far it is, and have Trainer save where that is due; called by Trainer."""
+        """Report progress, and request a save where one is due; called by Trainer."""
         self._checkpoints.progress(state.global_step, state.max_steps, self._metrics)
         by_itself = str(getattr(args.save_strategy, "value", args.save_strategy)) == "no"
         if in_any_process(self._checkpoints.stopping):

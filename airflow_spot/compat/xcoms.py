@@ -123,7 +123,7 @@ class TriggerXComs:
         self._count = self._written = 0
 
     def put(self, make: Values) -> None:
-        """Have something written soon, in place of what waits to be written."""
+        """Queue something to be written soon, in place of what waits to be written."""
         if self._ti is None:
             return
         self._next = self._numbered(make)

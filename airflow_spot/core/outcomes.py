@@ -230,7 +230,7 @@ def _failed(reason: str) -> Outcome:
 
 
 def _client_error(reason: str) -> Outcome:
-    """Tell what the script did, late in a training, from what is wrong with the request."""
+    """Distinguish what the script did, late in a training, from what is wrong with the request."""
     if _OUT_OF_MEMORY.search(reason):
         return Outcome.OUT_OF_MEMORY
     if _DISK_FULL.match(reason):

@@ -82,7 +82,7 @@ class OneSessionHook(AwsBaseHook):
         return self._merged_config if config is None else config
 
     def forget_session(self) -> None:
-        """Have the connection read again, and a session made of it, for the next client."""
+        """Read the connection again and make a session of it, for the next client."""
         self.__dict__.pop("conn_config", None)
         self._sessions.clear()
         self._merged_config = None

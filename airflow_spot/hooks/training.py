@@ -135,7 +135,7 @@ class SageMakerSpotTrainingHook(OneSessionHook, SageMakerHook):
         self._retrying = RetryingClient(self._connect, sleep, self.log, deadline=deadline, permitted=known)
 
     def extend_deadline(self) -> None:
-        """Bear what passes some minutes longer, from now on: the run's job is being stopped."""
+        """Retry transient errors some minutes longer, from now on: the run's job is being stopped."""
         if self._retrying is not None:
             self._retrying.extend_deadline()
 

@@ -85,7 +85,7 @@ class SpotTimelineLink(_KeptLink):
 
     @classmethod
     def keep_own(cls, ti: Any) -> None:
-        """Have the link be there while the task runs, on an Airflow that reads links from XComs."""
+        """Push the link as the task begins, on an Airflow that reads links from XComs."""
         if not LINKS_ARE_MADE_WHEN_SHOWN:
             cls.keep(ti, cls().get_link(None, ti_key=ti))
 

@@ -39,7 +39,7 @@ class Runner(ABC):
 
     @abstractmethod
     def clean_up(self) -> None:
-        """Give back whatever the job held, however :meth:`run` ended."""
+        """Release whatever the job held, however :meth:`run` ended."""
 
     @abstractmethod
     def record_end(self, failure: str | None) -> None:

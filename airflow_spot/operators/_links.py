@@ -39,7 +39,7 @@ class TaskLinks:
         self._bear("its page", lambda: SpotTimelineLink.keep_own(self._ti))
 
     def observe(self, event: Event) -> None:
-        """Have the links lead to the newest attempt: found, created or attached to."""
+        """Point the links to the newest attempt: found, created or attached to."""
         if isinstance(event, AttemptFound):
             self._found = event.attempt  # one of up to ten: only the last of them is worth the calls
             return
@@ -51,7 +51,7 @@ class TaskLinks:
             self._bear(f"training job {newest.job_name}", lambda: self._keep_attempt(newest))
 
     def model(self, job_name: str, uri: str | None) -> None:
-        """Have a link lead to the model of the job that completed."""
+        """Point a link to the model of the job that completed."""
         if uri:
             self._bear(
                 f"the model of training job {job_name}",

@@ -67,7 +67,7 @@ class StockSteps(_Base):
 
     @contextmanager
     def _preprocessed(self) -> Iterator[None]:
-        """Have ``self.config`` as it is sent, and give the task's own back at the end."""
+        """Put the preprocessed config into ``self.config``, and the task's own back at the end."""
         given = self.config
         self.config = plain_copy(given)
         try:

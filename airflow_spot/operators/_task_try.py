@@ -176,7 +176,7 @@ class TaskTry:
         made.ledger.failed(error, killed=self._operator._killed or isinstance(error, RunKilledError))
 
     def _poll_if_blind(self, run: TrainingRun, event: Mapping[str, Any]) -> None:
-        """Have the worker wait for a while where the triggerer may not look."""
+        """Poll in the worker for a while where the triggerer is denied."""
         why = blind_triggerer(event, self._operator.hook.find)
         if why is not None:
             self._operator.log.warning("%s; polling in the worker for %s", why, human(POLL_SECONDS))

@@ -128,7 +128,7 @@ class FolderWatch:
             self._fd = -1
 
     def live_since(self, moment: float) -> None:
-        """Say when the script was started: what was written before was not its own."""
+        """Note when the script was started: what was written before was not its own."""
         with self._lock:
             if self._live_since == float("inf"):
                 # The kernel may have told of its first writes before anybody told of its start.
@@ -136,7 +136,7 @@ class FolderWatch:
             self._live_since = moment
 
     def asleep(self) -> None:
-        """Say that the script does not run."""
+        """Note that the script does not run."""
         self._live_since = float("inf")
 
     # The trap.
@@ -158,7 +158,7 @@ class FolderWatch:
         return trap.torn if trap is not None and trap.caught.is_set() else None
 
     def drop_trap(self) -> None:
-        """Let everything pass from now on."""
+        """Stop interrupting writes from now on."""
         self._trap = None
 
     # The thread.
@@ -296,7 +296,7 @@ class FolderWatch:
             write.size = (self.folder / write.key).stat().st_size
 
     def _bind(self, trap: _Trap) -> None:
-        """Let this thread go before the job's: see the module."""
+        """Run this thread ahead of the job's: see the module."""
         trap.bound = True
         trap.known = trap.processes()
         with contextlib.suppress(OSError):

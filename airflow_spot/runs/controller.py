@@ -300,7 +300,7 @@ class TrainingRun:
             self._tell(RunFailed(None, why, self._totals(), killed, self.history.attempts))
 
     def tell(self, event: Event) -> None:
-        """Have the run's observers hear of an event."""
+        """Send an event to the run's observers."""
         self._tell(event)
 
     def pause(self, amount: float, until: datetime | None = None) -> None:
@@ -310,7 +310,7 @@ class TrainingRun:
     # ---- observing, deciding and acting
 
     def _observe(self) -> None:
-        """Take in what happened outside: a kill, and the end of what a restart had to wait for."""
+        """Update the history with what happened outside: a kill, and the end of what a restart had to wait for."""
         self._check_alive()
         following = self.history.next_generation_if_idle()
         if following is not self.history:

@@ -56,7 +56,7 @@ class LedgerCopy:
         self._run = run
 
     def observe(self, event: Event) -> None:
-        """Hear of an event."""
+        """Add an event to the copy."""
 
         def take() -> None:
             if isinstance(event, JobStopped):
@@ -134,7 +134,7 @@ class LedgerCopy:
         self.state = finish(self.state, word, self._now(), reason, model)
 
     def _look(self) -> None:
-        """Take in what the run has read of its jobs."""
+        """Add what the run has read of its jobs."""
         run = self._run
         if run is None:
             return

@@ -34,7 +34,7 @@ class RunMetrics:
         self._succeeded: RunSucceeded | None = None
 
     def observe(self, event: Event) -> None:
-        """Hear of an event of the run."""
+        """Count an event of the run."""
         if isinstance(event, RunSucceeded):
             self._succeeded = event
         elif isinstance(event, RunFailed) and _is_last(event, self._try):

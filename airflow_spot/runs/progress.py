@@ -50,7 +50,7 @@ class ProgressWatch:
         return Progress.anew(watched, trained=any(attempt.trained for attempt in history.attempts))
 
     def look(self, history: History, now: datetime) -> History:
-        """Take in what there is to see of the newest attempt; at most one list of its folder."""
+        """Look at the newest attempt's checkpoints; at most one list of its folder."""
         newest = history.live or history.last
         if newest is None or not newest.whole or newest.number < history.first_of_try:
             return history

@@ -25,7 +25,7 @@ def note_run(now: datetime, log: Log, write: Callable[[str, str, str], None] | N
 
 
 def warn_without_reaper(now: datetime, log: Log, read: Callable[[str], str | None] | None = None) -> None:
-    """Say at a try's start that no reaper has run for a day. Raises nothing, and is silent where nobody knows."""
+    """Warn at a try's start that no reaper has run for a day. Raises nothing, and is silent where nobody knows."""
     try:
         if read is None:
             from airflow_spot.compat import variables

@@ -31,7 +31,7 @@ class ReportReader:
         self._tell = tell
 
     def look(self, history: History, now: datetime) -> History:
-        """Take in what the script reports, where it is time to look; at most one small object is read."""
+        """Read what the script reports, where it is time to; at most one small object."""
         newest = history.live or history.last
         if newest is None or not newest.checkpoint_s3_uri or not self._is_due(newest, history, now):
             return history

@@ -112,7 +112,7 @@ class InputStager:
         self._done = False
 
     def seed_from(self, uri: str) -> None:
-        """Have the first job begin with the checkpoints of a job that was taken over, if it left any."""
+        """Seed the first job with the checkpoints of an adopted job, if it left any."""
         self._resume_from, self._adopted = uri, True
 
     def stage(self, checkpoints: str | None, first: bool) -> None:
@@ -157,7 +157,7 @@ class InputStager:
             )
 
     def _tell_what_is_there(self, folder: str) -> None:
-        """Say that a generation's first job finds checkpoints: of jobs that were deleted since."""
+        """Warn that a generation's first job finds checkpoints: of jobs that were deleted since."""
         if self._resume_from is not None:  # then they may be what was copied before a crash
             return
         from airflow_spot.aws.checkpoint_store import measure

@@ -72,7 +72,7 @@ class JobStopper:
         self._expected = job
 
     def created(self) -> None:
-        """Take in that the create was answered."""
+        """Note that the create was answered."""
         self._expected = None
 
     def forget(self, *jobs: str) -> None:

@@ -63,7 +63,7 @@ class TransitionLog:
             self._tell(CapacityAwaited(job_name, label_of(job_name), since, at, message))
 
     def repeat(self, attempt: Attempt) -> None:
-        """Tell what the trigger saw once more: its own lines are lost on MWAA."""
+        """Log again what the trigger saw: its own lines are lost on MWAA."""
         name = attempt.job_name
         found = look(self._hook.find, name, 0)
         if found is not None:

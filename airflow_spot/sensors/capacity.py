@@ -272,7 +272,7 @@ class SageMakerSpotCapacitySensor(AwsBaseSensor[SageMakerSpotTrainingHook]):
         }
 
     def _tell(self, why: str) -> None:
-        """Say what is waited for, once."""
+        """Log what is waited for, once."""
         if why and why != self._told:
             self._told = why
             self.log.info("%s", why[0].upper() + why[1:])

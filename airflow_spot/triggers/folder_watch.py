@@ -40,7 +40,7 @@ class FolderWatch:
         self._starts: tuple[Start, ...] = ()
 
     def take(self, starts: tuple[Start, ...]) -> None:
-        """Take in the starts of the job so far; none where they are not known."""
+        """Note the starts of the job so far; none where they are not known."""
         self._starts = starts or self._starts
 
     @property

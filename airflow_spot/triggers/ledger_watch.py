@@ -46,13 +46,13 @@ class LedgerWatch:
         self._xcoms = TriggerXComs(task_instance, log)
 
     def observe(self, event: Event) -> None:
-        """Hear of an event, on the event loop; it is written in a thread, soon."""
+        """Add an event, on the event loop; it is written in a thread, soon."""
         state = self._take(event)
         if state is not None and (not isinstance(event, ScriptProgressed) or event.is_news):
             self._xcoms.put(partial(_copy, state, self._clock(), self._prices))
 
     def observe_in_thread(self, event: Event) -> None:
-        """Hear of the last event, in one of asgiref's threads, and write it at once."""
+        """Add the last event, in one of asgiref's threads, and write it at once."""
         if (state := self._take(event)) is not None:
             self._xcoms.write(partial(_copy, state, self._clock(), self._prices))
 
@@ -71,7 +71,7 @@ class LedgerWatch:
             return {"timeline": self._carried}
 
     def _take(self, event: Event) -> LedgerState | None:
-        """Take in an event; return what is known then, None where nothing is."""
+        """Add an event; return what is known then, None where nothing is."""
         if self._state is None:
             return None
         try:

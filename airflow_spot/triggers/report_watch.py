@@ -36,7 +36,7 @@ class ReportWatch:
         self._training: datetime | None = None
 
     def take(self, starts: tuple[Start, ...]) -> None:
-        """Take in the starts of the job so far; none where they are not known."""
+        """Note the starts of the job so far; none where they are not known."""
         if starts:
             self._training = training_since(starts)
 

@@ -100,7 +100,7 @@ class FleetStore:
             self._read_whole = now
 
     def _look_after(self, opened: Any, kept: dict[TaskPlace, FleetRow], owners: Names, tags: Names) -> None:
-        """Take in what changes without a new XCom: a task's state, a DAG's owners; what is gone is gone."""
+        """Refresh what changes without a new XCom: a task's state, a DAG's owners; what is gone is gone."""
         going_on = [place for place, row in kept.items() if row.state not in AIRFLOW_OVER]
         found = rows.tasks(opened, going_on)
         for place in going_on:
@@ -116,7 +116,7 @@ class FleetStore:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Have Python look for no circles of garbage: rows that stay have none, and to look takes half of the time."""
+    """Pause garbage collection: rows that stay have no cycles, and collecting takes half of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -202,7 +202,7 @@ def _fleet_row(found: XComRow, owners: tuple[str, ...], tags: tuple[str, ...]) -
 
 
 def _why(value: Any, read: str) -> str:
-    """Say why a row cannot be read: an XCom backend may have put a reference there."""
+    """Return why a row cannot be read: an XCom backend may have put a reference there."""
     try:
         is_object = isinstance(rows.as_json(value), dict)
     except ValueError:

@@ -128,7 +128,7 @@ class Listener:
             await self._call(partial(self._event_queue.delete, done))
 
     def _take(self, message: Mapping[str, Any]) -> bool:
-        """Take in a message; whether it is done with."""
+        """Process a message; return whether it may be deleted."""
         change = read_event(message.get("Body"))
         if change is None:
             if not self._strange:

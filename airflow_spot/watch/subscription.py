@@ -121,7 +121,7 @@ class Subscription:
     # ---- what the watcher does
 
     def look(self, found: Look) -> None:
-        """Take in a look, if there is something new in it for this subscriber."""
+        """Add a look to the queue if it has something new for this subscriber."""
         quiet = self._counted and not self._asked and not found.new and not found.ended
         if quiet and (found.waiting_since, found.wait_message) == (self._since, self._message):
             return

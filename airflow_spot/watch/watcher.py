@@ -147,7 +147,7 @@ class Watcher:
         self._wake.set()
 
     def _hear(self, job_name: str) -> bool:
-        """Take in that a job changed; return whether it is watched here."""
+        """Note that a job changed; return whether it is watched here."""
         job = self.watched.jobs.get(job_name)
         if job is None:
             return False

@@ -318,7 +318,7 @@ class Places:
     # ---- what comes from outside
 
     def _read_options(self) -> None:
-        """Take in the arguments of the command line: of argparse, click and typer, fire."""
+        """Collect the arguments of the command line: of argparse, click and typer, fire."""
         for module, call in self._program.calls:
             last = module.dotted(call.func).rpartition(".")[2]
             if last not in ("add_argument", "option", "Option", "argument", "DEFINE_string"):
@@ -350,7 +350,7 @@ class Places:
                 self._values[("attribute", name)] = self._known(("attribute", name)) | {CHECKPOINT}
 
     def _read_literals(self) -> None:
-        """Take in a folder that is named anywhere, and parsers that make arguments of a framework's own."""
+        """Collect folders that are named anywhere, and parsers that make arguments of a framework's own."""
         for module in self._program.modules.values():
             for node in module.nodes:
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -69,7 +69,7 @@ class Instances(Protocol):
         """Upload the output, and the model if wanted. Raises JobError."""
 
     def close(self) -> None:
-        """Give the instances back: nothing of them is left."""
+        """Release the instances: nothing of them is left."""
 
 
 class _Host:

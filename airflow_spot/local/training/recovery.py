@@ -32,7 +32,7 @@ def last_time(audit: Path) -> float:
 
 
 def lock(directory: Path) -> int:
-    """Make sure that no other service uses the directory.
+    """Check that no other service uses the directory.
 
     :returns: a descriptor that holds the lock for as long as this process lives.
     :raises OSError: if one does.
