@@ -104,7 +104,7 @@ class RetryingClient:
         deadline: float | None = None,
         permitted: Collection[str] = (),
         clock: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._connect = connect
         self._connected: Any = None
@@ -112,7 +112,7 @@ class RetryingClient:
         self._log = log
         self._deadline = deadline
         self._clock = clock
-        self._chance = chance
+        self._jitter = jitter
         self._answered = False
         self.permitted = set(permitted)
         if deadline is not None and clock() >= deadline:
@@ -165,7 +165,7 @@ class RetryingClient:
                     self._connected = self._connect(True)
                 pause = min(PAUSES[1], PAUSES[0] * 2.0 ** min(failures, 10))
                 failures += 1
-                self._sleep(pause * (1 - self._chance() / 2))
+                self._sleep(pause * (1 - self._jitter() / 2))
             else:
                 self._answered = True
                 self.permitted.add(name)

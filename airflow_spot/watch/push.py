@@ -101,7 +101,7 @@ class Listener:
         self._call = call
         self._clock = clock
         self._now = now
-        self._chance = jitter
+        self._jitter = jitter
         self._answered: float | None = None
         self._failures = 0
         self._strange = False
@@ -151,4 +151,4 @@ class Listener:
             pause = _PAUSES[1]
         else:
             pause = min(_PAUSES[1], _PAUSES[0] * 2.0 ** min(self._failures - 1, 10))
-        await asyncio.sleep(pause * (1 - self._chance() / 2))
+        await asyncio.sleep(pause * (1 - self._jitter() / 2))

@@ -1,7 +1,7 @@
 """
 A sweep: from the pages of ListTrainingJobs to the watched jobs that changed. Pure: it is given the pages.
 
-The list is sorted by creation, newest first, and is read down to the oldest job that is watched. With a hint
+The list is sorted by creation, newest first, and is read down to the oldest job that is watched. With a filter
 (``LastModifiedTimeAfter``) one page is all it takes, as long as the service keeps to it: whether it does is checked
 with every page, since public threads saw the filter ignored, and pages without end.
 """
@@ -15,8 +15,9 @@ from typing import Any
 
 PAGE_SIZE = 100
 
-#: How far a hint reaches back behind the newest change that a list has shown: lists lag, one job more than another.
-HINT_MARGIN = timedelta(seconds=60)
+#: How far LastModifiedTimeAfter reaches back behind the newest change that a list has shown: lists lag, some jobs more
+#: than others.
+FILTER_MARGIN = timedelta(seconds=60)
 #: boto3 sends times in whole seconds.
 _TRUNCATED = timedelta(seconds=1)
 #: A description's LastModifiedTime this much before its last transition did not move with it.
@@ -40,12 +41,12 @@ class Sweep:
     One reading of the list.
 
     :param wanted: the jobs to find, with their creation times as far as they are known.
-    :param after: the hint; None reads the whole list.
+    :param after: LastModifiedTimeAfter; None reads the whole list.
     :param most_pages: after which to give up.
     :ivar found: what the last page said of the wanted jobs.
     :ivar pages: how many were read.
     :ivar newest: the newest change that the list showed, of any job.
-    :ivar hint_failed: the service does not keep to the hint: what was found holds, what was not says nothing.
+    :ivar filter_failed: the service does not keep to the filter: what was found holds, what was not says nothing.
     """
 
     def __init__(self, wanted: Mapping[str, datetime | None], *, after: datetime | None, most_pages: int) -> None:
@@ -53,7 +54,7 @@ class Sweep:
         self.found: dict[str, Summary] = {}
         self.pages = 0
         self.newest: datetime | None = None
-        self.hint_failed = False
+        self.filter_failed = False
         self.token: str | None = None
         self._left = dict(wanted)
         self._most_pages = most_pages
@@ -81,15 +82,15 @@ class Sweep:
                 continue
             self.newest = summary.modified if self.newest is None else max(self.newest, summary.modified)
             if self.after is not None and summary.modified < self.after - _TRUNCATED:
-                self.hint_failed = True
+                self.filter_failed = True
             if line["TrainingJobName"] in self._left:
                 del self._left[line["TrainingJobName"]]
                 self.found[line["TrainingJobName"]] = summary
                 self.pages_without_match = 0
         if self.after is not None and self.token and (len(lines) < PAGE_SIZE or self.pages >= self._most_pages):
             # The filter is applied after the page is cut, or not at all.
-            self.hint_failed = True
-        if not self.token or self.hint_failed or self.pages >= self._most_pages:
+            self.filter_failed = True
+        if not self.token or self.filter_failed or self.pages >= self._most_pages:
             return False
         return self.after is not None or self._is_worth_a_page(lines)
 
@@ -127,8 +128,8 @@ def is_news(status: Status, listed: Status | None, described: Status | None) -> 
     return status not in (listed, described) and (listed is not None or described is not None)
 
 
-def contradicts_hint(description: Mapping[str, Any]) -> bool:
-    """Return whether LastModifiedTime did not move with every transition, so that a hint misses some."""
+def contradicts_filter(description: Mapping[str, Any]) -> bool:
+    """Return whether LastModifiedTime did not move with every transition, so that a filter misses some."""
     transitions = description.get("SecondaryStatusTransitions") or ()
     modified = description.get("LastModifiedTime")
     begun = transitions[-1].get("StartTime") if transitions else None

@@ -26,7 +26,7 @@ from airflow_spot.watch.pace import QUIET_DESCRIBE_SECONDS, Pace, retry_delay, s
 from airflow_spot.watch.push import SWEEP_SECONDS, EventQueue, Listener
 from airflow_spot.watch.service import ErrorKind, Service
 from airflow_spot.watch.subscription import JobUpdate, Subscription
-from airflow_spot.watch.sweep import Summary, Sweep, contradicts_hint, is_news, status_of
+from airflow_spot.watch.sweep import Summary, Sweep, contradicts_filter, is_news, status_of
 from airflow_spot.watch.threads import in_thread
 from airflow_spot.watch.watched_jobs import Job, WatchedJobs
 
@@ -93,7 +93,7 @@ class Watcher:
         self._account: str | None = None
         self._quota = ListQuota()
         self._call = call
-        self._chance = jitter
+        self._jitter = jitter
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._wake = asyncio.Event()
@@ -210,7 +210,7 @@ class Watcher:
                     error,
                     exc_info=True,
                 )
-                await asyncio.sleep(RESTART_SECONDS * (1 + self._chance()))
+                await asyncio.sleep(RESTART_SECONDS * (1 + self._jitter()))
                 self._reset()
 
     async def _turn(self) -> None:
@@ -301,7 +301,7 @@ class Watcher:
                 self._compare(job, summary)
         if not self._lists.is_over(sweep):
             return
-        if sweep.hint_failed:
+        if sweep.filter_failed:
             self._log.info("%s: ListTrainingJobs ignored LastModifiedTimeAfter; using full listings for 1 h", self.name)
             self._lists.begin(self.watched, now)
         elif sweep.after is None:
@@ -357,7 +357,7 @@ class Watcher:
             else:
                 job.missing = 0
                 job.described, job.created = status_of(description), description.get("CreationTime")
-                if contradicts_hint(description) and self._lists.disable_modified_filter(now):
+                if contradicts_filter(description) and self._lists.disable_modified_filter(now):
                     self._log.info("%s: LastModifiedTime does not follow transitions; using full listings", self.name)
                 for subscriber in job.subscribers:
                     subscriber.look(observe.read(description, subscriber.seen))
@@ -365,7 +365,7 @@ class Watcher:
             await self._not_described(job, error)
         else:
             job.failures, job.denied = 0, None
-            self.watched.schedule(job, now + safety_delay(self._chance()))
+            self.watched.schedule(job, now + safety_delay(self._jitter()))
 
     async def _not_described(self, job: Job, error: Exception) -> None:
         trouble = await self._failed(error)
@@ -385,7 +385,7 @@ class Watcher:
         if trouble is ErrorKind.TRANSIENT and job.failures <= _AT_ONCE:
             self.watched.prioritize(job)
         else:
-            self.watched.schedule(job, self._clock() + retry_delay(job.failures, self._chance()))
+            self.watched.schedule(job, self._clock() + retry_delay(job.failures, self._jitter()))
 
     # ---- calls that fail
 
@@ -412,10 +412,10 @@ class Watcher:
         if trouble is ErrorKind.EXPIRED:
             self._service.renew()
         if trouble is ErrorKind.THROTTLED and listing:
-            self._quota.throttled(now, self._chance())
+            self._quota.throttled(now, self._jitter())
         else:
             pause = self._pace.throttled if trouble is ErrorKind.THROTTLED else self._pace.failed
-            self._not_before = now + pause(self._chance())
+            self._not_before = now + pause(self._jitter())
         if now - self._reminded >= _REMINDER_SECONDS:
             self._reminded = now
             self._log.warning("%s: %s (%s); backing off", self.name, error, trouble.value)

@@ -89,7 +89,7 @@ class Cloud:
     What a watcher asks, answered from the jobs' lives.
 
     :param lag: seconds by which lists are behind.
-    :param hint: ``kept``, ``ignored``, or ``late`` (applied after the page is cut).
+    :param filter: ``kept``, ``ignored``, or ``late`` (applied after the page is cut).
     :param frozen: LastModifiedTime stands still while a job is InProgress.
     :param throttled: and the next two: the probability of each trouble.
     :param poisoned: jobs whose describes fail, always.
@@ -100,7 +100,7 @@ class Cloud:
 
     seed: int = 0
     lag: float = 0.0
-    hint: str = "kept"
+    filter: str = "kept"
     frozen: bool = False
     throttled: float = 0.0
     cut: float = 0.0
@@ -149,8 +149,8 @@ class Cloud:
         self.take_list()
         then = self._now() - self.lag
         known = [job for job in self._newest_first() if job.moments[0] <= then]
-        late = after is not None and self.hint == "late"
-        if after is not None and self.hint == "kept":
+        late = after is not None and self.filter == "late"
+        if after is not None and self.filter == "kept":
             known = [job for job in known if self._modified(job, then) > after]
         begin = int(token or 0)
         lines = [self._line(job, then) for job in known[begin : begin + 100]]

@@ -83,7 +83,7 @@ def many(cloud: Cloud, watchers: int, *, seconds: float, shared: bool) -> None:
 
 
 def test_the_connections_of_a_triggerer_take_half_of_the_accounts_lists_together() -> None:
-    cloud, moments = Cloud(hint="ignored"), list[float]()
+    cloud, moments = Cloud(filter="ignored"), list[float]()
     cloud.before = lambda operation: moments.append(cloud._now()) if operation == "ListTrainingJobs" else None
     many(cloud, 8, seconds=300, shared=True)
     begun = [at for at in moments if at > 10]  # the first list of each tells it whose account it is
@@ -92,7 +92,7 @@ def test_the_connections_of_a_triggerer_take_half_of_the_accounts_lists_together
 
 
 def test_somebody_else_who_lists_is_served_beside_many_triggerers() -> None:
-    cloud = Cloud(hint="ignored", lists_a_second=2.0)
+    cloud = Cloud(filter="ignored", lists_a_second=2.0)
     refused = []
 
     async def somebody_else() -> None:

@@ -1,4 +1,4 @@
-"""The watcher on Local SageMaker, in real time: its lists lag, its hint is not kept, its calls fail."""
+"""The watcher on Local SageMaker, in real time: its lists lag, its filter is not kept, its calls fail."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def names(service: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.mark.parametrize(
-    ("plan", "slack", "hinted"),
+    ("plan", "slack", "filtered"),
     [
         ("ListTrainingJobs=lag:seconds=4", 4, True),
         ("ListTrainingJobs=filter-after-paging", 0, False),
@@ -65,11 +65,11 @@ def test_ends_are_told(
     names: list[str],
     plan: str,
     slack: float,
-    hinted: bool,
+    filtered: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # All jobs are new here, and a hint reaches back behind most of what happens in a test.
-    monkeypatch.setattr(lists, "HINT_MARGIN", timedelta(seconds=4 + slack))
+    # All jobs are new here, and a filter reaches back behind most of what happens in a test.
+    monkeypatch.setattr(lists, "FILTER_MARGIN", timedelta(seconds=4 + slack))
     if "frozen" in plan:
         time.sleep(4)
         service.interrupt(names[1])
@@ -101,7 +101,7 @@ def test_ends_are_told(
                     await asyncio.sleep(0.2)
             await asyncio.sleep(0.2)
         await asyncio.wait([tasks[each] for each in ended], timeout=240)
-        assert watching._lists._uses_hint(loop.time()) is hinted
+        assert watching._lists._uses_filter(loop.time()) is filtered
         for task in tasks.values():
             task.cancel()
         await asyncio.wait(tasks.values())
@@ -109,7 +109,7 @@ def test_ends_are_told(
 
     waiters = asyncio.run(scene())
     assert {each for each, waiter in waiters.items() if waiter.ended_at} == {names[number] for number in ENDING}
-    pages = 1 if hinted else 2
+    pages = 1 if filtered else 2
     # By the first list that shows it: after one that was under way and those that lag, and with one between it and its
     # describe, since a list that is due goes first. Seconds would say more about the machine.
     stops = {line["job"]: line["time"] for line in service.audit if line.get("status") == "Stopped"}

@@ -1,4 +1,4 @@
-"""When a sweep stops, what it finds, and how a hint that is not kept is found out."""
+"""When a sweep stops, what it finds, and how a filter that is not kept is found out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.watch.sweep import PAGE_SIZE, Sweep, contradicts_hint, is_news, most_pages, status_of
+from airflow_spot.watch.sweep import PAGE_SIZE, Sweep, contradicts_filter, is_news, most_pages, status_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 TRAINING, COMPLETED = ("InProgress", "Training"), ("Completed", "Completed")
@@ -73,19 +73,19 @@ def test_a_line_that_cannot_be_read_hides_no_other() -> None:
     assert not whole("j1").read({})
 
 
-def hinted(most: int = 10) -> Sweep:
+def filtered(most: int = 10) -> Sweep:
     return Sweep({"j1": None, "j999": None}, after=at(100), most_pages=most)
 
 
-def test_a_hint_that_is_kept() -> None:
-    sweep = hinted()
+def test_a_filter_that_is_kept() -> None:
+    sweep = filtered()
     assert not sweep.read(page(0, 5, more=False, modified=130))
-    assert not sweep.hint_failed
+    assert not sweep.filter_failed
     assert list(sweep.found) == ["j1"]
-    full = hinted()
+    full = filtered()
     assert full.read(page(0, modified=130)), "many changes are more than a page"
     assert not full.read(page(100, 0, more=False))
-    assert not full.hint_failed
+    assert not full.filter_failed
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_a_hint_that_is_kept() -> None:
         page(0, 0),
     ],
 )
-def test_a_hint_that_is_not_kept(answer: dict[str, Any]) -> None:
-    sweep = hinted()
+def test_a_filter_that_is_not_kept(answer: dict[str, Any]) -> None:
+    sweep = filtered()
     assert not sweep.read(answer)
-    assert sweep.hint_failed
+    assert sweep.filter_failed
 
 
 def test_pages_without_end() -> None:
-    sweep = hinted(most=4)
+    sweep = filtered(most=4)
     reads = [sweep.read(page(100 * number, modified=130)) for number in range(4)]
-    assert (reads, sweep.hint_failed) == ([True, True, True, False], True)
+    assert (reads, sweep.filter_failed) == ([True, True, True, False], True)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_what_is_worth_a_describe(listed: Any, described: Any, expected: bool) -
 def test_a_last_modified_time_that_stands_still(modified: datetime | None, expected: bool) -> None:
     transitions = [{"Status": "Starting", "StartTime": at(0)}, {"Status": "Training", "StartTime": at(60)}]
     found = {"LastModifiedTime": modified, "SecondaryStatusTransitions": transitions}
-    assert contradicts_hint(found) is expected
-    assert not contradicts_hint({"LastModifiedTime": modified})
+    assert contradicts_filter(found) is expected
+    assert not contradicts_filter({"LastModifiedTime": modified})
 
 
 def test_a_status_without_a_second() -> None:

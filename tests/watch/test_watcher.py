@@ -76,9 +76,9 @@ def test_the_calls_grow_with_the_changes() -> None:
         assert waiter.statuses == [*LIFE, "Interrupted", *LIFE]
 
 
-@pytest.mark.parametrize("broken", [{"hint": "ignored"}, {"hint": "late"}, {"frozen": True}])
+@pytest.mark.parametrize("broken", [{"filter": "ignored"}, {"filter": "late"}, {"frozen": True}])
 @pytest.mark.parametrize("jobs", [250, 2_000])
-def test_a_hint_that_is_not_kept(jobs: int, broken: dict[str, object]) -> None:
+def test_a_filter_that_is_not_kept(jobs: int, broken: dict[str, object]) -> None:
     """Whole lists then: a page for each hundred jobs, and one list a second at most."""
     cloud = Cloud(**broken)  # type: ignore[arg-type]
     names = training(cloud, jobs)
@@ -97,7 +97,7 @@ def test_a_hint_that_is_not_kept(jobs: int, broken: dict[str, object]) -> None:
 
 
 def test_lists_are_a_second_apart() -> None:
-    cloud = Cloud(hint="ignored")
+    cloud = Cloud(filter="ignored")
     moments: list[float] = []
     cloud.before = lambda operation: moments.append(cloud._now()) if operation == "ListTrainingJobs" else None
     run(wait_for(cloud, training(cloud, 3_000), seconds=300, interval=INTERVAL))
@@ -135,7 +135,7 @@ def test_many_that_end_at_once_are_told_at_once() -> None:
         job.moments.append(400.0)
         job.statuses.append("Failed")
     waiters = run(wait_for(cloud, names, interval=INTERVAL))
-    # Ten pages at one a second, since a hint that has so much to show is paged through.
+    # Ten pages at one a second, since a filter that has so much to show is paged through.
     assert max(waiter.ended_at or 0 for waiter in waiters.values()) <= 400 + INTERVAL + 10 * 1.1 + 1
 
 
