@@ -35,7 +35,7 @@ class RunKilledError(SpotTrainingError):
 
 
 class SageMakerServiceError(SpotTrainingError):
-    """SageMaker failed by its own error more often than a try bears (``InternalServerError``)."""
+    """SageMaker had more internal errors than a try retries (``InternalServerError``)."""
 
 
 class SpotCapacityError(SpotTrainingError):
@@ -78,7 +78,7 @@ class NoProgressError(NonRetryableSpotError):
     """
     Start after start left nothing new in the checkpoint folder, and there is no on-demand rung (``no_progress``).
 
-    Mend the script's checkpoints, then clear the task.
+    Fix the script's checkpoints, then clear the task.
     """
 
 

@@ -71,7 +71,7 @@ class SpotRetryPolicy(RetryPolicy):
                 min(delay, max(_LARGEST, timedelta(seconds=self.capacity_delay))), "no capacity or quota"
             )
         if isinstance(exception, SageMakerServiceError):
-            return RetryDecision.retry(timedelta(seconds=self.fault_delay), "SageMaker failed by its own error")
+            return RetryDecision.retry(timedelta(seconds=self.fault_delay), "SageMaker internal error")
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ Results = Sequence[Mapping[str, Any]]
 
 def table(results: Results) -> list[str]:
     """Write the figures for a terminal."""
-    heads = ("jobs", "", "calls an hour", "KB a job", "CPU s", "loop lag s", "told after s (p50, p99)")
+    heads = ("jobs", "", "calls an hour", "KB a job", "CPU s", "loop lag s", "noticed after, s (p50, p99)")
     lines = [f"{heads[0]:>6} {heads[1]:6}{heads[2]:>14}{heads[3]:>10}{heads[4]:>8}{heads[5]:>12}  {heads[6]}"]
     for jobs, kind, each in _rows(results):
         lines.append(

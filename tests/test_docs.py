@@ -212,6 +212,7 @@ def test_the_architecture_page_names_every_room() -> None:
     package, local = (match[2] for match in SNIPPET.finditer(page) if match[2].startswith("airflow_spot/"))
     outside = {"demo", "dags", "bench", "tests"}
     assert set(re.findall(r"^(?:  |(?=\w))(\w+)/ ", package, re.MULTILINE)) == rooms(ROOT / "airflow_spot") | outside
+    assert set(re.findall(r"^    (\w+)/ ", package, re.MULTILINE)) == rooms(ROOT / "airflow_spot" / "core")
     assert set(re.findall(r"(\w+)/ ", local)) == rooms(ROOT / "airflow_spot" / "local")
 
 

@@ -105,7 +105,7 @@ def _plain(value: Any, where: str) -> Any:
                 raise ResultError("%s has the key %r, which is no text: make it str(key)" % (where, key))
         return {key: _plain(inner, "%s[%r]" % (where, key)) for key, inner in value.items()}
     raise ResultError(
-        "%s is an object of %s, which is no JSON: return numbers, text, lists and dicts, and save the rest to "
+        "%s is an object of %s, which is not JSON: return numbers, text, lists and dicts, and save the rest to "
         "SM_MODEL_DIR" % (where, type(value).__name__)
     )
 

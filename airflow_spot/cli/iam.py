@@ -1,4 +1,4 @@
-"""``airflow-spot iam``: the least IAM policies for what is used."""
+"""``airflow-spot iam``: print least-privilege IAM policies."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Pause:
     Nothing is live: look again at ``until``.
 
     :param quota_key: the quota that is used up: whoever gives a share of it back may end the pause early.
-    :param service_errors: how many attempts in a row SageMaker failed by its own error.
+    :param service_errors: how many attempts in a row ended in an internal error of SageMaker.
     """
 
     until: datetime

@@ -72,14 +72,7 @@ DENIED_CODES = frozenset({"AccessDenied", "AccessDeniedException", "Unauthorized
 #: Also of S3's HEAD requests, whose answer has no body: botocore names its status only.
 DENIED_OR_STATUS = DENIED_CODES | {"403"}
 #: What the codes begin with where AWS does not take the credentials at all.
-BAD_CREDENTIALS = (
-    "ExpiredToken",
-    "UnrecognizedClient",
-    "InvalidClientTokenId",
-    "AuthFailure",
-    "InvalidSignature",
-    "SignatureDoesNot",
-)
+BAD_CREDENTIALS = (*sorted(EXPIRED_CODES), "UnrecognizedClient", "AuthFailure", "InvalidSignature", "SignatureDoesNot")
 
 
 _NO_CAPACITY = re.compile(

@@ -1,4 +1,4 @@
-"""What is known where SageMaker fails again and again by its own error: large checkpoints are one reason."""
+"""What is known where SageMaker ends in internal errors again and again: large checkpoints are one reason."""
 
 from __future__ import annotations
 

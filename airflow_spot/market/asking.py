@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_spot.core.outcomes import BAD_CREDENTIALS
+from airflow_spot.core.outcomes import BAD_CREDENTIALS, DENIED_CODES
 from airflow_spot.market.cache import Cache
 
 #: Seconds for which a refusal is remembered: it is asked and told once.
@@ -36,7 +36,7 @@ class Refusal:
 #: What error codes of AWS begin with, what is said of them, whether that lasts, and whether for every question.
 _CODES: tuple[tuple[tuple[str, ...], str, bool, bool], ...] = (
     (
-        ("AccessDenied", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized", "OptInRequired"),
+        (*sorted(DENIED_CODES), "AuthorizationError", "NotAuthorized", "OptInRequired"),
         "needs {permission}",
         True,
         True,

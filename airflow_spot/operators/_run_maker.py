@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_spot import config as settings
-from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED
+from airflow_spot.compat.sdk import EXECUTION_TIMEOUT_COUNTS_DEFERRED, Context
 from airflow_spot.core.backoff import Backoff
 from airflow_spot.core.decide import Limits
+from airflow_spot.core.identity import RunIdentity
 from airflow_spot.core.ladder import AUTO, counts_differ
+from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.outcomes import instance_count
 from airflow_spot.core.parameters import TrainingParameters, read_parameters
 from airflow_spot.core.plan import Plan, build_plan, section
 from airflow_spot.core.progress import ProgressRules
 from airflow_spot.core.run_state import RunState
 from airflow_spot.core.spot_switch import explain as explain_spot
+from airflow_spot.core.try_marks import TryMark
 from airflow_spot.observers import observers
 from airflow_spot.operators._links import TaskLinks
 from airflow_spot.policies.ladder import LadderPolicy
@@ -31,12 +34,6 @@ from airflow_spot.runs.staging import InputStager, ScriptMode
 from airflow_spot.runs.state import RunOptions
 from airflow_spot.runs.task_context import member_of, try_of
 from airflow_spot.runs.timeouts import try_deadline
-
-if TYPE_CHECKING:
-    from airflow_spot.compat.sdk import Context
-    from airflow_spot.core.identity import RunIdentity
-    from airflow_spot.core.money.prices import Prices
-    from airflow_spot.core.try_marks import TryMark
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def make_run(
 
     :param operator: a ``SageMakerSpotTrainingOperator``.
     :param state: what a deferral kept; its limit of time is that of the try.
-    :param waited: likewise, or of a wait for a job that was taken over: the run has none of its own yet.
+    :param waited: likewise, or of a wait for an adopted job: the run has none of its own yet.
     :raises InvalidParameterError: a parameter is wrong.
     """
     hook, log, begins = operator.hook, operator.log, state is None
@@ -129,7 +126,7 @@ def make_run(
 def _read(operator: Any, *, begins: bool) -> TrainingParameters:
     """Return the rendered parameters, the config as it is sent."""
     operator._read_config_again()
-    read_parameters(operator)
+    read_parameters(operator)  # refuses what is wrong before a subclass's preprocess_config meets it
     if operator.deferrable and begins:
         operator._check_config_is_kept()
     with operator._preprocessed():

@@ -82,6 +82,7 @@ class StockSteps(_Base):
 
         :raises RequestError: an overridden ``execute`` changed it.
         """
+        # Found, not named: who asks is imported by the operator, and cannot import it.
         *_, ours = (kind for kind in type(self).__mro__ if StockSteps in kind.__bases__)
         if self._rendered_config is None or not overrides(type(self), ours, "execute"):
             return

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_spot.compat.sdk import AirflowException
+from airflow_spot.compat.sdk import AirflowException, Context
 from airflow_spot.core.durations import human
 from airflow_spot.core.findings import unpack
 from airflow_spot.core.identity import JobName
@@ -31,9 +31,6 @@ from airflow_spot.runs.startup import StartupGuard
 from airflow_spot.runs.state import Deferral
 from airflow_spot.triggers.training import SageMakerSpotTrainingTrigger
 
-if TYPE_CHECKING:
-    from airflow_spot.compat.sdk import Context
-
 
 class TaskTry:
     """
@@ -50,7 +47,7 @@ class TaskTry:
         """
         Begin the try.
 
-        :param waited: what a deferral kept of a wait for a job that was taken over.
+        :param waited: what a deferral kept of a wait for an adopted job.
         :param event: the trigger's, after that wait.
         :return: the task's result.
         """
@@ -72,7 +69,7 @@ class TaskTry:
         :param event: the trigger's.
         :return: the task's result.
         """
-        if any(JobName.parse(job) is None for job in state.jobs):  # it was taken over, and the run has none of its own
+        if any(JobName.parse(job) is None for job in state.jobs):  # it was adopted, and the run has none of its own
             return self.start(state, event)
         guard = StartupGuard.of(self._operator, self._context, state, state.deadline)
         made = self._make(guard, state, state)
@@ -183,7 +180,7 @@ class TaskTry:
             run.options = replace(run.options, poll_until=run.now() + timedelta(seconds=POLL_SECONDS))
 
     def _defer(self, made: Made, wait: Deferral) -> None:
-        # Also of a wait for a job that was taken over: AWS may not answer when the task goes on.
+        # Also of a wait for an adopted job: AWS may not answer when the task goes on.
         run_state = replace(wait.run_state, timeline=made.ledger.carried(), types=made.types, prices=made.run.prices)
         try:
             self._defer_to(made.run, wait, run_state)

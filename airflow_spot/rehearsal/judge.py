@@ -132,8 +132,11 @@ def _uninterrupted_failure(baseline: Trial) -> Verdict:
             (f"Its script never ran. {baseline.reason or ''}".strip(),),
         )
     errors = error_lines(start.lines)
-    channel = channel_named(errors)
-    hint = () if channel is None else (f"It reads the channel {channel!r}: --channel {channel}=DIR names its data.",)
+    hint = [
+        f"It reads the channel {name!r}: is its data given (--channel {name}=DIR), with that file in it?"
+        for name in (channel_named(errors),)
+        if name is not None
+    ]
     return Verdict(
         Kind.FAILS_UNINTERRUPTED,
         "fails without any interruption",

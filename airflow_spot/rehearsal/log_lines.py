@@ -27,7 +27,9 @@ _OF_A_CHECKPOINT = re.compile(
     re.I,
 )
 #: A channel's folder or variable in a container.
-_CHANNEL = re.compile(r"/opt/ml/input/data/(?P<folder>[A-Za-z0-9._-]+)|\bSM_CHANNEL_(?P<variable>[A-Z0-9_]+)")
+_CHANNEL = re.compile(
+    r"/opt/ml/input/data/(?P<folder>[\w-]+)(?=[/'\"\s]|\.?$|\.\s)|\bSM_CHANNEL_(?P<variable>[A-Z0-9_]+)",
+)
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _METRIC = re.compile(
     r"(?<![A-Za-z0-9])([A-Za-z][\w@.\-]*)[\"']?\s*(?:[:=]|\s)\s*(" + _NUMBER + r")\s*(%?)",

@@ -31,7 +31,7 @@ class Kind(str, Enum):
 
 #: What mends each.
 FIXES = {
-    Kind.FAILS_UNINTERRUPTED: "Fix that first: without an end there is nothing to compare.",
+    Kind.FAILS_UNINTERRUPTED: "Make it run to its end uninterrupted: without that there is nothing to compare.",
     Kind.MARKER_FILES: (
         "SageMaker puts <file>.sagemaker-uploading and <file>.sagemaker-uploaded beside each checkpoint. Know your "
         "files by their whole names: a pattern such as ckpt-*.pt, and not everything in the folder."

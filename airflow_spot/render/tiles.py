@@ -116,7 +116,7 @@ def _saved(totals: dict[str, Any]) -> Tile:
         # AWS's own figure counts what was trained twice as saved too.
         share = totals.get("spot_discount_percent")
         value = percent(share) if isinstance(share, (int, float)) else NOTHING
-        return Tile("Saved", value, "of the training time, as AWS counts" if value != NOTHING else "known at its end")
+        return Tile("Saved", value, "of the training time, as AWS counts" if value != NOTHING else "after the job ends")
     amount = money_json(saved)
     note = "against on-demand" if amount == NOTHING else f"{amount} of {money_json(totals.get('on_demand_cost'))}"
     return Tile("Saved", percent(share), note)
@@ -127,7 +127,7 @@ def _cost(totals: dict[str, Any]) -> Tile:
     if cost != NOTHING:
         return Tile("Cost", cost, "of what was billed")
     known = totals.get("billable_seconds") is not None
-    return Tile("Cost", NOTHING, clean("no price is known" if known else "known at its end"))
+    return Tile("Cost", NOTHING, clean("no price is known" if known else "after the job ends"))
 
 
 def figure(totals: dict[str, Any], key: str) -> float | None:

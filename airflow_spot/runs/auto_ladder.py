@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from airflow_spot.core.money.advice import Work, advise
+from airflow_spot.core.money.advice_ladder import left_out, order_types
+from airflow_spot.market.gathering import gather
 from airflow_spot.observers import Log
 
 if TYPE_CHECKING:
@@ -20,11 +23,6 @@ def ordered(market: Market, types: Sequence[str], count: int, log: Log) -> list[
 
     :param count: instances of one type.
     """
-    # Not while a DAG file is parsed.
-    from airflow_spot.core.money.advice import Work, advise
-    from airflow_spot.core.money.advice_ladder import left_out, order_types
-    from airflow_spot.market.gathering import gather
-
     figures, work = gather(market, types, count), Work(count=count)
     order = [*order_types(figures, work), *left_out(advise(figures, work))]
     for place, (kind, why) in enumerate(order, 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_spot.aws.checkpoint_store import measure
 from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.core.history import History
 from airflow_spot.core.plan import Plan
@@ -73,8 +74,6 @@ def look_into(hook: SageMakerSpotTrainingHook, uri: str) -> SeenFolder:
     """
     if not uri:
         return SeenFolder("")
-    from airflow_spot.aws.checkpoint_store import measure
-
     try:
         found = measure(hook.s3_hook.get_conn(), uri, PAGES)
     except Exception as error:

@@ -70,7 +70,7 @@ def should_resume(
     """
     Return whether a try resumes what the run has.
 
-    A mapped index may be another member after its map changed. Where ``map_index_template`` tells the two apart,
+    A mapped index may stand for other data after its map changed. Where ``map_index_template`` tells the two apart,
     another member trains from scratch; where it does not, a change of the training is taken for another member, unless
     ``on_config_change`` says otherwise.
 
@@ -113,7 +113,7 @@ def _resumes_changed(names: str, last: Attempt, plan: Plan, options: RunOptions,
         return False
     if options.on_config_change is None and plan.run.map_index >= 0 and not (plan.member and last.member):
         log.warning(
-            "%s changed since job %s was created, so map index %d may be another member; training from scratch. Set "
+            "%s changed since job %s was created, so map index %d may stand for other data; training from scratch. Set "
             "map_index_template, or on_config_change='resume', to resume%s",
             names,
             last.job_name,

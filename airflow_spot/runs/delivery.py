@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_spot.aws.model_copy import NoModelError, PlaceError, copy_model
 from airflow_spot.errors import NonRetryableSpotError
 from airflow_spot.runs.conflicts import ConflictGuard
 from airflow_spot.runs.retention import apply_retention
@@ -32,8 +33,6 @@ def deliver(run: TrainingRun, parameters: TrainingParameters, description: Mappi
 
 
 def _place_model(run: TrainingRun, target: str, description: Mapping[str, Any]) -> str:
-    from airflow_spot.aws.model_copy import NoModelError, PlaceError, copy_model
-
     # A try that was frozen must not put an old model in the place of a newer one.
     ConflictGuard(run.hook, run.plan, run.this_try, run.log).check_generation(run.history.generation)
     name = str(description["TrainingJobName"])

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.plan import Plan
 from airflow_spot.errors import RequestError
+from airflow_spot.market.cache import Cache
 from airflow_spot.observers import Log
+from airflow_spot.preflight.findings import Severity
+from airflow_spot.preflight.running import inspect
 
 if TYPE_CHECKING:
     from airflow_spot.hooks.training import SageMakerSpotTrainingHook
@@ -32,10 +35,6 @@ def look_ahead(
     """
     if mode == "off":
         return
-    from airflow_spot.market.cache import Cache
-    from airflow_spot.preflight.findings import Severity
-    from airflow_spot.preflight.running import inspect
-
     findings = inspect(
         plan,
         hook.clients_of_any_service(),

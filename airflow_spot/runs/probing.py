@@ -137,7 +137,7 @@ class Probing:
     def stop(self, reason: StopReason, *, in_signal: bool = False) -> None:
         """Stop the probe that may be live, if it is this try's."""
         if self.live is None and self._begins and not in_signal:
-            found = self._newest()  # the look failed that was to find it
+            found = self._newest()  # the check failed that was to find it
             self.live = found.job_name if found is not None and found.live else None
         if self.live is None:
             return

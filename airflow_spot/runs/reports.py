@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from airflow_spot.aws.script_progress import read_report
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.events import Event, ScriptProgressed
 from airflow_spot.core.history import History
@@ -35,8 +36,6 @@ class ReportReader:
         newest = history.live or history.last
         if newest is None or not newest.checkpoint_s3_uri or not self._is_due(newest, history, now):
             return history
-        from airflow_spot.aws.script_progress import read_report
-
         found = read_report(self._hook.s3_hook.get_conn, newest.checkpoint_s3_uri)
         reports, is_news = history.reports.take(found, now)
         if found is not None:

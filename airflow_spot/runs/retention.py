@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from airflow_spot.aws.checkpoint_store import sweep
 from airflow_spot.core.durations import human
 from airflow_spot.core.identity import checkpoint_base
 from airflow_spot.core.plan import Plan
@@ -29,8 +30,6 @@ def apply_retention(
     :param description: of the job that completed, whose folder stays.
     :param retention: seconds: a folder that has not changed for so long goes.
     """
-    from airflow_spot.aws.checkpoint_store import sweep
-
     try:
         own = str((description.get("CheckpointConfig") or {}).get("S3Uri"))
         base = checkpoint_base(own, plan.run)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_spot.aws.same_content import same_archive, same_folder
 from airflow_spot.core.plan import Plan
 
 if TYPE_CHECKING:
@@ -49,15 +50,11 @@ def _same(hook: SageMakerSpotTrainingHook, name: str, ours: Mapping[str, Any], t
 
 
 def _same_script(client: Any, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    from airflow_spot.aws.same_content import same_archive
-
     mine, other = (_script(request) for request in (ours, theirs))
     return mine[_PROGRAM] == other[_PROGRAM] and same_archive(client, mine[_ARCHIVE], other[_ARCHIVE])
 
 
 def _same_channels(client: Any, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    from airflow_spot.aws.same_content import same_folder
-
     mine, other = (
         [_channel(channel) for channel in request.get("InputDataConfig") or ()] for request in (ours, theirs)
     )

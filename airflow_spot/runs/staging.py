@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_spot.aws.checkpoint_store import SourceChangingError, copy, measure, write_marker
 from airflow_spot.aws.retrying import summarize_error
 from airflow_spot.aws.source_archive import SourceArchive, script_mode_hyperparameters
 from airflow_spot.core.identity import JobName, RunIdentity, checkpoint_prefix, name_filter
@@ -138,7 +139,7 @@ class InputStager:
             return
         if first and self._lint and self._script is not None and isinstance(self._script.source, SourceArchive):
             log, self._lint = self._lint, None
-            from airflow_spot.runs.script_faults import warn_of_faults  # here: no DAG that is parsed needs it
+            from airflow_spot.runs.script_faults import warn_of_faults  # here: only a generation's first job needs it
 
             warn_of_faults(self._script.source, self._plan.request, log)
         if self._plan.is_shared(checkpoints):
@@ -160,8 +161,6 @@ class InputStager:
         """Warn that a generation's first job finds checkpoints: of jobs that were deleted since."""
         if self._resume_from is not None:  # then they may be what was copied before a crash
             return
-        from airflow_spot.aws.checkpoint_store import measure
-
         try:
             found = measure(self._hook.s3_hook.get_conn(), folder)
         except (ClientError, BotoCoreError) as error:
@@ -182,8 +181,6 @@ class InputStager:
 
         :return: False where it was there: the run has had a job before, or was about to.
         """
-        from airflow_spot.aws.checkpoint_store import write_marker
-
         try:
             return write_marker(self._hook.s3_hook.get_conn(), folder.rpartition("/")[0], self._plan.run)
         except (ClientError, BotoCoreError) as error:
@@ -196,8 +193,6 @@ class InputStager:
 
     def _seed(self, target: str) -> None:
         """Copy another run's checkpoints: whole again after a crash in the middle, since no job has begun yet."""
-        from airflow_spot.aws.checkpoint_store import SourceChangingError, copy
-
         source = self._source_uri()
         if self._adopted and source == target.rstrip("/"):
             return  # it is in place: checkpoint_scope="exact"

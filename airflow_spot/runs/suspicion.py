@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_spot.aws.set_aside import find_newest
 from airflow_spot.core.attempt import Attempt
 from airflow_spot.core.durations import human
 from airflow_spot.core.history import History
@@ -26,8 +27,6 @@ def suspicion_of(hook: SageMakerSpotTrainingHook, history: History, attempt: Att
     uri = attempt.checkpoint_s3_uri
     if start is None or not uri:
         return ""
-    from airflow_spot.aws.set_aside import find_newest
-
     try:
         found = find_newest(hook.s3_hook.get_conn(), uri, PAGES)
     except Exception:

@@ -149,7 +149,7 @@ def test_numbers_of_numpy_are_numbers_and_what_is_not_finite_is_null(
     [
         (
             {"model": object()},
-            r"the result of train\['model'\] is an object of object, which is no JSON: return numbers",
+            r"the result of train\['model'\] is an object of object, which is not JSON: return numbers",
         ),
         ([numpy.zeros(3)], r"\[0\] is an object of ndarray"),
         ({1: 2}, r"has the key 1, which is no text: make it str\(key\)"),

@@ -136,13 +136,15 @@ def test_fails_without_any_interruption() -> None:
         ("FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/input/data/train/train.csv'", "train"),
         ("KeyError: 'SM_CHANNEL_VALIDATION'", "validation"),
         ("FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/input/data'", None),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/opt/ml/input/data/train.csv'", None),
+        ("There is nothing in /opt/ml/input/data/train.", "train"),
         ("KeyError: 'train'", None),
     ],
 )
 def test_a_script_without_its_data_is_told_how_to_give_it(error: str, channel: str | None) -> None:
     broken = baseline(status="Failed", secondary="Failed", starts=(Start(0, 1, 1, (Line(0, error),)),), model=None)
     *_, last = judge([broken], READING).verdicts[0].evidence
-    hint = f"It reads the channel {channel!r}: --channel {channel}=DIR names its data."
+    hint = f"It reads the channel {channel!r}: is its data given (--channel {channel}=DIR), with that file in it?"
     assert last == (hint if channel else f"  {error}")
 
 

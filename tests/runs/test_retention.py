@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from airflow_spot.aws import checkpoint_store
 from airflow_spot.core.identity import checkpoint_prefix
 from airflow_spot.core.retention import CheckpointFolder
 from airflow_spot.runs import retention
@@ -29,7 +28,7 @@ def test_what_takes_longer_is_left_to_the_next_success(
             deleted.append(number)
             yield CheckpointFolder(f"s3://b/{number}", datetime(2026, 1, 1, tzinfo=timezone.utc), 1, 1)
 
-    monkeypatch.setattr(checkpoint_store, "sweep", sweep)
+    monkeypatch.setattr("airflow_spot.runs.retention.sweep", sweep)
     monkeypatch.setattr(retention, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     hook: Any = SimpleNamespace(conn=None, s3_hook=SimpleNamespace(get_conn=lambda: None))
     plan: Any = SimpleNamespace(run=RUN)

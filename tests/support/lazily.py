@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Lazily:
-    """A module that is imported when something of it is asked for."""
+    """A module that is imported when something of it is asked for; where it is not installed, that is an error."""
 
     def __init__(self, name: str) -> None:
         self._name = name

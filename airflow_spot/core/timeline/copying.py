@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from airflow_spot.core.money.prices import Prices
-from airflow_spot.core.timeline.model import timeline_of
 from airflow_spot.core.timeline.state import LedgerState
 from airflow_spot.core.timeline.summary import summary_of
+from airflow_spot.core.timeline.whole import timeline_of
 from airflow_spot.render.ledger_format import SUMMARY_KEY, TIMELINE_KEY
 
 

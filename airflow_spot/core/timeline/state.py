@@ -83,7 +83,7 @@ class LedgerState:
     :param ticks: by the name of the job, as is ``again``.
     :param lost: seconds of the generation's training that were lost; None where that is not known.
     :param phase: None where the jobs tell.
-    :param awaited: a job that was taken over, and the status that it is in.
+    :param awaited: an adopted job, and the status that it is in.
     :param deadline: when the task stops waiting; None for never.
     :param dropped_ticks: by the name of the job, how many older ones are kept no more.
     """

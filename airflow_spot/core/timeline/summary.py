@@ -7,9 +7,9 @@ from typing import Any
 
 from airflow_spot.core.money.prices import Prices
 from airflow_spot.core.timeline.forecast import expected_end
-from airflow_spot.core.timeline.model import money_json, totals_of
 from airflow_spot.core.timeline.phase import phase_of
 from airflow_spot.core.timeline.state import LedgerState
+from airflow_spot.core.timeline.whole import money_json, totals_of
 from airflow_spot.render.ledger_format import VERSION, Summary
 
 #: Interruptions of which the moment is told.

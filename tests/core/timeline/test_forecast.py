@@ -11,11 +11,11 @@ from airflow_spot.core.events import ScriptProgressed
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.timeline.forecast import expected_end
-from airflow_spot.core.timeline.model import timeline_of
 from airflow_spot.core.timeline.state import LedgerState, finish, take_in
 from airflow_spot.core.timeline.summary import summary_of
+from airflow_spot.core.timeline.whole import timeline_of
 from tests.core.cases import NOW, later
-from tests.core.timelines import begun, created, heard, passed
+from tests.core.timeline.runs import begun, created, heard, passed
 
 DEADLINE = later(hours=10)
 

@@ -33,13 +33,13 @@ from airflow_spot.core.money.totals import total
 from airflow_spot.core.outcomes import Outcome
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.stop_reasons import StopReason
-from airflow_spot.core.timeline.model import timeline_of, totals_of
 from airflow_spot.core.timeline.state import LedgerState, finish, take_in
 from airflow_spot.core.timeline.summary import summary_of
+from airflow_spot.core.timeline.whole import timeline_of, totals_of
 from airflow_spot.render.ledger_format import STATES, AttemptLine, Summary, Timeline
 from tests.core.cases import FOLDER, NOW, attempt, description, later, refusal
 from tests.core.test_log_messages import EVENTS
-from tests.core.timelines import begun, created, heard, large, passed, twice_interrupted
+from tests.core.timeline.runs import begun, created, heard, large, passed, twice_interrupted
 
 PRICES = Prices("USD", {"ml.g5.xlarge": Decimal("3.6")})
 

@@ -19,15 +19,15 @@ from airflow_spot.core.placement import Placement
 from airflow_spot.core.script_progress import ScriptProgress
 from airflow_spot.core.starts import Start
 from airflow_spot.core.timeline.carried import MOST, pack, unpack
-from airflow_spot.core.timeline.model import timeline_of, totals_of
 from airflow_spot.core.timeline.phase import phase_of
 from airflow_spot.core.timeline.state import OVER, Again, Decision, LedgerState, Phase, Tick, note, take_in, tick
 from airflow_spot.core.timeline.summary import summary_of
 from airflow_spot.core.timeline.thinning import size_of
+from airflow_spot.core.timeline.whole import timeline_of, totals_of
 from airflow_spot.core.try_marks import TryMark
 from airflow_spot.render.ledger_format import MAX_TIMELINE_BYTES, STATES
 from tests.core.cases import NOW, RUN, later
-from tests.core.timelines import begun, large, names, twice_interrupted
+from tests.core.timeline.runs import begun, large, names, twice_interrupted
 
 #: As SageMaker has them: in milliseconds.
 moments = st.integers(-1_000_000, 1_000_000_000).map(lambda some: NOW + timedelta(milliseconds=some))
