@@ -169,6 +169,7 @@ def test_a_type_that_is_refused_does_not_hide_the_others() -> None:
         (EndpointConnectionError(endpoint_url="https://x"), "no connection"),
         (NoCredentialsError(), "no AWS credentials"),
         (refused("x", "ExpiredTokenException"), "AWS does not accept the credentials: ExpiredTokenException"),
+        (refused("x", "RequestExpired"), "AWS does not accept the credentials: RequestExpired"),
         (refused("x", "UnauthorizedOperation"), "needs {permission}"),
         (refused("x", "ThrottlingException"), "AWS throttles {permission}"),
         (refused("x", "InvalidAction"), "{permission} is not offered here"),
