@@ -113,7 +113,8 @@ def test_killed_in_and_between_epochs_it_ends_with_the_same_weights(script: Unpa
             read_until(process, f"step={reached} ")
             time.sleep(drawn.uniform(0, 0.1))
             kill(process)
-            assert reached - more.get("every", 3) <= of_library(script.checkpoints(f"c{seed}"))[-1].step
+            kept = of_library(script.checkpoints(f"c{seed}"))  # none, where it was killed before the first was written
+            assert reached - more.get("every", 3) <= (kept[-1].step if kept else 0)
         code, said = end(script.start(more, checkpoints=f"c{seed}"))
         assert code == 0, said
         assert said.splitlines()[-2:] == whole.splitlines()[-2:]

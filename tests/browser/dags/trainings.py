@@ -59,7 +59,7 @@ for dag_id, owner, tags, parameters in (
         "ml-search",
         ["ranking", "nightly"],
         {
-            "config": config("ml.g5.2xlarge", steps=60, hold=held("ranking_model")),
+            "config": config("ml.g5.2xlarge", steps=60, steps_a_start=25, hold=held("ranking_model")),
             "ladder": ladder("ml.g5.2xlarge"),
         },
     ),
