@@ -29,11 +29,15 @@ UNFINISHED = (".sagemaker-uploading", ".sagemaker-uploaded", ".sagemaker-ignore"
 _LOGS = re.compile(r"events\.out\.tfevents\..*|hparams\.yaml", re.S)
 
 
+def is_named_otherwise(key: str) -> bool:
+    """Return whether an object's name says that it is no checkpoint: a run's marker, a report, a known log."""
+    name = key.rpartition("/")[2]
+    return name in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME, SCRIPT_RESULT_NAME) or _LOGS.fullmatch(name) is not None
+
+
 def is_checkpoint(key: str, size: int) -> bool:
     """Return whether an object may be part of a checkpoint: no marker or known log, not empty, not half written."""
-    name = key.rpartition("/")[2]
-    known = name in ("", MARKER_NAME, SCRIPT_PROGRESS_NAME, SCRIPT_RESULT_NAME) or _LOGS.fullmatch(name) is not None
-    return size > 0 and not known and not name.endswith(UNFINISHED)
+    return size > 0 and not is_named_otherwise(key) and not key.endswith(UNFINISHED)
 
 
 def mark_of(key: str, size: int, etag: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any, Protocol, TypeVar
 
 from airflow_spot.rehearsal.observations import Stored
 from airflow_spot.rehearsal.plan import Interruption
-from airflow_spot.rehearsal.writes import FolderWatch, Torn, is_supported, process_tree
+from airflow_spot.rehearsal.processes import process_tree
+from airflow_spot.rehearsal.writes import FolderWatch, Torn, is_scripts, is_supported
 
 TERMINAL = ("Completed", "Failed", "Stopped")
 ENDED_BEFORE = "the script had ended before"
@@ -143,7 +144,8 @@ class Driver:
         return wanted
 
     def _has_uploaded(self) -> bool:
-        return any(line["action"] == "upload" for job in self._jobs for line in self._checkpoints(job))
+        lines = (line for job in self._jobs for line in self._checkpoints(job))
+        return any(line["action"] == "upload" and is_scripts(line["key"]) for line in lines)
 
     def _checkpoints(self, job: str) -> list[dict[str, Any]]:
         return self._stage.audit_of(job, "checkpoint")

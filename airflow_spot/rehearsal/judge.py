@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from airflow_spot.rehearsal.differences import Comparison, compare
 from airflow_spot.rehearsal.log_lines import Mark, channel_named, error_lines, marks, plural, unit_of
 from airflow_spot.rehearsal.observations import INTERRUPTED, Reading, Scenario, Trial
+from airflow_spot.rehearsal.parts import parts_of
 from airflow_spot.rehearsal.resumes import (
     Resume,
     first_step,
@@ -244,18 +245,19 @@ def _lost_progress(baseline: Trial, others: Sequence[Trial], reading: Reading) -
     begin, unit = first_step(baseline, reading), unit_of(reading.counter)
     if begin is None:
         return []
-    least, every = spacing(baseline, reading), interval(baseline, reading) or 0
+    least, parts = spacing(baseline, reading), parts_of(baseline, reading)
+    every = interval(baseline, reading, parts) or 0
     nothing: list[tuple[Trial, Resume]] = []
     again: list[tuple[Trial, Resume]] = []
     for trial in others:
         if counts_anew(trial, baseline, reading):
             continue
-        for each in resumes(trial, reading):
+        for each in resumes(trial, reading, parts):
             if each.first is None or each.saved is None:
                 continue
             if each.first <= begin and each.neglected > least:
                 nothing.append((trial, each))
-            elif each.neglected > max(least, every):
+            elif each.neglected > every + least:  # a line of the log may be late
                 again.append((trial, each))
     found = []
     if nothing:
@@ -334,7 +336,8 @@ def _resumes(baseline: Trial, others: Sequence[Trial], reading: Reading) -> list
     proved = [each for each in resumed if each.first is not None and each.reached is not None]
     if not proved and len(told) == len([trial for trial in others if trial.completed]):
         return []
-    unit, every = unit_of(reading.counter), interval(baseline, reading, usual=True)
+    unit = unit_of(reading.counter)
+    every = interval(baseline, reading, parts_of(baseline, reading), usual=True)
     most = max((each.repeated for each in proved), default=0)
     evidence = [f"{plural(sum(trial.cuts for trial in others), 'interruption')}, and every run came to its end."]
     if every and proved:

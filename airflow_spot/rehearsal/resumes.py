@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from airflow_spot.rehearsal.log_lines import Mark, marks
 from airflow_spot.rehearsal.observations import Reading, Start, Stored, Trial, Written
+from airflow_spot.rehearsal.parts import Parts, places
 
+ANY_FILE = Parts()
 _DIGITS = re.compile(r"\d+")
 
 
@@ -22,9 +24,9 @@ class Resume:
     :param number: which start it is, from 2 on.
     :param reached: the last step of the starts before; None if the log tells of none.
     :param first: the first step of this start; None likewise.
-    :param saved: the last step before the newest whole checkpoint of those that were restored was written; None if
-        there was none, or the log tells of no step before.
-    :param newest: that checkpoint.
+    :param saved: the last step that the newest whole checkpoint of those that were restored can hold; None if there
+        was none, or the log tells of no step before it.
+    :param newest: that checkpoint; of several files, the one that was written first.
     :param torn: restored files that were never written as a whole.
     """
 
@@ -51,48 +53,81 @@ class Resume:
         return max(0, self.saved - self.first + 1)
 
 
-def resumes(trial: Trial, reading: Reading) -> list[Resume]:
-    """Return all starts of a trial but the first."""
-    before: list[Mark] = []
-    found = []
+def resumes(trial: Trial, reading: Reading, parts: Parts = ANY_FILE) -> list[Resume]:
+    """
+    Return all starts of a trial but the first.
+
+    :param parts: what a checkpoint consists of; any file is one unless it is known better.
+    """
+    before: list[_Begun] = []
+    found: list[Resume] = []
     for number, start in enumerate(trial.starts, 1):
         own = marks(start.lines, reading.counter, reading.step)
+        saved = None
         if number > 1:
-            newest, torn = _restored(trial.writes, start)
-            reached = max((mark.at for mark in before), default=None)
-            saved = None
-            if newest is not None and newest.written is not None:
-                earlier = [mark for mark in before if mark.time <= newest.written]
-                saved = earlier[-1].at if earlier else None
-            found.append(Resume(number, start, reached, own[0].at if own else None, saved, newest, torn))
-        before += own
+            held, torn = _restored(trial.writes, start, parts)
+            reached = max((mark.at for begun in before for mark in begun.marks), default=None)
+            saved = _step_of(held, before)
+            found.append(Resume(number, start, reached, own[0].at if own else None, saved, held, torn))
+        before.append(_Begun(start.began, own, own[0].at - 1 if own and number > 1 else saved))
     return found
 
 
-def _restored(writes: Sequence[Written], start: Start) -> tuple[Stored | None, tuple[Stored, ...]]:
-    """Return the newest whole file of those that were restored, and those that are not whole."""
-    newest: Stored | None = None
-    torn = []
+@dataclass(frozen=True)
+class _Begun:
+    """A start, as far as the next ones are to know. :ivar continued: the last step of those before that it had."""
+
+    began: float
+    marks: Sequence[Mark]
+    continued: int | None
+
+
+def _step_of(file: Stored | None, before: Sequence[_Begun]) -> int | None:
+    """
+    Return the last step that a file can hold; None if that is not known.
+
+    It tells of the start that wrote it, which may not be as far as an earlier one was.
+    """
+    if file is None or file.written is None:
+        return None
+    writer = next((begun for begun in reversed(before) if begun.began <= file.written), None)
+    if writer is None:
+        return None
+    earlier = [mark.at for mark in writer.marks if mark.time <= file.written]
+    return earlier[-1] if earlier else writer.continued
+
+
+def _restored(writes: Sequence[Written], start: Start, parts: Parts) -> tuple[Stored | None, tuple[Stored, ...]]:
+    """Return the file that tells how far the restored checkpoint reaches, and those that are not whole."""
+    whole, torn, destroyed = [], [], []
     for file in start.restored:
         sizes = [(write.size, write.ended) for write in writes if write.key == file.key and write.began < start.began]
         if sizes and not any(size == file.size and ended is not None for size, ended in sizes):
             torn.append(file)
-        elif newest is None or (file.written or 0) > (newest.written or 0):
-            newest = file
-    return newest, tuple(torn)
+            if any(ended is not None for _, ended in sizes):
+                destroyed.append(file.key)
+        else:
+            whole.append(file)
+    return parts.holding(whole, destroyed), tuple(torn)
 
 
-def interval(baseline: Trial, reading: Reading, *, usual: bool = False) -> int | None:
-    """Return how many steps are between two checkpoints, at most or as usual; None where that cannot be told."""
+def interval(baseline: Trial, reading: Reading, parts: Parts = ANY_FILE, *, usual: bool = False) -> int | None:
+    """
+    Return how many steps are between two checkpoints, at most or as usual; None where that cannot be told.
+
+    :param parts: what a checkpoint consists of; the part that is written the least often tells.
+    """
     known = [mark for start in baseline.starts for mark in marks(start.lines, reading.counter, reading.step)]
-    steps: list[int] = []
+    steps: defaultdict[str, list[int]] = defaultdict(list)
     for write in baseline.writes:
-        if write.ended is None:
+        kind = parts.kind_of(write.key) if parts.needed else ""
+        if write.ended is None or (parts.needed and kind not in parts.needed):
             continue
         earlier = [mark.at for mark in known if mark.time <= write.ended]
-        if earlier and (not steps or earlier[-1] > steps[-1]):
-            steps.append(earlier[-1])
-    gaps = sorted(b - a for a, b in itertools.pairwise(steps))
+        if earlier and (not steps[kind] or earlier[-1] > steps[kind][-1]):
+            steps[kind].append(earlier[-1])
+    rarest = min(list(steps.values()) or [[]], key=len)
+    gaps = sorted(b - a for a, b in itertools.pairwise(rarest))
     if not gaps:
         return None
     return gaps[len(gaps) // 2] if usual else gaps[-1]
@@ -124,18 +159,8 @@ def kept(baseline: Trial, reading: Reading) -> tuple[int, int]:
     counts = []
     for files in once.values():
         there = [moment for key, moment in files.items() if key in left]
-        counts.append((_saves(baseline, there, reading), _saves(baseline, list(files.values()), reading)))
+        counts.append((places(baseline, there, reading), places(baseline, list(files.values()), reading)))
     return max(counts, default=(0, 0))
-
-
-def _saves(baseline: Trial, moments: Sequence[float], reading: Reading) -> int:
-    """Return in how many different places of a training something was written."""
-    if reading.tells:
-        known = [mark for start in baseline.starts for mark in marks(start.lines, reading.counter, reading.step)]
-        return len({sum(1 for mark in known if mark.time <= moment) for moment in moments})
-    gaps = [b - a for a, b in itertools.pairwise(sorted(moments))]
-    least = max(max(gaps, default=0.0) / 4, baseline.seconds / 100)
-    return sum(1 for gap in gaps if gap > least) + bool(moments)
 
 
 def first_step(baseline: Trial, reading: Reading) -> int | None:

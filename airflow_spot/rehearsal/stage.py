@@ -17,7 +17,7 @@ from airflow_spot.rehearsal.models import read_model
 from airflow_spot.rehearsal.observations import Scenario, Start, Stored, Trial, Written
 from airflow_spot.rehearsal.plan import Interruption
 from airflow_spot.rehearsal.subject import RehearsalError, Subject
-from airflow_spot.rehearsal.writes import FolderWatch, Write, is_supported
+from airflow_spot.rehearsal.writes import FolderWatch, Write, is_scripts, is_supported
 
 if TYPE_CHECKING:
     from airflow_spot.local import LocalSageMaker
@@ -181,12 +181,18 @@ class Stage:
     def _stored(self, prefix: str) -> Iterable[Stored]:
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
             for item in page.get("Contents", ()):
-                yield Stored(item["Key"].removeprefix(prefix), int(item["Size"]))
+                key = item["Key"].removeprefix(prefix)
+                if is_scripts(key):
+                    yield Stored(key, int(item["Size"]))
 
     def _uploaded(self, jobs: Sequence[str]) -> tuple[Written, ...]:
         """Return the writes as far as the uploads tell of them, where the machine does not."""
         lines = (line for job in jobs for line in self._audit.of(job, "checkpoint") if line["action"] == "upload")
-        return tuple(Written(line["key"], line["mtime"], line["mtime"], line["size"], 0) for line in lines)
+        return tuple(
+            Written(line["key"], line["mtime"], line["mtime"], line["size"], 0)
+            for line in lines
+            if is_scripts(line["key"])
+        )
 
     def _starts(self, job: str, jobs: Sequence[str]) -> list[Start]:
         streams = self._streams(job)
@@ -202,7 +208,7 @@ class Stage:
             restored = tuple(
                 Stored(other["key"], other["size"], self._written(jobs, other))
                 for other in self._audit.of(job, "checkpoint")
-                if other["action"] == "restore" and other["start"] == number
+                if other["action"] == "restore" and other["start"] == number and is_scripts(other["key"])
             )
             ended = exits[-1]["time"] if exits else time.time()
             code = exits[-1]["code"] if exits else None

@@ -10,24 +10,30 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import platform
 import select
 import signal
 import struct
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airflow_spot.core.folder_look import is_named_otherwise
+from airflow_spot.rehearsal.processes import await_stopped, send, threads
+
 MODIFY, CLOSE_WRITE, MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x2, 0x8, 0x40, 0x80, 0x100, 0x200
 IS_DIRECTORY, IGNORED = 0x40000000, 0x8000
 _WATCHED = MODIFY | CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE
 _MARKERS = (".sagemaker-uploading", ".sagemaker-uploaded")
+#: SageMaker uploads no file of this ending: a library writes one aside, and renames it.
+_IGNORED_SUFFIX = ".sagemaker-ignore"
 _HEAD = struct.Struct("iIII")
-_STOP_SECONDS = 2.0
 #: sched_setattr(2), which neither Python nor the C library offers, and its argument.
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 _SCHED_ATTR = struct.Struct("=IIQiIQQQ")
@@ -101,6 +107,9 @@ class FolderWatch:
         self.deleted: list[Deleted] = []
         self.begun = 0
         self._open: dict[str, Write] = {}
+        # What a look into a new folder saw, and how many bytes of the kernel's events may tell of it once more.
+        self._looked: dict[str, Write] = {}
+        self._looked_bytes = 0
         self._moved: dict[int, str] = {}
         self._folders: dict[int, str] = {}
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -186,17 +195,26 @@ class FolderWatch:
         if number < 0:
             return
         self._folders[number] = key
-        with contextlib.suppress(OSError):
-            for entry in list(os.scandir(path)):
-                inner = f"{key}/{entry.name}" if key else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    self._add(Path(entry.path), inner)
-                elif not inner.endswith(_MARKERS) and not self._knows(inner):
-                    with self._lock:
-                        self._handle(CREATE | CLOSE_WRITE, inner, 0, entry.stat(follow_symlinks=False).st_ctime)
+        try:
+            entries = list(os.scandir(path))
+        except OSError:
+            return
+        for entry in entries:
+            inner = f"{key}/{entry.name}" if key else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                self._add(Path(entry.path), inner)
+            elif is_scripts(inner) and self._newest(inner) is None:
+                with contextlib.suppress(OSError), self._lock:
+                    self._handle(CREATE | CLOSE_WRITE, inner, 0, entry.stat(follow_symlinks=False).st_ctime)
+                    self._looked[inner] = self.writes[-1]
+        self._looked_bytes = self._queued()
 
-    def _knows(self, key: str) -> bool:
-        return any(write.key == key for write in reversed(self.writes))
+    def _queued(self) -> int:
+        """Return how many bytes of events the kernel has for us."""
+        return int.from_bytes(fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    def _newest(self, key: str) -> Write | None:
+        return next((write for write in reversed(self.writes) if write.key == key), None)
 
     def _read(self) -> None:
         try:
@@ -204,6 +222,7 @@ class FolderWatch:
         except BlockingIOError:
             return
         now = time.time()
+        self._looked_bytes -= len(data)
         offset = 0
         while offset < len(data):
             number, mask, cookie, length = _HEAD.unpack_from(data, offset)
@@ -213,10 +232,13 @@ class FolderWatch:
             if mask & IGNORED:
                 self._folders.pop(number, None)
                 continue
-            if number not in self._folders or not name or name.endswith(_MARKERS):
+            if number not in self._folders or not name or not is_scripts(name):
                 continue
             folder = self._folders[number]
             self._event(mask, f"{folder}/{name}" if folder else name, cookie, now)
+        if self._looked_bytes <= 0:
+            # What was empty then is likely to be open still.
+            self._looked = {key: write for key, write in self._looked.items() if not write.size}
         self._spring()
 
     def _event(self, mask: int, key: str, cookie: int, now: float) -> None:
@@ -236,6 +258,7 @@ class FolderWatch:
             if before is None:
                 self._add(self.folder / key, key)
                 return
+            self._looked = {path: write for path, write in self._looked.items() if not path.startswith(f"{before}/")}
             for number, known in self._folders.items():
                 if known == before or known.startswith(f"{before}/"):
                     self._folders[number] = key + known[len(before) :]
@@ -256,7 +279,8 @@ class FolderWatch:
             write = self._open.get(key) or self._begin(key, now)
             write.pieces += 1
         if mask & CLOSE_WRITE:
-            write = self._open[key] if key in self._open else self._begin(key, now, known=False)
+            # One that was opened before anybody looked, and not written to since, is no new one.
+            write = self._open.get(key) or self._newest(key) or self._begin(key, now, known=False)
             self._measure(write)
             # The kernel closes the files of a process that is killed.
             write.ended = None if self._trap is not None and self._trap.write is write else now
@@ -267,11 +291,18 @@ class FolderWatch:
             self._renamed(self._moved.pop(cookie, ""), key, now)
         if mask & DELETE:
             self._open.pop(key, None)
+            self._looked.pop(key, None)
             self.deleted.append(Deleted(key, now))
 
     def _begin(self, key: str, now: float, known: bool = True) -> Write:
         write = self._open.get(key)
         if write is not None and write.pieces == 0:
+            return write
+        write = self._looked.pop(key, None)
+        if write is not None:
+            write.ended = None
+            if known:
+                self._open[key] = write
             return write
         write = Write(key, now)
         self.writes.append(write)
@@ -281,12 +312,17 @@ class FolderWatch:
         return write
 
     def _renamed(self, before: str, key: str, now: float) -> None:
-        write = next((each for each in reversed(self.writes) if each.key == before), None)
+        twice = self._looked.pop(key, None)
+        write = self._newest(before) or twice
         if write is None:
             write = Write(key, now)
             self.writes.append(write)
         if before in self._open:
             self._open[key] = self._open.pop(before)
+        self._looked.pop(before, None)
+        if twice is not None and twice is not write:
+            self.writes.remove(twice)
+            self.begun -= twice.began >= self._live_since
         write.key, write.aside = key, True
         self._measure(write)
         write.ended = now
@@ -303,7 +339,7 @@ class FolderWatch:
             os.sched_setaffinity(0, {trap.processor})
             self._take_short_turns()
         for process in trap.known:
-            for thread in _threads(process):
+            for thread in threads(process):
                 with contextlib.suppress(OSError):
                     os.sched_setaffinity(thread, {trap.processor})
                     os.setpriority(os.PRIO_PROCESS, thread, 19)
@@ -327,18 +363,18 @@ class FolderWatch:
         if write is None:
             return
         for process in trap.known:
-            _send(process, signal.SIGSTOP)
+            send(process, signal.SIGSTOP)
         processes = [*trap.known, *(each for each in trap.processes() if each not in trap.known)]
         for process in processes:
-            _send(process, signal.SIGSTOP)
-        _await_stopped(processes)
+            send(process, signal.SIGSTOP)
+        await_stopped(processes)
         # What had happened before they stood still.
         self._trap = None
         self._read()
         self._trap = trap
         if self._open.get(write.key) is not write:
             for process in processes:
-                _send(process, signal.SIGCONT)
+                send(process, signal.SIGCONT)
             if trap.piece:
                 trap.piece = 0  # a smaller target for the next try: the moment at which the file is open
             return
@@ -350,46 +386,11 @@ class FolderWatch:
         trap.caught.set()
 
 
+def is_scripts(key: str) -> bool:
+    """Return whether a file may be of the script's checkpoints: no marker of SageMaker's, no report, no known log."""
+    return not key.endswith(_MARKERS) and not is_named_otherwise(key.removesuffix(_IGNORED_SUFFIX))
+
+
 def is_supported() -> bool:
     """Return whether this machine tells of writes."""
     return sys.platform == "linux"
-
-
-def process_tree(root: int) -> list[int]:
-    """Return the numbers of a process's descendants. The process itself is the container's init, and not of the job."""
-    children: dict[int, list[int]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                stat = Path(entry.path, "stat").read_bytes()
-                children.setdefault(int(stat.rpartition(b")")[2].split()[1]), []).append(int(entry.name))
-    found, queue = [], [root]
-    while queue:
-        for child in children.get(queue.pop(), ()):
-            found.append(child)
-            queue.append(child)
-    return found
-
-
-def _threads(process: int) -> list[int]:
-    try:
-        return [int(path.name) for path in Path(f"/proc/{process}/task").iterdir()]
-    except OSError:
-        return []
-
-
-def _send(process: int, number: int) -> None:
-    with contextlib.suppress(OSError):
-        os.kill(process, number)
-
-
-def _await_stopped(processes: list[int]) -> None:
-    deadline = time.monotonic() + _STOP_SECONDS
-    for process in processes:
-        while time.monotonic() < deadline:
-            try:
-                state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()[0]
-            except OSError:
-                break
-            if state in (b"T", b"t", b"Z", b"X"):
-                break

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.local.serving.ports import free_port
-from airflow_spot.rehearsal.writes import process_tree
+from airflow_spot.rehearsal.processes import process_tree
 
 
 class Unpacked:

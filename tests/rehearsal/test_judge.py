@@ -79,6 +79,47 @@ def test_the_second_newest_of_rare_checkpoints_is_near_enough() -> None:
     assert kinds(interrupted(17, 6, restored=kept(10, 15), writes=rare), alone=alone) == [Kind.REPEATS]
 
 
+def of_two_files(epoch: int, at: float = 0.0) -> tuple[Written, ...]:
+    """A checkpoint of data, and of what makes them one."""
+    return tuple(
+        Written(f"{epoch:04}.{kind}", at + epoch - 1 + begun, at + epoch - 0.9 + begun, SIZE)
+        for kind, begun in (("data", 0.05), ("json", 0.2))
+    )
+
+
+def in_s3(*written: Written) -> tuple[Stored, ...]:
+    return tuple(Stored(each.key, each.size, each.ended) for each in written)
+
+
+@pytest.mark.parametrize(
+    ("restored", "kind"),
+    [
+        (of_two_files(10)[:1], Kind.RESUMES),  # the kill came before the rest was in S3
+        (of_two_files(10), Kind.STARTS_FROM_NOTHING),
+        ((*of_two_files(5), *of_two_files(10)[:1]), Kind.STARTS_FROM_NOTHING),
+    ],
+    ids=["a part", "the first", "the first and a part"],
+)
+def test_part_of_a_checkpoint_is_none(restored: tuple[Written, ...], kind: Kind) -> None:
+    written = [each for epoch in (5, 10, 15, 20) for each in of_two_files(epoch)]
+    alone = baseline(writes=tuple(written), left=in_s3(*written[-4:]))
+    assert kinds(interrupted(12, 1, restored=in_s3(*restored), writes=restored), alone=alone) == [kind]
+
+
+def test_a_second_start_that_is_lost_at_once_has_written_no_more_than_it_trained() -> None:
+    """Its log is late, and what it wrote is newer than all that the first start trained."""
+    rare = tuple(write for write in writes(1, EPOCHS) if int(write.key[6:10]) % 5 == 0)
+    report = Written("report.json", 30.4, 30.5, 40)
+    first, second = interrupted(17, 11, restored=kept(5, 10)).starts
+    at_once = replace(second, ended=30.6, code=137, lines=lines(11, 11, 30.55))
+    last = replace(second, began=40.0, ended=60.0, lines=lines(11, EPOCHS, 41.0))
+    last = replace(last, restored=(*kept(5, 10), *in_s3(report)))
+    trial = interrupted(
+        17, 11, Scenario.AT_ONCE, starts=(first, at_once, last), cuts=2, writes=(*rare[:3], report, *rare[3:])
+    )
+    assert kinds(trial, alone=baseline(writes=rare)) == [Kind.RESUMES]
+
+
 TORN = Stored(name(16), 480, 15.1)
 
 

@@ -24,6 +24,7 @@ def rehearsed(script: str, **options: object) -> Report:
     ("script", "scenarios", "kinds"),
     [
         ("sound", INTERRUPTED, ["resumes"]),
+        ("several_files", (Scenario.KILLED, Scenario.AT_ONCE), ["resumes"]),
         ("not_equal", INTERRUPTED, ["not-bit-equal", "resumes"]),
         ("drops_weights", INTERRUPTED, ["result-differs"]),
         ("last_digit", INTERRUPTED, ["repeats", "keeps-everything"]),

@@ -94,12 +94,33 @@ def test_a_folder_that_is_renamed_before_anybody_looks_into_it_is_whole(watch: F
     sizes = {(write.key.rpartition("/")[2], write.size) for write in watch.writes}
     assert sizes == {("model", 2), ("optimizer", 3)}
     assert all(write.ended is not None for write in watch.writes)
+    assert len(watch.writes) == watch.begun == len(wanted)
 
 
-def test_sagemakers_markers_are_not_the_scripts(watch: FolderWatch, folder: Path) -> None:
+def test_files_that_are_renamed_in_a_new_folder_are_written_once_each(watch: FolderWatch, folder: Path) -> None:
+    """The watch of a new folder may see a file by a look and by the kernel's word."""
+    for i in range(20):
+        into = folder / f"checkpoint-{i}"
+        into.mkdir()
+        for name in ("model", "optimizer"):
+            (into / f"{name}.tmp").write_bytes(b"12")
+            (into / f"{name}.tmp").rename(into / name)
+        (into / "done").write_bytes(b"1")
+        time.sleep(0.02)
+    wanted = sorted(f"checkpoint-{i}/{name}" for i in range(20) for name in ("model", "optimizer", "done"))
+    until(lambda: {write.key for write in watch.writes if write.ended is not None} == set(wanted), "all are told")
+    assert sorted(write.key for write in watch.writes) == wanted
+    assert watch.begun == len(wanted)
+
+
+def test_markers_reports_and_known_logs_are_no_checkpoints(watch: FolderWatch, folder: Path) -> None:
     (folder / "a.sagemaker-uploaded").touch()
+    (folder / "airflow-spot-progress.json.sagemaker-ignore").write_bytes(b"{}")
+    (folder / "airflow-spot-progress.json.sagemaker-ignore").rename(folder / "airflow-spot-progress.json")
+    (folder / "events.out.tfevents.1732870000.algo-1.12.0").write_bytes(b"1")
     (folder / "a").write_bytes(b"1")
     assert [write.key for write in settled(watch, 1).writes] == ["a"]
+    assert watch.begun == 1
 
 
 def test_the_folder_may_come_late_and_come_again(tmp_path: Path) -> None:
