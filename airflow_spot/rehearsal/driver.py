@@ -14,6 +14,7 @@ from airflow_spot.rehearsal.writes import FolderWatch, Torn, is_scripts, is_supp
 
 TERMINAL = ("Completed", "Failed", "Stopped")
 ENDED_BEFORE = "the script had ended before"
+NOTHING_UPLOADED = "the script had ended before a checkpoint of it was uploaded"
 _LOOK_SECONDS = 0.01
 _UPLOAD_SECONDS = 20.0
 _INTERRUPT_SECONDS = 60.0
@@ -126,8 +127,7 @@ class Driver:
         else:
             if each.after_writes:
                 self._until(lambda: self._watch.begun >= each.after_writes, ENDED_BEFORE)
-                # What is not in S3 yet is lost however good the script is: that would prove nothing.
-                self._until(self._has_uploaded, "the script had ended before a checkpoint of it was uploaded")
+                self._until(lambda: self._uploaded() >= each.uploads, NOTHING_UPLOADED)
             self._pause(each.pause)
             how = each.how
         if how == "stop":
@@ -143,9 +143,10 @@ class Driver:
         self._started_of_job = wanted
         return wanted
 
-    def _has_uploaded(self) -> bool:
+    def _uploaded(self) -> int:
+        """Return how many files of the script have been in S3."""
         lines = (line for job in self._jobs for line in self._checkpoints(job))
-        return any(line["action"] == "upload" and is_scripts(line["key"]) for line in lines)
+        return len({line["key"] for line in lines if line["action"] == "upload" and is_scripts(line["key"])})
 
     def _checkpoints(self, job: str) -> list[dict[str, Any]]:
         return self._stage.audit_of(job, "checkpoint")

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from airflow_spot.rehearsal.differences import Comparison, compare
 from airflow_spot.rehearsal.log_lines import Mark, channel_named, error_lines, marks, plural, unit_of
 from airflow_spot.rehearsal.observations import INTERRUPTED, Reading, Scenario, Trial
-from airflow_spot.rehearsal.parts import parts_of
 from airflow_spot.rehearsal.resumes import (
     Resume,
     first_step,
-    interval,
     kept,
     last_step,
     resumes,
     spacing,
     steps_trained,
 )
+from airflow_spot.rehearsal.saves import saves_of
 from airflow_spot.rehearsal.verdicts import Kind, Verdict, worst_first
 
 #: So many checkpoints of one kind may be left, or none of them was deleted.
@@ -245,19 +244,20 @@ def _lost_progress(baseline: Trial, others: Sequence[Trial], reading: Reading) -
     begin, unit = first_step(baseline, reading), unit_of(reading.counter)
     if begin is None:
         return []
-    least, parts = spacing(baseline, reading), parts_of(baseline, reading)
-    every = interval(baseline, reading, parts) or 0
+    least, saves = spacing(baseline, reading), saves_of(baseline, reading)
+    # A line of the uninterrupted run's log may have come late, and a checkpoint seem to be nearer to the one before.
+    most = None if saves.every is None else max(least, saves.every + least * (saves.every > least))
     nothing: list[tuple[Trial, Resume]] = []
     again: list[tuple[Trial, Resume]] = []
     for trial in others:
         if counts_anew(trial, baseline, reading):
             continue
-        for each in resumes(trial, reading, parts):
+        for each in resumes(trial, reading, saves):
             if each.first is None or each.saved is None:
                 continue
             if each.first <= begin and each.neglected > least:
                 nothing.append((trial, each))
-            elif each.neglected > every + least:  # a line of the log may be late
+            elif most is not None and each.neglected > most:
                 again.append((trial, each))
     found = []
     if nothing:
@@ -337,7 +337,7 @@ def _resumes(baseline: Trial, others: Sequence[Trial], reading: Reading) -> list
     if not proved and len(told) == len([trial for trial in others if trial.completed]):
         return []
     unit = unit_of(reading.counter)
-    every = interval(baseline, reading, parts_of(baseline, reading), usual=True)
+    every = saves_of(baseline, reading).usually
     most = max((each.repeated for each in proved), default=0)
     evidence = [f"{plural(sum(trial.cuts for trial in others), 'interruption')}, and every run came to its end."]
     if every and proved:
@@ -356,6 +356,7 @@ def _unjudged(trials: Sequence[Trial], reading: Reading, found: Sequence[Verdict
             f"how much was trained again ({', '.join(anew)}): each start counts from the beginning, and trains what is "
             "missing. That all of it was kept shows in the result alone"
         )
+    lines += _in_part(baseline, trials[1:], reading)
     for trial in trials[1:]:
         last = next(reversed(resumes(trial, reading)), None)
         silent = last is not None and last.first is None and last.reached != last_step(baseline, reading)
@@ -368,6 +369,24 @@ def _unjudged(trials: Sequence[Trial], reading: Reading, found: Sequence[Verdict
             if torn.torn.key not in given:
                 lines.append(f"a torn file: {torn.torn.key} was not uploaded before the instance went")
     lines += comparison.unjudged
+    return lines
+
+
+def _in_part(baseline: Trial, others: Sequence[Trial], reading: Reading) -> list[str]:
+    """Return what starts prove nothing: they began anew, and had no checkpoint but what may be a part of one."""
+    begin, saves, lines = first_step(baseline, reading), saves_of(baseline, reading), []
+    for trial in others:
+        if trial.completed and not counts_anew(trial, baseline, reading):
+            numbers = [
+                str(each.number)
+                for each in resumes(trial, reading, saves)
+                if each.in_part and each.first is not None and begin is not None and each.first <= begin
+            ]
+            if numbers:
+                lines.append(
+                    f"{trial.scenario.value}: start {' and '.join(numbers)} began anew; it had one checkpoint at most, "
+                    "which an interruption may have cut short"
+                )
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_spot.rehearsal.observations import INTERRUPTED, Scenario, Trial
 
@@ -27,6 +27,7 @@ class Interruption:
     :param after_writes: so many writes into the checkpoint folder are let pass, counted from the first start on.
     :param pause: seconds then, or from the start of the script on.
     :param after_start: it comes after the start before this one was lost.
+    :param uploads: once so many files are in S3: what is not there is lost however good the script is.
     :param piece: of ``tear``: how many pieces of the file are let pass.
     """
 
@@ -34,37 +35,39 @@ class Interruption:
     after_writes: int = 0
     pause: float = 0.0
     after_start: bool = False
+    uploads: int = 1
     piece: int = 0
 
 
-def interruptions(scenario: Scenario, baseline: Trial, times: int, seed: int) -> list[Interruption]:
+def interruptions(scenario: Scenario, baseline: Trial, times: int, seed: int, files: int = 1) -> list[Interruption]:
     """
     Return when to interrupt a script in a scenario; nothing where none is to be.
 
     :param baseline: the script, uninterrupted.
     :param times: how often it is interrupted at random moments.
     :param seed: of the random moments.
+    :param files: how many files a checkpoint has.
     """
     if scenario not in INTERRUPTED:
         return []
     # The same moments for a scenario, whatever other ones there are.
     generator = random.Random(f"{seed} {scenario.name}")  # noqa: S311 - no secret
     if scenario is Scenario.KILLED:
-        return _moments("kill", baseline, times, 0.25, 0.9, generator)
+        return _moments("kill", baseline, times, 0.25, 0.9, generator, files)
     if scenario is Scenario.TERMINATED:
-        return _moments("term", baseline, times, 0.25, 0.9, generator)
-    (one,) = _moments("kill", baseline, 1, 0.4, 0.85, generator)
+        return _moments("term", baseline, times, 0.25, 0.9, generator, files)
+    (one,) = _moments("kill", baseline, 1, 0.4, 0.85, generator, files)
     if scenario is Scenario.TORN:
         # Not every write is met: several have to come.
         after = min(one.after_writes, max(1, len(baseline.writes) - TRIES))
         return [Interruption("tear", after_writes=after, piece=_piece(baseline))]
     if scenario is Scenario.AT_ONCE:
         return [one, Interruption("kill", pause=generator.uniform(0, AT_ONCE_SECONDS), after_start=True)]
-    return [Interruption("stop", one.after_writes, one.pause)]
+    return [replace(one, how="stop")]
 
 
 def _moments(
-    how: str, baseline: Trial, times: int, least: float, most: float, generator: random.Random
+    how: str, baseline: Trial, times: int, least: float, most: float, generator: random.Random, files: int
 ) -> list[Interruption]:
     writes = len(baseline.writes)
     found = []
@@ -74,7 +77,7 @@ def _moments(
         if writes:
             after = min(max(1, round(writes * share)), max(1, writes - 1))
             pause = generator.random() * min(MAX_PAUSE_SECONDS, _between([write.began for write in baseline.writes]))
-            found.append(Interruption(how, after, pause))
+            found.append(Interruption(how, after, pause, uploads=min(files, max(1, writes - 1))))
         else:
             found.append(Interruption(how, pause=baseline.seconds * share / times))
     return found

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from airflow_spot.rehearsal.log_lines import Mark, marks
 from airflow_spot.rehearsal.observations import Reading, Start, Stored, Trial, Written
-from airflow_spot.rehearsal.parts import Parts, places
+from airflow_spot.rehearsal.saves import Restored, Saves, held, places
 
-ANY_FILE = Parts()
+ONE_FILE = Saves()
 _DIGITS = re.compile(r"\d+")
 
 
@@ -26,8 +26,9 @@ class Resume:
     :param first: the first step of this start; None likewise.
     :param saved: the last step that the newest whole checkpoint of those that were restored can hold; None if there
         was none, or the log tells of no step before it.
-    :param newest: that checkpoint; of several files, the one that was written first.
-    :param torn: restored files that were never written as a whole.
+    :param newest: a file of that checkpoint.
+    :param torn: restored files that are not whole.
+    :param in_part: what was restored may be a part of one checkpoint only.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Resume:
     saved: int | None
     newest: Stored | None
     torn: tuple[Stored, ...]
+    in_part: bool = False
 
     @property
     def repeated(self) -> int:
@@ -53,11 +55,11 @@ class Resume:
         return max(0, self.saved - self.first + 1)
 
 
-def resumes(trial: Trial, reading: Reading, parts: Parts = ANY_FILE) -> list[Resume]:
+def resumes(trial: Trial, reading: Reading, saves: Saves = ONE_FILE) -> list[Resume]:
     """
     Return all starts of a trial but the first.
 
-    :param parts: what a checkpoint consists of; any file is one unless it is known better.
+    :param saves: what a checkpoint consists of; for who asks for ``saved``.
     """
     before: list[_Begun] = []
     found: list[Resume] = []
@@ -65,10 +67,22 @@ def resumes(trial: Trial, reading: Reading, parts: Parts = ANY_FILE) -> list[Res
         own = marks(start.lines, reading.counter, reading.step)
         saved = None
         if number > 1:
-            held, torn = _restored(trial.writes, start, parts)
+            restored, torn = _restored(trial.writes, start, before)
+            of_all = held(restored, saves)
+            saved = None if of_all is None else of_all.step
             reached = max((mark.at for begun in before for mark in begun.marks), default=None)
-            saved = _step_of(held, before)
-            found.append(Resume(number, start, reached, own[0].at if own else None, saved, held, torn))
+            found.append(
+                Resume(
+                    number,
+                    start,
+                    reached,
+                    own[0].at if own else None,
+                    saved,
+                    None if of_all is None else of_all.file,
+                    torn,
+                    of_all is None and any(each.whole for each in restored),
+                )
+            )
         before.append(_Begun(start.began, own, own[0].at - 1 if own and number > 1 else saved))
     return found
 
@@ -82,55 +96,34 @@ class _Begun:
     continued: int | None
 
 
-def _step_of(file: Stored | None, before: Sequence[_Begun]) -> int | None:
-    """
-    Return the last step that a file can hold; None if that is not known.
-
-    It tells of the start that wrote it, which may not be as far as an earlier one was.
-    """
-    if file is None or file.written is None:
-        return None
-    writer = next((begun for begun in reversed(before) if begun.began <= file.written), None)
-    if writer is None:
-        return None
-    earlier = [mark.at for mark in writer.marks if mark.time <= file.written]
-    return earlier[-1] if earlier else writer.continued
-
-
-def _restored(writes: Sequence[Written], start: Start, parts: Parts) -> tuple[Stored | None, tuple[Stored, ...]]:
-    """Return the file that tells how far the restored checkpoint reaches, and those that are not whole."""
-    whole, torn, destroyed = [], [], []
+def _restored(
+    writes: Sequence[Written], start: Start, before: Sequence[_Begun]
+) -> tuple[list[Restored], tuple[Stored, ...]]:
+    """Return what was restored that had been whole once, and the files that are not whole."""
+    found, torn = [], []
     for file in start.restored:
         sizes = [(write.size, write.ended) for write in writes if write.key == file.key and write.began < start.began]
-        if sizes and not any(size == file.size and ended is not None for size, ended in sizes):
+        whole = not sizes or any(size == file.size and ended is not None for size, ended in sizes)
+        if not whole:
             torn.append(file)
-            if any(ended is not None for _, ended in sizes):
-                destroyed.append(file.key)
-        else:
-            whole.append(file)
-    return parts.holding(whole, destroyed), tuple(torn)
+        if whole or any(ended is not None for _, ended in sizes):
+            number, step = _written_at(file, before)
+            found.append(Restored(file, number, step, whole))
+    return found, tuple(torn)
 
 
-def interval(baseline: Trial, reading: Reading, parts: Parts = ANY_FILE, *, usual: bool = False) -> int | None:
+def _written_at(file: Stored, before: Sequence[_Begun]) -> tuple[int, int | None]:
     """
-    Return how many steps are between two checkpoints, at most or as usual; None where that cannot be told.
+    Return which start wrote a file, and after which step; None if that is not known.
 
-    :param parts: what a checkpoint consists of; the part that is written the least often tells.
+    The step is one of that start, which may not be as far as an earlier one was.
     """
-    known = [mark for start in baseline.starts for mark in marks(start.lines, reading.counter, reading.step)]
-    steps: defaultdict[str, list[int]] = defaultdict(list)
-    for write in baseline.writes:
-        kind = parts.kind_of(write.key) if parts.needed else ""
-        if write.ended is None or (parts.needed and kind not in parts.needed):
-            continue
-        earlier = [mark.at for mark in known if mark.time <= write.ended]
-        if earlier and (not steps[kind] or earlier[-1] > steps[kind][-1]):
-            steps[kind].append(earlier[-1])
-    rarest = min(list(steps.values()) or [[]], key=len)
-    gaps = sorted(b - a for a, b in itertools.pairwise(rarest))
-    if not gaps:
-        return None
-    return gaps[len(gaps) // 2] if usual else gaps[-1]
+    moment = file.written
+    number = next((i for i in reversed(range(len(before))) if moment is not None and before[i].began <= moment), None)
+    if number is None or moment is None:
+        return 0, None
+    earlier = [mark.at for mark in before[number].marks if mark.time <= moment]
+    return number + 1, earlier[-1] if earlier else before[number].continued
 
 
 def spacing(baseline: Trial, reading: Reading) -> int:

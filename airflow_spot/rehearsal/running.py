@@ -13,8 +13,9 @@ from airflow_spot.rehearsal.differences import models_differ
 from airflow_spot.rehearsal.judge import Judgement, counts_anew, judge, of_markers
 from airflow_spot.rehearsal.log_lines import choose_counter
 from airflow_spot.rehearsal.observations import INTERRUPTED, Reading, Scenario, Trial
-from airflow_spot.rehearsal.plan import interruptions
+from airflow_spot.rehearsal.plan import Interruption, interruptions
 from airflow_spot.rehearsal.report import Report, progress_line
+from airflow_spot.rehearsal.saves import saves_of
 from airflow_spot.rehearsal.stage import Stage
 from airflow_spot.rehearsal.subject import RehearsalError, Subject, from_script
 from airflow_spot.rehearsal.verdicts import Kind, Verdict, worst_first
@@ -164,9 +165,11 @@ class _Rehearsal:
 
     def _run(self, scenario: Scenario, baseline: Trial | None, *, markers: bool = True) -> Trial:
         options = self._options
-        planned = interruptions(scenario, baseline, options.interruptions, options.seed) if baseline else []
+        planned: Sequence[Interruption] = ()
         limit = options.max_run
         if baseline is not None:
+            files = saves_of(baseline, self._reading).files
+            planned = interruptions(scenario, baseline, options.interruptions, options.seed, files)
             limit = min(limit, 60 + 5 * (len(planned) + 1) * baseline.seconds)
         return self._stage(markers).run(scenario, planned, limit)
 

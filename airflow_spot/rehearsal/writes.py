@@ -107,8 +107,10 @@ class FolderWatch:
         self.deleted: list[Deleted] = []
         self.begun = 0
         self._open: dict[str, Write] = {}
-        # What a look into a new folder saw, and how many bytes of the kernel's events may tell of it once more.
+        # What a look into a new folder saw; how many bytes of the kernel's events may tell of it once more; and what of
+        # it may have been open then.
         self._looked: dict[str, Write] = {}
+        self._maybe_open: dict[str, Write] = {}
         self._looked_bytes = 0
         self._moved: dict[int, str] = {}
         self._folders: dict[int, str] = {}
@@ -206,7 +208,7 @@ class FolderWatch:
             elif is_scripts(inner) and self._newest(inner) is None:
                 with contextlib.suppress(OSError), self._lock:
                     self._handle(CREATE | CLOSE_WRITE, inner, 0, entry.stat(follow_symlinks=False).st_ctime)
-                    self._looked[inner] = self.writes[-1]
+                    self._looked[inner] = self._maybe_open[inner] = self.writes[-1]
         self._looked_bytes = self._queued()
 
     def _queued(self) -> int:
@@ -222,6 +224,11 @@ class FolderWatch:
         except BlockingIOError:
             return
         now = time.time()
+        if self._looked_bytes <= 0:
+            # What was empty then is likely to be open still, if it is of this start.
+            self._looked = {
+                key: write for key, write in self._looked.items() if not write.size and write.began >= self._live_since
+            }
         self._looked_bytes -= len(data)
         offset = 0
         while offset < len(data):
@@ -232,13 +239,13 @@ class FolderWatch:
             if mask & IGNORED:
                 self._folders.pop(number, None)
                 continue
-            if number not in self._folders or not name or not is_scripts(name):
+            if number not in self._folders or not name:
+                continue
+            if not mask & IS_DIRECTORY and not is_scripts(name):
+                self._dropped(self._moved.pop(cookie, None) if mask & MOVED_TO else None)
                 continue
             folder = self._folders[number]
             self._event(mask, f"{folder}/{name}" if folder else name, cookie, now)
-        if self._looked_bytes <= 0:
-            # What was empty then is likely to be open still.
-            self._looked = {key: write for key, write in self._looked.items() if not write.size}
         self._spring()
 
     def _event(self, mask: int, key: str, cookie: int, now: float) -> None:
@@ -279,8 +286,8 @@ class FolderWatch:
             write = self._open.get(key) or self._begin(key, now)
             write.pieces += 1
         if mask & CLOSE_WRITE:
-            # One that was opened before anybody looked, and not written to since, is no new one.
-            write = self._open.get(key) or self._newest(key) or self._begin(key, now, known=False)
+            write = self._open.get(key) or self._maybe_open.get(key) or self._begin(key, now, known=False)
+            self._maybe_open.pop(key, None)
             self._measure(write)
             # The kernel closes the files of a process that is killed.
             write.ended = None if self._trap is not None and self._trap.write is write else now
@@ -292,6 +299,7 @@ class FolderWatch:
         if mask & DELETE:
             self._open.pop(key, None)
             self._looked.pop(key, None)
+            self._maybe_open.pop(key, None)
             self.deleted.append(Deleted(key, now))
 
     def _begin(self, key: str, now: float, known: bool = True) -> Write:
@@ -299,10 +307,10 @@ class FolderWatch:
         if write is not None and write.pieces == 0:
             return write
         write = self._looked.pop(key, None)
+        self._maybe_open.pop(key, None)
         if write is not None:
             write.ended = None
-            if known:
-                self._open[key] = write
+            self._open[key] = write
             return write
         write = Write(key, now)
         self.writes.append(write)
@@ -320,12 +328,24 @@ class FolderWatch:
         if before in self._open:
             self._open[key] = self._open.pop(before)
         self._looked.pop(before, None)
-        if twice is not None and twice is not write:
-            self.writes.remove(twice)
-            self.begun -= twice.began >= self._live_since
+        self._maybe_open.pop(before, None)
+        if twice is not write:
+            self._forget(twice)
         write.key, write.aside = key, True
         self._measure(write)
         write.ended = now
+
+    def _dropped(self, before: str | None) -> None:
+        """Note that a file got a name that no checkpoint has."""
+        if before is not None:
+            with self._lock:
+                self._open.pop(before, None)
+                self._forget(self._newest(before))
+
+    def _forget(self, write: Write | None) -> None:
+        if write is not None:
+            self.writes = [each for each in self.writes if each is not write]
+            self.begun -= write.began >= self._live_since
 
     def _measure(self, write: Write) -> None:
         with contextlib.suppress(OSError):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from airflow_spot.rehearsal.observations import Scenario, Start, Stored, Trial, Written
-from airflow_spot.rehearsal.parts import Parts
-from airflow_spot.rehearsal.resumes import interval, resumes
-from tests.rehearsal.trials import EPOCHS, READING, SIZE, baseline, interrupted, kept, lines, name, writes
+from airflow_spot.rehearsal.resumes import resumes
+from airflow_spot.rehearsal.saves import Saves
+from tests.rehearsal.trials import EPOCHS, READING, SIZE, interrupted, kept, lines, name, writes
 
 RARE = tuple(write for write in writes(1, EPOCHS) if int(write.key[6:10]) % 5 == 0)
 
@@ -48,16 +48,8 @@ def test_a_file_from_before_the_first_start_tells_nothing() -> None:
     assert [each.saved for each in resumes(early, READING)] == [None]
 
 
-def test_of_a_checkpoint_of_which_a_part_is_missing_nothing_is_held() -> None:
-    parts = Parts({}, frozenset({"epoch-#.pt", "epoch-#.json"}))
-    (resume,) = resumes(interrupted(), READING, parts)
-    assert (resume.saved, resume.newest, resume.neglected) == (None, None, 0)
-
-
-def test_the_interval_is_that_of_the_part_that_is_written_the_least_often() -> None:
-    log = tuple(Written("log.csv", epoch - 0.8, epoch - 0.7, SIZE) for epoch in range(1, EPOCHS + 1))
-    alone = baseline(writes=tuple(sorted((*RARE, *log), key=lambda write: write.began)))
-    assert interval(alone, READING) == 1
-    parts = Parts({}, frozenset({"epoch-#.pt", "log.csv"}))
-    assert interval(alone, READING, parts) == interval(alone, READING, parts, usual=True) == 5
-    assert interval(baseline(writes=()), READING, parts) is None
+def test_a_part_of_a_checkpoint_holds_nothing() -> None:
+    (resume,) = resumes(interrupted(restored=kept(15)), READING, Saves(files=2))
+    assert (resume.saved, resume.newest, resume.neglected, resume.in_part) == (None, None, 0, True)
+    (resume,) = resumes(interrupted(restored=()), READING, Saves(files=2))
+    assert (resume.saved, resume.in_part) == (None, False)
