@@ -245,8 +245,10 @@ def _lost_progress(baseline: Trial, others: Sequence[Trial], reading: Reading) -
     if begin is None:
         return []
     least, saves = spacing(baseline, reading), saves_of(baseline, reading)
-    # A line of the uninterrupted run's log may have come late, and a checkpoint seem to be nearer to the one before.
-    most = None if saves.every is None else max(least, saves.every + least * (saves.every > least))
+    most = saves.every
+    if most is not None and most > least:
+        # A line of the uninterrupted run's log may have come late, and two checkpoints seem to be nearer.
+        most += least
     nothing: list[tuple[Trial, Resume]] = []
     again: list[tuple[Trial, Resume]] = []
     for trial in others:
@@ -257,7 +259,7 @@ def _lost_progress(baseline: Trial, others: Sequence[Trial], reading: Reading) -
                 continue
             if each.first <= begin and each.neglected > least:
                 nothing.append((trial, each))
-            elif most is not None and each.neglected > most:
+            elif most is not None and each.neglected > max(least, most):
                 again.append((trial, each))
     found = []
     if nothing:

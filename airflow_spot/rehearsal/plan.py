@@ -27,7 +27,7 @@ class Interruption:
     :param after_writes: so many writes into the checkpoint folder are let pass, counted from the first start on.
     :param pause: seconds then, or from the start of the script on.
     :param after_start: it comes after the start before this one was lost.
-    :param uploads: once so many files are in S3: what is not there is lost however good the script is.
+    :param uploads: so many files are waited for that have reached S3: what is not there is lost by the way of things.
     :param piece: of ``tear``: how many pieces of the file are let pass.
     """
 

@@ -60,44 +60,37 @@ class Restored:
 
 def saves_of(baseline: Trial, reading: Reading) -> Saves:
     """Return what an uninterrupted training tells of its checkpoints."""
-    whole = [(write.key, write.ended) for write in baseline.writes if write.ended is not None]
-    there = {_shape(key) for key in (*(file.key for file in baseline.left), *baseline.deleted)}
-    # What is neither there at the end nor was deleted was renamed, and nobody saw it.
-    seen = [(key, ended) for key, ended in whole if _shape(key) in there] or whole
-    kinds: defaultdict[int, set[str]] = defaultdict(set)
-    for (key, _), place in zip(seen, _places(baseline, [ended for _, ended in seen], reading), strict=True):
-        kinds[place].add(_shape(key))
-    # Files of one kind, as shards are, are counted where they stay: of the newest checkpoint.
-    last = {key: ended for key, ended in whole if key in {file.key for file in baseline.left}}
-    stays: defaultdict[int, set[str]] = defaultdict(set)
-    for key, place in zip(last, _places(baseline, list(last.values()), reading), strict=True):
-        stays[place].add(key)
-    files = max(map(len, (*kinds.values(), *stays.values())), default=1)
+    kinds = _kinds_by_place(baseline, reading)
     most = max(map(len, kinds.values()), default=0)
     known = [mark.at for start in baseline.starts for mark in marks(start.lines, reading.counter, reading.step)]
     # Of the places where most is written: the others may be a log's.
     steps = sorted(known[place - 1] for place, found in kinds.items() if 0 < place <= len(known) and len(found) == most)
     gaps = sorted(b - a for a, b in itertools.pairwise(steps))
+    files = max(most, _files_that_stay(baseline, reading), 1)
     return Saves(files, gaps[-1] if gaps else None, gaps[len(gaps) // 2] if gaps else None)
 
 
 def held(restored: Iterable[Restored], saves: Saves) -> Restored | None:
     """
-    Return a file of the newest checkpoint of which all must have been restored; None where there is none.
+    Return a file of the newest checkpoint that must have been restored as a whole; None where there is none.
 
-    The newest has as many files as one has at most; or it is one that another one followed.
+    It has as many files as a checkpoint has at most, or it is not the last that was written: a script goes on training,
+    and writes the next, when one is whole.
     """
-    places: defaultdict[tuple[int, float], list[Restored]] = defaultdict(list)
+    by_place: defaultdict[tuple[int, float], list[Restored]] = defaultdict(list)
     for each in restored:
-        places[each.place].append(each)
+        by_place[each.place].append(each)
+    # A late line of the log may part the files of one checkpoint.
     apart = max((saves.usually or 1) / 2, 1)
-    newest: tuple[int, float] | None = None
-    for place in sorted(places, reverse=True):
-        whole = [each for each in places[place] if each.whole]
-        followed = newest is not None and (place[0] < newest[0] or place[1] <= newest[1] - apart)
-        if whole and (followed or (newest is None and len(places[place]) >= saves.files)):
+    last: tuple[int, float] | None = None
+    for place in sorted(by_place, reverse=True):
+        whole = [each for each in by_place[place] if each.whole]
+        if last is None:
+            must_be_whole, last = len(by_place[place]) >= saves.files, place
+        else:
+            must_be_whole = place[0] < last[0] or place[1] <= last[1] - apart
+        if whole and must_be_whole:
             return max(whole, key=lambda each: each.file.written or 0)
-        newest = newest or place
     return None
 
 
@@ -116,6 +109,26 @@ def _places(trial: Trial, moments: Sequence[float], reading: Reading) -> list[in
     least = max(max(gaps, default=0.0) / 4, trial.seconds / 100)
     numbers = dict(zip(ordered, itertools.accumulate([0, *(int(gap > least) for gap in gaps)]), strict=False))
     return [numbers[moment] for moment in moments]
+
+
+def _kinds_by_place(baseline: Trial, reading: Reading) -> dict[int, set[str]]:
+    """Return what was written between which two steps, by names without numbers."""
+    whole = [(_shape(write.key), write.ended) for write in baseline.writes if write.ended is not None]
+    there = {_shape(key) for key in (*(file.key for file in baseline.left), *baseline.deleted)}
+    # What is neither there at the end nor was deleted was renamed, and nobody saw it.
+    seen = [(shape, ended) for shape, ended in whole if shape in there] or whole
+    found: defaultdict[int, set[str]] = defaultdict(set)
+    for (shape, _), place in zip(seen, _places(baseline, [ended for _, ended in seen], reading), strict=True):
+        found[place].add(shape)
+    return found
+
+
+def _files_that_stay(baseline: Trial, reading: Reading) -> int:
+    """Return how many files are left of the newest checkpoint: of shards the names differ in their numbers only."""
+    left = {file.key for file in baseline.left}
+    ended = {write.key: write.ended for write in baseline.writes if write.ended is not None and write.key in left}
+    numbers = _places(baseline, list(ended.values()), reading)
+    return max(map(numbers.count, numbers), default=0)
 
 
 def _shape(key: str) -> str:
