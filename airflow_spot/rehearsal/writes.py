@@ -38,6 +38,8 @@ _HEAD = struct.Struct("iIII")
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 _SCHED_ATTR = struct.Struct("=IIQiIQQQ")
 _POLL_MILLISECONDS = 10
+#: A file is longer a moment before the kernel says that it was written to.
+_LOOKED_SECONDS = 0.1
 
 
 @dataclass
@@ -107,11 +109,12 @@ class FolderWatch:
         self.deleted: list[Deleted] = []
         self.begun = 0
         self._open: dict[str, Write] = {}
-        # What a look into a new folder saw; how many bytes of the kernel's events may tell of it once more; and what of
-        # it may have been open then.
+        # What a look into a new folder saw. The kernel may tell of it once more: within so many bytes of events, and
+        # until then. What may have been open is told of when it is closed.
         self._looked: dict[str, Write] = {}
-        self._maybe_open: dict[str, Write] = {}
         self._looked_bytes = 0
+        self._looked_until = 0.0
+        self._maybe_open: dict[str, Write] = {}
         self._moved: dict[int, str] = {}
         self._folders: dict[int, str] = {}
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -209,7 +212,7 @@ class FolderWatch:
                 with contextlib.suppress(OSError), self._lock:
                     self._handle(CREATE | CLOSE_WRITE, inner, 0, entry.stat(follow_symlinks=False).st_ctime)
                     self._looked[inner] = self._maybe_open[inner] = self.writes[-1]
-        self._looked_bytes = self._queued()
+        self._looked_bytes, self._looked_until = self._queued(), time.time() + _LOOKED_SECONDS
 
     def _queued(self) -> int:
         """Return how many bytes of events the kernel has for us."""
@@ -224,11 +227,9 @@ class FolderWatch:
         except BlockingIOError:
             return
         now = time.time()
-        if self._looked_bytes <= 0:
-            # What was empty then is likely to be open still, if it is of this start.
-            self._looked = {
-                key: write for key, write in self._looked.items() if not write.size and write.began >= self._live_since
-            }
+        if self._looked_bytes <= 0 and now > self._looked_until:
+            # What was empty then is likely to be open still.
+            self._looked = {key: write for key, write in self._looked.items() if not write.size}
         self._looked_bytes -= len(data)
         offset = 0
         while offset < len(data):
@@ -308,7 +309,8 @@ class FolderWatch:
             return write
         write = self._looked.pop(key, None)
         self._maybe_open.pop(key, None)
-        if write is not None:
+        # What was there before this start is written once more now.
+        if write is not None and write.began >= self._live_since:
             write.ended = None
             self._open[key] = write
             return write
@@ -325,6 +327,7 @@ class FolderWatch:
         if write is None:
             write = Write(key, now)
             self.writes.append(write)
+            self.begun += now >= self._live_since
         if before in self._open:
             self._open[key] = self._open.pop(before)
         self._looked.pop(before, None)
