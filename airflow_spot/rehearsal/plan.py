@@ -77,7 +77,8 @@ def _moments(
         if writes:
             after = min(max(1, round(writes * share)), max(1, writes - 1))
             pause = generator.random() * min(MAX_PAUSE_SECONDS, _between([write.began for write in baseline.writes]))
-            found.append(Interruption(how, after, pause, uploads=min(files, max(1, writes - 1))))
+            # A log that came late makes a checkpoint seem to have more files: time to interrupt has to be left.
+            found.append(Interruption(how, after, pause, uploads=min(files, max(1, writes // 2))))
         else:
             found.append(Interruption(how, pause=baseline.seconds * share / times))
     return found

@@ -26,8 +26,8 @@ def test_moments_are_apart_after_the_first_checkpoint_and_before_the_last(seed: 
 
 def test_a_checkpoint_of_several_files_is_to_be_in_s3_as_a_whole() -> None:
     assert {each.uploads for each in interruptions(Scenario.KILLED, baseline(), 3, 0, files=4)} == {4}
-    (one,) = interruptions(Scenario.NEW_JOB, baseline(writes=baseline().writes[:3]), 1, 0, files=4)
-    assert (one.how, one.uploads) == ("stop", 2), "there are three in all"
+    (one,) = interruptions(Scenario.NEW_JOB, baseline(writes=baseline().writes[:6]), 1, 0, files=4)
+    assert (one.how, one.uploads) == ("stop", 3), "there are six in all"
 
 
 def test_one_checkpoint_is_enough() -> None:
