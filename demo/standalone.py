@@ -206,10 +206,23 @@ class StandaloneAirflow:
         answer = self.api("GET", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances")
         return {task["task_id"]: task["state"] for task in answer["task_instances"]}
 
-    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """Set a task's state as a user does in the UI, such as ``failed``."""
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, timeout: float = 30) -> None:
+        """
+        Set a task's state as a user does in the UI, such as ``failed``.
+
+        :param timeout: seconds to mark it again where the API server fails: its SQLite takes one writer at a time.
+        """
         path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}"
-        self.api("PATCH", path, {"new_state": state})
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                self.api("PATCH", path, {"new_state": state})
+            except urllib.error.HTTPError as error:
+                if error.code != 500 or time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+            else:
+                return
 
     def wait(self, dag_id: str, run_id: str, timeout: float = 300) -> str:
         """Wait until a DAG run has ended and return its state.

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from airflow_spot.local import LocalSageMaker
+from tests.checkpoint.killing import ALL
 from tests.dags.conftest import SCRIPTS
 from tests.local.jobs import BUCKET, Jobs, statuses
 from tests.support.lazily import Lazily
@@ -147,7 +148,7 @@ def trials() -> list[object]:
             "term" if seed % 3 == 2 else "kill",
             marks=[] if seed in QUICK_SEEDS else pytest.mark.slow,
         )
-        for seed in range(TRIALS)
+        for seed in range(TRIALS if ALL else TRIALS // 2)
     ]
 
 

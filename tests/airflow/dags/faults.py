@@ -107,8 +107,8 @@ COMMON: dict[str, Any] = {
 }
 
 for dag_id, kind, parameters in (
-    ("interrupted", SageMakerSpotTrainingOperator, {"config": config(60, 0.1), "deferrable": True}),
-    ("interrupted_sync", SageMakerSpotTrainingOperator, {"config": config(60, 0.1), "deferrable": False}),
+    ("interrupted", SageMakerSpotTrainingOperator, {"config": config(150, 0.1), "deferrable": True}),
+    ("interrupted_sync", SageMakerSpotTrainingOperator, {"config": config(150, 0.1), "deferrable": False}),
     ("triggerer_restarted", SageMakerSpotTrainingOperator, {"config": config(300, 0.1), "deferrable": True}),
     ("triggerer_killed", SageMakerSpotTrainingOperator, {"config": config(300, 0.1), "deferrable": True}),
     ("scheduler_killed", SageMakerSpotTrainingOperator, {"config": config(400, 0.1), "deferrable": True, "retries": 3}),
@@ -134,8 +134,8 @@ for dag_id, kind, parameters in (
     ("cleared_failure_sync", SageMakerSpotTrainingOperator, {"config": config(100, 0.1), "deferrable": False}),
     ("worker_killed", DiesBeforeDeferring, {"config": config(150, 0.1), "deferrable": True, "retries": 1}),
     ("result_lost", DiesBeforeDelivering, {"config": config(100, 0.1), "deferrable": True, "retries": 1}),
-    ("marked_failed", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": True}),
-    ("marked_failed_sync", SageMakerSpotTrainingOperator, {"config": config(600, 0.1), "deferrable": False}),
+    ("marked_failed", SageMakerSpotTrainingOperator, {"config": config(3000, 0.1), "deferrable": True}),
+    ("marked_failed_sync", SageMakerSpotTrainingOperator, {"config": config(3000, 0.1), "deferrable": False}),
     ("marked_while_starting", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": True}),
     ("marked_while_starting_sync", SageMakerSpotTrainingOperator, {"config": config(900, 0.1), "deferrable": False}),
     ("marked_before_deferring", WaitsForAMark, {"config": config(900, 0.1), "deferrable": True}),
