@@ -47,7 +47,7 @@ def jobs(service: LocalSageMaker, dag_id: str, run_id: str) -> list[dict[str, An
     return [client.describe_training_job(TrainingJobName=job["TrainingJobName"]) for job in found]
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 240) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
