@@ -121,7 +121,8 @@ def _demo(args: argparse.Namespace, scratch: Path) -> None:
         timeline = timeline_address(airflow.url, run_id)
         # While it trains there is most to see: the page continues by itself.
         trains = partial(_show, timeline, story) if args.ui else _nobody_looks
-        state = _watch(airflow, sagemaker, run_id, story, EventsFile(events_file), trains)
+        with ScriptedMarket(sagemaker).open():
+            state = _watch(airflow, sagemaker, run_id, story, EventsFile(events_file), trains)
         if state != "success":
             raise DemoError(_what_failed(airflow, run_id, state))
         report = read_report(airflow, sagemaker, DAG_ID, run_id)
@@ -172,13 +173,11 @@ def _watch(
     """
     begun = False
     deadline = time.monotonic() + RUN_SECONDS
-    market = ScriptedMarket(sagemaker)
     while True:
         state = airflow.run_state(DAG_ID, run_id)
         tasks = airflow.task_states(DAG_ID, run_id)
         # The audit log first: what the run decided of what it shows is then in the events file.
         audit = sagemaker.audit
-        market.follow(audit)
         story.happened(audit, run_events.new())
         story.tasks(tasks)
         if not begun and tasks.get(TRAINS) in SEEN:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from airflow_spot.local import LocalSageMaker
@@ -11,9 +12,10 @@ from airflow_spot.local import LocalSageMaker
 #: Once the checkpoint of such a round is in S3, the instance goes, and comes back after DOWN_SECONDS.
 TAKEN_AT = (10, 25)
 DOWN_SECONDS = 2.0
-#: Once this one is there, the instance goes, and asking for another fails for FAIL_SECONDS.
+#: Once this one is there, the instance goes, and the job is refused another.
 FAILS_AT = 40
-FAIL_SECONDS = 6
+#: How often the audit log is read.
+LOOK_SECONDS = 0.2
 
 SCRIPT = (
     f"takes the instance after the checkpoints of rounds {', '.join(map(str, TAKEN_AT))} and {FAILS_AT}, "
@@ -31,7 +33,7 @@ def round_of(key: str) -> int:
 class ScriptedMarket:
     """Takes instances when the audit log says that it is time.
 
-    :param sagemaker: the service; its market is ``always`` until then.
+    :param sagemaker: the service; its market is ``always``.
     """
 
     def __init__(self, sagemaker: LocalSageMaker) -> None:
@@ -44,11 +46,29 @@ class ScriptedMarket:
         for event in events:
             if event["event"] == "checkpoint" and event["action"] == "upload":
                 job, newest = event["job"], max(newest, round_of(event["key"]))
-        if self._done < len(TAKEN_AT) and newest >= TAKEN_AT[self._done]:
-            # Between two instances there is none to take: then the next call does it.
-            with contextlib.suppress(RuntimeError):
+        # Between two instances there is none to take: then the next call does it.
+        with contextlib.suppress(RuntimeError):
+            if self._done < len(TAKEN_AT) and newest >= TAKEN_AT[self._done]:
                 self._sagemaker.interrupt(job, capacity_gap=DOWN_SECONDS)
                 self._done += 1
-        elif self._done == len(TAKEN_AT) and newest >= FAILS_AT:
-            self._sagemaker.set_market(f"script:fail={FAIL_SECONDS},up=inf")
-            self._done += 1
+            elif self._done == len(TAKEN_AT) and newest >= FAILS_AT:
+                self._sagemaker.interrupt(job, refuse=True)
+                self._done += 1
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Inside, it follows the audit log by itself: whatever else is waited for, the training does not wait."""
+        ended = threading.Event()
+
+        def follow() -> None:
+            while not ended.wait(LOOK_SECONDS):
+                with contextlib.suppress(OSError):  # a service that is slow to answer is asked again
+                    self.follow(self._sagemaker.audit)
+
+        thread = threading.Thread(target=follow, name="demo-market", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()

@@ -229,15 +229,22 @@ class LocalSageMaker:
         return read_audit(self.dir / "audit.jsonl")
 
     def interrupt(
-        self, job_name: str, *, capacity_gap: float = 0.0, region: str | None = None, reclaim: str | None = None
+        self,
+        job_name: str,
+        *,
+        capacity_gap: float = 0.0,
+        region: str | None = None,
+        reclaim: str | None = None,
+        refuse: bool = False,
     ) -> None:
         """Take a spot job's instances back now.
 
         :param capacity_gap: seconds for which this job then gets none.
         :param reclaim: ``term`` or ``kill``, for this once; default: as the service was started.
+        :param refuse: whether its request for other instances is refused: it fails with a CapacityError.
         :raises RuntimeError: if it is no spot job, or holds no instances.
         """
-        body = {"job": job_name, "capacity_gap": capacity_gap, "region": region, "reclaim": reclaim}
+        body = {"job": job_name, "capacity_gap": capacity_gap, "region": region, "reclaim": reclaim, "refuse": refuse}
         self._control("interrupt", body)
 
     def crash(self, job_name: str, *, region: str | None = None) -> None:

@@ -51,7 +51,7 @@ from airflow_spot.core.service_errors import SeenFolder
 from airflow_spot.core.stop_reasons import StopReason
 from airflow_spot.local.serving.ports import free_port
 from demo.__main__ import LOGIN, _watch, main, open_in_browser, timeline_address
-from demo.market import round_of
+from demo.market import DOWN_SECONDS, ScriptedMarket, round_of
 from demo.report import Report, Start, read_start
 from demo.story import EventsFile, Story
 from tests.core.cases import NOW, RUN, attempt, refusal
@@ -223,6 +223,32 @@ def test_the_operator_writes_what_the_story_reads(
 )
 def test_a_checkpoint_tells_its_round(key: str, number: int) -> None:
     assert round_of(key) == number
+
+
+def test_the_market_takes_each_instance_once_its_checkpoint_is_there() -> None:
+    """A call that finds the job between two instances is made again; the third time the job gets no other."""
+    taken: list[dict[str, Any]] = []
+    rounds: list[int] = []
+
+    class Between:
+        def interrupt(self, job: str, **how: Any) -> None:
+            taken.append({"job": job, "after": rounds[-1], **how})
+            if len(taken) == 2:
+                raise RuntimeError("it holds no instances")
+
+    sagemaker: Any = Between()
+    market = ScriptedMarket(sagemaker)
+    for number in (5, 10, 15, 20, 25, 25, 30, 35, 45, 50, 55):
+        rounds.append(number)
+        keys = [f"round-{each:06d}-0123456789abcdef.ubj" for each in rounds]
+        market.follow([at(0, event="checkpoint", action="upload", job=JOB, key=key) for key in keys])
+    gap = {"job": JOB, "capacity_gap": DOWN_SECONDS}
+    assert taken == [
+        {**gap, "after": 10},
+        {**gap, "after": 25},
+        {**gap, "after": 25},
+        {"job": JOB, "after": 45, "refuse": True},
+    ]
 
 
 def test_a_start_is_read_from_what_the_script_printed() -> None:

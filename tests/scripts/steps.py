@@ -1,11 +1,13 @@
 """
 A training script for the tests: counts steps, each of which takes a while, and checkpoints after every one.
 
-    --steps 20 --seconds 0.1 [--fail-at 7] [--exit-code 3] [--fail-once-at 7] [--hold-at 6] [--release FILE]
+    --steps 20 --seconds 0.1 [--fail-at 7] [--exit-code 3] [--fail-once-at 7] [--hold-at 6] [--at-a-time 5]
+        [--release FILE]
 
 With ``--fail-once-at`` a start without a checkpoint fails there. With ``--hold-at`` one trains so far, and then waits
-for whoever ends it. With ``--release`` the last step is followed by a wait for that file. With ``--forget 1`` nothing
-is written as a checkpoint, and with ``--blind 1`` none is read.
+for whoever ends it. With ``--at-a-time`` each start trains so many steps, and then waits for whoever ends it, but for
+the one that comes to the last step. With ``--release`` the last step is followed by a wait for that file. With
+``--forget 1`` nothing is written as a checkpoint, and with ``--blind 1`` none is read.
 """
 
 import argparse
@@ -23,6 +25,7 @@ parser.add_argument("--exit-code", type=int, default=1)
 parser.add_argument("--fail-once-at", type=int, default=0)
 parser.add_argument("--hold-at", type=int, default=0)
 parser.add_argument("--release", type=Path)
+parser.add_argument("--at-a-time", type=int, default=0)
 parser.add_argument("--forget", type=int, default=0)
 parser.add_argument("--blind", type=int, default=0)
 args, _ = parser.parse_known_args()
@@ -42,7 +45,7 @@ for step in range(done + 1, args.steps + 1):
         new.write_text(json.dumps({"step": step}))
         new.replace(state)
     print(f"step {step}", flush=True)
-    while step == args.hold_at and done == 0:
+    while (step == args.hold_at and done == 0) or (step == done + args.at_a_time and step < args.steps):
         time.sleep(1)
 
 while args.release is not None and not args.release.exists():

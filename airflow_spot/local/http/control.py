@@ -44,11 +44,14 @@ def _health(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _interrupt(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
-    """Take instances back: ``{"job", "region": optional, "capacity_gap": seconds, default 0, "reclaim": optional}``."""
+    """Take instances back: ``{"job"}``, optional ``region``, ``capacity_gap`` (seconds), ``reclaim``, ``refuse``."""
     how = body.get("reclaim")
     if how not in (None, "term", "kill"):
         raise ValueError(f"reclaim is {how!r}; it can be 'term' or 'kill'")
-    backend.engine.interrupt(_region(backend, body), _text(body, "job"), _capacity_gap(body), how)
+    refuse = body.get("refuse", False)
+    if not isinstance(refuse, bool):
+        raise ValueError(f"refuse is {refuse!r}; it must be true or false")
+    backend.engine.interrupt(_region(backend, body), _text(body, "job"), _capacity_gap(body), how, refuse=refuse)
     return {}
 
 

@@ -55,17 +55,20 @@ class Engine:
         if life is not None:
             life.request_stop()
 
-    def interrupt(self, region: str, name: str, capacity_gap: float = 0.0, reclaim: str | None = None) -> None:
+    def interrupt(
+        self, region: str, name: str, capacity_gap: float = 0.0, reclaim: str | None = None, *, refuse: bool = False
+    ) -> None:
         """Take a spot job's instances back.
 
         :param capacity_gap: service seconds for which this job then gets none.
         :param reclaim: ``term`` or ``kill``; None: as the service is set.
+        :param refuse: whether the job fails with a CapacityError as it asks for others.
         :raises ServiceError: if there is no such job, or it holds no spot instances.
         """
         life = self._holding(region, name)
         if not life.job.spot:
             raise validation(f"{name} is an on-demand job: SageMaker does not interrupt those")
-        life.request_reclaim(capacity_gap, reclaim)
+        life.request_reclaim(capacity_gap, reclaim, refuse=refuse)
 
     def crash(self, region: str, name: str) -> None:
         """Break a job's instances: it fails with InternalServerError, or is retried if it has a RetryStrategy.

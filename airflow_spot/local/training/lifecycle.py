@@ -61,6 +61,7 @@ class Lifecycle:
         self._reclaim_how: str | None = None
         self._crash_requested = False
         self._out_of_memory = False
+        self._refused = False
         self._blackout_until = self._held_since = 0.0
         self._on_wake: Callable[[], None] = lambda: None
 
@@ -82,12 +83,14 @@ class Lifecycle:
                 self._enter_stopping()
         self.wake()
 
-    def request_reclaim(self, capacity_gap: float, how: str | None = None) -> None:
+    def request_reclaim(self, capacity_gap: float, how: str | None = None, *, refuse: bool = False) -> None:
         """Take the instances back, and provide none for ``capacity_gap`` service seconds.
 
         :param how: ``term`` or ``kill`` for this once; None: as the service is set.
+        :param refuse: whether the job fails with a CapacityError as it asks for others.
         """
         self._blackout_until = self._clock.now() + capacity_gap
+        self._refused = refuse
         self._reclaim_how = how
         self._reclaim_requested = True
         self.wake()
@@ -187,6 +190,8 @@ class Lifecycle:
         asked = self._clock.now()
         while True:
             self._check_end()
+            if self._refused:
+                raise self._no_capacity()
             left = self._blackout_until - self._clock.now()
             if left <= 0:
                 chosen, left = self._look()

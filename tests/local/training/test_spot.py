@@ -162,6 +162,17 @@ def test_a_market_segment_that_fails(odd: Jobs) -> None:
     assert job["FailureReason"].startswith("CapacityError: ")
 
 
+def test_one_interruption_may_end_without_another_instance(odd: Jobs) -> None:
+    name = odd.start(COUNTER.replace("STEPS", "600"))
+    odd.wait_for_checkpoint(name)
+    odd.sm.interrupt(name, refuse=True)
+    job = odd.end(name)
+    assert (job["TrainingJobStatus"], statuses(job)[-3:]) == ("Failed", ["Interrupted", "Starting", "Failed"])
+    assert job["FailureReason"].startswith("CapacityError: ")
+    # No other job is refused: the market has instances.
+    assert odd.run("pass")["TrainingJobStatus"] == "Completed"
+
+
 def test_waiting_counts_to_max_wait_and_not_to_max_runtime(odd: Jobs) -> None:
     limits = {"MaxRuntimeInSeconds": 10, "MaxWaitTimeInSeconds": 10}
     name = odd.start("import time; time.sleep(600)", StoppingCondition=limits)
