@@ -53,11 +53,13 @@ SETTLE_SECONDS = 3.0
 BOUND_SECONDS = 180.0
 
 
-def measure(case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, folder: Path) -> dict[str, Any]:
-    """Run one cell."""
+def measure(
+    case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, folder: Path, work: float
+) -> dict[str, Any]:
+    """Run one cell, whose job trains for so many seconds."""
     token = f"{kind}{number}"
     name = f"run-{token}-job"
-    config = operators.config(name, BUCKET, "simulated", WORK_SECONDS, **on(operators.TYPE))
+    config = operators.config(name, BUCKET, "simulated", work, **on(operators.TYPE))
     if kind == "stock":
         config["EnableManagedSpotTraining"] = True
         config["CheckpointConfig"] = {"S3Uri": f"s3://{BUCKET}/checkpoints/{name}"}
@@ -71,7 +73,7 @@ def measure(case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, fo
         seed=number,
         engine=kind,
         deferrable=case.mode == "deferrable",
-        work=WORK_SECONDS,
+        work=work,
         faults=(case.fault,),
         strikes=case.strikes_on(kind),
         blows=case.blows,
@@ -93,7 +95,7 @@ def measure(case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, fo
     cloud.proxy.wires[token] = task.wire
     state = task.run()
     left = cloud.settle(token, SETTLE_SECONDS)
-    cloud.stop(cloud.settle(token, WORK_SECONDS + 10))
+    cloud.stop(cloud.settle(token, work + 10))
     cloud.settle(token, SETTLE_SECONDS)
     events = cloud.events(token)
     states = [event for event in events if event["event"] == "state"]
@@ -116,13 +118,19 @@ def measure(case: Case, kind: str, number: int, cloud: Cloud, zygote: Zygote, fo
 
 
 def compare(
-    cases: Sequence[Case], tell: Callable[[str], None], *, jobs: int = 6, logs: Path | None = None
+    cases: Sequence[Case],
+    tell: Callable[[str], None],
+    *,
+    jobs: int = 6,
+    logs: Path | None = None,
+    work: float = WORK_SECONDS,
 ) -> dict[str, Any]:
     """
     Run the rows, both columns, several at once.
 
     :param tell: told what is being done.
     :param logs: a folder for what each cell's processes said, and its part of the audit log.
+    :param work: seconds for which each job trains.
     """
     defers = any(case.mode == "deferrable" for case in cases)
     python, not_run = sys.executable, ""
@@ -146,7 +154,7 @@ def compare(
             if kind == "stock" and case.mode == "deferrable" and not_run:
                 return {"state": "not run", "error": not_run}
             begun = time.monotonic()
-            found = measure(case, kind, number, cloud, zygotes[kind], folder)
+            found = measure(case, kind, number, cloud, zygotes[kind], folder, work)
             seconds = time.monotonic() - begun
             tell(f"{case.fault}, {case.mode}: {kind}: {fault_report.say(found)} [{seconds:.0f} s, {kind}{number}]")
             return found
@@ -165,7 +173,7 @@ def compare(
     ]
     return {
         "date": date.today().isoformat(),
-        "work_seconds": WORK_SECONDS,
+        "work_seconds": work,
         "versions": {"stock": stock.versions(python), "ours": stock.versions(sys.executable)},
         "stock_deferrable": not (defers and not_run),
         "faults": rows,
@@ -179,6 +187,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="only the faults whose name holds this")
     parser.add_argument("--mode", default="", choices=("sync", "deferrable"), help="only this mode")
     parser.add_argument("--jobs", type=int, default=6, metavar="P", help="how many cells run at once (default 6)")
+    parser.add_argument(
+        "--work", type=float, default=WORK_SECONDS, metavar="S", help="seconds that a job trains (default %(default)g)"
+    )
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep what each cell's processes said")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
@@ -188,9 +199,13 @@ def main(arguments: list[str] | None = None) -> int:
     cases = [case for case in CASES if args.only in case.fault and args.mode in ("", case.mode)]
     if not cases:
         parser.error(f"no fault has {args.only!r} in its name")
-    if args.write and len(cases) < len(CASES):
-        parser.error("--write takes the whole table")
-    found = compare(cases, lambda line: print(line, file=sys.stderr, flush=True), jobs=args.jobs, logs=args.logs)
+    if args.write and (len(cases) < len(CASES) or args.work != WORK_SECONDS):
+        parser.error("--write takes the whole table, of jobs that train as long as they do by default")
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    found = compare(cases, tell, jobs=args.jobs, logs=args.logs, work=args.work)
     if args.json:
         print(json.dumps(found))
     elif args.markdown:

@@ -98,12 +98,13 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         self.service.stop()
 
-    def start(self, seconds: float, first: float = START_SECONDS) -> subprocess.Popen[str]:
+    def start(self, seconds: float, first: float = START_SECONDS, ends: int = 0) -> subprocess.Popen[str]:
         """
         Start the process.
 
         :param seconds: of its loop, for which its triggers wait.
         :param first: of them, for which CPU and lag are measured.
+        :param ends: once so many have fired it is over; 0: never before its time.
         """
         environ = {
             **self.service.environ,
@@ -131,6 +132,7 @@ class Scene:
             "seconds": seconds,
             "start_seconds": first,
             "prioritize": self._hurry,
+            "ends": ends,
         }
         assert process.stdin is not None
         process.stdin.write(json.dumps(settings) + "\n")
@@ -160,14 +162,14 @@ def in_real_time(kind: str, python: str, jobs: int, interval: float, first: floa
     with Scene(kind, python, jobs, interval) as scene:
         # The first two sweeps read all pages, one a second: the jobs are new. What counts is how it continues.
         settled = first + jobs / 50
-        # Twenty seconds more than it takes, for a busy machine.
-        process = scene.start(first + settled + 4 * interval + 20, first)
+        ending = scene.names[:: max(1, jobs // ENDS)][:ENDS]
+        # Minutes more than it takes, for a busy machine: it is over with the last of them.
+        process = scene.start(first + settled + 4 * interval + 300, first, len(ending))
         try:
             scene.told(process, "begun")
             started = scene.told(process, "started")
             time.sleep(settled)
             calls = scene.calls(started["at"], started["at"] + first)
-            ending = scene.names[:: max(1, jobs // ENDS)][:ENDS]
             for name in ending:
                 scene.client.stop_training_job(TrainingJobName=name)
                 time.sleep(2 * interval / len(ending))

@@ -7,12 +7,14 @@ Runs in the environment of the trigger that it measures, ours or the stock one's
 triggerer has loaded is loaded before anything is counted; then one trigger alone, which loads what all share.
 
 Settings: ``kind``, ``jobs`` (names), ``first`` (the name of one more), ``interval``, ``seconds`` and, of these,
-``start_seconds``, for which the start is measured; ``prioritize`` makes so many seconds of the event loop pass in one.
+``start_seconds``, for which the start is measured; ``prioritize`` makes so many seconds of the event loop pass in one;
+once ``ends`` triggers have fired it is over (0: never before its time).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -103,9 +105,15 @@ def _ours(interval: float) -> Callable[[str], Any]:
 
 
 class Measurement:
-    """What became of the triggers."""
+    """
+    What became of the triggers.
 
-    def __init__(self) -> None:
+    :param ends: it is over once so many have fired; 0: never before its time.
+    """
+
+    def __init__(self, ends: int) -> None:
+        self._ends = ends
+        self.over = asyncio.Event()
         self.fired: dict[str, float] = {}
         self.failed: list[str] = []
         self.lag = 0.0
@@ -114,13 +122,18 @@ class Measurement:
         """Run one trigger, as a triggerer does."""
         try:
             async for _ in trigger.run():
-                self.fired[name] = time.time()
+                self._fire(name)
                 return
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the stock trigger raises where the job did not complete
-            self.fired[name] = time.time()
+            self._fire(name)
             self.failed.append(type(error).__name__)
+
+    def _fire(self, name: str) -> None:
+        self.fired[name] = time.time()
+        if len(self.fired) == self._ends:
+            self.over.set()
 
     async def meter(self) -> None:
         """Note how late the loop is, at most."""
@@ -133,7 +146,7 @@ class Measurement:
 async def measure(settings: dict[str, Any]) -> dict[str, Any]:
     """Run all triggers for as long as is asked, and tell of it on the way."""
     idle = memory_kb()
-    make, found = maker(settings["kind"], settings["interval"]), Measurement()
+    make, found = maker(settings["kind"], settings["interval"]), Measurement(settings["ends"])
     tasks = [asyncio.ensure_future(found.run(settings["first"], make(settings["first"])))]
     # Until what all share is loaded: the first look makes a client.
     await asyncio.sleep(max(5.0, settings["interval"] / 2))
@@ -155,7 +168,9 @@ async def measure(settings: dict[str, Any]) -> dict[str, Any]:
         "shared_mb": (shared - idle) / 1024,
     }
     _say(state="started", at=time.time(), **start)
-    await asyncio.sleep(max(0.0, settings["seconds"] - (asyncio.get_running_loop().time() - begun)))
+    left = max(0.0, settings["seconds"] - (asyncio.get_running_loop().time() - begun))
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(found.over.wait(), left)
     lag.cancel()
     for task in tasks:
         task.cancel()

@@ -32,7 +32,7 @@ from demo.story import EventsFile, Story
 DAG_ID = "spot_training_pipeline"
 DAGS = Path(__file__).resolve().parents[1] / "dags"
 PARAMS: Mapping[str, Any] = {"rounds": 60, "checkpoint_every": 5, "seconds_per_round": 0.25}
-RUN_SECONDS = 300
+RUN_SECONDS = 900
 #: Where Airflow shows the pages of airflow_spot: what its plugin says, which the suite compares.
 FLEET_VIEW, TIMELINE_TAB = "spot-trainings", "spot-training"
 #: The task whose timeline it is, and the states in which there is something to see of it.

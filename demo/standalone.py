@@ -127,13 +127,13 @@ class StandaloneAirflow:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=20)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            left = [pid for pid in self._pids() if pid != os.getpid()]
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            deadline = time.monotonic() + 5
-            while left and any(self._pids()) and time.monotonic() < deadline:
+        for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 60)):
+            deadline = time.monotonic() + seconds
+            # Again and again: one that goes may have started another in the meantime.
+            while (left := [pid for pid in self._pids() if pid != os.getpid()]) and time.monotonic() < deadline:
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
                 process.poll()
                 time.sleep(0.1)
         process.wait()
@@ -173,7 +173,7 @@ class StandaloneAirflow:
                 if silent >= _READS:
                     raise
             except urllib.error.HTTPError as error:
-                if error.code != 404:
+                if error.code not in (404, 500):
                     raise
             if time.monotonic() > deadline:
                 errors = [error["stack_trace"] for error in self.api("GET", "/importErrors")["import_errors"]]
@@ -261,6 +261,9 @@ class StandaloneAirflow:
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "2",
+            # Seconds for which who finds SQLite locked waits (else 5), and who asks the API server from a task.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}?timeout=30",
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port),

@@ -26,10 +26,13 @@ atexit.register(shutil.rmtree, os.environ["AIRFLOW_HOME"], ignore_errors=True)
 
 pytest_plugins = ["tests.support.service"]
 
+# A busy machine is no fault of what is tested.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 # The same examples each time: a find fails the change that made it, and not somebody else's. `make test-all` looks for
 # new ones.
-hypothesis.settings.register_profile("same", derandomize=True)
 if not os.environ.get("AIRFLOW_SPOT_NEW_EXAMPLES"):
+    hypothesis.settings.register_profile("same", hypothesis.settings.get_profile("patient"), derandomize=True)
     hypothesis.settings.load_profile("same")
     # It makes examples of the constants in the modules that are loaded, too: those of the tests that ran before in the
     # same process. It has no setting for that.

@@ -20,8 +20,10 @@ from airflow_spot.rehearsal.stage import Stage
 from airflow_spot.rehearsal.subject import RehearsalError, Subject, from_script
 from airflow_spot.rehearsal.verdicts import Kind, Verdict, worst_first
 
-#: How often the middle of a write is tried for.
+#: How often the middle of a write is tried for: that takes luck, the more so on a busy machine.
 _TORN_TRIES = 4
+#: How often any other interruption is, of a script that trains so short (seconds) that a busy machine may miss it.
+_SHORT_TRIES, _SHORT_SECONDS = 3, 30.0
 #: What a control run without marker files can tell.
 _BY_MARKERS = (Kind.FAILS_UNINTERRUPTED, Kind.FAILS_AT_RESUME, Kind.STARTS_FROM_NOTHING)
 
@@ -106,8 +108,7 @@ class _Rehearsal:
             if not baseline.writes and scenario in (Scenario.TORN, Scenario.AT_ONCE, Scenario.NEW_JOB):
                 continue
             trial = self._run(scenario, baseline, markers=markers)
-            # To meet the middle of a write takes luck, the more so on a busy machine.
-            tries = _TORN_TRIES if scenario is Scenario.TORN and len(baseline.writes) > 1 else 1
+            tries = _tries(scenario, baseline)
             while tries > 1 and trial.missed and trial.completed:
                 trial, tries = self._run(scenario, baseline, markers=markers), tries - 1
             self._say(trial, baseline)
@@ -209,6 +210,13 @@ class _Rehearsal:
             self._reading,
             self._options.seed,
         )
+
+
+def _tries(scenario: Scenario, baseline: Trial) -> int:
+    """Return how often a scenario is played at most until its interruptions come about."""
+    if scenario is Scenario.TORN and len(baseline.writes) > 1:
+        return _TORN_TRIES
+    return _SHORT_TRIES if scenario is not Scenario.TORN and baseline.seconds < _SHORT_SECONDS else 1
 
 
 def rehearse(script: str | Path | Subject, *, tell: Tell = lambda line: None, **options: Any) -> Report:

@@ -188,6 +188,8 @@ class FolderWatch:
                 self._bind(trap)
             if poll.poll(_POLL_MILLISECONDS):
                 self._read()
+        while poll.poll(0):
+            self._read()
 
     def _add(self, path: Path, key: str) -> None:
         """

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from airflow_spot.local import LocalSageMaker
 from demo.standalone import StandaloneAirflow
 from tests.airflow.newest.members import MEMBERS, TYPE
 from tests.airflow.running import airflow_of
-from tests.local.jobs import Jobs
+from tests.local.jobs import Jobs, until
 from tests.support.ours import start_ours
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(1200)]
@@ -33,17 +34,32 @@ def service() -> Iterator[LocalSageMaker]:
 
 
 @pytest.fixture(scope="module")
-def airflow(service: LocalSageMaker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandaloneAirflow]:
-    with airflow_of(
-        service, tmp_path_factory.mktemp("airflow"), "newest", NAMESPACE, AIRFLOW_SPOT_TEST_MEMBERS=str(MEMBERS)
-    ) as standalone:
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that members wait for."""
+    return tmp_path_factory.mktemp("released") / "release"
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    service: LocalSageMaker, release: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StandaloneAirflow]:
+    environ = {"AIRFLOW_SPOT_TEST_MEMBERS": str(MEMBERS), "AIRFLOW_SPOT_TEST_RELEASE": str(release)}
+    with airflow_of(service, tmp_path_factory.mktemp("airflow"), "newest", NAMESPACE, **environ) as standalone:
         yield standalone
 
 
-def test_members_take_turns_at_a_quota(airflow: StandaloneAirflow, service: LocalSageMaker) -> None:
+def is_refused(service: LocalSageMaker) -> bool:
+    """Whether the quota has refused a job."""
+    creates = [line for line in service.audit if line.get("operation") == "CreateTrainingJob"]
+    return any(line["error"] for line in creates)
+
+
+def test_members_take_turns_at_a_quota(airflow: StandaloneAirflow, service: LocalSageMaker, release: Path) -> None:
     airflow.unpause("members")
     run_id = "typed:by~a+user_" + "x" * 150
     airflow.api("POST", "/dags/members/dagRuns", {"logical_date": None, "dag_run_id": run_id})
+    until(lambda: is_refused(service), "a refused job")
+    release.touch()
     assert airflow.wait("members", run_id, timeout=1100) == "success"
     task_id = f"{'sweep_' * 20}.train"
     keys = {RunIdentity(NAMESPACE, "members", run_id, task_id, index).key for index in range(MEMBERS)}

@@ -172,7 +172,7 @@ def _writing() -> set[int]:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with LocalSageMaker(grace_seconds=2) as service:
         service.client("s3").create_bucket(Bucket="airflow-tests")
-        late = {"TRIGGERER_HEALTH_CHECK_THRESHOLD": "10", "JOB_HEARTBEAT_SEC": "1"}
+        late = {"TRIGGERER_HEALTH_CHECK_THRESHOLD": "25", "JOB_HEARTBEAT_SEC": "1"}
         environ = {f"AIRFLOW__TRIGGERER__{name}": value for name, value in late.items()}
         environ["AIRFLOW__AIRFLOW_SPOT__EVENTS_FILE"] = str(tmp_path / "events.jsonl")
         with airflow_of(service, tmp_path / "home", "newest", NAMESPACE, **environ) as airflow:

@@ -21,7 +21,7 @@ from tests.chaos.scenario import Scenario
 from tests.chaos.zygote import Zygote
 
 #: A run that takes longer is stuck. The slowest one that is not waits for MaxWait, and pauses after refusals.
-BOUND_SECONDS = 150.0
+BOUND_SECONDS = 400.0
 #: A job that is told to stop may take so long.
 SETTLE_SECONDS = 8.0
 

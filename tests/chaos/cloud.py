@@ -25,6 +25,8 @@ from tests.chaos.wire import Proxy
 BUCKET = "chaos"
 #: A type without any, one that fails a job that asks at the wrong moment, and one that takes its instances back.
 MARKET = f"{DRY}=never;{SCARCE}=script:fail=2,up=2.5;{RARE}=script:down=6,up=3;*=always"
+#: What a service that is late takes to end a job that it stops.
+STOPS_SECONDS = 60.0
 #: A quota that is 0, as AWS's spot quotas often are, and one that the runs have to share.
 QUOTAS = f"{FORBIDDEN}:spot=0;{SHARED}=1"
 GRACE_SECONDS = 1.0
@@ -106,9 +108,15 @@ class Cloud:
         return {name: found for name, found in status.items() if found in ("InProgress", "Stopping")}
 
     def settle(self, run: str, seconds: float) -> dict[str, str]:
-        """Wait until no job of a run is live, at most so long; return those that are, having stopped them."""
-        end = time.monotonic() + seconds
-        while (live := self.live(run)) and time.monotonic() < end:
+        """
+        Wait until no job of a run is live, at most so long, and return those that are.
+
+        A job that stops is waited for longer: it ends by itself, on a busy machine late.
+        """
+        begun = time.monotonic()
+        while live := self.live(run):
+            if time.monotonic() > begun + (seconds if "InProgress" in live.values() else max(seconds, STOPS_SECONDS)):
+                break
             time.sleep(0.1)
         return live
 

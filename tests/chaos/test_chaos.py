@@ -15,12 +15,17 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("engine", "runs"), [("simulated", 48), ("process", 12)])
 def test_every_run_survives(engine: str, runs: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos", "--runs", str(runs), "--engine", engine, "--json"]
     done = subprocess.run(
-        [*command, "--logs", str(tmp_path / "logs")], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        [*command, "--logs", str(tmp_path / "logs")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
     )
     assert done.stdout, done.stderr[-4000:]
     counts = json.loads(done.stdout)

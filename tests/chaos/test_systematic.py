@@ -55,11 +55,16 @@ def test_a_call_that_repeats_its_processs_last_one_or_is_about_another_run_is_no
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_sample_of_the_systematic_form_survives(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.chaos", "--systematic", "--limit", "196", "--json"]
     done = subprocess.run(
-        [*command, "--logs", str(tmp_path / "logs")], cwd=ROOT, capture_output=True, text=True, timeout=500, check=False
+        [*command, "--logs", str(tmp_path / "logs")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
     )
     assert done.stdout, done.stderr[-4000:]
     counts = json.loads(done.stdout)

@@ -166,12 +166,12 @@ class Native:
                 process.send_signal(STOP_SIGNALS.get(self.services[name].image.split(":")[0], signal.SIGTERM))
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(20)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for pid in self.left():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-            deadline = time.monotonic() + 5
-            while self.left() and time.monotonic() < deadline:
+        for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 60)):
+            deadline = time.monotonic() + seconds
+            while (left := self.left()) and time.monotonic() < deadline:
+                for pid in left:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
                 time.sleep(0.1)
         for process in self._processes.values():
             process.wait()

@@ -92,7 +92,7 @@ class Airflow:
         self._python("-m", "airflow", "db", "migrate")
 
     def _python(self, *arguments: str) -> None:
-        subprocess.run([sys.executable, *arguments], env=self.environ, cwd=self.home, check=True, timeout=200)
+        subprocess.run([sys.executable, *arguments], env=self.environ, cwd=self.home, check=True, timeout=1000)
 
     def run(self, dag_id: str, **conf: Any) -> tuple[str, dict[str, str]]:
         """Run a DAG; returns the state of the run, and those of its tasks."""

@@ -20,7 +20,7 @@ TRAININGS = 12
 BUCKET = "airflow-spot-demo"
 ENDS = ("Completed", "Failed", "Stopped")
 
-pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def run(airflow: StandaloneAirflow, dag_id: str, pushed_by: str, **conf: Any) ->
     """Run a DAG, all of whose tasks succeed; what one of them has pushed."""
     airflow.unpause(dag_id)
     run_id = airflow.trigger(dag_id, conf)
-    state = airflow.wait(dag_id, run_id, timeout=280)
+    state = airflow.wait(dag_id, run_id, timeout=900)
     assert state == "success", failures(airflow, dag_id, run_id)
     pushed: dict[str, Any] = airflow.xcom(dag_id, run_id, pushed_by)
     return pushed

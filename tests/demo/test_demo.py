@@ -398,7 +398,7 @@ def leftovers(scratch: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.airflow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> None:
     result = subprocess.run(
         DEMO,
@@ -406,7 +406,7 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1100,
         check=False,
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
@@ -472,7 +472,7 @@ def in_frame(browser: Browser) -> str:
 
 @pytest.mark.slow
 @pytest.mark.airflow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(driver_command() is None, reason="needs chromium and chromium-driver")
 def test_with_ui_the_address_that_it_tells_shows_the_timeline_of_a_run_that_goes_on(tmp_path: Path) -> None:
     scratch, profile = tmp_path / "scratch", tmp_path / "profile"
@@ -528,7 +528,7 @@ def end(process: subprocess.Popen[str], number: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.airflow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_demo_ends_with_all_that_it_started_when_it_is_ended(tmp_path: Path) -> None:
     process = started(tmp_path)
     told_line(process, "Airflow is ready")

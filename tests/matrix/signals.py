@@ -48,7 +48,7 @@ def marked_before_deferring(real: Real) -> None:
     until((real.airflow.home / f"{key}.defers").exists, "the task to be about to defer")
     real.airflow.mark(dag_id, run_id, "train", "failed")
     (real.airflow.home / f"{key}.marked").touch()
-    until(lambda: real.ended(dag_id, run_id), "the stop", real.told(dag_id, run_id), seconds=40)
+    until(lambda: real.ended(dag_id, run_id), "the stop", real.told(dag_id, run_id))
     real.ends(dag_id, run_id, "failed")
     expect(real.attempts(dag_id, run_id) == [(1, 1, "Stopped")], f"{real.attempts(dag_id, run_id)}")
     expect(real.mark_of(job["TrainingJobName"]) == "killed 1", f"the mark is {real.mark_of(job['TrainingJobName'])!r}")

@@ -19,6 +19,9 @@ from tests.support.requests import stock_config
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
+#: A job that trains two steps and then waits for whoever ends it. What resumes from its checkpoint does not.
+HELD: dict[str, Any] = {"steps": 4, "hyperparameters": {"hold-at": 2}, "max_run": "1h"}
+
 PEERS = """
 import os, sys, time
 folder = '/opt/ml/checkpoints' if os.path.isdir('/opt/ml/checkpoints') else os.environ['SM_CHECKPOINT_DIR']
@@ -46,17 +49,29 @@ def key(ti: TaskInstance) -> str:
     return RunIdentity(str(deployment_namespace()), ti.dag_id, ti.run_id, ti.task_id, ti.map_index).key
 
 
+def checkpoints(local: LocalSageMaker, ti: TaskInstance, action: str) -> dict[str, set[str]]:
+    """The files of a run's checkpoints that were uploaded or restored, by job, the oldest job first."""
+    found: dict[str, set[str]] = {}
+    for event in local.audit:
+        if event["event"] == "checkpoint" and event["action"] == action and key(ti) in event["job"]:
+            found.setdefault(event["job"], set()).add(event["key"])
+    return found
+
+
 @contextmanager
-def meanwhile(local: LocalSageMaker, ti: TaskInstance, act: Callable[[str], None]) -> Iterator[None]:
-    """Do something to the run's first job once it has left a checkpoint in S3."""
+def meanwhile(local: LocalSageMaker, ti: TaskInstance, act: Callable[[str], None], files: int = 1) -> Iterator[None]:
+    """Do something to the run's first job once it has so many files of checkpoints in S3."""
+    went_wrong: list[Exception] = []
 
     def wait() -> None:
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
-            uploads = [e["job"] for e in local.audit if e["event"] == "checkpoint" and e["action"] == "upload"]
-            for name in uploads:
-                if key(ti) in name:
-                    act(name)
+            for name, keys in checkpoints(local, ti, "upload").items():
+                if len(keys) >= files:
+                    try:
+                        act(name)
+                    except RuntimeError as error:
+                        went_wrong.append(error)
                     return
             time.sleep(0.1)
 
@@ -64,13 +79,14 @@ def meanwhile(local: LocalSageMaker, ti: TaskInstance, act: Callable[[str], None
     thread.start()
     yield
     thread.join()
+    assert went_wrong == []
 
 
 def test_sagemakers_own_fault_is_tried_again_on_the_same_rung(
     local: LocalSageMaker, task: Task, ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_spot.operators._run_maker.Backoff", lambda key: Backoff(key, base=0.25))
-    operator = task.operator(ladder=["ml.m5.xlarge", "ml.m5.2xlarge"], steps=60, seconds=0.1)
+    operator = task.operator(ladder=["ml.m5.xlarge", "ml.m5.2xlarge"], **HELD)
     with meanwhile(local, ti, local.crash):
         result = run_task(operator, ti)
     ended = [(each["instance_type"], each["outcome"]) for each in result["Spot"]["attempts"]]
@@ -82,17 +98,18 @@ def test_what_used_up_its_memory_resumes_where_there_is_more(
     local: LocalSageMaker, task: Task, ti: TaskInstance
 ) -> None:
     small, large = "ml.m5.xlarge", "ml.m5.4xlarge"
-    local.set_faults(f"job:*{key(ti)}*=out-of-memory:type={small},seconds=2")
+    local.set_faults(f"job:*{key(ti)}*=out-of-memory:type={small},seconds=5")
     try:
         ladder = [{"instance_type": small}, {"instance_type": large, "on": "out_of_memory"}]
-        result = run_task(task.operator(ladder=ladder, steps=60, seconds=0.1), ti)
+        result = run_task(task.operator(ladder=ladder, **HELD), ti)
     finally:
         local.set_faults("")
     ended = [(each["instance_type"], each["outcome"]) for each in result["Spot"]["attempts"]]
     assert ended == [(small, "out_of_memory"), (large, "completed")]
     assert "used up the memory of ml.m5.xlarge spot; same checkpoint" in result["Spot"]["attempts"][1]["why"]
-    second = (e["action"] for e in local.audit if e["event"] == "checkpoint" and e["job"].endswith("-1-2"))
-    assert next(second) == "restore"
+    uploaded, restored = (checkpoints(local, ti, action) for action in ("upload", "restore"))
+    first, second = (each["job_name"] for each in result["Spot"]["attempts"])
+    assert restored == {second: uploaded[first]}
 
 
 def test_a_job_that_fails_by_its_request_is_not_tried_again(
@@ -116,7 +133,7 @@ def test_a_peers_error_after_an_interruption_is_an_interruption(
     config = stock_config(bucket)
     config["ResourceConfig"]["InstanceCount"] = 2
     operator = task.operator(config, entry_point="peers.py", source_dir=str(tmp_path))
-    with meanwhile(local, ti, local.interrupt):
+    with meanwhile(local, ti, local.interrupt, files=2):
         result = run_task(operator, ti)
     assert [each["outcome"] for each in result["Spot"]["attempts"]] == ["interrupted", "completed"]
     first, _ = of_run(local, ti)

@@ -116,11 +116,10 @@ def test_the_policies_allow_what_a_task_calls_and_ask_for_no_more(
     task = Task(bucket, deferrable)
     calls.made.clear()
     run_task(task.operator(config, print_log=True), TaskInstance("train", run_id=f"manual__{uuid.uuid4()}"))
+    ti = TaskInstance("train", run_id=f"manual__{uuid.uuid4()}")
+    run_task(task.operator(steps=6000, seconds=0.1, wait_for_completion=False), ti)
     with pytest.raises(SpotTrainingError):  # out of time: its job is stopped
-        run_task(
-            task.operator(steps=600, seconds=0.1, max_ingestion_time=1),
-            TaskInstance("train", run_id=f"manual__{uuid.uuid4()}"),
-        )
+        run_task(task.operator(steps=6000, seconds=0.1, max_ingestion_time=4), ti.retried())
     names = Names(ACCOUNT, REGION, ROLE, f"s3://{bucket}/output", (f"s3://{bucket}/data",))
     documents = {who: policy(who, DEFAULT_FEATURES, names) for who in (Who.WORKER, Who.TRIGGERER)}
     assert not unmet(calls, names, DEFAULT_FEATURES)

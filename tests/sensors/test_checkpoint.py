@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,16 +62,25 @@ def test_fails_where_a_job_trains_and_writes_none(
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_or_warns_once_and_waits_on(
-    sync_task: Task, ti: TaskInstance, deferrable: bool, monkeypatch: pytest.MonkeyPatch
+    local: LocalSageMaker, sync_task: Task, ti: TaskInstance, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    heard = SimpleNamespace(info=lambda *_: None, warning=lambda text, *args: said.append(text % args))
-    monkeypatch.setattr(SageMakerCheckpointSensor, "log", heard)
     name = start(sync_task, ti, hyperparameters={"forget": 1})
-    waiting = sensor(job_name=name, stale_after=1, on_stale="warn", deferrable=deferrable, timeout=5)
-    with pytest.raises(AirflowSensorTimeout):
-        run_task(waiting, TaskInstance("wait"))
-    (line,) = [line for line in said if "written no checkpoint" in line]
+    job = local.client("sagemaker").describe_training_job(TrainingJobName=name)
+    bucket, _, folder = job["CheckpointConfig"]["S3Uri"].removeprefix("s3://").partition("/")
+
+    def hears(text: str, *args: Any) -> None:
+        if "written no checkpoint" not in text % args:
+            return
+        said.append(text % args)
+        # Two looks later there is one: it has waited on.
+        write = partial(local.client("s3").put_object, Bucket=bucket, Key=f"{folder}/epoch-1.pt", Body=b"x")
+        threading.Timer(1.5, write).start()
+
+    monkeypatch.setattr(SageMakerCheckpointSensor, "log", SimpleNamespace(info=lambda *_: None, warning=hears))
+    found = run_task(sensor(job_name=name, stale_after=1, on_stale="warn", deferrable=deferrable), TaskInstance("wait"))
+    assert found["checkpoint_s3_uri"] == f"s3://{bucket}/{folder}"
+    (line,) = said
     assert name in line
 
 

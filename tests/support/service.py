@@ -74,7 +74,7 @@ class Task:
             "task_id": "train",
             "entry_point": "steps.py",
             "source_dir": str(SCRIPTS),
-            "check_interval": 1,
+            "check_interval": 0.3,
             "deferrable": self.deferrable,
         }
         return SageMakerSpotTrainingOperator(config=config, **{**defaults, **parameters})
@@ -82,6 +82,12 @@ class Task:
 
 @pytest.fixture(params=["sync", "deferrable"])
 def task(bucket: str, request: pytest.FixtureRequest) -> Task:
+    return Task(bucket, request.param == "deferrable")
+
+
+@pytest.fixture(params=[pytest.param("sync", marks=pytest.mark.slow), "deferrable"])
+def either_task(bucket: str, request: pytest.FixtureRequest) -> Task:
+    """A task of which both modes do the same: the slow suite looks whether they do."""
     return Task(bucket, request.param == "deferrable")
 
 

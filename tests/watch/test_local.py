@@ -46,8 +46,8 @@ def names(service: LocalSageMaker, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     for each in found:
         if client.describe_training_job(TrainingJobName=each)["TrainingJobStatus"] == "InProgress":
             client.stop_training_job(TrainingJobName=each)
-    time.sleep(0.5)
     for each in found:
+        jobs.end(each)
         client.delete_training_job(TrainingJobName=each)
 
 

@@ -258,6 +258,15 @@ class Lifecycle:
         held = self._held_since
         memory_ends = self._memory_ends()
         while True:
+            lasts = math.inf
+            # Before the processes are asked: an instance that went takes what ended on it after that.
+            if self.job.spot:
+                now = self._clock.now()
+                stays = self._backend.capacity.stays(self.job.instance_type, held)
+                if stays is None:
+                    self._capacity("reclaimed")
+                    return None
+                lasts, held = stays, now
             code = instances.poll()
             if code is not None:
                 return code
@@ -270,14 +279,6 @@ class Lifecycle:
             if self._crash_requested:
                 self._crash_requested = False
                 raise InternalError
-            lasts = math.inf
-            if self.job.spot:
-                now = self._clock.now()
-                stays = self._backend.capacity.stays(self.job.instance_type, held)
-                if stays is None:
-                    self._reclaim_requested = True
-                else:
-                    lasts, held = stays, now
             if self._reclaim_requested:
                 self._capacity("reclaimed")
                 return None

@@ -66,12 +66,12 @@ class TellsItsProcess(SageMakerSpotTrainingOperator):
 
 
 class WaitsForAMark(SageMakerSpotTrainingOperator):
-    """Says that it is about to defer, and does so once a test has marked its task, or after less than a heartbeat."""
+    """Says that it is about to defer, and does so once a test has marked its task."""
 
     def defer(self, **how: Any) -> NoReturn:
         place = Path(os.environ["AIRFLOW_HOME"], self._run.plan.run.key)
         place.with_suffix(".defers").touch()
-        until = time.monotonic() + 4
+        until = time.monotonic() + 120
         while not place.with_suffix(".marked").exists() and time.monotonic() < until:
             time.sleep(0.05)
         super().defer(**how)
@@ -94,6 +94,8 @@ def config(steps: int, seconds: float, **hyperparameters: str) -> dict[str, Any]
 RETRIES_LOWERED = Path(os.environ.get("AIRFLOW_HOME", ""), "retries_lowered").exists()
 #: A script that fails in its first start, once its task's deferral is old news.
 FAILS_ONCE = config(160, 0.1, **{"fail-once-at": "60"})
+#: A script that waits for its interruption, and goes on after it.
+INTERRUPTED = config(150, 0.1, **{"hold-at": "60"})
 #: Waits for capacity for seconds only: then the task continues in a worker while its job is live.
 LADDER = [{"instance_type": "ml.m5.xlarge", "wait": 8}, "ml.m5.2xlarge"]
 VARIABLE = "{{ var.value.airflow_spot_folder }}"
@@ -107,8 +109,8 @@ COMMON: dict[str, Any] = {
 }
 
 for dag_id, kind, parameters in (
-    ("interrupted", SageMakerSpotTrainingOperator, {"config": config(150, 0.1), "deferrable": True}),
-    ("interrupted_sync", SageMakerSpotTrainingOperator, {"config": config(150, 0.1), "deferrable": False}),
+    ("interrupted", SageMakerSpotTrainingOperator, {"config": INTERRUPTED, "deferrable": True}),
+    ("interrupted_sync", SageMakerSpotTrainingOperator, {"config": INTERRUPTED, "deferrable": False}),
     ("triggerer_restarted", SageMakerSpotTrainingOperator, {"config": config(300, 0.1), "deferrable": True}),
     ("triggerer_killed", SageMakerSpotTrainingOperator, {"config": config(300, 0.1), "deferrable": True}),
     ("scheduler_killed", SageMakerSpotTrainingOperator, {"config": config(400, 0.1), "deferrable": True, "retries": 3}),
@@ -206,7 +208,7 @@ with DAG("variable_deleted_mapped", schedule=None, catchup=False) as variable_de
     deferrable=True,
 )
 def count(steps: int, seconds: float, checkpoint: Any) -> dict[str, Any]:
-    """Count, and say where each start began."""
+    """Count, and say where each start began; the first one does not come to the end."""
     import json
     import time
     from pathlib import Path
@@ -218,6 +220,8 @@ def count(steps: int, seconds: float, checkpoint: Any) -> dict[str, Any]:
         time.sleep(seconds)
         state["sum"] += step
         checkpoint.save(step, lambda path: Path(path).write_text(json.dumps(state)))
+        while step == 30 and len(state["starts"]) == 1:
+            time.sleep(1)  # for its interruption
     return state
 
 

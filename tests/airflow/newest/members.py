@@ -13,6 +13,8 @@ from airflow_spot.retry import SpotRetryPolicy
 
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
 MEMBERS = int(os.environ.get("AIRFLOW_SPOT_TEST_MEMBERS", "8"))
+#: Each member that has trained waits for this file.
+RELEASE = {"release": os.environ["AIRFLOW_SPOT_TEST_RELEASE"]} if "AIRFLOW_SPOT_TEST_RELEASE" in os.environ else {}
 #: Has a quota in the test.
 TYPE = "ml.p3.2xlarge"
 
@@ -26,7 +28,7 @@ def config(member: int, **hyperparameters: str) -> dict[str, Any]:
         "OutputDataConfig": {"S3OutputPath": "s3://airflow-tests/output"},
         "ResourceConfig": {"InstanceType": TYPE, "InstanceCount": 1, "VolumeSizeInGB": 10},
         "StoppingCondition": {"MaxRuntimeInSeconds": 600},
-        "HyperParameters": {"steps": "300", "seconds": "0.1", "member": str(member), **hyperparameters},
+        "HyperParameters": {"steps": "200", "seconds": "0.1", "member": str(member), **hyperparameters},
     }
 
 
@@ -38,7 +40,7 @@ with (
     TaskGroup("sweep_" * 20),
 ):
     SageMakerSpotTrainingOperator.partial(task_id="train", entry_point="steps.py", **COMMON).expand(
-        config=[config(member) for member in range(MEMBERS)]
+        config=[config(member, **RELEASE) for member in range(MEMBERS)]
     )
 
 with DAG("policy", schedule=None, catchup=False) as policy:
