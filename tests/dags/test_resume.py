@@ -19,7 +19,7 @@ import pytest
 from airflow_spot.local import LocalSageMaker
 from tests.checkpoint.killing import ALL
 from tests.dags.conftest import SCRIPTS
-from tests.local.jobs import BUCKET, Jobs, statuses
+from tests.local.jobs import BUCKET, Jobs, statuses, until
 from tests.support.lazily import Lazily
 
 np, xgb = Lazily("numpy"), Lazily("xgboost")
@@ -148,7 +148,7 @@ def trials() -> list[object]:
             "term" if seed % 3 == 2 else "kill",
             marks=[] if seed in QUICK_SEEDS else pytest.mark.slow,
         )
-        for seed in range(TRIALS if ALL else TRIALS // 2)
+        for seed in range(TRIALS if ALL else TRIALS // 4)
     ]
 
 
@@ -157,10 +157,14 @@ def test_an_interrupted_training_is_the_same_training(
     trainers: dict[str, Trainer], uninterrupted: Any, digits: Path, seed: int, reclaim: str
 ) -> None:
     trainer = trainers[reclaim]
-    name = trainer.start(seconds_per_round=0.07)
-    trainer.interrupt(name, random.Random(seed))
-    job = trainer.jobs.end(name)
-    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    # On a machine so busy that a training is over before it is interrupted, the next one takes longer.
+    for seconds_per_round in (0.07, 0.35, 0.7):
+        name = trainer.start(seconds_per_round)
+        trainer.interrupt(name, random.Random(seed))
+        job = trainer.jobs.end(name)
+        assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+        if "Interrupted" in statuses(job):
+            break
     assert "Interrupted" in statuses(job)
 
     starts = trainer.starts(name)
@@ -184,14 +188,22 @@ def test_an_interrupted_training_is_the_same_training(
     np.testing.assert_array_equal(model.predict(pixels), uninterrupted.predict(pixels))
 
 
+def is_interrupted_or_over(job: dict[str, Any]) -> bool:
+    return "Interrupted" in statuses(job) or job["TrainingJobStatus"] != "InProgress"
+
+
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_skipped(trainers: dict[str, Trainer], uninterrupted: Any) -> None:
     trainer = trainers["kill"]
-    name = trainer.start(seconds_per_round=0.15)
-    trainer.jobs.wait_for_checkpoint(name)
-    # No instance comes back, and so none reads the checkpoint, until it is damaged.
-    trainer.sm.set_market("script:down=3600")
-    trainer.jobs.reach(name, "Interrupted")
+    for seconds_per_round in (0.15, 0.75, 1.5):  # the next one where it was over before
+        name = trainer.start(seconds_per_round)
+        trainer.jobs.wait_for_checkpoint(name)
+        # No instance comes back, and so none reads the checkpoint, until it is damaged.
+        trainer.sm.set_market("script:down=3600")
+        until(lambda name=name: is_interrupted_or_over(trainer.jobs.describe(name)), f"{name} is interrupted")
+        if "Interrupted" in statuses(trainer.jobs.describe(name)):
+            break
+        trainer.sm.set_market("always")
     prefix = f"checkpoints/{name}/"
     newest = trainer.jobs.keys(prefix)[-1]
     whole = trainer.jobs.get(f"s3://{BUCKET}/{newest}")
