@@ -68,13 +68,13 @@ COUNTER = counter("STEPS")
 
 
 def until(probe: Callable[[], T | None], what: str, seconds: float = DEADLINE_SECONDS) -> T:
-    """Ask until there is an answer that is not None or False."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Ask until there is an answer that is not None or False; the less often, the longer it takes."""
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < seconds:
         answer = probe()
         if answer is not None and answer is not False:
             return answer
-        time.sleep(0.03)
+        time.sleep(min(max(0.02, waited / 10), 0.25))
     raise AssertionError(f"not within {seconds} seconds: {what}")
 
 

@@ -139,12 +139,18 @@ def test_a_description_as_of_a_moment() -> None:
     assert "TrainingStartTime" not in early
 
 
+@pytest.fixture(scope="module")
+def several(jobs: Jobs) -> None:
+    """More jobs than a page of one holds."""
+    for _ in range(2):
+        jobs.run("pass")
+
+
+@pytest.mark.usefixtures("several")
 @pytest.mark.parametrize("member", ["LastModifiedTimeAfter", "CreationTimeAfter", "NameContains"])
 def test_filters_after_paging_make_empty_pages(faulty: Jobs, member: str) -> None:
     from datetime import datetime, timedelta, timezone
 
-    for _ in range(3):
-        faulty.run("pass")
     future = datetime.now(timezone.utc) + timedelta(hours=1)
     query: dict[str, Any] = {member: "no-job-of-this-name" if member == "NameContains" else future, "MaxResults": 1}
     assert "NextToken" not in faulty.sagemaker.list_training_jobs(**query)

@@ -35,9 +35,10 @@ class Crash:
         return Jobs(self.service)
 
 
-@pytest.fixture
-def crash(tmp_path: Path) -> Iterator[Crash]:
-    runner = Crash(tmp_path / "service")
+@pytest.fixture(scope="module")
+def crash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
+    """One directory for all tests: each begins with a service that runs, and what the tests before it have left."""
+    runner = Crash(tmp_path_factory.mktemp("crash") / "service")
     yield runner
     runner.service.stop()
 

@@ -35,8 +35,14 @@ def test_a_job_completes_and_leaves_its_model_its_output_and_its_log(jobs: Jobs)
     assert job["TrainingJobArn"] == f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{name}"
 
 
-def test_transitions_join_and_times_are_in_order(jobs: Jobs) -> None:
-    job = jobs.run(OK)
+@pytest.fixture(scope="module")
+def done(jobs: Jobs) -> dict[str, Any]:
+    """A job that has completed."""
+    return jobs.run(OK)
+
+
+def test_transitions_join_and_times_are_in_order(done: dict[str, Any]) -> None:
+    job = done
     transitions = job["SecondaryStatusTransitions"]
     for before, after in pairwise(transitions):
         assert before["EndTime"] == after["StartTime"]
@@ -240,8 +246,8 @@ def test_stop_kills_what_does_not_listen(impatient: Jobs) -> None:
     assert [line["code"] for line in impatient.events("process", job=name, action="exited")] == [137]
 
 
-def test_a_job_that_has_ended_cannot_be_stopped(jobs: Jobs) -> None:
-    name = jobs.run(OK)["TrainingJobName"]
+def test_a_job_that_has_ended_cannot_be_stopped(jobs: Jobs, done: dict[str, Any]) -> None:
+    name = done["TrainingJobName"]
     with pytest.raises(jobs.sagemaker.exceptions.ClientError, match="is in status Completed") as raised:
         jobs.sagemaker.stop_training_job(TrainingJobName=name)
     assert raised.value.response["Error"]["Code"] == "ValidationException"
