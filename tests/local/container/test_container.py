@@ -19,10 +19,10 @@ from tests.local.test_service import job_processes
 PYTHON = sys.executable
 
 
-@pytest.fixture(params=["namespace", "relocate"])
-def containers(request: pytest.FixtureRequest, tmp_path: Path) -> Containers:
+@pytest.fixture(params=["namespace", "relocate"], scope="module")
+def containers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Containers:
     try:
-        return Containers(Settings(directory=str(tmp_path), isolation=request.param))
+        return Containers(Settings(directory=str(tmp_path_factory.mktemp(request.param)), isolation=request.param))
     except OSError as error:
         pytest.skip(str(error))
 

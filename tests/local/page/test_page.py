@@ -183,8 +183,9 @@ def test_hostile_statuses_regions_and_markets_stay_text(backend: Backend) -> Non
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[Backend]:
-    """The service's inside, in this process, without a port."""
-    made = build(Settings(directory=str(tmp_path), temporary=True))
+    """The service's inside, in this process, without a port. It runs no job: whether it could in a namespace, which
+    takes processes to find out, does not matter."""
+    made = build(Settings(directory=str(tmp_path), temporary=True, isolation="relocate"))
     yield made
     made.close()
 
