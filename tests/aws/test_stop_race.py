@@ -105,10 +105,12 @@ ZOMBIES_CALLS, SUCCESSORS_CALLS = 5, 7
 
 @pytest.mark.parametrize("first", range(ZOMBIES_CALLS + 1))
 def test_where_both_stop_it_the_successors_stop_is_known_for_what_it_is(first: int) -> None:
-    """In every order of their calls after the zombie's first so many: it must not read as a person's stop."""
+    """In every order of their calls that has the successor's first after so many of the zombie's: it must not read as a
+    person's stop."""
     left = ZOMBIES_CALLS - first
-    for places in itertools.combinations(range(left + SUCCESSORS_CALLS), left):
-        order = tuple(int(index not in places) for index in range(left + SUCCESSORS_CALLS))
+    later = left + SUCCESSORS_CALLS - 1
+    for places in itertools.combinations(range(later), left):
+        order = (1, *(int(index not in places) for index in range(later)))
         service = DictionarySageMaker()
         service.put(NAME)
         service.marks[f"{ARN}{NAME}"] = {TAG_OWNER: "1"}

@@ -140,11 +140,11 @@ FORKS = """
 import multiprocessing, sys, time
 from airflow_spot.checkpoint import Checkpointer
 Checkpointer(sys.argv[1]).on_sigterm()
-worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True)
 worker.start()
 time.sleep(0.1)
 worker.terminate()
-worker.join(5)
+worker.join(60)
 print(worker.exitcode)
 worker.kill()
 """
@@ -153,7 +153,7 @@ worker.kill()
 def test_sigterm_ends_a_forked_worker(tmp_path: Path) -> None:
     """Pool.terminate() sends it, and waits."""
     command = [sys.executable, "-c", FORKS, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.split() == [str(-signal.SIGTERM)], done.stderr
 
 

@@ -54,7 +54,7 @@ def ended(arguments: list[str], temporary: Path) -> str:
     """What the command says on stderr, when it ends by itself."""
     command = [sys.executable, "-m", "airflow_spot.local", *arguments]
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     return result.stderr
@@ -120,7 +120,7 @@ class Command:
 
     def health(self) -> int:
         request = urllib.request.Request(f"{self.url}/_airflow_spot/health", b"{}", method="POST")
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=120) as response:
             return int(response.status)
 
 
@@ -162,7 +162,7 @@ def test_a_hang_up_ends_it_and_an_address_of_ipv6_can_be_called(served: Command,
     assert served.health() == 200
     assert [entry.name.startswith("airflow-spot-local-") for entry in temporary.iterdir()] == [True]
     served.process.send_signal(signal.SIGHUP)
-    assert served.process.wait(20) == 0
+    assert served.process.wait(120) == 0
     assert list(temporary.iterdir()) == []
 
 
@@ -173,5 +173,5 @@ def test_nohup_holds_and_all_addresses_are_loopback_too(served: Command, tempora
     served.process.send_signal(signal.SIGHUP)
     assert served.health() == 200
     served.process.terminate()
-    assert served.process.wait(20) == 0
+    assert served.process.wait(120) == 0
     assert list(temporary.iterdir()) == []

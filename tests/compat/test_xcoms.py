@@ -83,7 +83,7 @@ def test_a_trigger_writes_the_newest_in_a_thread_and_never_two_at_once(written: 
             busy[0] += 1
             most[0] = max(most[0], busy[0])
             if number == 0:
-                gate.wait(10)
+                gate.wait(60)
             busy[0] -= 1
             return {"a": number}
 

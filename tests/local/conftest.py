@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from tests.local.jobs import GRACE_SECONDS, Jobs
+from tests.local.jobs import GRACE_SECONDS, SHORT_GRACE_SECONDS, Jobs
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +18,17 @@ def sm() -> Iterator[LocalSageMaker]:
 @pytest.fixture(scope="session")
 def jobs(sm: LocalSageMaker) -> Jobs:
     return Jobs(sm)
+
+
+@pytest.fixture(scope="session")
+def simulated_jobs() -> Iterator[Jobs]:
+    """Jobs of a service without processes."""
+    with LocalSageMaker(engine="simulated") as service:
+        yield Jobs(service)
+
+
+@pytest.fixture(scope="session")
+def impatient() -> Iterator[Jobs]:
+    """Jobs of a service that soon kills what does not listen."""
+    with LocalSageMaker(grace_seconds=SHORT_GRACE_SECONDS) as service:
+        yield Jobs(service)

@@ -22,8 +22,11 @@ ROLE = "arn:aws:iam::123456789012:role/trainer"
 DEADLINE_SECONDS = 120.0
 """For what comes in a second or two: a machine with much else to do must not fail a test."""
 
-GRACE_SECONDS = 1.5
-"""Of the service that most tests share."""
+GRACE_SECONDS = 60.0
+"""Of the service that most tests share: a script that listens to SIGTERM ends at once, also on a busy machine."""
+
+SHORT_GRACE_SECONDS = 1.0
+"""Of the service for scripts that do not listen."""
 
 ABSENT = {
     f"Value null at '{name}' failed to satisfy constraint: Member must not be null"
@@ -32,11 +35,11 @@ ABSENT = {
 """The model requires them of a description. The service gives a job's ModelArtifacts once it has ended, recorded; a
 versioned package has no name of its own, assumed."""
 
-COUNTER = """
+_COUNTER = """
     import os, time
     folder = "/opt/ml/checkpoints"
     path = os.path.join(folder, "count")
-    count = int(open(path).read()) if os.path.exists(path) else 0
+    begun = count = int(open(path).read()) if os.path.exists(path) else 0
     print(f"first {count + 1}")  # in one write, which no signal cuts in two
     while count < STEPS:
         time.sleep(0.05)
@@ -45,20 +48,33 @@ COUNTER = """
             file.write(str(count))
         os.replace(path + ".tmp", path)
         print(f"step {count}")
+        while begun == 0 and count == HOLD:
+            time.sleep(3600)
     with open("/opt/ml/model/count", "w") as file:
         file.write(str(count))
 """
-"""Counts to STEPS, 20 a second, with a checkpoint after each; resumes."""
+
+
+def counter(steps: int | str, hold: int = 0) -> str:
+    """Return a script that counts, 20 a second, with a checkpoint after each; it resumes.
+
+    :param hold: where a start without a checkpoint waits for whoever ends it: it holds instances until then.
+    """
+    return _COUNTER.replace("STEPS", str(steps)).replace("HOLD", str(hold))
+
+
+COUNTER = counter("STEPS")
+"""Counts to STEPS, which is to be replaced, and waits nowhere."""
 
 
 def until(probe: Callable[[], T | None], what: str, seconds: float = DEADLINE_SECONDS) -> T:
-    """Ask until there is an answer that is not None or False."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    """Ask until there is an answer that is not None or False; the less often, the longer it takes."""
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < seconds:
         answer = probe()
         if answer is not None and answer is not False:
             return answer
-        time.sleep(0.03)
+        time.sleep(min(max(0.02, waited / 10), 0.25))
     raise AssertionError(f"not within {seconds} seconds: {what}")
 
 
@@ -149,8 +165,21 @@ class Jobs:
 
         return until(reached, f"{name} reaches {secondary}")
 
-    def wait_for_checkpoint(self, name: str) -> None:
-        until(lambda: self.events("checkpoint", job=name, action="upload") or None, f"{name} uploads a checkpoint")
+    def wait_for_checkpoint(self, name: str, **which: Any) -> None:
+        """Wait for an upload.
+
+        :param which: of the audit log's line, as its key.
+        """
+        until(lambda: self.events("checkpoint", job=name, action="upload", **which) or None, f"{name} uploads {which}")
+
+    def wait_for_line(self, name: str, line: str) -> None:
+        """Wait until a job has printed this."""
+        self.reach(name, "Training")
+        until(lambda: any(line in lines for lines in self.output(name)), f"{name} prints {line!r}")
+
+    def release(self, name: str) -> None:
+        """Make ``/opt/ml/input/go``, which the job's first host may wait for."""
+        (self.sm.dir / "jobs" / "us-east-1" / name / "algo-1" / "ml" / "input" / "go").touch()
 
     def output(self, name: str) -> list[list[str]]:
         """Lines of each log stream of a job, oldest stream first."""

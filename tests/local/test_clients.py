@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses, until
+from tests.local.jobs import BUCKET, Jobs, counter, statuses, until
 
 
 def aws_command() -> str | None:
@@ -36,7 +36,7 @@ def aws(jobs: Jobs, *words: str, check: bool = True) -> Any:
 
 @pytest.mark.skipif(aws_command() is None, reason="no aws command here; AIRFLOW_SPOT_AWSCLI may name one")
 def test_the_aws_command_line(jobs: Jobs, tmp_path: Path) -> None:
-    request = jobs.request(COUNTER.replace("STEPS", "20"))
+    request = jobs.request(counter(3))
     name = request["TrainingJobName"]
     path = tmp_path / "request.json"
     path.write_text(json.dumps(request))
@@ -77,7 +77,7 @@ def test_the_hooks_log_reader_follows_a_restarted_job(jobs: Jobs, monkeypatch: p
     hook = hooks.SageMakerHook(aws_conn_id=None, region_name="us-east-1")
     hook._log = recorder = Recorder()
     hook.logs_hook._log = Recorder()
-    name = jobs.start(COUNTER.replace("STEPS", "40"))
+    name = jobs.start(counter(16, hold=8))
     jobs.wait_for_checkpoint(name)
     jobs.sm.interrupt(name)
     positions: dict[str, Any] = {}
@@ -94,6 +94,6 @@ def test_the_hooks_log_reader_follows_a_restarted_job(jobs: Jobs, monkeypatch: p
 
     until(follow, "the hook has read all")
     assert "Interrupted" in statuses(jobs.end(name))
-    for line in ("first 1", "step 40"):
+    for line in ("first 1", "step 16"):
         assert any(line in text for text in recorder.lines)
     assert len(positions) == 2

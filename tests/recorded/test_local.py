@@ -26,6 +26,14 @@ ABSENT_TYPE = "ml.t3.medium"
 KMEANS = "382416733822.dkr.ecr.us-east-1.amazonaws.com/kmeans:1"
 
 
+class QuickJobs(Jobs):
+    """Whose jobs are ended by a limit only if they say so: the usual one is over in seconds here."""
+
+    def request(self, script: str | None = None, *, spot: bool = True, **overrides: Any) -> dict[str, Any]:
+        limits = {"MaxRuntimeInSeconds": 1_000_000, **({"MaxWaitTimeInSeconds": 1_000_000} if spot else {})}
+        return super().request(script, spot=spot, **{"StoppingCondition": limits, **overrides})
+
+
 @pytest.fixture
 def real(local: LocalSageMaker, bucket: str) -> Iterator[Jobs]:
     """Jobs that are processes."""
@@ -44,7 +52,7 @@ def service() -> Iterator[LocalSageMaker]:
 @pytest.fixture
 def quick(service: LocalSageMaker) -> Iterator[Jobs]:
     """Jobs of the simulated engine."""
-    yield Jobs(service)
+    yield QuickJobs(service)
     service.set_faults("")
     service.set_market("always", on_demand_market="always")
 
@@ -88,9 +96,17 @@ def test_ld01_a_container_of_ones_own_speaks_as_before(real: Jobs) -> None:
     assert real.run(AlgorithmSpecification=algorithm)["FailureReason"] == "AlgorithmError: Exit Code: 42"
 
 
+def trained_until(quick: Jobs, seconds: int) -> dict[str, Any] | None:
+    """A job whose time is over after so many seconds of this machine; None where it did not come to train."""
+    limits = {"MaxRuntimeInSeconds": seconds * SCALE, "MaxWaitTimeInSeconds": seconds * SCALE}
+    job = quick.run(HyperParameters=train(1_000_000), StoppingCondition=limits)
+    return job if "Training" in statuses(job) else None
+
+
 def test_ld03_uploading_comes_before_max_wait_exceeded_and_before_failed(quick: Jobs) -> None:
-    limits = {"MaxRuntimeInSeconds": SCALE, "MaxWaitTimeInSeconds": SCALE}
-    job = quick.run(HyperParameters=train(100_000), StoppingCondition=limits)
+    # On a busy machine a second may be over before it trains.
+    job = trained_until(quick, 1) or trained_until(quick, 20)
+    assert job is not None
     assert statuses(job) == by_id("LD03")["expected"]
     failed = quick.run(HyperParameters={**train(1), "simulated_exit_code": "1"})
     assert statuses(failed) == ["Starting", "Downloading", "Training", "Uploading", "Failed"]
@@ -180,28 +196,28 @@ def test_ld13_marker_files_appear_beside_checkpoints_and_are_neither_stored_nor_
         print("begins", sorted(os.listdir(folder)))
         if os.listdir(folder):
             raise SystemExit
-        open(folder + "/model-1", "w").write("x")
         open(folder + "/half.sagemaker-ignore", "w").write("x")
-        seen = set()
-        while "model-1.sagemaker-uploaded" not in seen:
-            seen |= set(os.listdir(folder))
-        print("sees", sorted(seen))
-        time.sleep(0.1)
-        print("stays", sorted(os.listdir(folder)))
+        open(folder + "/model-1", "w").write("x")
+        def wait(marker):
+            while [each for each in os.listdir(folder) if each.startswith("model-1.")] != ["model-1." + marker]:
+                time.sleep(0.01)
+            print(sorted(os.listdir(folder)))
+        wait("sagemaker-uploading")
+        wait("sagemaker-uploaded")
         time.sleep(600)
     """
+    during, after = by_id("LD13")["expected"].removesuffix(" appear").replace("<file>", "model-1").split(", ")
+    beside = ["half.sagemaker-ignore", "model-1"]
+    # An upload that takes until the script has seen it.
+    real.sm.set_faults("s3:PutObject=error:key=checkpoints/*")
     name = real.start(script)
-    real.sm.set_faults(f"s3:PutObject=slow:seconds=0.5,key=checkpoints/{name}/*")
-    until(lambda: len((real.output(name) or [[]])[0]) == 3, "its checkpoint is uploaded")
+    real.wait_for_line(name, str([*beside, during]))
+    real.sm.set_faults("")
+    real.wait_for_line(name, str([*beside, after]))
     real.sm.interrupt(name)
     assert real.end(name)["TrainingJobStatus"] == "Completed"
-    during, after = by_id("LD13")["expected"].removesuffix(" appear").replace("<file>", "model-1").split(", ")
     first, second = real.output(name)
-    assert first == [
-        "begins []",
-        f"sees {['half.sagemaker-ignore', 'model-1', after, during]}",
-        f"stays {['half.sagemaker-ignore', 'model-1', after]}",
-    ]
+    assert first == ["begins []", str([*beside, during]), str([*beside, after])]
     assert second == ["begins ['model-1']"]
     assert real.keys(f"checkpoints/{name}/") == [f"checkpoints/{name}/model-1"]
 
@@ -275,7 +291,8 @@ def test_ld17_more_than_two_lists_a_second_are_refused(service: LocalSageMaker) 
     )
     codes = []
     begun = time.monotonic()
-    while time.monotonic() < begun + 1.2:
+    while not (codes.count("") >= 2 and any(codes)):
+        assert time.monotonic() < begun + 120, codes
         try:
             client.list_training_jobs()
             codes.append("")
@@ -283,7 +300,7 @@ def test_ld17_more_than_two_lists_a_second_are_refused(service: LocalSageMaker) 
             codes.append(f"{error.response['Error']['Code']}: {error.response['Error']['Message']}")
             time.sleep(0.01)
     answered = codes.count("")
-    assert 2 <= answered <= 2 * (time.monotonic() - begun) + 2
+    assert answered <= 2 * (time.monotonic() - begun) + 2
     assert set(codes) == {"", by_id("LD17")["expected"].partition(" (")[0]}
 
 

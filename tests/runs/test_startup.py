@@ -103,7 +103,7 @@ def test_a_clear_of_a_task_that_does_not_wait_trains_anew(
     handed = run_task(sync_task.operator(steps=2, wait_for_completion=False), ti)
     name = handed["Training"]["TrainingJobName"]
     local.client("sagemaker").get_waiter("training_job_completed_or_stopped").wait(
-        TrainingJobName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        TrainingJobName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
     )
     again = run_task(sync_task.operator(steps=2, wait_for_completion=False), ti.cleared())
     assert again["Training"]["TrainingJobName"] != name

@@ -49,7 +49,7 @@ def test_clean_removes_what_a_sigkill_left(
 ) -> None:
     jobs = Jobs(local)
     # Of somebody else, though it is named alike: it has no tag of ours.
-    foreign = jobs.request("import time; time.sleep(60)")
+    foreign = jobs.request("import time; time.sleep(3600)")
     foreign["TrainingJobName"] = f"spotverify-{foreign['TrainingJobName']}"
     jobs.sagemaker.create_training_job(**foreign)
     local.client("s3").put_object(Bucket=bucket, Key="airflow-spot-verify-not", Body=b"theirs")

@@ -14,14 +14,15 @@ from airflow_spot.local.container.container import Containers, Spec
 from airflow_spot.local.errors import JobError
 from airflow_spot.local.settings import Settings
 from tests.local.jobs import Jobs, alive, until
+from tests.local.test_service import job_processes
 
 PYTHON = sys.executable
 
 
-@pytest.fixture(params=["namespace", "relocate"])
-def containers(request: pytest.FixtureRequest, tmp_path: Path) -> Containers:
+@pytest.fixture(params=["namespace", "relocate"], scope="module")
+def containers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Containers:
     try:
-        return Containers(Settings(directory=str(tmp_path), isolation=request.param))
+        return Containers(Settings(directory=str(tmp_path_factory.mktemp(request.param)), isolation=request.param))
     except OSError as error:
         pytest.skip(str(error))
 
@@ -33,7 +34,7 @@ def run(containers: Containers, scratch: Path, *command: str) -> tuple[int | Non
         opt_ml, command, containers.base_environment(opt_ml), opt_ml.see("/opt/ml"), "algo-1", {"algo-1": "127.0.0.1"}
     )
     container = containers.start(spec, lines.append)
-    return container.wait(20), lines, opt_ml.host
+    return container.wait(120), lines, opt_ml.host
 
 
 def test_output_and_exit_code(containers: Containers, tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_no_mount_shows_outside(containers: Containers, tmp_path: Path) -> None:
     until(lambda: lines == ["up"], "it runs")
     assert Path("/proc/self/mounts").read_text() == before
     container.kill()
-    assert container.wait(10) == 137
+    assert container.wait(120) == 137
 
 
 def test_terminate_reaches_the_group_and_kill_reaches_all(containers: Containers, tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_terminate_reaches_the_group_and_kill_reaches_all(containers: Containers
     assert container.poll() is None
     assert alive(container.pid)
     container.kill()
-    assert container.wait(10) == 137
+    assert container.wait(120) == 137
     assert not alive(container.pid)
     # No reader of its output is left either, or wait would not have come back.
     container.terminate()
@@ -129,11 +130,11 @@ def test_when_the_signal_was_sent_that_ended_it(containers: Containers, tmp_path
 
 
 def test_descendants_end_with_the_main_process(containers: Containers, tmp_path: Path) -> None:
-    marker = tmp_path / "late"
-    code, _, _ = run(containers, tmp_path / "a", "sh", "-c", f"(setsid sh -c 'sleep 1; touch {marker}' &) ; exit 0")
+    marker = tmp_path / "up"
+    script = f"(setsid sh -c 'touch {marker}; sleep 600; : {marker}' &); until [ -e {marker} ]; do sleep 0.02; done"
+    code, _, _ = run(containers, tmp_path / "a", "sh", "-c", script)
     assert code == 0
-    code, _, _ = run(containers, tmp_path / "b", "sleep", "1.5")
-    assert not marker.exists()
+    until(lambda: not job_processes(str(marker)), "nothing of it is left")
 
 
 def test_paths(tmp_path: Path) -> None:

@@ -21,22 +21,16 @@ from airflow_spot.local.faults.connection import S3_OPERATIONS, s3_operation
 from airflow_spot.local.faults.plan import Faults, Rule, parse_faults
 from airflow_spot.local.http.registry import STRIKABLE
 from airflow_spot.local.training.snapshots import as_of
-from tests.local.jobs import BUCKET, COUNTER, Jobs, statuses
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[LocalSageMaker]:
-    with LocalSageMaker(checkpoint_seconds=0.2, grace_seconds=1) as service:
-        yield service
+from tests.local.jobs import BUCKET, Jobs, counter, statuses
 
 
 @pytest.fixture
-def faulty(service: LocalSageMaker) -> Iterator[Jobs]:
+def faulty(sm: LocalSageMaker) -> Iterator[Jobs]:
     """Jobs of a service whose plan ends with the test, by a client that does not retry."""
-    jobs = Jobs(service)
-    jobs.sagemaker = client(service, "sagemaker")
+    jobs = Jobs(sm)
+    jobs.sagemaker = client(sm, "sagemaker")
     yield jobs
-    service.set_faults("")
+    sm.set_faults("")
 
 
 def client(service: LocalSageMaker, name: str) -> Any:
@@ -145,12 +139,18 @@ def test_a_description_as_of_a_moment() -> None:
     assert "TrainingStartTime" not in early
 
 
+@pytest.fixture(scope="module")
+def several(jobs: Jobs) -> None:
+    """More jobs than a page of one holds."""
+    for _ in range(2):
+        jobs.run("pass")
+
+
+@pytest.mark.usefixtures("several")
 @pytest.mark.parametrize("member", ["LastModifiedTimeAfter", "CreationTimeAfter", "NameContains"])
 def test_filters_after_paging_make_empty_pages(faulty: Jobs, member: str) -> None:
     from datetime import datetime, timedelta, timezone
 
-    for _ in range(3):
-        faulty.run("pass")
     future = datetime.now(timezone.utc) + timedelta(hours=1)
     query: dict[str, Any] = {member: "no-job-of-this-name" if member == "NameContains" else future, "MaxResults": 1}
     assert "NextToken" not in faulty.sagemaker.list_training_jobs(**query)
@@ -188,7 +188,7 @@ def test_checkpoints_survive_a_faulty_s3(faulty: Jobs) -> None:
     faulty.sm.set_faults(
         "s3:PutObject=cut-half:p=0.4,seed=3,key=checkpoints/*;s3:PutObject=error:p=0.2,seed=4,key=checkpoints/*"
     )
-    name = faulty.start(COUNTER.replace("STEPS", "60"))
+    name = faulty.start(counter(40, hold=20))
     faulty.wait_for_checkpoint(name)
     faulty.sm.interrupt(name)
     job = faulty.end(name)
@@ -200,7 +200,7 @@ def test_checkpoints_survive_a_faulty_s3(faulty: Jobs) -> None:
     last = faulty.events("checkpoint", job=name, action="upload")[-1]
     body = faulty.get(f"s3://{BUCKET}/checkpoints/{name}/count")
     assert hashlib.md5(body).hexdigest() == last["etag"]
-    assert body == b"60"
+    assert body == b"40"
 
 
 def test_browsers_are_not_answered(faulty: Jobs) -> None:
@@ -226,18 +226,18 @@ def test_browsers_are_not_answered(faulty: Jobs) -> None:
         ("DescribeTrainingJob=out-of-memory", "are for training jobs"),
     ],
 )
-def test_what_is_wrong_is_named(service: LocalSageMaker, plan: str, part: str) -> None:
+def test_what_is_wrong_is_named(sm: LocalSageMaker, plan: str, part: str) -> None:
     with pytest.raises(ValueError, match="faults") as raised:
         parse_faults(plan)
     assert part in str(raised.value)
     with pytest.raises(RuntimeError, match="faults"):
-        service.set_faults(plan)
+        sm.set_faults(plan)
 
 
 @pytest.mark.parametrize("pattern", ["CreateTraningJob", "createTrainingJob", "s3:PutObjekt", "Invoke?", "sts:*"])
-def test_an_operation_that_the_service_has_not_is_named(service: LocalSageMaker, pattern: str) -> None:
+def test_an_operation_that_the_service_has_not_is_named(sm: LocalSageMaker, pattern: str) -> None:
     with pytest.raises(RuntimeError, match="no operation of the service") as raised:
-        service.set_faults(f"ListTags=throttle;{pattern}=throttle")
+        sm.set_faults(f"ListTags=throttle;{pattern}=throttle")
     assert repr(pattern) in str(raised.value)
     with pytest.raises(ValueError, match="no operation of the service"):
         Faults(f"{pattern}=throttle", STRIKABLE)

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.hosting.test_endpoints import COLOUR, Endpoints, adder, ended
+from tests.local.hosting.test_endpoints import COLOUR, HELD, Endpoints, adder, ended
 from tests.local.jobs import Jobs, alive, until
 
-SLOW = {"code/inference.py": "import time\ndef model_fn(d):\n    time.sleep(1.5)\n    return lambda data: data\n"}
 BROKEN = {"code/inference.py": "def model_fn(d):\n    raise RuntimeError('no weights')\n"}
 
 
@@ -137,12 +136,13 @@ def test_a_request_under_way_is_answered_by_the_model_that_got_it(endpoints: End
 
 
 def test_while_it_is_updated_an_endpoint_shows_both_and_can_be_neither_updated_nor_deleted(
-    endpoints: Endpoints,
+    endpoints: Endpoints, tmp_path: Path
 ) -> None:
+    release = tmp_path / "release"
     name = endpoints.serve(adder(10), environment=COLOUR)
     before = describe(endpoints, name)
     assert "PendingDeploymentSummary" not in before
-    new = endpoints.model(SLOW)
+    new = endpoints.model(HELD, environment={"RELEASE": str(release)})
     update(endpoints, name, new)
     answer = describe(endpoints, name)
     assert (answer["EndpointStatus"], answer["EndpointConfigName"]) == ("Updating", name)
@@ -161,6 +161,7 @@ def test_while_it_is_updated_an_endpoint_shows_both_and_can_be_neither_updated_n
             call()
         assert refused.value.response["Error"]["Code"] == "ValidationException"
     assert endpoints.ask(name, [1]) == [11]
+    release.touch()
     answer = settle(endpoints, name)
     assert answer["EndpointConfigName"] == new
     assert "PendingDeploymentSummary" not in answer

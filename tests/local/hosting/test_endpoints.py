@@ -36,6 +36,18 @@ ADDER = """
 """
 
 
+HELD = {
+    "code/inference.py": """
+        import os, time
+        def model_fn(model_dir):
+            while not os.path.exists(os.environ["RELEASE"]):
+                time.sleep(0.02)
+            return lambda data: data
+    """
+}
+"""Is loaded once a file is there."""
+
+
 class Endpoints:
     """Deploys small models and asks them."""
 
@@ -69,8 +81,12 @@ class Endpoints:
 
     def serve(self, files: dict[str, str], **options: Any) -> str:
         name = self.deploy(files, **options)
-        self.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig={"Delay": 1})
+        self.wait("endpoint_in_service", name)
         return name
+
+    def wait(self, waiter: str, name: str) -> None:
+        """Use one of boto3's waiters, at a shorter interval than its own."""
+        self.sagemaker.get_waiter(waiter).wait(EndpointName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 1200})
 
     def failed(self, name: str) -> str:
         """Wait until an endpoint has failed; returns why."""
@@ -132,7 +148,7 @@ def test_a_model_is_served_until_its_endpoint_is_deleted(endpoints: Endpoints) -
     assert answer["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == "image:1"
     assert endpoints.ask(name, [1, 2]) == [11, 12]
     endpoints.sagemaker.delete_endpoint(EndpointName=name)
-    endpoints.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
+    endpoints.wait("endpoint_deleted", name)
     group = f"/aws/sagemaker/Endpoints/{name}"
     stream = endpoints.jobs.logs.describe_log_streams(logGroupName=group)["logStreams"][0]["logStreamName"]
     lines = endpoints.jobs.logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]
@@ -142,21 +158,24 @@ def test_a_model_is_served_until_its_endpoint_is_deleted(endpoints: Endpoints) -
     assert unknown.value.response["Error"]["Code"] == "ValidationError"
 
 
-def test_an_endpoint_is_creating_until_it_answers_ping_and_cannot_be_deleted_before(endpoints: Endpoints) -> None:
-    slow = {"code/inference.py": "import time\ndef model_fn(model_dir):\n    time.sleep(2)\n"}
-    name = endpoints.deploy(slow)
+def test_an_endpoint_is_creating_until_it_answers_ping_and_cannot_be_deleted_before(
+    endpoints: Endpoints, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    name = endpoints.deploy(HELD, environment={"RELEASE": str(release)})
     assert endpoints.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
     with pytest.raises(ClientError, match="not found"):
         endpoints.ask(name, [])
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
         endpoints.sagemaker.delete_endpoint(EndpointName=name)
-    endpoints.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig={"Delay": 1})
+    release.touch()
+    endpoints.wait("endpoint_in_service", name)
 
 
 def test_a_model_that_does_not_load_fails_its_endpoint(endpoints: Endpoints) -> None:
     name = endpoints.deploy({"code/inference.py": "def model_fn(model_dir):\n    raise RuntimeError('no weights')\n"})
     with pytest.raises(WaiterError, match="Failed"):
-        endpoints.sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig={"Delay": 1})
+        endpoints.wait("endpoint_in_service", name)
     assert "did not pass the ping health check" in endpoints.failed(name)
 
 
@@ -217,7 +236,7 @@ def test_an_error_of_the_script_is_a_model_error(endpoints: Endpoints) -> None:
 
 
 FRAGILE = """
-    import json, os
+    import json, os, time
     LOADED = "/opt/ml/loaded"
     def model_fn(model_dir):
         times = int(open(LOADED).read()) + 1 if os.path.exists(LOADED) else 1
@@ -225,17 +244,22 @@ FRAGILE = """
             file.write(str(times))
         if times == 2:
             os._exit(7)
+        while times == 3 and not os.path.exists(os.environ["RELEASE"]):
+            time.sleep(0.02)
         return times
     def transform_fn(times, body, content_type, accept):
         if json.loads(body) == "die":
             os._exit(9)
         return json.dumps(times)
 """
-"""Dies when it is told to, and at its second start."""
+"""Dies when it is told to, and at its second start; its third one waits for a file."""
 
 
-def test_a_container_that_dies_is_started_anew_and_its_endpoint_stays_in_service(endpoints: Endpoints) -> None:
-    name = endpoints.serve({"code/inference.py": FRAGILE})
+def test_a_container_that_dies_is_started_anew_and_its_endpoint_stays_in_service(
+    endpoints: Endpoints, tmp_path: Path
+) -> None:
+    release = tmp_path / "release"
+    name = endpoints.serve({"code/inference.py": FRAGILE}, environment={"RELEASE": str(release)})
     # What it serves is what it was deployed with.
     endpoints.jobs.s3.delete_object(Bucket="bucket", Key=f"{name}/model.tar.gz")
     statuses: list[str] = []
@@ -252,6 +276,7 @@ def test_a_container_that_dies_is_started_anew_and_its_endpoint_stays_in_service
         endpoints.ask(name, "die")
     assert failed.value.response["Error"]["Code"] == "ModelError"
     assert answer() is None
+    release.touch()
     assert until(answer, "the container is back") == 3
     assert set(statuses) == {"InService"}
     assert "FailureReason" not in endpoints.sagemaker.describe_endpoint(EndpointName=name)

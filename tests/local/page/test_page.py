@@ -27,7 +27,7 @@ from airflow_spot.local.page.handler import PREFIX, Page
 from airflow_spot.local.settings import Settings
 from airflow_spot.local.training.job import TRAINING_JOBS, TrainingJob
 from airflow_spot.render.words import duration
-from tests.local.jobs import COUNTER, ROLE, Jobs, statuses, until
+from tests.local.jobs import ROLE, Jobs, counter, statuses, until
 from tests.render.checks import check
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -83,9 +83,10 @@ def page_of(name: str) -> str:
 
 
 @pytest.fixture
-def simulated(local_sagemaker: LocalSageMaker) -> Jobs:
-    """A service of the test's own, whose mark has to say so, with jobs that train for ten minutes."""
-    return Jobs(local_sagemaker)
+def simulated(simulated_jobs: Jobs) -> Iterator[Jobs]:
+    """Jobs that train for ten minutes; the market is as ever once the test has ended."""
+    yield simulated_jobs
+    simulated_jobs.sm.set_market("always")
 
 
 def test_a_browser_gets_the_jobs_and_what_there_is_else(jobs: Jobs) -> None:
@@ -107,7 +108,7 @@ def test_a_browser_gets_the_jobs_and_what_there_is_else(jobs: Jobs) -> None:
 
 
 def test_a_jobs_page_tells_its_life(jobs: Jobs) -> None:
-    name = jobs.start(COUNTER.replace("STEPS", "40"))
+    name = jobs.start(counter(16, hold=8))
     jobs.wait_for_checkpoint(name)
     jobs.sm.interrupt(name)
     job = jobs.end(name)
@@ -129,7 +130,7 @@ def test_a_jobs_page_tells_its_life(jobs: Jobs) -> None:
     assert facts["billable"] == duration(job["BillableTimeInSeconds"])
     assert facts["savings"] == f"{100 * (1 - job['BillableTimeInSeconds'] / job['TrainingTimeInSeconds']):.1f} %"
     assert facts["model"] == job["ModelArtifacts"]["S3ModelArtifacts"]
-    assert "step 40" in shown.split("<pre>")[1]
+    assert "step 16" in shown.split("<pre>")[1]
     assert 'http-equiv="refresh"' not in shown
 
 
@@ -182,8 +183,9 @@ def test_hostile_statuses_regions_and_markets_stay_text(backend: Backend) -> Non
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[Backend]:
-    """The service's inside, in this process, without a port."""
-    made = build(Settings(directory=str(tmp_path), temporary=True))
+    """The service's inside, in this process, without a port. It runs no job: whether it could in a namespace, which
+    takes processes to find out, does not matter."""
+    made = build(Settings(directory=str(tmp_path), temporary=True, isolation="relocate"))
     yield made
     made.close()
 
@@ -321,7 +323,6 @@ def test_s3_clients_still_list_their_buckets(jobs: Jobs) -> None:
 # Whom the page does not obey.
 
 
-@pytest.mark.local_sagemaker(engine="simulated")
 def test_a_form_of_the_page_is_obeyed(simulated: Jobs) -> None:
     name = simulated.start(HyperParameters=SIMULATED)
     simulated.reach(name, "Training")
@@ -334,8 +335,7 @@ def test_a_form_of_the_page_is_obeyed(simulated: Jobs) -> None:
     assert [line["action"] for line in simulated.events("page", job=name)] == ["interrupt", "stop"]
 
 
-@pytest.mark.local_sagemaker(engine="simulated")
-def test_other_forms_change_nothing(simulated: Jobs) -> None:
+def test_other_forms_change_nothing(simulated: Jobs, jobs: Jobs) -> None:
     sm = simulated.sm
     name = simulated.start(HyperParameters=SIMULATED)
     simulated.reach(name, "Training")
@@ -360,11 +360,10 @@ def test_other_forms_change_nothing(simulated: Jobs) -> None:
         for action in ("interrupt", "stop", "capacity-off"):
             assert press(sm, action, headers, job=name, **fields).status == 403, (headers, fields)
     # Another service's token: made again at each start.
-    with LocalSageMaker(engine="simulated") as other:
-        assert press(sm, "stop", job=name, token=ask(other, "GET", "/").token).status == 403
+    assert press(sm, "stop", job=name, token=ask(jobs.sm, "GET", "/").token).status == 403
     assert press(sm, "stop", job=name, token="x" * 100_000).status == 413
     assert statuses(simulated.describe(name))[-1] == "Training"
-    assert simulated.events("page") == []
+    assert simulated.events("page", job=name) == []
     assert "switched off" not in ask(sm, "GET", "/").text
 
 
@@ -422,9 +421,9 @@ def test_what_there_is_not_is_said(jobs: Jobs) -> None:
 # Capacity.
 
 
-@pytest.mark.local_sagemaker(engine="simulated", market="script:up=600,down=600")
 def test_capacity_is_switched_off_and_on(simulated: Jobs) -> None:
     sm = simulated.sm
+    sm.set_market("script:up=600,down=600")
     name = simulated.start(HyperParameters=SIMULATED)
     simulated.reach(name, "Training")
     assert capacity(sm) == ["capacity"]

@@ -15,7 +15,7 @@ from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.clock import Clock
 from airflow_spot.local.storage.audit import Audit
 from airflow_spot.local.training.checkpoint_sync import CheckpointSync
-from tests.local.jobs import BUCKET, Jobs, until
+from tests.local.jobs import BUCKET, Jobs
 
 AT_A_STOP = "trap '{make}; exit 0' TERM; echo 1 > /opt/ml/checkpoints/good; echo ready; sleep 99 & wait"
 
@@ -26,8 +26,7 @@ def shell(script: str) -> dict[str, Any]:
 
 def start_ready(jobs: Jobs, script: str, **overrides: Any) -> str:
     name = jobs.start(AlgorithmSpecification=shell(script), **overrides)
-    jobs.reach(name, "Training")
-    until(lambda: jobs.output(name) == [["ready"]], "the script runs")
+    jobs.wait_for_line(name, "ready")
     return name
 
 
@@ -57,12 +56,13 @@ def test_what_cannot_be_uploaded_is_said_once_and_spares_the_other_files_and_wha
         os.symlink("folder", "linked-folder")
         while not os.path.exists("/opt/ml/input/go"):
             time.sleep(0.05)
-        os.remove("kept")
-        os.mkfifo("kept")
+        # At no moment is it gone: S3's would be deleted.
+        os.mkfifo("kept.sagemaker-ignore")
+        os.replace("kept.sagemaker-ignore", "kept")
     """
     name = jobs.start(script)
-    until(lambda: jobs.events("checkpoint", job=name, action="upload", key="kept") or None, "kept is uploaded")
-    (jobs.sm.dir / "jobs" / "us-east-1" / name / "algo-1" / "ml" / "input" / "go").touch()
+    jobs.wait_for_checkpoint(name, key="kept")
+    jobs.release(name)
     job = jobs.end(name)
     assert (job["TrainingJobStatus"], job.get("FailureReason")) == ("Completed", None)
     assert jobs.keys(f"checkpoints/{name}/") == [f"checkpoints/{name}/{key}" for key in ("good", "kept", "link")]

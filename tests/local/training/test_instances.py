@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from airflow_spot.local import LocalSageMaker
-from tests.local.jobs import COUNTER, Jobs, statuses
+from tests.local.jobs import Jobs, counter, statuses
 
 
 def resources(count: int = 1, instance_type: str = "ml.m5.large") -> dict[str, Any]:
@@ -31,7 +31,7 @@ def test_hosts_find_each_other_and_restart_together(jobs: Jobs) -> None:
             open(path + ".new", "w").write(str(met + 1))
             os.rename(path + ".new", path)
         else:
-            for _ in range(200):
+            while True:
                 try:
                     peer = socket.create_connection((hosts[0], port))
                     break
@@ -44,7 +44,7 @@ def test_hosts_find_each_other_and_restart_together(jobs: Jobs) -> None:
         ResourceConfig=resources(2),
         HyperParameters={"port": str(21000 + uuid.uuid4().int % 9000)},
     )
-    jobs.wait_for_checkpoint(name)
+    jobs.wait_for_checkpoint(name, key="meetings")
     jobs.sm.interrupt(name)
     job = jobs.end(name)
     assert job["TrainingJobStatus"] == "Completed"
@@ -86,7 +86,7 @@ def test_an_internal_error_fails_the_job(jobs: Jobs) -> None:
 
 
 def test_a_retry_strategy_covers_internal_errors_and_no_others(jobs: Jobs) -> None:
-    name = jobs.start(COUNTER.replace("STEPS", "30"), RetryStrategy={"MaximumRetryAttempts": 1})
+    name = jobs.start(counter(12, hold=6), RetryStrategy={"MaximumRetryAttempts": 1})
     jobs.wait_for_checkpoint(name)
     jobs.sm.crash(name)
     job = jobs.end(name)
@@ -99,16 +99,23 @@ def test_a_retry_strategy_covers_internal_errors_and_no_others(jobs: Jobs) -> No
     assert "Restarting" not in statuses(job)
 
 
-@pytest.mark.local_sagemaker(on_demand_market="ml.m5.xlarge=never", pending_timeout_seconds=0.5)
-def test_instance_preferences_take_the_first_type_with_capacity(local_sagemaker: LocalSageMaker) -> None:
+@pytest.fixture
+def without_xlarge(jobs: Jobs) -> Iterator[Jobs]:
+    """Whose on-demand market has none of a type, as long as the test runs."""
+    jobs.sm.set_market(on_demand_market="ml.m5.xlarge=never")
+    yield jobs
+    jobs.sm.set_market(on_demand_market="always")
+
+
+def test_instance_preferences_take_the_first_type_with_capacity(without_xlarge: Jobs) -> None:
     preferences = [{"InstanceType": "ml.m5.xlarge"}, {"InstanceType": "ml.m5.large"}]
-    jobs = Jobs(local_sagemaker)
+    jobs = without_xlarge
     shared = {"InstanceCount": 1, "VolumeSizeInGB": 1, "InstancePreferences": preferences}
     job = jobs.run("pass", spot=False, ResourceConfig=shared)
     assert job["TrainingJobStatus"] == "Completed"
     assert job["ResourceConfig"]["SelectedInstanceType"] == "ml.m5.large"
     assert job["ResourceConfig"]["SelectedInstanceCount"] == 1
-    local_sagemaker.set_market(on_demand_market="never")
+    jobs.sm.set_market(on_demand_market="never")
     job = jobs.run("pass", spot=False, ResourceConfig=shared)
     assert job["FailureReason"].startswith("CapacityError: ")
     assert "SelectedInstanceType" not in job["ResourceConfig"]

@@ -11,7 +11,7 @@ import pytest
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.training.job import TrainingJob
 from airflow_spot.local.training.journal import Journal
-from tests.local.jobs import BUCKET, COUNTER, ROLE, Jobs, statuses
+from tests.local.jobs import BUCKET, ROLE, Jobs, counter, statuses
 from tests.local.training.test_spot import prove_resumption
 
 SLEEP = "import time; print('up', flush=True); time.sleep(3600)"
@@ -35,16 +35,17 @@ class Crash:
         return Jobs(self.service)
 
 
-@pytest.fixture
-def crash(tmp_path: Path) -> Iterator[Crash]:
-    runner = Crash(tmp_path / "service")
+@pytest.fixture(scope="module")
+def crash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
+    """One directory for all tests: each begins with a service that runs, and what the tests before it have left."""
+    runner = Crash(tmp_path_factory.mktemp("crash") / "service")
     yield runner
     runner.service.stop()
 
 
 def test_a_spot_job_is_interrupted_and_goes_on_from_its_checkpoint(crash: Crash) -> None:
     jobs = Jobs(crash.service)
-    name = jobs.start(COUNTER.replace("STEPS", "60"))
+    name = jobs.start(counter(16, hold=8))
     jobs.wait_for_checkpoint(name)
     jobs = crash()
     job = jobs.end(name)
@@ -52,7 +53,7 @@ def test_a_spot_job_is_interrupted_and_goes_on_from_its_checkpoint(crash: Crash)
         *("Starting", "Downloading", "Training", "Interrupted"),
         *("Starting", "Downloading", "Training", "Uploading", "Completed"),
     ]
-    assert jobs.model(name) == {"count": b"60"}
+    assert jobs.model(name) == {"count": b"16"}
     assert int(jobs.output(name)[0][0].split()[1]) > 1
     prove_after_crash(jobs, name)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import Jobs
 
 GROUPS = [
@@ -35,12 +33,11 @@ def file_system(kind: str) -> list[dict[str, Any]]:
 S3 = channel(S3DataSource={"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/data"})
 
 
-@pytest.fixture(params=["process", "simulated"], scope="module")
-def either(request: pytest.FixtureRequest) -> Iterator[Jobs]:
-    with LocalSageMaker(engine=request.param) as service:
-        jobs = Jobs(service)
-        jobs.put("data/a", "1")
-        yield jobs
+@pytest.fixture(params=["jobs", "simulated_jobs"], ids=["process", "simulated"])
+def either(request: pytest.FixtureRequest) -> Jobs:
+    jobs: Jobs = request.getfixturevalue(request.param)
+    jobs.put("data/a", "1")
+    return jobs
 
 
 @pytest.mark.parametrize(
@@ -79,4 +76,5 @@ def test_what_is_not_there_is_refused_at_once(either: Jobs, change: dict[str, An
     with pytest.raises(ClientError) as refused:
         either.sagemaker.create_training_job(**request)
     assert refused.value.response["Error"] == {"Code": "ValidationException", "Message": says}
-    assert either.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
+    named = request["TrainingJobName"]
+    assert either.sagemaker.list_training_jobs(NameContains=named)["TrainingJobSummaries"] == []

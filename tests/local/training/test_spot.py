@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_spot.local import LocalSageMaker
+from airflow_spot.local.clock import Clock
+from airflow_spot.local.faults.plan import Faults
+from airflow_spot.local.market.capacity import Capacity
 from airflow_spot.local.market.prices import spot_discount
 from airflow_spot.local.settings import Settings
-from tests.local.jobs import COUNTER, Jobs, statuses, until
+from airflow_spot.local.storage.audit import Audit
+from airflow_spot.local.training.job import TrainingJob
+from airflow_spot.local.training.lifecycle import Lifecycle
+from airflow_spot.local.training.simulated_instances import SimulatedInstances
+from tests.local.jobs import Jobs, counter, statuses, until
 
 ODD_MARKET = "ml.c5.2xlarge=never;ml.c5.xlarge=script:fail=100;*=always"
 SPOT_WAIT = {"MaxRuntimeInSeconds": 1, "MaxWaitTimeInSeconds": 1}
@@ -57,8 +66,9 @@ def prove_resumption(jobs: Jobs, name: str) -> None:
 
 
 def test_an_interruption_resumes_from_the_checkpoint_in_a_new_process(jobs: Jobs) -> None:
-    name = jobs.start(COUNTER.replace("STEPS", "40"))
-    jobs.wait_for_checkpoint(name)
+    name = jobs.start(counter(16, hold=8))
+    # It waits there: SIGTERM cannot come between a checkpoint and its line.
+    jobs.wait_for_line(name, "step 8")
     jobs.sm.interrupt(name)
     job = jobs.end(name)
     assert statuses(job) == [
@@ -68,18 +78,41 @@ def test_an_interruption_resumes_from_the_checkpoint_in_a_new_process(jobs: Jobs
     first, second = jobs.output(name)
     assert first[0] == "first 1"
     # The reclaim was gentle, so that the last upload has the last step.
-    assert second[0] == f"first {int(first[-1].split()[1]) + 1}"
-    assert second[-1] == "step 40"
+    assert (first[-1], second[0], second[-1]) == ("step 8", "first 9", "step 16")
     pids = [line["pid"] for line in jobs.events("process", job=name, action="started")]
     assert len(set(pids)) == 2
     prove_resumption(jobs, name)
 
 
+ENDLESS = """
+    import os, time
+    def load(name):
+        return int(open(name).read()) if os.path.exists(name) else 0
+    def save(name, number):
+        with open(name + ".tmp", "w") as file:
+            file.write(str(number))
+        os.replace(name + ".tmp", name)
+    os.chdir("/opt/ml/checkpoints")
+    starts, count = load("starts") + 1, load("count")
+    save("starts", starts)
+    print(f"first {count + 1}")
+    while True:
+        time.sleep(0.05)
+        count += 1
+        print(f"step {count}")  # before its checkpoint: what was uploaded is in the log
+        save("count", count)
+        if starts == 3 and count >= 40:
+            break
+    save("/opt/ml/model/count", count)
+"""
+"""Counts to 40 or more, and in its first two starts on and on."""
+
+
 def test_a_market_that_comes_and_goes_with_hard_kills(odd: Jobs) -> None:
-    name = odd.start(COUNTER.replace("STEPS", "80"))
+    name = odd.start(ENDLESS)
     for start in (1, 2):
         # A few steps after the first upload, so that there is something to lose.
-        uploads = {"job": name, "action": "upload", "start": start}
+        uploads = {"job": name, "action": "upload", "start": start, "key": "count"}
         until(lambda uploads=uploads: len(odd.events("checkpoint", **uploads)) >= 3, "it trains")  # type: ignore[misc]
         odd.sm.set_market("never")
         until(lambda: waits(odd.describe(name)) == start, "it waits for capacity again")  # noqa: B023
@@ -87,10 +120,11 @@ def test_a_market_that_comes_and_goes_with_hard_kills(odd: Jobs) -> None:
     job = odd.end(name)
     assert job["TrainingJobStatus"] == "Completed"
     assert statuses(job).count("Interrupted") == 2
-    assert odd.model(name) == {"count": b"80"}
     prove_resumption(odd, name)
     starts = [int(lines[0].split()[1]) for lines in odd.output(name)]
     ends = [int(lines[-1].split()[1]) for lines in odd.output(name)]
+    assert odd.model(name) == {"count": str(ends[-1]).encode()}
+    assert ends[-1] >= 40
     assert len(starts) == 3
     for start, end in zip(starts[1:], ends, strict=False):
         # A hard kill loses what was not uploaded, and never all.
@@ -104,7 +138,7 @@ def waits(job: dict[str, Any]) -> int:
 
 
 def test_times_add_up_over_restarts(odd: Jobs) -> None:
-    name = odd.start(COUNTER.replace("STEPS", "50"))
+    name = odd.start(counter(50, hold=25))
     odd.wait_for_checkpoint(name)
     odd.sm.interrupt(name, capacity_gap=2.5)
     job = odd.end(name)
@@ -163,7 +197,7 @@ def test_a_market_segment_that_fails(odd: Jobs) -> None:
 
 
 def test_one_interruption_may_end_without_another_instance(odd: Jobs) -> None:
-    name = odd.start(COUNTER.replace("STEPS", "600"))
+    name = odd.start(counter(600))
     odd.wait_for_checkpoint(name)
     odd.sm.interrupt(name, refuse=True)
     job = odd.end(name)
@@ -173,18 +207,51 @@ def test_one_interruption_may_end_without_another_instance(odd: Jobs) -> None:
     assert odd.run("pass")["TrainingJobStatus"] == "Completed"
 
 
-def test_waiting_counts_to_max_wait_and_not_to_max_runtime(odd: Jobs) -> None:
-    limits = {"MaxRuntimeInSeconds": 10, "MaxWaitTimeInSeconds": 10}
-    name = odd.start("import time; time.sleep(600)", StoppingCondition=limits)
-    odd.reach(name, "Training")
-    odd.sm.interrupt(name, capacity_gap=600)
-    job = odd.end(name)
-    assert job["SecondaryStatus"] == "MaxWaitTimeExceeded"
-    assert statuses(job).count("Interrupted") == 1
-    times = {item["Status"]: item["StartTime"] for item in job["SecondaryStatusTransitions"]}
-    trained = (times["Interrupted"] - times["Downloading"]).total_seconds()
-    assert abs(job["TrainingTimeInSeconds"] - trained) <= 1
-    assert job["TrainingTimeInSeconds"] < 10
+class HandClock(Clock):
+    """A clock that stands until it is moved on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 1_000.0
+
+    def now(self) -> float:
+        return self.time
+
+
+def test_waiting_counts_to_max_wait_and_not_to_max_runtime(tmp_path: Path) -> None:
+    clock = HandClock()
+    backend: Any = SimpleNamespace(
+        audit=Audit(tmp_path / "audit.jsonl", clock),
+        capacity=Capacity(clock, "always", "always"),
+        clock=clock,
+        events=SimpleNamespace(changed=lambda *_: None),
+        faults=Faults(""),
+        journal=SimpleNamespace(changed=lambda _: None),
+        settings=Settings("", reclaim="kill"),
+        store=SimpleNamespace(tags={}),
+    )
+    request = {
+        "EnableManagedSpotTraining": True,
+        "HyperParameters": {"simulated_seconds": "3600"},
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
+        "ResourceConfig": on("ml.m5.large"),
+        "StoppingCondition": {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 100},
+    }
+    job = TrainingJob("us-east-1", "job", request, clock.now())
+    life = Lifecycle(backend, job, lambda job: SimulatedInstances(backend, job, tmp_path))
+    for delay in life.run():
+        if job.secondary == "Training":
+            clock.time += 30
+            life.request_reclaim(capacity_gap=600)
+        else:
+            clock.time += delay
+    told = job.describe(clock.now())
+    assert statuses(told) == [
+        *("Starting", "Downloading", "Training", "Interrupted"),
+        *("Starting", "Stopping", "MaxWaitTimeExceeded"),
+    ]
+    assert told["TrainingTimeInSeconds"] == 30
+    assert clock.now() - job.creation_time == 100
 
 
 def test_a_waiting_job_starts_when_capacity_comes_and_can_be_stopped(odd: Jobs) -> None:
@@ -208,33 +275,45 @@ def test_checkpoints_that_are_deleted_are_deleted_in_s3_and_folders_are_kept(job
         """
         import os, time
         os.makedirs("/opt/ml/checkpoints/deep/er")
-        for number in range(6):
-            open(f"/opt/ml/checkpoints/deep/er/{number}", "w").write("x" * number)
+        os.chdir("/opt/ml/checkpoints/deep/er")
+        for number in range(4):
+            open(f"{number}", "w").write("x" * number)
             if number >= 2:
-                os.remove(f"/opt/ml/checkpoints/deep/er/{number - 2}")
-            time.sleep(0.4)
+                while not os.path.exists(f"{number - 2}.sagemaker-uploaded"):
+                    time.sleep(0.02)
+                os.remove(f"{number - 2}")
         """
     )
     name = job["TrainingJobName"]
-    assert jobs.keys(f"checkpoints/{name}") == [f"checkpoints/{name}/deep/er/{number}" for number in (4, 5)]
-    assert jobs.events("checkpoint", job=name, action="delete")
+    assert jobs.keys(f"checkpoints/{name}") == [f"checkpoints/{name}/deep/er/{number}" for number in (2, 3)]
+    deleted = jobs.events("checkpoint", job=name, action="delete")
+    assert [line["key"] for line in deleted] == ["deep/er/0", "deep/er/1"]
 
 
-def test_checkpoints_are_uploaded_while_a_job_runs_and_after_its_end() -> None:
-    with LocalSageMaker() as service:
-        jobs = Jobs(service)
-        name = jobs.run(COUNTER.replace("STEPS", "80"))["TrainingJobName"]
-        uploaded = jobs.get(f"s3://bucket/checkpoints/{name}/count")
-        story = [line for line in service.audit if line.get("job") == name]
+def test_checkpoints_are_uploaded_while_a_job_runs_and_after_its_end(jobs: Jobs) -> None:
+    script = """
+        import os, time
+        os.chdir("/opt/ml/checkpoints")
+        for count in (1, 2, 3):
+            with open("count.sagemaker-ignore", "w") as file:
+                file.write(str(count))
+            os.replace("count.sagemaker-ignore", "count")
+            while count < 3 and not os.path.exists("count.sagemaker-uploaded"):
+                time.sleep(0.02)
+            if count < 3:
+                os.remove("count.sagemaker-uploaded")
+    """
+    name = jobs.run(script)["TrainingJobName"]
+    story = [line for line in jobs.sm.audit if line.get("job") == name]
     assert Settings("").checkpoint_seconds <= 2
     actions = [line["action"] for line in story if line["event"] in ("process", "checkpoint")]
     assert actions[: actions.index("exited")].count("upload") >= 2
-    assert uploaded == b"80"
+    assert jobs.get(f"s3://bucket/checkpoints/{name}/count") == b"3"
 
 
 def test_a_new_job_with_the_same_prefix_resumes(jobs: Jobs) -> None:
     prefix = {"S3Uri": f"{jobs.put('seed/count', '7').rpartition('/')[0]}/"}
-    job = jobs.run(COUNTER.replace("STEPS", "9"), CheckpointConfig=prefix)
+    job = jobs.run(counter(9), CheckpointConfig=prefix)
     assert jobs.output(job["TrainingJobName"])[0] == ["first 8", "step 8", "step 9"]
     assert jobs.get("s3://bucket/seed/count") == b"9"
 

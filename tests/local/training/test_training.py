@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.jobs import BUCKET, COUNTER, Jobs, files_of, statuses, until
+from tests.local.jobs import BUCKET, Jobs, counter, files_of, statuses, until
 
 OK = "print('fine')"
 
@@ -35,8 +35,14 @@ def test_a_job_completes_and_leaves_its_model_its_output_and_its_log(jobs: Jobs)
     assert job["TrainingJobArn"] == f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{name}"
 
 
-def test_transitions_join_and_times_are_in_order(jobs: Jobs) -> None:
-    job = jobs.run(OK)
+@pytest.fixture(scope="module")
+def done(jobs: Jobs) -> dict[str, Any]:
+    """A job that has completed."""
+    return jobs.run(OK)
+
+
+def test_transitions_join_and_times_are_in_order(done: dict[str, Any]) -> None:
+    job = done
     transitions = job["SecondaryStatusTransitions"]
     for before, after in pairwise(transitions):
         assert before["EndTime"] == after["StartTime"]
@@ -207,8 +213,10 @@ def test_a_missing_output_bucket_fails_the_job(jobs: Jobs) -> None:
 def test_stop_gives_grace_uploads_the_model_and_says_stopped(jobs: Jobs) -> None:
     name = jobs.start(
         """
-        import signal, sys, time
+        import os, signal, sys, time
         def leave(*_):
+            while not os.path.exists("/opt/ml/input/go"):
+                time.sleep(0.02)
             open("/opt/ml/model/last", "w").write("words")
             print("leaving", flush=True)
             sys.exit(0)
@@ -217,11 +225,11 @@ def test_stop_gives_grace_uploads_the_model_and_says_stopped(jobs: Jobs) -> None
         time.sleep(3600)
         """
     )
-    jobs.reach(name, "Training")
-    until(lambda: jobs.output(name) == [["ready"]], "the script is ready")
+    jobs.wait_for_line(name, "ready")
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
-    assert jobs.describe(name)["TrainingJobStatus"] in ("Stopping", "Stopped")
+    assert jobs.describe(name)["TrainingJobStatus"] == "Stopping"
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
+    jobs.release(name)
     job = jobs.end(name)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert statuses(job)[-3:] == ["Stopping", "Uploading", "Stopped"]
@@ -230,16 +238,16 @@ def test_stop_gives_grace_uploads_the_model_and_says_stopped(jobs: Jobs) -> None
     assert jobs.output(name) == [["ready", "leaving"]]
 
 
-def test_stop_kills_what_does_not_listen(jobs: Jobs) -> None:
-    name = jobs.start("import signal, time; signal.signal(15, signal.SIG_IGN); print('x'); time.sleep(3600)")
-    until(lambda: jobs.reach(name, "Training") and jobs.output(name) == [["x"]], "the script is ready")
-    jobs.sagemaker.stop_training_job(TrainingJobName=name)
-    assert jobs.end(name)["SecondaryStatus"] == "Stopped"
-    assert [line["code"] for line in jobs.events("process", job=name, action="exited")] == [137]
+def test_stop_kills_what_does_not_listen(impatient: Jobs) -> None:
+    name = impatient.start("import signal, time; signal.signal(15, signal.SIG_IGN); print('x'); time.sleep(3600)")
+    impatient.wait_for_line(name, "x")
+    impatient.sagemaker.stop_training_job(TrainingJobName=name)
+    assert impatient.end(name)["SecondaryStatus"] == "Stopped"
+    assert [line["code"] for line in impatient.events("process", job=name, action="exited")] == [137]
 
 
-def test_a_job_that_has_ended_cannot_be_stopped(jobs: Jobs) -> None:
-    name = jobs.run(OK)["TrainingJobName"]
+def test_a_job_that_has_ended_cannot_be_stopped(jobs: Jobs, done: dict[str, Any]) -> None:
+    name = done["TrainingJobName"]
     with pytest.raises(jobs.sagemaker.exceptions.ClientError, match="is in status Completed") as raised:
         jobs.sagemaker.stop_training_job(TrainingJobName=name)
     assert raised.value.response["Error"]["Code"] == "ValidationException"
@@ -294,7 +302,7 @@ def test_a_job_lives_in_its_region(jobs: Jobs) -> None:
 def test_describe_returns_the_request_and_not_the_tags(jobs: Jobs) -> None:
     source = {"S3DataType": "S3Prefix", "S3Uri": jobs.put("described/data", "x")}
     request = jobs.request(
-        COUNTER.replace("STEPS", "1"),
+        counter(1),
         Environment={"A": "b"},
         InputDataConfig=[{"ChannelName": "train", "DataSource": {"S3DataSource": source}}],
         Tags=[{"Key": "k", "Value": "v"}],

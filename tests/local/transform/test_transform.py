@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.transform.runner import below
-from tests.local.jobs import BUCKET, GRACE_SECONDS, ROLE, Jobs, alive, until
+from tests.local.jobs import BUCKET, ROLE, SHORT_GRACE_SECONDS, Jobs, alive, until
 from tests.local.transform.transforms import Transforms
 
 
@@ -89,7 +89,7 @@ TOGETHER = """
     def model_fn(model_dir):
         return None
     def transform_fn(model, body, content_type, accept):
-        barrier.wait(10)
+        barrier.wait(100)
         return body
 """
 
@@ -220,7 +220,8 @@ DEAF = """
 """
 
 
-def test_a_model_that_ignores_sigterm_is_killed_after_the_grace(transforms: Transforms) -> None:
+def test_a_model_that_ignores_sigterm_is_killed_after_the_grace(impatient: Jobs) -> None:
+    transforms = Transforms(impatient)
     transforms.put("a.csv", "1\n")
     name = transforms.start(transforms.model(DEAF))
     until(lambda: transforms.jobs.events("process", job=name, action="started") or None, "the model's process starts")
@@ -232,7 +233,7 @@ def test_a_model_that_ignores_sigterm_is_killed_after_the_grace(transforms: Tran
     (stopping,) = transforms.jobs.events("state", job=name, status="Stopping")
     # The call does not wait for the end of the grace, and the process has all of it.
     assert stopping["time"] <= stop["time"] < process["time"]
-    assert process["time"] - stopping["time"] >= GRACE_SECONDS
+    assert process["time"] - stopping["time"] >= SHORT_GRACE_SECONDS
     assert process["code"] == 128 + signal.SIGKILL
     assert not alive(process["pid"])
 

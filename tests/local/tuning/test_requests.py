@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from airflow_spot.local import LocalSageMaker
 from tests.local.jobs import Jobs
 from tests.local.tuning.tuning_jobs import CATEGORICAL, Tuning, choice
 
 
-@pytest.fixture(scope="module")
-def simulated() -> Iterator[Tuning]:
-    with LocalSageMaker(engine="simulated") as service:
-        yield Tuning(Jobs(service))
+@pytest.fixture
+def simulated(simulated_jobs: Jobs) -> Tuning:
+    return Tuning(simulated_jobs)
 
 
 @pytest.mark.parametrize(
