@@ -42,6 +42,7 @@ def request(jobs: Jobs, image: str, channels: list[dict[str, Any]], **hyperparam
         InputDataConfig=channels,
         HyperParameters={
             "objective": "reg:squarederror",
+            "nthread": "1",  # on a busy machine, threads wait for each other
             **{key: str(value) for key, value in hyperparameters.items()},
         },
     )
