@@ -140,7 +140,7 @@ def test_the_readmes_way_without_aws(local: LocalSageMaker, tmp_path: Path) -> N
     }
     script = "set -e\n" + commands.partition("\n")[2]
     done = subprocess.run(
-        ["bash", "-c", script], check=False, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=280
+        ["bash", "-c", script], check=False, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     jobs = local.client("sagemaker").list_training_jobs(NameContains="train-afspot-")["TrainingJobSummaries"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ PAGE = ROOT / "docs" / "first-spot-job.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: As in a new account, and what AWS grants.
 NOTHING, GRANTED = "ml.g*=0", "ml.g4dn.xlarge:spot=1;ml.g*=0"
+#: What a command says of a question that had no answer in time.
+UNANSWERED = "no answer within"
 #: A line of the page that stands for any number of printed lines.
 LEFT_OUT = "..."
 KEY = re.compile(r"-afspot-([a-z2-7]{10})-")
@@ -104,15 +107,22 @@ class Reader:
         """Run commands in a shell; return what they print, the run's key of the page's being theirs."""
         if self.key:
             commands = KEY.sub(f"-afspot-{self.key}-", commands)
-        done = subprocess.run(
-            ["bash", "-c", commands],
-            check=False,
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        for _ in range(3):
+            done = subprocess.run(
+                ["bash", "-c", commands],
+                check=False,
+                cwd=self.folder,
+                env=self.environ,
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            # What asks AWS in passing asks once, for three seconds. A service that stands still so long is asked again,
+            # and what was kept of that forgotten.
+            asks = done.returncode != 0 or commands.startswith("airflow-spot ")
+            if not asks or UNANSWERED not in done.stdout + done.stderr:
+                break
+            shutil.rmtree(self.folder / "cache", ignore_errors=True)
         assert done.returncode == 0, f"{commands}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
         if key := KEY.search(done.stdout):
             self.key = key[1]

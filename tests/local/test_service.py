@@ -8,12 +8,14 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from tests.local.jobs import Jobs, alive, until
+from airflow_spot.local.training.schedulers import JOIN_SECONDS
+from tests.local.jobs import DEADLINE_SECONDS, Jobs, alive, until
 
 FOREVER = """
     import subprocess, sys, time
@@ -53,8 +55,12 @@ def test_nothing_is_left_after_the_context(isolation: str) -> None:
         name = jobs.start(FOREVER.replace("/opt/ml", ""))
         until(lambda: jobs.events("process", job=name) and jobs.output(name) == [["ready"]], "the script runs")
         pid, folder = service.pid, service.dir
+        began = time.monotonic()
+    took = time.monotonic() - began
     assert not alive(pid)
-    assert job_processes(name) == []
+    if took < JOIN_SECONDS:  # else the service may have given up a process that stood still, which ends all the same
+        assert job_processes(name) == []
+    until(lambda: job_processes(name) == [], "all processes of the job end")
     assert not folder.exists()
 
 
@@ -63,7 +69,7 @@ def test_nothing_is_left_after_sigkill_of_the_service(isolation: str) -> None:
     with LocalSageMaker(isolation=isolation) as service:
         name = start_forever(service)
         service.kill()
-        until(lambda: job_processes(name) == [], "all processes of the job end", 10)
+        until(lambda: job_processes(name) == [], "all processes of the job end")
 
 
 def test_nothing_is_left_after_sigkill_of_the_owner(tmp_path: Path) -> None:
@@ -91,8 +97,8 @@ def test_nothing_is_left_after_sigkill_of_the_owner(tmp_path: Path) -> None:
     assert alive(int(pid))
     process.kill()
     process.wait()
-    until(lambda: not alive(int(pid)), "the service ends", 15)
-    until(lambda: job_processes(name) == [], "the job ends", 10)
+    until(lambda: not alive(int(pid)), "the service ends")
+    until(lambda: job_processes(name) == [], "the job ends")
     assert not Path(folder).exists()
     process.stdout.close()
     process.stdin.close()
@@ -117,7 +123,7 @@ def test_a_forked_child_of_the_owner_does_not_keep_the_service_alive() -> None:
         try:
             owner.kill()
             owner.wait()
-            until(lambda: not alive(service), "the service ends", 15)
+            until(lambda: not alive(service), "the service ends")
             assert alive(child)
         finally:
             os.kill(child, signal.SIGKILL)
@@ -135,7 +141,7 @@ def test_it_ends_also_where_the_kernel_gives_the_signal_to_another_thread(tmp_pa
         until(lambda: Path(f"/proc/{pid}/wchan").read_text().startswith("futex"), "its first thread waits for the end")
         others = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir() if int(each.name) != pid]
         ctypes.CDLL(None, use_errno=True).syscall(tgkill, pid, others[0], int(signal.SIGTERM))
-        process.wait(15)
+        process.wait(DEADLINE_SECONDS)
 
 
 def test_a_service_that_does_not_start_says_why() -> None:
@@ -181,7 +187,7 @@ def test_the_command_prints_what_to_set_and_ends_on_sigint() -> None:
     folder = Path(lines[0].partition("audit log: ")[2].rstrip(")\n")).parent
     assert folder.exists()
     process.send_signal(signal.SIGINT)
-    assert process.wait(15) == 0
+    assert process.wait(DEADLINE_SECONDS) == 0
     assert not folder.exists()
     process.stdout.close()
 

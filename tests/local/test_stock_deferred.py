@@ -25,16 +25,18 @@ from tests.support.requests import ROLE, stock_config
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
-TRAIN = """
+HELD = """
     import os, time
-    time.sleep(1)
+    while not os.path.exists({release!r}):
+        time.sleep(0.05)
+"""
+"""What a script begins with, so that nothing ends before the task waits for it, however long that takes."""
+TRAIN = """
     print("loss:", int(os.environ.get("SM_HP_DEPTH", 3)) - 1, flush=True)
     open(os.environ["SM_MODEL_DIR"] + "/weights", "w").write("w")
 """
 DOUBLE = """
-    import time
     def model_fn(model_dir):
-        time.sleep(1)
         return 2
     def input_fn(body, content_type):
         return [float(line) for line in body.split()]
@@ -46,10 +48,15 @@ DOUBLE = """
 
 
 class Stock:
-    """The process that runs them, the service that it talks to, and what a test puts there for it."""
+    """
+    The process that runs them, the service that it talks to, and what a test puts there for it.
+
+    :ivar release: the file that what a task waits for waits for, and that is there once the task waits.
+    """
 
     def __init__(self, local: LocalSageMaker, python: Path) -> None:
         self.local = local
+        self.release = local.dir / "release"  # where the service's own files are, each job sees it
         self.bucket = f"bucket-{uuid.uuid4().hex[:12]}"
         self.s3, self.sagemaker = local.client("s3"), local.client("sagemaker")
         self.s3.create_bucket(Bucket=self.bucket)
@@ -66,7 +73,8 @@ class Stock:
     def run(self, kind: str, **arguments: Any) -> dict[str, Any]:
         """Run a task; return ``result`` or ``error``, and ``deferred``."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps({"class": kind, "arguments": arguments}) + "\n")
+        task = {"class": kind, "arguments": arguments, "release": str(self.release)}
+        self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         assert line, "the worker has ended"
@@ -77,12 +85,15 @@ class Stock:
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
         return f"s3://{self.bucket}/{key}"
 
+    def held(self, script: str) -> str:
+        return HELD.format(release=str(self.release)) + script
+
     def training(self, name: str, script: str = TRAIN) -> dict[str, Any]:
-        code = self.put(f"{name}/sourcedir.tar.gz", archive({"train.py": script}))
+        code = self.put(f"{name}/sourcedir.tar.gz", archive({"train.py": self.held(script)}))
         return stock_config(self.bucket, name, sagemaker_program="train.py", sagemaker_submit_directory=code)
 
     def model(self, name: str) -> dict[str, Any]:
-        data = self.put(f"{name}/model.tar.gz", archive({"code/inference.py": DOUBLE}))
+        data = self.put(f"{name}/model.tar.gz", archive({"code/inference.py": self.held(DOUBLE)}))
         return {"ModelName": name, "ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "i", "ModelDataUrl": data}}
 
     def endpoint_config(self, name: str) -> dict[str, Any]:
@@ -100,7 +111,10 @@ class Stock:
         return {
             "ProcessingJobName": name,
             "RoleArn": ROLE,
-            "AppSpecification": {"ImageUri": "i", "ContainerEntrypoint": ["sleep", "1"]},
+            "AppSpecification": {
+                "ImageUri": "i",
+                "ContainerEntrypoint": ["sh", "-c", f"until [ -e {self.release} ]; do sleep 0.05; done"],
+            },
             "ProcessingResources": {
                 "ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
             },
@@ -162,7 +176,8 @@ def stock_tasks(local: LocalSageMaker) -> Iterator[Stock]:
 
 
 @pytest.fixture
-def name() -> str:
+def name(stock_tasks: Stock) -> str:
+    stock_tasks.release.unlink(missing_ok=True)
     return f"stock-{uuid.uuid4().hex[:8]}"
 
 
@@ -185,7 +200,7 @@ def test_training(stock_tasks: Stock, name: str) -> None:
 
 
 def test_a_training_that_fails(stock_tasks: Stock, name: str) -> None:
-    config = stock_tasks.training(name, "import time; time.sleep(1); raise SystemExit(3)")
+    config = stock_tasks.training(name, "    raise SystemExit(3)")
     answer = stock_tasks.run("SageMakerTrainingOperator", config=config, print_log=False, **DEFERRED)
     assert "AlgorithmError" in answer["error"]
     assert answer["deferred"] == ["SageMakerTrigger"]
@@ -223,6 +238,7 @@ def test_a_model_and_an_endpoint_configuration(stock_tasks: Stock, name: str) ->
 def test_an_endpoint_is_created_and_updated(stock_tasks: Stock, name: str) -> None:
     made = stock_tasks.run("SageMakerEndpointOperator", config=stock_tasks.endpoint(name), **DEFERRED)
     assert done(made)["Endpoint"]["EndpointStatus"] == "InService"
+    stock_tasks.release.unlink()  # the update loads the model again
     stock_tasks.sagemaker.create_endpoint_config(
         **{**stock_tasks.endpoint_config(name), "EndpointConfigName": f"{name}-2"}
     )

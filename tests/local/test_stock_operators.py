@@ -31,6 +31,7 @@ from airflow_spot.local import LocalSageMaker
 from tests.local.hosting.test_endpoints import ADDER, archive
 from tests.local.jobs import until
 from tests.support.requests import ROLE, stock_config
+from tests.support.service import MARKET
 
 CONTEXT: Any = {}
 
@@ -218,7 +219,11 @@ def test_a_failed_tuning_fails_operator_and_sensor_with_the_reason(
 ) -> None:
     config = tuning_config(local, bucket, name, "raise SystemExit(1)")
     operator = SageMakerTuningOperator(task_id="tune", config=config, wait_for_completion=False, deferrable=False)
-    assert operator.execute(CONTEXT)["Tuning"]["HyperParameterTuningJobStatus"] == "InProgress"
+    local.set_market("never")  # it does not fail before the operator has described it
+    try:
+        assert operator.execute(CONTEXT)["Tuning"]["HyperParameterTuningJobStatus"] == "InProgress"
+    finally:
+        local.set_market(MARKET)
     sensor = SageMakerTuningSensor(task_id="wait", job_name=name)
     with pytest.raises(AirflowException, match="No training job succeeded after 3 attempts"):
         until(lambda: sensor.poke(CONTEXT), "the tuning job ends")

@@ -14,6 +14,7 @@ from airflow_spot.core.parameter_errors import InvalidParameterError
 from airflow_spot.core.run_state import RunState
 from airflow_spot.errors import MaxCostReachedError, RequestError
 from airflow_spot.local import LocalSageMaker
+from tests.local.jobs import Jobs
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
@@ -128,16 +129,22 @@ def test_a_run_that_reaches_it_is_stopped_and_keeps_its_checkpoint(
     """A cent a second, of six: it trains for less than that, though one attempt may for 6 s."""
     table(ml_m5_xlarge="36")
     given: dict[str, Any] = {"steps": 1000, "max_run": 4, "max_total_run": 3600, "max_cost": "0.06"}
-    with pytest.raises(MaxCostReachedError, match="Raise it, then clear the task to resume from the checkpoint"):
-        run_task(task.operator(**given), ti)
     client = local.client("sagemaker")
-    jobs = client.list_training_jobs(NameContains="afspot", MaxResults=100, SortOrder="Descending")
-    newest = client.describe_training_job(TrainingJobName=jobs["TrainingJobSummaries"][0]["TrainingJobName"])
+    for again in range(3):
+        ti = TaskInstance("train", run_id=f"{ti.run_id}-{again}")
+        with pytest.raises(MaxCostReachedError, match="Raise it, then clear the task to resume from the checkpoint"):
+            run_task(task.operator(**given), ti)
+        jobs = client.list_training_jobs(NameContains="afspot", MaxResults=100, SortOrder="Descending")
+        newest = client.describe_training_job(TrainingJobName=jobs["TrainingJobSummaries"][0]["TrainingJobName"])
+        run = newest["TrainingJobName"].rpartition("-")[0]
+        names = [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"]]
+        names = [name for name in names if name.startswith(run)]
+        # Where the machine stands still for all that time, no script comes to its first step: that counts for nothing.
+        if any("step 1" in stream for name in names for stream in Jobs(local).output(name)):
+            break
     assert newest["TrainingJobStatus"] == "Stopped"
     tags = client.list_tags(ResourceArn=newest["TrainingJobArn"])["Tags"]
     # On a busy machine each job may reach its max_run before anybody looks: then they end once they are billed so much.
-    run = newest["TrainingJobName"].rpartition("-")[0]
-    names = [job["TrainingJobName"] for job in jobs["TrainingJobSummaries"] if job["TrainingJobName"].startswith(run)]
     billed = sum(client.describe_training_job(TrainingJobName=name)["BillableTimeInSeconds"] for name in names)
     assert any("max-cost" in tag["Value"] for tag in tags) or billed >= 6
     kept = local.client("s3").list_objects_v2(Bucket=bucket, Prefix="output/checkpoints/")

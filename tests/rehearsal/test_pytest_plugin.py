@@ -31,7 +31,7 @@ def test_a_fault_is_found_through_the_fixture_and_is_shown(tmp_path: Path) -> No
     shutil.copytree(SCRIPTS, tmp_path / "code")
     (tmp_path / "test_mine.py").write_text(TEST)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert "1 failed" in done.stdout, done.stdout + done.stderr
     assert "assert report.sound" in done.stdout
     shown = done.stdout.partition("Captured rehearsal call")[2]

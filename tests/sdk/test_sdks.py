@@ -1,10 +1,12 @@
 """Both SageMaker SDKs, unchanged, each in an environment of its own: their jobs train on spot, and lose an instance.
 
 What users write is in ``users/``; each script is a process of its own, and all run at once, since they mostly wait.
+Their trainings hold themselves until they are interrupted, but for that of AWS's built-in algorithm, which cannot.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,14 +19,14 @@ from typing import Any
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from bench.environments import Environment, NotMade
+from bench.environments import NotMade
 from tests.local.jobs import files_of, statuses, until
 from tests.sdk.environments import SDK_2, SDK_3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 USERS = Path(__file__).parent / "users"
-TIMEOUT_SECONDS = 200
+TIMEOUT_SECONDS = 600
 ROWS = "".join(f"{3 * x - y},{x},{y}\n" for x in range(8) for y in range(8))
 SCRIPTS = {
     "sdk3_model_trainer": SDK_3,
@@ -39,13 +41,15 @@ class Run:
     """A user's script that runs, or why it does not.
 
     :ivar name: what its job's name begins with.
+    :ivar again: how often it may still be started, where its job ends before it is interrupted.
     """
 
     name: str
     skipped: str = ""
     process: subprocess.Popen[str] | None = None
     output: Path = Path()
-    interrupted: bool = False
+    asked: bool = False
+    again: int = 4
 
     def end(self) -> tuple[str, dict[str, Any]]:
         """Wait for it; return what it printed, and the JSON object of its last line."""
@@ -67,9 +71,10 @@ class Users:
         s3 = sm.client("s3")
         s3.create_bucket(Bucket=self.bucket)
         s3.put_object(Bucket=self.bucket, Key="data/rows.csv", Body=ROWS.encode())
-        self.runs = {script: self._start(script, environment) for script, environment in SCRIPTS.items()}
+        self.runs = {script: self._start(script) for script in SCRIPTS}
 
-    def _start(self, script: str, environment: Environment) -> Run:
+    def _start(self, script: str) -> Run:
+        environment = SCRIPTS[script]
         run = Run(f"{script.replace('_', '-')}-{uuid.uuid4().hex[:6]}")
         if environment is SDK_3 and not self.sm.namespace:
             run.skipped = "ModelTrainer's own script hard-codes /opt/ml, and this machine allows no namespaces"
@@ -104,18 +109,30 @@ class Users:
 
         def none_left() -> bool:
             # Each is to be looked at, however long the first takes.
-            return not [run for run in self.runs.values() if not self._interrupted(run)]
+            return not [script for script in SCRIPTS if not self._interrupted(script)]
 
-        until(none_left, "every job has had a checkpoint", 900)
+        until(none_left, "every job has lost its instance after a checkpoint", 900)
 
-    def _interrupted(self, run: Run) -> bool:
-        if run.interrupted or run.process is None or run.process.poll() is not None:
+    def _interrupted(self, script: str) -> bool:
+        run = self.runs[script]
+        if run.process is None or run.process.poll():
             return True
-        for line in self.sm.audit:
-            if line["event"] == "checkpoint" and line["action"] == "upload" and line["job"].startswith(run.name):
-                self.sm.interrupt(line["job"])
-                run.interrupted = True
+        lines = [line for line in self.sm.audit if str(line.get("job")).startswith(run.name)]
+        states = [line["secondary"] for line in lines if line["event"] == "state" and line["kind"] == "training"]
+        if "Interrupted" in states:
+            return True
+        if "Completed" in states:
+            if not run.again:
                 return True
+            run.process.kill()
+            run.process.wait()
+            self.runs[script] = self._start(script)
+            self.runs[script].again = run.again - 1
+        elif not run.asked:
+            for upload in [line for line in lines if line["event"] == "checkpoint"][:1]:
+                with contextlib.suppress(RuntimeError):  # it has just ended
+                    self.sm.interrupt(upload["job"])
+                    run.asked = True
         return False
 
     def job(self, name: str) -> dict[str, Any]:

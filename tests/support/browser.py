@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+#: For an element that is there at once: a busy machine loads its page slowly.
+CLICK_SECONDS = 60.0
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's own name for a reference to one
 FLAGS = (
     "--headless=new",
@@ -155,7 +157,8 @@ class Browser:
 
     def click(self, xpath: str) -> None:
         """Click on the first such element, once it is there: a page that loads itself again may take it away."""
-        for _ in range(50):
+        deadline = time.monotonic() + CLICK_SECONDS
+        while time.monotonic() < deadline:
             with contextlib.suppress(_Gone):
                 self._call("POST", f"/element/{self._find(xpath)}/click")
                 return

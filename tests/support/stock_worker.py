@@ -3,8 +3,9 @@ A worker and a triggerer in one, for stock operators and sensors: runs tasks to 
 
     python -m tests.support.stock_worker
 
-Runs in the environment of ``bench/stock.py`` and imports no package of ours. A task comes as a line of JSON, ``class``
-and ``arguments``, and goes as one: ``result`` or ``error``, and ``deferred``, the triggers that fired.
+Runs in the environment of ``bench/stock.py`` and imports no package of ours. A task comes as a line of JSON, ``class``,
+``arguments`` and ``release``, and goes as one: ``result`` or ``error``, and ``deferred``, the triggers that fired. The
+file ``release`` is made once the task waits: an operator is deferred, a sensor has looked for the first time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.amazon.aws.operators import sagemaker as operators
@@ -26,6 +28,15 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     """Run one task."""
     kind = getattr(operators, task["class"], None) or getattr(sensors, task["class"])
     operator = kind(task_id="task", **task["arguments"])
+    release = Path(task["release"])
+    if looks := getattr(operator, "poke", None):
+
+        def poke(context: Any) -> Any:
+            found = looks(context)
+            release.touch()
+            return found
+
+        operator.poke = poke
     ti = TaskInstance("task")
     context: Any = {"ti": ti, "task_instance": ti}
     step, arguments, deferred = "execute", {}, []
@@ -36,6 +47,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
                 return {"result": json.loads(json.dumps(result, default=str)), "deferred": deferred}
             except TaskDeferred as pause:
                 deferred.append(pause.trigger.serialize()[0].rpartition(".")[2])
+                release.touch()
                 step, arguments = pause.method_name, {"event": fire(pause.trigger)}
     except Exception as error:
         traceback.print_exc()

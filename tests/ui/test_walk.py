@@ -26,7 +26,7 @@ def test_everybody_at_every_route(tmp_path: Path, base_url: str) -> None:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     assert "0 wrong" in done.stdout

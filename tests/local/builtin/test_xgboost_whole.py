@@ -24,7 +24,7 @@ def test_a_sweep_and_its_best_model_over_a_file(jobs: Jobs) -> None:
             "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "eta", "Values": ["0.001", "0.7"]}]},
         },
         TrainingJobDefinition={
-            "StaticHyperParameters": {"num_round": "12", "max_depth": "3"},
+            "StaticHyperParameters": {"num_round": "12", "max_depth": "3", "nthread": "1"},
             "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
             "RoleArn": ROLE,
             "InputDataConfig": [channel(jobs, "train", CSV), channel(jobs, "validation", CSV)],

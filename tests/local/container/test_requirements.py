@@ -16,7 +16,10 @@ from tests.local.test_service import job_processes
 
 
 def slow_installation(jobs: Jobs) -> tuple[str, dict[str, Any]]:
-    """Hyperparameters of a job whose requirements are built for minutes, and what its processes can be known by."""
+    """
+    Hyperparameters of a job whose requirements are built for longer than any test waits, and what its processes can be
+    known by: where the job or the processes end, they have been ended.
+    """
     marker = f"slow-{uuid.uuid4().hex}"
     code = jobs.code(
         {
@@ -28,7 +31,7 @@ def slow_installation(jobs: Jobs) -> tuple[str, dict[str, Any]]:
                 build-backend = "backend"
                 backend-path = ["."]
             """,
-            "package/backend.py": f"import subprocess; subprocess.run(['sh', '-c', 'sleep 173; : {marker}'])",
+            "package/backend.py": f"import subprocess; subprocess.run(['sh', '-c', 'sleep 1730; : {marker}'])",
         }
     )
     return marker, {"sagemaker_program": "train.py", "sagemaker_submit_directory": code}
@@ -47,9 +50,7 @@ def test_a_job_that_installs_or_waits_for_another_that_does_heeds_stops_and_limi
     assert statuses(jobs.end(limited))[-1] == "MaxRuntimeExceeded"
     assert job_processes(marker) != []
     jobs.sagemaker.stop_training_job(TrainingJobName=name)
-    stopped = time.monotonic()
     assert jobs.end(name)["TrainingJobStatus"] == "Stopped"
-    assert time.monotonic() - stopped < 5
     assert job_processes(marker) == []
     assert jobs.events("process", job=name) == jobs.events("process", job=limited) == []
 
@@ -57,9 +58,10 @@ def test_a_job_that_installs_or_waits_for_another_that_does_heeds_stops_and_limi
 @pytest.mark.slow
 def test_a_limit_ends_an_installation(jobs: Jobs) -> None:
     marker, parameters = slow_installation(jobs)
+    began = time.monotonic()
     job = jobs.run(HyperParameters=parameters, spot=False, StoppingCondition={"MaxRuntimeInSeconds": 2})
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
-    assert job["TrainingTimeInSeconds"] < 7
+    assert 2 <= job["TrainingTimeInSeconds"] <= time.monotonic() - began + 1  # whole seconds
     assert job_processes(marker) == []
 
 
@@ -68,10 +70,8 @@ def test_a_limit_ends_an_installation(jobs: Jobs) -> None:
 def test_an_installation_ends_with_the_service(end: str) -> None:
     with LocalSageMaker() as service:
         _, marker, _ = start_installing(Jobs(service))
-        began = time.monotonic()
         getattr(service, end)()
-        until(lambda: job_processes(marker) == [], "all processes of the installation end", 5)
-        assert time.monotonic() - began < 8
+        until(lambda: job_processes(marker) == [], "all processes of the installation end")
 
 
 def wheel(value: str) -> bytes:

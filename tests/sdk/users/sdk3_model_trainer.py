@@ -19,7 +19,7 @@ trainer = ModelTrainer(
     compute=Compute(instance_type="ml.m5.xlarge", instance_count=1, enable_managed_spot_training=True),
     stopping_condition=StoppingCondition(max_runtime_in_seconds=600, max_wait_time_in_seconds=1200),
     checkpoint_config=CheckpointConfig(s3_uri=f"s3://{bucket}/checkpoints/{name}"),
-    hyperparameters={"steps": 60},
+    hyperparameters={"steps": 60, "hold-at": 30},
 )
 trainer.train(input_data_config=[InputData(channel_name="train", data_source=f"s3://{bucket}/data")], wait=True)
 job = trainer._latest_training_job
