@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -14,6 +15,9 @@ from pathlib import Path
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.local.serving.ports import free_port
 from airflow_spot.rehearsal.processes import process_tree
+
+#: Runs a script that waits for a signal at a line.
+HELD = Path(__file__).with_name("held.py")
 
 
 class Unpacked:
@@ -41,10 +45,10 @@ class Unpacked:
         (path,) = [path for path in (self._folder / name).rglob("*") if path.suffix in (".pt", ".safetensors")]
         return path.read_bytes()
 
-    def command(self, values: Mapping[str, object], processes: int = 1) -> list[str]:
+    def command(self, values: Mapping[str, object], processes: int, program: Path) -> list[str]:
         """Return what runs it with these hyperparameters; in several processes, torchrun does."""
         torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={free_port()}"]
-        script = [*(torchrun if processes > 1 else ()), str(self._script)]
+        script = [*(torchrun if processes > 1 else ()), str(program)]
         return [str(self._python), *script, *(f"--{name}={value}" for name, value in values.items())]
 
     def environ(self, checkpoints: str = "checkpoints", model: str = "model") -> dict[str, str]:
@@ -64,16 +68,35 @@ class Unpacked:
         model: str = "model",
         environ: Mapping[str, str] | None = None,
         processes: int = 1,
+        held_at: str = "",
     ) -> subprocess.Popen[str]:
-        """Start it with these hyperparameters; its output is to be read."""
+        """
+        Start it with these hyperparameters; its output is to be read.
+
+        :param held_at: it waits for a signal after the line that begins so; empty: at none.
+        """
+        script = HELD if held_at else self._script
         return subprocess.Popen(
-            self.command(values, processes),
+            self.command(values, processes, script),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self._script.parent,
-            env={**self.environ(checkpoints, model), **(environ or {})},
+            env={
+                **self.environ(checkpoints, model),
+                **(environ or {}),
+                "HELD": str(self._script),
+                "HELD_AT": held_at,
+            },
         )
+
+
+def with_held(script: Path, folder: Path) -> Path:
+    """Return a folder of jobs' code, made new: the script, and held.py as entry point."""
+    folder.mkdir()
+    shutil.copy(script, folder)
+    shutil.copy(HELD, folder)
+    return folder
 
 
 def read_until(process: subprocess.Popen[str], start: str) -> str:
