@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.frameworks.folders import of_library
-from tests.frameworks.unpacked import Unpacked, end, kill, read_until
+from tests.frameworks.imported import Imported
+from tests.frameworks.unpacked import Unpacked, end, environment, kill, read_until
 
 pytestmark = pytest.mark.slow
 
@@ -67,10 +69,17 @@ model.save_pretrained(os.environ["SM_MODEL_DIR"])
 """
 
 
+@pytest.fixture(scope="module")
+def imported(torch_python: Path) -> Iterator[Imported]:
+    process = Imported(torch_python, ["transformers.models.bert.modeling_bert", "transformers.trainer"], environment())
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def script(torch_python: Path, tmp_path: Path) -> Unpacked:
+def script(torch_python: Path, tmp_path: Path, imported: Imported) -> Unpacked:
     (tmp_path / "train.py").write_text(TRAINER)
-    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked")
+    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked", imported)
 
 
 @pytest.mark.parametrize(("killed", "newest"), [(22, 20), (10, 8)])
