@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+#: A script that is to be killed at a step waits for that so many steps later.
+_HELD_LATER = 5
 #: `make test-all` plays all of the seeds, CI the first.
 ALL = bool(os.environ.get("AIRFLOW_SPOT_NEW_EXAMPLES"))
 
@@ -39,6 +41,7 @@ def killed_often(
     seed: int,
     *,
     within: float,
+    steps: range | None = None,
     folder: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Lives:
@@ -46,18 +49,29 @@ def killed_often(
     Kill it so many times; the script prints ``FROM <step>`` once it knows where it resumes from.
 
     :param within: seconds after that line within which the kill comes.
+    :param steps: so many steps it trains before them, drawn of these. The script prints ``step=<n>`` after each, and
+        waits ``HOLD_AFTER`` steps from where it has begun, if there is such a variable: each kill comes before its end.
     """
     drawn, begun = random.Random(seed), []
     for number in range(kills + 1):
+        count = drawn.choice(steps) if steps and number < kills else 0
+        hold = {"HOLD_AFTER": str(count + _HELD_LATER)} if count else {}
         process = subprocess.Popen(
-            [*command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=environ
+            [*command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=folder,
+            env={**(os.environ if environ is None else environ), **hold},
         )
         assert process.stdout is not None
-        said = ""
+        said, wanted = "", "FROM"
         for line in process.stdout:
             said += line
             if line.startswith("FROM"):
                 begun.append(int(line.split()[1]))
+                wanted = f"step={begun[-1] + count}\n" if count else wanted
+            if line.startswith(wanted):
                 break
         if number < kills:
             time.sleep(drawn.uniform(0, within))
@@ -65,6 +79,7 @@ def killed_often(
         said += process.stdout.read()
         code = process.wait()
         if code == 0:
+            assert number == kills or steps is None, said
             return Lives(begun, said)
         assert code == -signal.SIGKILL, said
     raise AssertionError("it never ended")

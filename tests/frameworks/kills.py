@@ -10,13 +10,15 @@ from pathlib import Path
 
 from tests.frameworks.examples import Example
 from tests.frameworks.folders import tear
-from tests.frameworks.lives import KILLED, Life, Stage, Training
+from tests.frameworks.lives import KILLED, Kill, Life, Stage, Training
 
-#: Of an uninterrupted training: a kill comes within so much of it.
+#: Of an uninterrupted training's steps: a kill comes within so many of them.
 _WITHIN = 0.5
-#: So many of the kills come before a start knows what it resumes from.
+#: And then within so many seconds, or a tenth of that training where it is shorter.
+_LATER = 0.1
+#: So many of the kills come before a start knows what it resumes from, or as soon as it does.
 _EARLY = 0.1
-#: After so many of them the newest checkpoint is torn, where there is an older one.
+#: After so many of them the newest checkpoint is torn, where there is an older one, and once at least.
 _TORN = 0.25
 
 
@@ -69,7 +71,7 @@ class _Kills:
             self._fault("uninterrupted", f"ended with {alone.code}, began at {alone.begun}, left {[*model]}", alone)
             return self._found
         self._say(
-            f"{self._example.name}: uninterrupted, {alone.reached} steps in {alone.seconds:.1f} s"
+            f"{self._example.name}: uninterrupted, {alone.steps} steps in {alone.seconds:.1f} s"
             f" after {alone.start_seconds:.1f} s"
         )
         while self._found.kills < self._kills and self._found.equal:
@@ -114,15 +116,16 @@ class _Kills:
         )
 
     def _live(self, training: Training, alone: Life, drawn: random.Random) -> Life:
-        early, share = drawn.random() < _EARLY, drawn.random()
+        early, steps, share = drawn.random() < _EARLY, int(drawn.random() * _WITHIN * alone.steps), drawn.random()
         if self._found.kills >= self._kills:
             return training.live()
         if early:
-            return training.live(share * alone.start_seconds, from_start=True)
-        return training.live(share * _WITHIN * alone.seconds)
+            return training.live(Kill(share * alone.start_seconds))
+        return training.live(Kill(share * min(_LATER, alone.seconds / 10), steps))
 
     def _tear(self, training: Training, drawn: random.Random) -> None:
-        wanted = drawn.random() < _TORN
+        missed = not self._found.torn and self._found.kills > self._kills // 2
+        wanted = drawn.random() < _TORN or missed
         whole = self._example.read(training.checkpoints)
         if wanted and len(whole) > 1:
             tear(whole[-1], drawn)

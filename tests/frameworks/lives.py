@@ -49,6 +49,25 @@ class Life:
     seconds: float
     output: str
 
+    @property
+    def steps(self) -> int:
+        """How many it has done."""
+        return (self.reached or 0) - (self.begun or 0)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """
+    When a start is killed.
+
+    :param seconds: so long after that step.
+    :param steps: so many after the one that it resumes from. None: the seconds count from the start, and it is killed
+        once it knows what it resumes from, if that is sooner.
+    """
+
+    seconds: float
+    steps: int | None = None
+
 
 def has_namespaces() -> bool:
     """Return whether this machine can give a process an ``/opt/ml`` of its own."""
@@ -126,32 +145,29 @@ class Training:
         """The checkpoint folder of the host that writes."""
         return self._places[0].path(CHECKPOINTS)
 
-    def live(self, kill_after: float | None = None, *, from_start: bool = False) -> Life:
-        """
-        Start it, and kill it after so many seconds, or let it come to its end.
-
-        :param kill_after: seconds from the line that says where it resumes from.
-        :param from_start: they count from the start instead.
-        """
+    def live(self, kill: Kill | None = None) -> Life:
+        """Start it, and kill it, unless it ends before; without a kill, let it come to its end."""
         self._restore()
         began, port, said = time.monotonic(), free_port(), _Said()
         lines = [said, *(_Said() for _ in self._places[1:])]
         running = [self._stage.start(n, each, port, lines[n]) for n, each in enumerate(self._places)]
         for each in running:
             each.on_exit(said.end)
-        if kill_after is not None:
-            if not from_start:
-                said.known.wait(_PATIENCE)
-            said.ended.wait(kill_after)
+        failed = []
+        if kill is not None:
+            said.wait(kill)
+            failed = [code for each in running if (code := each.poll())]
             for each in running:
                 each.kill()
-        codes = [self._wait(each, running, said) for each in running]
+        codes = [self._wait(each, running) for each in running]
         begun = said.begun_at or time.monotonic()
-        code = next((code for code in codes if code), 0)
+        # Of several hosts one may fail because another was killed.
+        killed = kill is not None and not failed and KILLED in codes
+        code = KILLED if killed else next((code for code in (*failed, *codes) if code), 0)
         output = "\n".join(line for each in lines for line in each.lines)
         return Life(said.begun, said.reached, code, begun - began, time.monotonic() - begun, output)
 
-    def _wait(self, container: Container, running: Sequence[Container], said: _Said) -> int:
+    def _wait(self, container: Container, running: Sequence[Container]) -> int:
         end = time.monotonic() + _PATIENCE
         while container.poll() is None:
             if any(each.poll() for each in running) or time.monotonic() > end:
@@ -184,17 +200,33 @@ class _Said:
         self.begun: int | None = None
         self.begun_at: float | None = None
         self.reached: int | None = None
-        self.known, self.ended = threading.Event(), threading.Event()
+        self._ended, self._changed = False, threading.Condition()
 
     def __call__(self, line: str) -> None:
-        self.lines.append(line)
-        if self.begun is None and (match := _BEGUN.match(line)):
-            self.begun, self.begun_at = int(match[1]), time.monotonic()
-            self.known.set()
-        elif match := _DONE.match(line):
-            self.reached = int(match[1])
+        with self._changed:
+            self.lines.append(line)
+            if self.begun is None and (match := _BEGUN.match(line)):
+                self.begun, self.begun_at = int(match[1]), time.monotonic()
+            elif match := _DONE.match(line):
+                self.reached = int(match[1])
+            self._changed.notify_all()
+
+    def wait(self, kill: Kill) -> None:
+        """Wait for the moment of a kill, or until a process has ended."""
+        with self._changed:
+            if kill.steps is None:
+                self._changed.wait_for(lambda: self._ended or self.begun is not None, kill.seconds)
+            else:
+                self._changed.wait_for(lambda: self._ended or self._steps >= (kill.steps or 0), _PATIENCE)
+                self._changed.wait_for(lambda: self._ended, kill.seconds)
+
+    @property
+    def _steps(self) -> int:
+        """How many were done since it has resumed; -1 where it does not know yet from where."""
+        return -1 if self.begun is None else (self.reached or self.begun) - self.begun
 
     def end(self) -> None:
         """Tell that a process has ended: who waits for a line waits in vain."""
-        self.known.set()
-        self.ended.set()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.frameworks.folders import of_library
-from tests.frameworks.unpacked import Unpacked, end, kill, read_until
+from tests.frameworks.imported import Imported
+from tests.frameworks.unpacked import Unpacked, end, environment, kill, read_until
 
 pytestmark = pytest.mark.slow
 
 #: Evaluates, and ends with the best model, that of step 8, which an instance that goes would take with it.
 TRAINER = """
-import argparse, os, sys, tempfile, time
+import argparse, os, signal, tempfile, time
 import torch
 from transformers import BertConfig, BertForSequenceClassification, set_seed
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -23,6 +25,8 @@ from airflow_spot.checkpoint.for_transformers import Saving
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--pause", type=float, default=0.0)
+parser.add_argument("--hold", type=int, default=0)
+parser.add_argument("--term-at", type=int, default=0)
 parser.add_argument("--output", default="")
 parser.add_argument("--save", default="steps")
 parser.add_argument("--model-only", type=int, default=0)
@@ -43,13 +47,17 @@ arguments = TrainingArguments(
 
 class Log(TrainerCallback):
     def on_step_end(self, args, state, control, **more):
-        time.sleep(pause)
+        time.sleep(options.pause)
         print("step=%d" % state.global_step, flush=True)
+        if options.term_at == state.global_step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if 0 < options.hold <= state.global_step:
+            time.sleep(600)  # until it is killed
 
 def score(answers):
     return {"score": -abs(trainer.state.global_step - 8)}
 
-pause = args.pause
+options = args
 saving = Saving(Checkpointer())
 trainer = Trainer(model, arguments, train_dataset=data, eval_dataset=data[:16], compute_metrics=score,
                   callbacks=[saving, Log()])
@@ -61,10 +69,17 @@ model.save_pretrained(os.environ["SM_MODEL_DIR"])
 """
 
 
+@pytest.fixture(scope="module")
+def imported(torch_python: Path) -> Iterator[Imported]:
+    process = Imported(torch_python, ["transformers.models.bert.modeling_bert", "transformers.trainer"], environment())
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def script(torch_python: Path, tmp_path: Path) -> Unpacked:
+def script(torch_python: Path, tmp_path: Path, imported: Imported) -> Unpacked:
     (tmp_path / "train.py").write_text(TRAINER)
-    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked")
+    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked", imported)
 
 
 @pytest.mark.parametrize(("killed", "newest"), [(22, 20), (10, 8)])
@@ -72,7 +87,7 @@ def test_the_best_model_so_far_survives(script: Unpacked, killed: int, newest: i
     code, said = end(script.start({}, checkpoints="whole", model="whole-model"))
     assert code == 0, said
     assert "best checkpoint-8" in said
-    process = script.start({"pause": 0.1, "output": tmp_path / "first"})
+    process = script.start({"hold": killed, "output": tmp_path / "first"})
     read_until(process, f"step={killed}")
     kill(process)
     shutil.rmtree(tmp_path / "first")  # with its instance
@@ -95,18 +110,15 @@ def test_what_would_not_survive_is_refused(script: Unpacked, values: dict[str, o
 
 
 def test_without_a_strategy_of_its_own_it_saves_as_often_as_loses_least(script: Unpacked) -> None:
-    process = script.start({"save": "no", "pause": 0.4})
-    said = read_until(process, "step=8")
-    process.terminate()
-    code, more = end(process)
-    assert code == 143, said + more
-    assert [each.step for each in of_library(script.checkpoints())] in ([8], [9])
+    code, said = end(script.start({"save": "no", "pause": 0.4, "term-at": 8}))
+    assert code == 143, said
+    assert [each.step for each in of_library(script.checkpoints())] == [9]
 
 
 def test_two_processes_end_with_the_same_weights(script: Unpacked) -> None:
     code, said = end(script.start({}, checkpoints="whole", model="whole-model", processes=2))
     assert code == 0, said
-    process = script.start({"pause": 0.1}, processes=2)
+    process = script.start({"hold": 10}, processes=2)
     read_until(process, "step=10")
     kill(process)
     code, said = end(script.start({}, processes=2))

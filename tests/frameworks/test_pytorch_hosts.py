@@ -17,7 +17,7 @@ from airflow_spot.local.serving.ports import free_port
 from tests.checkpoint.killing import ALL
 from tests.frameworks.examples import SCRIPTS
 from tests.frameworks.folders import of_library
-from tests.frameworks.unpacked import Unpacked, end, read_until
+from tests.frameworks.unpacked import HELD, Unpacked, end, read_until, with_held
 from tests.local.jobs import Jobs, until
 
 pytestmark = pytest.mark.slow
@@ -32,29 +32,33 @@ def script(torch_python: Path, tmp_path: Path) -> Unpacked:
     return Unpacked(SCRIPTS / "train_pytorch_two_hosts.py", torch_python, tmp_path)
 
 
-def start(script: Unpacked, seconds_per_step: float = 0.0, **values: object) -> list[subprocess.Popen[str]]:
+def start(script: Unpacked, held_at: str = "", **values: object) -> list[subprocess.Popen[str]]:
     """
     Start both hosts, as SageMaker does, but for S3.
 
     Each has a checkpoint folder of its own. What the first has written is put into both before the start, for SageMaker
     has both copied from one place.
+
+    :param held_at: the line after which the first, which alone tells of steps, waits for a signal; and so does the
+        second for the first.
     """
     first, second = script.checkpoints("0"), script.checkpoints("1")
     if first.exists():
         shutil.rmtree(second, ignore_errors=True)
         shutil.copytree(first, second)
-    return start_as_they_are(script, seconds_per_step, **values)
+    return start_as_they_are(script, held_at, **values)
 
 
-def start_as_they_are(script: Unpacked, seconds_per_step: float = 0.0, **values: object) -> list[subprocess.Popen[str]]:
+def start_as_they_are(script: Unpacked, held_at: str = "", **values: object) -> list[subprocess.Popen[str]]:
     """Start both hosts with the folders that they have."""
     port = str(free_port())
     return [
         script.start(
-            {**VALUES, "seconds_per_step": seconds_per_step, **values},
+            {**VALUES, **values},
             checkpoints=str(number),
             model=f"model-{number}",
             environ={"SM_HOSTS": json.dumps(HOSTS), "SM_CURRENT_HOST": host, "MASTER_PORT": port},
+            held_at=held_at,
         )
         for number, host in enumerate(HOSTS)
     ]
@@ -81,27 +85,29 @@ def begun(said: list[str]) -> list[int]:
 
 def test_one_that_is_killed_ends_the_other_and_both_go_on_from_the_same_step(script: Unpacked) -> None:
     model = uninterrupted(script)
-    hosts = start(script, 0.05)
-    read_until(hosts[0], "step=12")
+    hosts = start(script, "step=12 ")
+    read_until(hosts[0], "step=12 ")
     hosts[1].kill()
+    end(hosts[1])
+    hosts[0].send_signal(signal.SIGUSR1)
     code, said = end(hosts[0])  # it would wait for ever for one that has gone
     assert code not in (0, None), said
-    end(hosts[1])
-    newest = of_library(script.checkpoints("0"))[-1].step
-    assert newest >= 10
+    assert of_library(script.checkpoints("0"))[-1].step == 10
     said_by = both(start(script))
-    assert begun(said_by) == [newest, newest]
+    assert begun(said_by) == [10, 10]
     assert script.model("model-0") == model
     assert not script.checkpoints("model-1").exists()
 
 
 def test_sigterm_of_one_has_both_save_the_same_step(script: Unpacked) -> None:
-    hosts = start(script, 0.05, checkpoint_every=1000)
-    read_until(hosts[0], "step=7")
+    hosts = start(script, "step=7 ", checkpoint_every=1000)
+    read_until(hosts[0], "step=7 ")
     hosts[1].send_signal(signal.SIGTERM)
+    hosts[0].send_signal(signal.SIGUSR1)
     ended = [end(each) for each in hosts]
     assert [code for code, _ in ended] == [143, 143], ended
     (saved,) = of_library(script.checkpoints("0"))
+    assert saved.step in (7, 8)  # after the step that it came in, or the next where the two were agreeing on that one
     assert not of_library(script.checkpoints("1"))
     assert begun(both(start(script))) == [saved.step, saved.step]
 
@@ -109,8 +115,8 @@ def test_sigterm_of_one_has_both_save_the_same_step(script: Unpacked) -> None:
 @pytest.mark.parametrize("damaged", [0, 1] if ALL else [1])
 def test_where_one_has_a_damaged_copy_both_go_by_the_first(script: Unpacked, damaged: int) -> None:
     model = uninterrupted(script)
-    hosts = start(script, 0.05)
-    read_until(hosts[0], "step=12")
+    hosts = start(script, "step=12 ")
+    read_until(hosts[0], "step=12 ")
     for each in hosts:
         each.kill()
         end(each)
@@ -125,18 +131,26 @@ def test_where_one_has_a_damaged_copy_both_go_by_the_first(script: Unpacked, dam
 
 
 @pytest.mark.parametrize("reclaim", ["kill", "term"] if ALL else ["kill"])
-def test_two_instances_of_a_job_are_interrupted(torch_python: Path, script: Unpacked, reclaim: str) -> None:
+def test_two_instances_of_a_job_are_interrupted(
+    torch_python: Path, script: Unpacked, tmp_path: Path, reclaim: str
+) -> None:
     """The same in a job: two containers, whose folders are copied from and to one place in S3."""
     model = uninterrupted(script)
-    path = SCRIPTS / "train_pytorch_two_hosts.py"
+    script_name = "train_pytorch_two_hosts.py"
+    packed = SourceArchive(HELD.name, with_held(SCRIPTS / script_name, tmp_path / "packed"))
     with LocalSageMaker(python=str(torch_python), reclaim=reclaim, grace_seconds=20, checkpoint_seconds=0.2) as service:
         jobs = Jobs(service)
-        code = jobs.put("code/sourcedir.tar.gz", SourceArchive(path.name, None, path.parent).content)
-        values = {**VALUES, "seconds_per_step": 0.1, "sagemaker_program": path.name, "sagemaker_submit_directory": code}
+        code = jobs.put("code/sourcedir.tar.gz", packed.content)
+        values = {**VALUES, "sagemaker_program": packed.program, "sagemaker_submit_directory": code}
         name = jobs.start(
             ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1},
             HyperParameters={key: json.dumps(value) for key, value in values.items()},
-            Environment={"MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"},
+            Environment={
+                "MASTER_PORT": str(free_port()),
+                "OMP_NUM_THREADS": "1",
+                "HELD": script_name,
+                "HELD_AT": "step=12 ",
+            },
         )
         until(lambda: [key for key in jobs.keys(f"checkpoints/{name}/step-") if key.endswith(".json")] or None, "saved")
         service.interrupt(name)

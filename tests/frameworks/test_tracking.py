@@ -15,6 +15,7 @@ from airflow_spot.local import LocalSageMaker
 from airflow_spot.operators.training import SageMakerSpotTrainingOperator
 from tests.frameworks.environments import UnavailableError, make
 from tests.frameworks.examples import SCRIPTS
+from tests.frameworks.unpacked import HELD, with_held
 from tests.support.requests import stock_config
 from tests.support.task import TaskInstance, run_task
 
@@ -40,16 +41,17 @@ def test_an_interruption_makes_no_second_run(tmp_path: Path, monkeypatch: pytest
     except UnavailableError as error:
         pytest.skip(str(error))
     store = f"sqlite:///{tmp_path}/mlflow.db"
+    environment = {"MLFLOW_TRACKING_URI": store, "HELD": "train_tracked.py", "HELD_AT": "step=20 "}
     with LocalSageMaker(grace_seconds=1, checkpoint_seconds=0.2, python=str(python)) as local:
         for key, value in {**local.environ, "AIRFLOW_CONN_AWS_DEFAULT": "aws://"}.items():
             monkeypatch.setenv(key, value)
         local.client("s3").create_bucket(Bucket="bucket")
-        config = stock_config("bucket", steps=STEPS, checkpoint_every=4, step_seconds=0.1)
+        config = stock_config("bucket", steps=STEPS, checkpoint_every=4)
         task = SageMakerSpotTrainingOperator(
             task_id="train",
-            config={**config, "Environment": {"MLFLOW_TRACKING_URI": store}},
-            entry_point="train_tracked.py",
-            source_dir=str(SCRIPTS),
+            config={**config, "Environment": environment},
+            entry_point=HELD.name,
+            source_dir=str(with_held(SCRIPTS / "train_tracked.py", tmp_path / "code")),
             check_interval=0.5,
         )
         interrupter = threading.Thread(target=_interrupt, args=(local,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -14,6 +15,11 @@ from pathlib import Path
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.local.serving.ports import free_port
 from airflow_spot.rehearsal.processes import process_tree
+from tests.frameworks.imported import Forked, Imported
+
+Process = subprocess.Popen[str] | Forked
+#: Runs a script that waits for a signal at a line.
+HELD = Path(__file__).with_name("held.py")
 
 
 class Unpacked:
@@ -23,10 +29,11 @@ class Unpacked:
     :param script: a file, which is copied.
     :param python: what runs it.
     :param folder: a new one.
+    :param imported: starts it instead, but for several processes.
     """
 
-    def __init__(self, script: Path, python: Path, folder: Path) -> None:
-        self._python, self._folder = python, folder
+    def __init__(self, script: Path, python: Path, folder: Path, imported: Imported | None = None) -> None:
+        self._python, self._folder, self._imported = python, folder, imported
         archive = SourceArchive(script.name, None, script.parent)
         with tarfile.open(fileobj=io.BytesIO(archive.content)) as packed:
             packed.extractall(folder / "code", filter="data")
@@ -41,22 +48,6 @@ class Unpacked:
         (path,) = [path for path in (self._folder / name).rglob("*") if path.suffix in (".pt", ".safetensors")]
         return path.read_bytes()
 
-    def command(self, values: Mapping[str, object], processes: int = 1) -> list[str]:
-        """Return what runs it with these hyperparameters; in several processes, torchrun does."""
-        torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={free_port()}"]
-        script = [*(torchrun if processes > 1 else ()), str(self._script)]
-        return [str(self._python), *script, *(f"--{name}={value}" for name, value in values.items())]
-
-    def environ(self, checkpoints: str = "checkpoints", model: str = "model") -> dict[str, str]:
-        """Return the environment that it runs in."""
-        return {
-            **{name: value for name, value in os.environ.items() if not name.startswith("SM_")},
-            "SM_CHECKPOINT_DIR": str(self._folder / checkpoints),
-            "SM_MODEL_DIR": str(self._folder / model),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-
     def start(
         self,
         values: Mapping[str, object],
@@ -64,19 +55,49 @@ class Unpacked:
         model: str = "model",
         environ: Mapping[str, str] | None = None,
         processes: int = 1,
-    ) -> subprocess.Popen[str]:
-        """Start it with these hyperparameters; its output is to be read."""
+        held_at: str = "",
+    ) -> Process:
+        """
+        Start it with these hyperparameters; its output is to be read.
+
+        :param processes: of several, torchrun starts them.
+        :param held_at: it waits for a signal after the line that begins so; empty: at none.
+        """
+        given = [f"--{name}={value}" for name, value in values.items()]
+        arguments = [str(HELD if held_at else self._script), *given]
+        whole = {
+            **environment(),
+            "SM_CHECKPOINT_DIR": str(self._folder / checkpoints),
+            "SM_MODEL_DIR": str(self._folder / model),
+            "HELD": str(self._script),
+            "HELD_AT": held_at,
+            **(environ or {}),
+        }
+        folder = self._script.parent
+        if self._imported is not None and processes == 1:
+            return self._imported.start(arguments, folder, whole)
+        torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={free_port()}"]
+        command = [str(self._python), *(torchrun if processes > 1 else ()), *arguments]
         return subprocess.Popen(
-            self.command(values, processes),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self._script.parent,
-            env={**self.environ(checkpoints, model), **(environ or {})},
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=whole
         )
 
 
-def read_until(process: subprocess.Popen[str], start: str) -> str:
+def environment() -> dict[str, str]:
+    """Return what the environment of each script begins with."""
+    whole = {name: value for name, value in os.environ.items() if not name.startswith("SM_")}
+    return {**whole, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def with_held(script: Path, folder: Path) -> Path:
+    """Return a folder of jobs' code, made new: the script, and held.py as entry point."""
+    folder.mkdir()
+    shutil.copy(script, folder)
+    shutil.copy(HELD, folder)
+    return folder
+
+
+def read_until(process: Process, start: str) -> str:
     """Read a process's output until a line that begins so; return it all."""
     said = ""
     assert process.stdout is not None
@@ -87,7 +108,7 @@ def read_until(process: subprocess.Popen[str], start: str) -> str:
     raise AssertionError(f"it ended with {process.wait()} before {start}:\n{said}")
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Process) -> None:
     """Kill a process and those that it has started, which torchrun's are in sessions of their own."""
     for pid in (process.pid, *process_tree(process.pid)):
         with contextlib.suppress(ProcessLookupError):
@@ -95,7 +116,8 @@ def kill(process: subprocess.Popen[str]) -> None:
     end(process)
 
 
-def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+def end(process: Process) -> tuple[int, str]:
     """Wait for a process's end; return its exit code, and what it has said until then."""
-    said, _ = process.communicate(timeout=600)
-    return process.returncode, said
+    assert process.stdout is not None
+    said = process.stdout.read()
+    return process.wait(), said
