@@ -149,12 +149,10 @@ class Stage:
     ) -> Trial:
         starts = [start for job in jobs for start in self._starts(job, jobs)]
         spans = [(start.began, start.ended) for start in starts]
-        # On a busy machine the last writes are heard of after the end, and nobody else writes there.
-        heard = [*spans[:-1], *((began, math.inf) for began, _ in spans[-1:])]
         writes = tuple(
             Written(each.key, each.began, _ended(each, starts), each.size, each.pieces, each.aside)
             for each in watch.writes
-            if _within(each.began, heard)
+            if _within(each.began, _heard(spans))
         )
         if not is_supported():
             writes = self._uploaded(jobs)
@@ -306,6 +304,11 @@ def _ended(write: Write, starts: Sequence[Start]) -> float | None:
     # How long the service takes to notice an end depends on how busy the machine is; when it sent the signal does not.
     cut = start.ended - _CLOSING_SECONDS if start.signalled is None else start.signalled
     return None if write.ended > cut else write.ended
+
+
+def _heard(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return when writes of starts are heard of: the last ones also after the end, and nobody else writes then."""
+    return [*spans[:-1], *((began, math.inf) for began, _ in spans[-1:])]
 
 
 def _within(moment: float, spans: Sequence[tuple[float, float]]) -> bool:

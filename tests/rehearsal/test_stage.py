@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_spot.rehearsal.observations import Start
-from airflow_spot.rehearsal.stage import _ended
+from airflow_spot.rehearsal.stage import _ended, _heard, _within
 from airflow_spot.rehearsal.writes import Write
 
 
@@ -33,3 +33,9 @@ def test_a_write_that_the_end_of_its_process_closed_is_not_whole(
 
 def test_what_the_last_start_wrote_was_not_cut() -> None:
     assert _ended(Write("epoch-1.json", 12, 19.99, 10), starts(9.0)) == 19.99
+
+
+def test_the_last_writes_may_be_heard_of_late() -> None:
+    spans = [(0.0, 10.0), (11.0, 20.0)]
+    assert [_within(moment, _heard(spans)) for moment in (5.0, 10.5, 12.0, 25.0)] == [True, False, True, True]
+    assert _heard([]) == []

@@ -218,11 +218,11 @@ class HandClock(Clock):
         return self.time
 
 
-def test_waiting_counts_to_max_wait_and_not_to_max_runtime(tmp_path: Path) -> None:
-    clock = HandClock()
+def life_of(clock: Clock, folder: Path, *, market: str, simulated: int, limits: dict[str, int]) -> Lifecycle:
+    """A job of the simulated engine that nobody drives but the test."""
     backend: Any = SimpleNamespace(
-        audit=Audit(tmp_path / "audit.jsonl", clock),
-        capacity=Capacity(clock, "always", "always"),
+        audit=Audit(folder / "audit.jsonl", clock),
+        capacity=Capacity(clock, market, "always"),
         clock=clock,
         events=SimpleNamespace(changed=lambda *_: None),
         faults=Faults(""),
@@ -232,13 +232,35 @@ def test_waiting_counts_to_max_wait_and_not_to_max_runtime(tmp_path: Path) -> No
     )
     request = {
         "EnableManagedSpotTraining": True,
-        "HyperParameters": {"simulated_seconds": "3600"},
+        "HyperParameters": {"simulated_seconds": str(simulated)},
         "OutputDataConfig": {"S3OutputPath": "s3://bucket/out"},
         "ResourceConfig": on("ml.m5.large"),
-        "StoppingCondition": {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 100},
+        "StoppingCondition": limits,
     }
     job = TrainingJob("us-east-1", "job", request, clock.now())
-    life = Lifecycle(backend, job, lambda job: SimulatedInstances(backend, job, tmp_path))
+    return Lifecycle(backend, job, lambda job: SimulatedInstances(backend, job, folder))
+
+
+def test_a_service_that_looks_late_does_not_take_an_interrupted_job_for_a_completed_one(tmp_path: Path) -> None:
+    """The script ended after its instance had gone: in 12 s, of which it was given 10."""
+    clock, late = HandClock(), True
+    limits = {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 200}
+    life = life_of(clock, tmp_path, market="script:up=10,down=5,up=inf", simulated=12, limits=limits)
+    for delay in life.run():
+        if life.job.secondary == "Training" and late:
+            clock.time, late = clock.time + 30, False
+        else:
+            clock.time += delay
+            if life.job.secondary == "Uploading":
+                break
+    assert statuses(life.job.describe(clock.now())).count("Interrupted") == 1
+
+
+def test_waiting_counts_to_max_wait_and_not_to_max_runtime(tmp_path: Path) -> None:
+    clock = HandClock()
+    limits = {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 100}
+    life = life_of(clock, tmp_path, market="always", simulated=3600, limits=limits)
+    job = life.job
     for delay in life.run():
         if job.secondary == "Training":
             clock.time += 30
