@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from tests.checkpoint.killing import ALL, seeds
 from tests.frameworks.folders import of_library
 from tests.frameworks.imported import Imported
-from tests.frameworks.unpacked import Unpacked, end, environment, kill, read_until
+from tests.frameworks.unpacked import Unpacked, end, kill, read_until
 
 pytestmark = pytest.mark.slow
 
@@ -91,17 +90,10 @@ print("END", trainer.current_epoch, trainer.global_step, hashlib.sha256(weights)
 """
 
 
-@pytest.fixture(scope="module")
-def imported(torch_python: Path) -> Iterator[Imported]:
-    process = Imported(torch_python, ["lightning"], environment())
-    yield process
-    process.close()
-
-
 @pytest.fixture
-def script(torch_python: Path, tmp_path: Path, imported: Imported) -> Unpacked:
+def script(torch_python: Path, tmp_path: Path, torch_imported: Imported) -> Unpacked:
     (tmp_path / "train.py").write_text(TRAINER)
-    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked", imported)
+    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked", torch_imported)
 
 
 @pytest.mark.parametrize(
