@@ -150,15 +150,16 @@ def test_a_loader_that_begins_anew_is_told(script: Unpacked) -> None:
 
 
 def test_two_processes_go_on_with_their_own_random_numbers(script: Unpacked) -> None:
-    code, whole = end(script.start({}, checkpoints="whole", processes=2))
-    assert code == 0, whole
-    process = script.start({"hold": 8}, processes=2)
-    read_until(process, "step=8 ")
-    kill(process)
+    ended = [end(each) for each in script.start_each({}, checkpoints="whole")]
+    assert [code for code, _ in ended] == [0, 0], ended
+    processes = script.start_each({"hold": 8})
+    read_until(processes[0], "step=8 ")
+    for each in processes:
+        kill(each)
     assert of_library(script.checkpoints())[-1].step == 6
     code, said = end(script.start({}, processes=2))
     assert code == 0, said
-    assert ends(said) == ends(whole)
+    assert ends(said) == ends("".join(whole for _, whole in ended))
 
 
 def test_sigterm_of_one_process_has_both_save_the_same_step(script: Unpacked) -> None:

@@ -108,11 +108,12 @@ def test_without_a_strategy_of_its_own_it_saves_as_often_as_loses_least(script: 
 
 
 def test_two_processes_end_with_the_same_weights(script: Unpacked) -> None:
-    code, said = end(script.start({}, checkpoints="whole", model="whole-model", processes=2))
-    assert code == 0, said
-    process = script.start({"hold": 10}, processes=2)
-    read_until(process, "step=10")
-    kill(process)
+    ended = [end(each) for each in script.start_each({}, checkpoints="whole", model="whole-model")]
+    assert [code for code, _ in ended] == [0, 0], ended
+    processes = script.start_each({"hold": 10})
+    read_until(processes[0], "step=10")
+    for each in processes:
+        kill(each)
     code, said = end(script.start({}, processes=2))
     assert code == 0, said
     assert "FROM 8" in said
