@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,8 @@ _WITHIN = 0.5
 _LATER = 0.1
 #: So many of the kills come before a start knows what it resumes from, or as soon as it does.
 _EARLY = 0.1
+#: Seconds within which it does, until one has been seen that did.
+_START = 5.0
 #: After so many of them the newest checkpoint is torn, where there is an older one, and once at least.
 _TORN = 0.25
 
@@ -48,12 +50,33 @@ class Killed:
         return not self.faults
 
 
-def kill_often(example: Example, python: Path, kills: int, seed: int, say: Callable[[str], None]) -> Killed:
-    """Train it uninterrupted once, then kill it so many times, in as many trainings as that takes."""
+@dataclass(frozen=True)
+class Whole:
+    """
+    An uninterrupted training.
+
+    :param model: the digest of each file.
+    :param steps: how many it has done.
+    :param seconds: it took.
+    """
+
+    model: Mapping[str, str]
+    steps: int
+    seconds: float
+
+
+def kill_often(
+    example: Example, python: Path, kills: int, seed: int, say: Callable[[str], None], whole: Whole | None = None
+) -> Killed:
+    """
+    Kill it so many times, in as many trainings as that takes.
+
+    :param whole: an uninterrupted training that was done already; None: it trains once more.
+    """
     with tempfile.TemporaryDirectory(prefix="airflow-spot-frameworks-") as folder:
         stage = Stage(example, python, Path(folder))
         try:
-            return _Kills(example, stage, kills, seed, say).play()
+            return _Kills(example, stage, kills, seed, say).play(whole)
         finally:
             stage.close()
 
@@ -61,29 +84,31 @@ def kill_often(example: Example, python: Path, kills: int, seed: int, say: Calla
 class _Kills:
     def __init__(self, example: Example, stage: Stage, kills: int, seed: int, say: Callable[[str], None]) -> None:
         self._example, self._stage, self._kills, self._seed, self._say = example, stage, kills, seed, say
-        self._found = Killed()
+        self._found, self._start = Killed(), _START
 
-    def play(self) -> Killed:
-        whole = self._stage.training("uninterrupted")
-        alone = whole.live()
-        model = whole.model()
-        if alone.code or not model or alone.begun != 0:
-            self._fault("uninterrupted", f"ended with {alone.code}, began at {alone.begun}, left {[*model]}", alone)
+    def play(self, whole: Whole | None) -> Killed:
+        alone = whole or self._alone()
+        if alone is None:
             return self._found
-        self._say(
-            f"{self._example.name}: uninterrupted, {alone.steps} steps in {alone.seconds:.1f} s"
-            f" after {alone.start_seconds:.1f} s"
-        )
         while self._found.kills < self._kills and self._found.equal:
             self._found.trainings += 1
             name = f"training {self._found.trainings}"
             training = self._stage.training(name.replace(" ", "-"))
             self._train(name, training, alone)
-            if self._found.equal and training.model() != model:
+            if self._found.equal and training.model() != alone.model:
                 self._found.faults.append(f"{name}: the model is another than that of the uninterrupted training")
         return self._found
 
-    def _train(self, name: str, training: Training, alone: Life) -> None:
+    def _alone(self) -> Whole | None:
+        training = self._stage.training("uninterrupted")
+        life, model = training.live(), training.model()
+        if life.code or not model or life.begun != 0:
+            self._fault("uninterrupted", f"ended with {life.code}, began at {life.begun}, left {[*model]}", life)
+            return None
+        self._say(f"{self._example.name}: uninterrupted, {life.reached} steps in {life.seconds:.1f} s")
+        return Whole(model, life.reached or 0, life.seconds)
+
+    def _train(self, name: str, training: Training, alone: Whole) -> None:
         """Train it to its end, with kills for as long as there are any left."""
         found, drawn = self._found, random.Random(f"{self._seed} {name}")
         reached, starts, steps, begun = 0, 0, [], found.kills
@@ -94,6 +119,7 @@ class _Kills:
             found.starts += 1
             starts += 1
             if life.begun is not None:
+                self._start = life.start_seconds
                 if life.begun != newest:
                     self._fault(name, f"resumed from {life.begun}, and the newest whole one is of {newest}", life)
                     return
@@ -115,12 +141,12 @@ class _Kills:
             f" resumed at {where or 'nothing'}"
         )
 
-    def _live(self, training: Training, alone: Life, drawn: random.Random) -> Life:
+    def _live(self, training: Training, alone: Whole, drawn: random.Random) -> Life:
         early, steps, share = drawn.random() < _EARLY, int(drawn.random() * _WITHIN * alone.steps), drawn.random()
         if self._found.kills >= self._kills:
             return training.live()
         if early:
-            return training.live(Kill(share * alone.start_seconds))
+            return training.live(Kill(share * self._start))
         return training.live(Kill(share * min(_LATER, alone.seconds / 10), steps))
 
     def _tear(self, training: Training, drawn: random.Random) -> None:

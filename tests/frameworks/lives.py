@@ -49,11 +49,6 @@ class Life:
     seconds: float
     output: str
 
-    @property
-    def steps(self) -> int:
-        """How many it has done."""
-        return (self.reached or 0) - (self.begun or 0)
-
 
 @dataclass(frozen=True)
 class Kill:

@@ -59,7 +59,9 @@ def play(
     rehearsed = rehearse(example, python, seed, say, bounded=bounded)
     say(f"{example.name}: {rehearsed}")
     wanted = example.kills if kills is None else kills
-    killed = kill_often(example, python, wanted, seed, say) if wanted else None
+    # Where several hosts train, they leave another model than the one that a rehearsal has.
+    whole = rehearsed.whole if example.hosts == 1 else None
+    killed = kill_often(example, python, wanted, seed, say, whole) if wanted else None
     return Played(example, versions, rehearsed, killed, time.monotonic() - began)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.frameworks.examples import Example
+from tests.frameworks.kills import Whole
 from tests.matrix.environment import ROOT
 
 
@@ -52,6 +53,14 @@ class Rehearsed:
         """Whether all models are the same, and there is one."""
         models = [run["model"] for run in self.runs]
         return bool(models and models[0]) and all(model == models[0] for model in models)
+
+    @property
+    def whole(self) -> Whole | None:
+        """The uninterrupted training; None where it did not come to its end, or counted nothing."""
+        for run in self.runs:
+            if run["scenario"] == "uninterrupted" and run["model"] and run["last_step"]:
+                return Whole(run["model"], run["last_step"], run["seconds"])
+        return None
 
     @property
     def sound(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from tests.checkpoint.killing import ALL, seeds
 from tests.frameworks.folders import of_library
 from tests.frameworks.imported import Imported
-from tests.frameworks.unpacked import Unpacked, end, environment, kill, read_until
+from tests.frameworks.unpacked import Unpacked, end, kill, read_until
 
 pytestmark = pytest.mark.slow
 
@@ -91,17 +90,10 @@ print("END", trainer.current_epoch, trainer.global_step, hashlib.sha256(weights)
 """
 
 
-@pytest.fixture(scope="module")
-def imported(torch_python: Path) -> Iterator[Imported]:
-    process = Imported(torch_python, ["lightning"], environment())
-    yield process
-    process.close()
-
-
 @pytest.fixture
-def script(torch_python: Path, tmp_path: Path, imported: Imported) -> Unpacked:
+def script(torch_python: Path, tmp_path: Path, torch_imported: Imported) -> Unpacked:
     (tmp_path / "train.py").write_text(TRAINER)
-    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked", imported)
+    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked", torch_imported)
 
 
 @pytest.mark.parametrize(
@@ -158,15 +150,16 @@ def test_a_loader_that_begins_anew_is_told(script: Unpacked) -> None:
 
 
 def test_two_processes_go_on_with_their_own_random_numbers(script: Unpacked) -> None:
-    code, whole = end(script.start({}, checkpoints="whole", processes=2))
-    assert code == 0, whole
-    process = script.start({"hold": 8}, processes=2)
-    read_until(process, "step=8 ")
-    kill(process)
+    ended = [end(each) for each in script.start_each({}, checkpoints="whole")]
+    assert [code for code, _ in ended] == [0, 0], ended
+    processes = script.start_each({"hold": 8})
+    read_until(processes[0], "step=8 ")
+    for each in processes:
+        kill(each)
     assert of_library(script.checkpoints())[-1].step == 6
     code, said = end(script.start({}, processes=2))
     assert code == 0, said
-    assert ends(said) == ends(whole)
+    assert ends(said) == ends("".join(whole for _, whole in ended))
 
 
 def test_sigterm_of_one_process_has_both_save_the_same_step(script: Unpacked) -> None:

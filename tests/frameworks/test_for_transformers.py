@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.frameworks.folders import of_library
 from tests.frameworks.imported import Imported
-from tests.frameworks.unpacked import Unpacked, end, environment, kill, read_until
+from tests.frameworks.unpacked import Unpacked, end, kill, read_until
 
 pytestmark = pytest.mark.slow
 
@@ -69,17 +68,10 @@ model.save_pretrained(os.environ["SM_MODEL_DIR"])
 """
 
 
-@pytest.fixture(scope="module")
-def imported(torch_python: Path) -> Iterator[Imported]:
-    process = Imported(torch_python, ["transformers.models.bert.modeling_bert", "transformers.trainer"], environment())
-    yield process
-    process.close()
-
-
 @pytest.fixture
-def script(torch_python: Path, tmp_path: Path, imported: Imported) -> Unpacked:
+def script(torch_python: Path, tmp_path: Path, torch_imported: Imported) -> Unpacked:
     (tmp_path / "train.py").write_text(TRAINER)
-    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked", imported)
+    return Unpacked(tmp_path / "train.py", torch_python, tmp_path / "unpacked", torch_imported)
 
 
 @pytest.mark.parametrize(("killed", "newest"), [(22, 20), (10, 8)])
@@ -116,11 +108,12 @@ def test_without_a_strategy_of_its_own_it_saves_as_often_as_loses_least(script: 
 
 
 def test_two_processes_end_with_the_same_weights(script: Unpacked) -> None:
-    code, said = end(script.start({}, checkpoints="whole", model="whole-model", processes=2))
-    assert code == 0, said
-    process = script.start({"hold": 10}, processes=2)
-    read_until(process, "step=10")
-    kill(process)
+    ended = [end(each) for each in script.start_each({}, checkpoints="whole", model="whole-model")]
+    assert [code for code, _ in ended] == [0, 0], ended
+    processes = script.start_each({"hold": 10})
+    read_until(processes[0], "step=10")
+    for each in processes:
+        kill(each)
     code, said = end(script.start({}, processes=2))
     assert code == 0, said
     assert "FROM 8" in said

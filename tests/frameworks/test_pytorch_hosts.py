@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,8 @@ from airflow_spot.local.serving.ports import free_port
 from tests.checkpoint.killing import ALL
 from tests.frameworks.examples import SCRIPTS
 from tests.frameworks.folders import of_library
-from tests.frameworks.unpacked import HELD, Unpacked, end, read_until, with_held
+from tests.frameworks.imported import Imported
+from tests.frameworks.unpacked import HELD, Process, Unpacked, end, read_until, with_held
 from tests.local.jobs import Jobs, until
 
 pytestmark = pytest.mark.slow
@@ -28,11 +28,20 @@ VALUES = {"log_every": 1, "checkpoint_every": 5, "epochs": 2}
 
 
 @pytest.fixture
-def script(torch_python: Path, tmp_path: Path) -> Unpacked:
-    return Unpacked(SCRIPTS / "train_pytorch_two_hosts.py", torch_python, tmp_path)
+def script(torch_python: Path, torch_imported: Imported, tmp_path: Path) -> Unpacked:
+    return Unpacked(SCRIPTS / "train_pytorch_two_hosts.py", torch_python, tmp_path, torch_imported)
 
 
-def start(script: Unpacked, held_at: str = "", **values: object) -> list[subprocess.Popen[str]]:
+@pytest.fixture(scope="module")
+def model(torch_python: Path, torch_imported: Imported, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What an uninterrupted training leaves."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    script = Unpacked(SCRIPTS / "train_pytorch_two_hosts.py", torch_python, folder, torch_imported)
+    both(start(script))
+    return script.model("model-0")
+
+
+def start(script: Unpacked, held_at: str = "", **values: object) -> list[Process]:
     """
     Start both hosts, as SageMaker does, but for S3.
 
@@ -49,7 +58,7 @@ def start(script: Unpacked, held_at: str = "", **values: object) -> list[subproc
     return start_as_they_are(script, held_at, **values)
 
 
-def start_as_they_are(script: Unpacked, held_at: str = "", **values: object) -> list[subprocess.Popen[str]]:
+def start_as_they_are(script: Unpacked, held_at: str = "", **values: object) -> list[Process]:
     """Start both hosts with the folders that they have."""
     port = str(free_port())
     return [
@@ -64,27 +73,18 @@ def start_as_they_are(script: Unpacked, held_at: str = "", **values: object) -> 
     ]
 
 
-def both(hosts: list[subprocess.Popen[str]]) -> list[str]:
+def both(hosts: list[Process]) -> list[str]:
     """Wait for both to end well; return what they said."""
     ended = [end(each) for each in hosts]
     assert [code for code, _ in ended] == [0, 0], ended
     return [said for _, said in ended]
 
 
-def uninterrupted(script: Unpacked) -> bytes:
-    both(start(script))
-    model = script.model("model-0")
-    for name in ("0", "1", "model-0"):
-        shutil.rmtree(script.checkpoints(name), ignore_errors=True)
-    return model
-
-
 def begun(said: list[str]) -> list[int]:
     return [int(step) for each in said for step in re.findall(r"^FROM (\d+)", each, re.MULTILINE)]
 
 
-def test_one_that_is_killed_ends_the_other_and_both_go_on_from_the_same_step(script: Unpacked) -> None:
-    model = uninterrupted(script)
+def test_one_that_is_killed_ends_the_other_and_both_go_on_from_the_same_step(script: Unpacked, model: bytes) -> None:
     hosts = start(script, "step=12 ")
     read_until(hosts[0], "step=12 ")
     hosts[1].kill()
@@ -113,8 +113,7 @@ def test_sigterm_of_one_has_both_save_the_same_step(script: Unpacked) -> None:
 
 
 @pytest.mark.parametrize("damaged", [0, 1] if ALL else [1])
-def test_where_one_has_a_damaged_copy_both_go_by_the_first(script: Unpacked, damaged: int) -> None:
-    model = uninterrupted(script)
+def test_where_one_has_a_damaged_copy_both_go_by_the_first(script: Unpacked, model: bytes, damaged: int) -> None:
     hosts = start(script, "step=12 ")
     read_until(hosts[0], "step=12 ")
     for each in hosts:
@@ -131,11 +130,8 @@ def test_where_one_has_a_damaged_copy_both_go_by_the_first(script: Unpacked, dam
 
 
 @pytest.mark.parametrize("reclaim", ["kill", "term"] if ALL else ["kill"])
-def test_two_instances_of_a_job_are_interrupted(
-    torch_python: Path, script: Unpacked, tmp_path: Path, reclaim: str
-) -> None:
+def test_two_instances_of_a_job_are_interrupted(torch_python: Path, model: bytes, tmp_path: Path, reclaim: str) -> None:
     """The same in a job: two containers, whose folders are copied from and to one place in S3."""
-    model = uninterrupted(script)
     script_name = "train_pytorch_two_hosts.py"
     packed = SourceArchive(HELD.name, with_held(SCRIPTS / script_name, tmp_path / "packed"))
     with LocalSageMaker(python=str(torch_python), reclaim=reclaim, grace_seconds=20, checkpoint_seconds=0.2) as service:

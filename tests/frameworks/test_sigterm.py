@@ -10,13 +10,14 @@ import pytest
 
 from tests.frameworks.examples import SCRIPTS
 from tests.frameworks.folders import of_library
+from tests.frameworks.imported import Imported
 from tests.frameworks.unpacked import Unpacked, end, read_until
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pytorch", "pytorch_two_hosts", "huggingface", "lightning"])
-def test_it_saves_once_and_ends(torch_python: Path, tmp_path: Path, name: str) -> None:
-    script = Unpacked(SCRIPTS / f"train_{name}.py", torch_python, tmp_path)
+def test_it_saves_once_and_ends(torch_python: Path, torch_imported: Imported, tmp_path: Path, name: str) -> None:
+    script = Unpacked(SCRIPTS / f"train_{name}.py", torch_python, tmp_path, torch_imported)
     process = script.start({"log_every": 1, "checkpoint_every": 1000}, held_at="step=5 ")
     said = read_until(process, "step=5 ")
     process.send_signal(signal.SIGTERM)

@@ -82,6 +82,17 @@ class Unpacked:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, env=whole
         )
 
+    def start_each(
+        self, values: Mapping[str, object], checkpoints: str = "checkpoints", model: str = "model"
+    ) -> list[Process]:
+        """Start two processes as torchrun does, but for torchrun."""
+        port, started = free_port(), []
+        for rank in ("0", "1"):
+            whole = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
+            whole |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": str(port)}
+            started.append(self.start(values, checkpoints, model, whole))
+        return started
+
 
 def environment() -> dict[str, str]:
     """Return what the environment of each script begins with."""
