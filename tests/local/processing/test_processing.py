@@ -210,7 +210,7 @@ def test_a_job_that_is_stopped_while_it_downloads_never_runs(slow_downloads: Pro
         processing.jobs.put(f"slow/{name}/{number}", "1")
     request["ProcessingInputs"].append(s3_input("data", f"s3://{BUCKET}/slow/{name}/", "input/data"))
     processing.sagemaker.create_processing_job(**request)
-    until(lambda: processing.jobs.events("fault", key=f"slow/{name}/0"), "it downloads")
+    until(lambda: processing.jobs.events("fault", key=f"slow/{name}/0") or None, "it downloads")
     processing.sagemaker.stop_processing_job(ProcessingJobName=name)
     job = processing.describe(name)
     assert (job["ProcessingJobStatus"], "ProcessingEndTime" in job) == ("Stopping", False)
