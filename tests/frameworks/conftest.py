@@ -23,9 +23,9 @@ def torch_python() -> Path:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def torch_imported(torch_python: Path) -> Iterator[Imported]:
-    """A process that has imported them, and starts scripts in forks."""
+    """A process that has imported them, and starts scripts in forks; it takes memory that other tests may need."""
     process = Imported(torch_python, _TORCH, environment())
     yield process
     process.close()
