@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_spot.local.clock import Clock
 from airflow_spot.local.market.spec import Schedule, State, parse_market
@@ -13,10 +13,24 @@ from airflow_spot.local.market.spec import Schedule, State, parse_market
 
 @dataclass(frozen=True)
 class Outlook:
-    """A pool's state, and how long it stays so (service seconds, may be infinite)."""
+    """A pool's state at a time, and how long it stays so (service seconds, may be infinite)."""
 
     state: State
     lasts: float
+    at: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True)
+class Stay:
+    """
+    Whether spot instances are still there.
+
+    :param lasts: for how long they stay, in service seconds.
+    :param went: when they went, in service time; None while they stay.
+    """
+
+    lasts: float
+    went: float | None = None
 
 
 #: How many changes of a pool are remembered for its prices.
@@ -72,29 +86,28 @@ class Capacity:
             self._pools[pool] = (self._clock.now(), Schedule(supply, instance_type))
         return pool
 
-    def stays(self, instance_type: str, since: float) -> float | None:
-        """Return how long spot instances stay that are held since a time of this clock; None where they were taken.
+    def stay(self, instance_type: str, since: float) -> Stay:
+        """Return how long spot instances stay that are held since a time of this clock, or when they went.
 
-        Also where there is capacity again: whoever looks late, as on a busy machine, loses what went meanwhile.
+        They went also where there is capacity again: whoever looks late, as on a busy machine, has lost them.
         """
         with self._lock:
             start, schedule = self._pools[self._asked(instance_type, True)]
-            elapsed = self._clock.now() - start
+            elapsed, off = self._clock.now() - start, self._off.get(True, math.inf)
             at = max(since - start, 0.0)
-            while True not in self._off:
+            while True:
                 state, end = schedule.at(at)
-                if state is not State.UP:
-                    break
+                if state is not State.UP or start + end > off:
+                    return Stay(0.0, min(start + at if state is not State.UP else off, off))
                 if end > elapsed:
-                    return end - elapsed
+                    return Stay(end - elapsed)
                 at = end
-            return None
 
     def _now(self, pool: tuple[str, bool]) -> Outlook:
         start, schedule = self._pools[pool]
         elapsed = self._clock.now() - start
         state, end = schedule.at(elapsed)
-        return _OFF if pool[1] in self._off else Outlook(state, end - elapsed)
+        return _OFF if pool[1] in self._off else Outlook(state, end - elapsed, start + elapsed)
 
     def glance(self, instance_type: str, *, spot: bool) -> Glance:
         """Return what a pool was like so far, without asking for it: whoever looks starts no pool's time.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from airflow_spot.local.aws.events import TRAINING
 from airflow_spot.local.aws.s3 import S3_ERRORS, S3Uri, objects
 from airflow_spot.local.errors import InternalError, JobError, internal_failure
+from airflow_spot.local.market.capacity import Stay
 from airflow_spot.local.market.spec import State
 from airflow_spot.local.state_changes import publish_event
 from airflow_spot.local.training.failures import CAPACITY_ERROR, OUT_OF_MEMORY
@@ -203,10 +204,9 @@ class Lifecycle:
             self._enter_waiting()
             yield min(left, pending_left, self._seconds_left())
         self._reclaim_requested, self._reclaim_how = False, None
-        self._held_since = self._clock.now()
         with job.lock:
             job.instance_type = chosen
-            job.begin_instances(self._held_since)
+            job.begin_instances(self._clock.now())
             self._enter_preparing()
         self._capacity("granted")
 
@@ -216,6 +216,8 @@ class Lifecycle:
         for instance_type in self.job.candidates:
             outlook = self._backend.capacity.outlook(instance_type, self.job.spot)
             if outlook.state is State.UP:
+                # From the look on: what goes a moment after it has gone from the job.
+                self._held_since = outlook.at
                 return instance_type, 0.0
             if outlook.state is State.FAIL:
                 raise self._no_capacity()
@@ -258,19 +260,16 @@ class Lifecycle:
         held = self._held_since
         memory_ends = self._memory_ends()
         while True:
-            lasts = math.inf
-            # Before the processes are asked: an instance that went takes what ended on it after that.
+            now, stay = self._clock.now(), Stay(math.inf)
             if self.job.spot:
-                now = self._clock.now()
-                stays = self._backend.capacity.stays(self.job.instance_type, held)
-                if stays is None:
-                    self._capacity("reclaimed")
-                    return None
-                lasts, held = stays, now
+                stay = self._backend.capacity.stay(self.job.instance_type, held)
+                held = held if stay.went is not None else now
             code = instances.poll()
-            if code is not None:
+            # A service that is late may find both. What ended on an instance that had gone has not ended.
+            if code is not None and (stay.went is None or (instances.ended or math.inf) <= stay.went):
                 return code
             self._check_end()
+            self._reclaim_requested |= stay.went is not None
             if self._clock.now() >= memory_ends:
                 self._out_of_memory, memory_ends = True, math.inf
                 self._fault("out-of-memory")
@@ -287,7 +286,7 @@ class Lifecycle:
                 next_sync = self._clock.now() + instances.sync_seconds
             next_sync_in = max(0.0, next_sync - self._clock.now())
             memory_in = max(0.0, memory_ends - self._clock.now())
-            yield min(next_sync_in, instances.horizon(), lasts, memory_in, self._seconds_left())
+            yield min(next_sync_in, instances.horizon(), stay.lasts, memory_in, self._seconds_left())
 
     def _memory_ends(self) -> float:
         """Return when the script will have used up the instance's memory, by the fault plan."""

@@ -53,6 +53,10 @@ class Instances(Protocol):
     def poll(self) -> int | None:
         """Return the exit code once all hosts have ended: that of the first that failed, else 0."""
 
+    @property
+    def ended(self) -> float | None:
+        """When the last process ended, in service time; None where that is not known."""
+
     def sync(self, *, final: bool = False) -> None:
         """Upload checkpoints."""
 
@@ -100,6 +104,7 @@ class ProcessInstances:
         self._job = job
         self._folder = folder
         self._first_failed: _Host | None = None
+        self.ended: float | None = None
         self._metrics = Metrics(job)
         if job.instance_count > MAX_HOSTS:
             raise JobError(
@@ -208,6 +213,7 @@ class ProcessInstances:
         start = self._job.starts
 
         def record() -> None:
+            self.ended = self._backend.clock.now()
             self._backend.audit.write(
                 "process",
                 action="exited",

@@ -59,6 +59,7 @@ class SimulatedInstances:
         self._started: float | None = None
         self._signal: int | None = None
         self._recorded = False
+        self.ended: float | None = None
         self._checkpoints: CheckpointSync | None = None
 
     def prepare(self, wake: Callable[[], None]) -> Generator[float, None, None]:
@@ -105,6 +106,8 @@ class SimulatedInstances:
         code = self._signal
         if code is None and self._trained() >= self._needed:
             code = self._exit_code
+            assert self._started is not None  # noqa: S101 - else it is not polled
+            self.ended = self._started + self._needed - self._done
         if code is not None and not self._recorded:
             self._recorded = True
             self._record("exited", code=code)

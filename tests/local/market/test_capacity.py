@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from airflow_spot.local.clock import Clock
-from airflow_spot.local.market.capacity import Capacity
+from airflow_spot.local.market.capacity import Capacity, Stay
 
 TYPE = "ml.m5.large"
 
@@ -35,28 +35,29 @@ def market(hands: Hands, spec: str) -> Capacity:
 
 
 @pytest.mark.parametrize(
-    ("spec", "held", "now", "stays"),
+    ("spec", "held", "now", "stay"),
     [
-        ("script:up=20,down=10,up=inf", 0, 19, 1),
-        ("script:up=20,down=10,up=inf", 0, 20, None),
-        ("script:up=20,down=10,up=inf", 0, 60, None),  # a late look: there is capacity again
-        ("script:up=20,down=10,up=inf", 30, 60, math.inf),
-        ("script:up=20,up=10,down=5", 0, 25, 5),
-        ("script:up=20,fail=10,up=inf", 19, 31, None),
-        ("always", 0, 60, math.inf),
-        ("never", 0, 60, None),
+        ("script:up=20,down=10,up=inf", 0, 19, Stay(1)),
+        ("script:up=20,down=10,up=inf", 0, 20, Stay(0, 1020)),
+        ("script:up=20,down=10,up=inf", 0, 60, Stay(0, 1020)),  # a late look: there is capacity again
+        ("script:up=20,down=10,up=inf", 30, 60, Stay(math.inf)),
+        ("script:up=20,up=10,down=5", 0, 25, Stay(5)),
+        ("script:up=20,fail=10,up=inf", 19, 31, Stay(0, 1020)),
+        ("always", 0, 60, Stay(math.inf)),
+        ("never", 0, 60, Stay(0, 1000)),
     ],
 )
-def test_how_long_instances_stay(hands: Hands, spec: str, held: float, now: float, stays: float | None) -> None:
+def test_how_long_instances_stay(hands: Hands, spec: str, held: float, now: float, stay: Stay) -> None:
     capacity = market(hands, spec)
     hands.time += now
-    assert capacity.stays(TYPE, 1000.0 + held) == stays
+    assert capacity.stay(TYPE, 1000.0 + held) == stay
 
 
 def test_a_market_that_is_off_takes_them_and_a_new_one_does_not(hands: Hands) -> None:
     capacity = market(hands, "script:up=20,down=10")
     capacity.switch(spot=True, on=False)
-    assert capacity.stays(TYPE, 1000.0) is None
+    assert capacity.stay(TYPE, 1000.0) == Stay(0, 1000)
     hands.time += 25
+    assert capacity.stay(TYPE, 1000.0) == Stay(0, 1000)
     capacity.set_markets(spot="script:up=20,down=10")
-    assert capacity.stays(TYPE, 1000.0) == 20
+    assert capacity.stay(TYPE, 1000.0) == Stay(20)

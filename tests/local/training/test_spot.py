@@ -241,19 +241,30 @@ def life_of(clock: Clock, folder: Path, *, market: str, simulated: int, limits: 
     return Lifecycle(backend, job, lambda job: SimulatedInstances(backend, job, folder))
 
 
-def test_a_service_that_looks_late_does_not_take_an_interrupted_job_for_a_completed_one(tmp_path: Path) -> None:
-    """The script ended after its instance had gone: in 12 s, of which it was given 10."""
-    clock, late = HandClock(), True
+STARTS = ["Starting", "Downloading", "Training"]
+
+
+@pytest.mark.parametrize(
+    ("trains", "then"),
+    [
+        (12, ["Interrupted", *STARTS]),  # its script ended after its instance had gone
+        (8, ["Uploading"]),  # and here before
+    ],
+)
+def test_a_service_that_looks_late_tells_an_interrupted_job_from_a_completed_one(
+    tmp_path: Path, trains: int, then: list[str]
+) -> None:
+    """The instance is there for 10 s, and looked at after 30."""
+    clock = HandClock()
     limits = {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 200}
-    life = life_of(clock, tmp_path, market="script:up=10,down=5,up=inf", simulated=12, limits=limits)
-    for delay in life.run():
-        if life.job.secondary == "Training" and late:
-            clock.time, late = clock.time + 30, False
-        else:
-            clock.time += delay
-            if life.job.secondary == "Uploading":
-                break
-    assert statuses(life.job.describe(clock.now())).count("Interrupted") == 1
+    life = life_of(clock, tmp_path, market="script:up=10,down=5,up=inf", simulated=trains, limits=limits)
+    steps = life.run()
+    for delay in steps:
+        clock.time += 30 if life.job.secondary == "Training" else delay
+        if statuses(life.job.describe(clock.now()))[3:] == then:
+            break
+    found = statuses(life.job.describe(clock.now()))
+    assert found[: len(STARTS) + len(then)] == [*STARTS, *then]
 
 
 def test_waiting_counts_to_max_wait_and_not_to_max_runtime(tmp_path: Path) -> None:
