@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPException
 from typing import Any
 
 from airflow_spot.local import LocalSageMaker
@@ -38,22 +39,20 @@ class ScriptedMarket:
 
     def __init__(self, sagemaker: LocalSageMaker) -> None:
         self._sagemaker = sagemaker
-        self._done = 0
 
     def follow(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Do what is due, at most one thing; call it often."""
-        job, newest = "", 0
+        job, newest, taken = "", 0, 0
         for event in events:
             if event["event"] == "checkpoint" and event["action"] == "upload":
                 job, newest = event["job"], max(newest, round_of(event["key"]))
+            taken += event["event"] == "capacity" and event["action"] == "reclaimed"
         # Between two instances there is none to take: then the next call does it.
         with contextlib.suppress(RuntimeError):
-            if self._done < len(TAKEN_AT) and newest >= TAKEN_AT[self._done]:
+            if taken < len(TAKEN_AT) and newest >= TAKEN_AT[taken]:
                 self._sagemaker.interrupt(job, capacity_gap=DOWN_SECONDS)
-                self._done += 1
-            elif self._done == len(TAKEN_AT) and newest >= FAILS_AT:
+            elif taken == len(TAKEN_AT) and newest >= FAILS_AT:
                 self._sagemaker.interrupt(job, refuse=True)
-                self._done += 1
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -62,7 +61,8 @@ class ScriptedMarket:
 
         def follow() -> None:
             while not ended.wait(LOOK_SECONDS):
-                with contextlib.suppress(OSError):  # a service that is slow to answer is asked again
+                # A service that is slow to answer is asked again.
+                with contextlib.suppress(OSError, ValueError, HTTPException):
                     self.follow(self._sagemaker.audit)
 
         thread = threading.Thread(target=follow, name="demo-market", daemon=True)

@@ -128,12 +128,13 @@ class StandaloneAirflow:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=20)
         for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 60)):
-            deadline = time.monotonic() + seconds
+            deadline, told = time.monotonic() + seconds, set[int]()
             # Again and again: one that goes may have started another in the meantime.
-            while (left := [pid for pid in self._pids() if pid != os.getpid()]) and time.monotonic() < deadline:
-                for pid in left:
+            while (left := {pid for pid in self._pids() if pid != os.getpid()}) and time.monotonic() < deadline:
+                for pid in left - told:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, number)
+                told |= left
                 process.poll()
                 time.sleep(0.1)
         process.wait()

@@ -109,7 +109,8 @@ class _Rehearsal:
                 continue
             trial = self._run(scenario, baseline, markers=markers)
             tries = _tries(scenario, baseline)
-            while tries > 1 and trial.missed and trial.completed:
+            # What came about in part may have shown something.
+            while tries > 1 and trial.missed and trial.completed and (scenario is Scenario.TORN or not trial.cuts):
                 trial, tries = self._run(scenario, baseline, markers=markers), tries - 1
             self._say(trial, baseline)
             trials.append(trial)

@@ -137,7 +137,7 @@ class FolderWatch:
     def __exit__(self, *_: object) -> None:
         self._ending.set()
         if self._fd >= 0:
-            self._thread.join(5)
+            self._thread.join(60)  # a busy machine lets it wait
             os.close(self._fd)
             self._fd = -1
 

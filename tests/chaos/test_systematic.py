@@ -58,7 +58,7 @@ def test_a_call_that_repeats_its_processs_last_one_or_is_about_another_run_is_no
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_sample_of_the_systematic_form_survives(tmp_path: Path) -> None:
-    limit = 196 if ALL else 98
+    limit = 196 if ALL else 98  # a second and more each
     command = [sys.executable, "-m", "tests.chaos", "--systematic", "--limit", str(limit), "--json"]
     done = subprocess.run(
         [*command, "--logs", str(tmp_path / "logs")],

@@ -167,11 +167,12 @@ class Native:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(20)
         for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 60)):
-            deadline = time.monotonic() + seconds
-            while (left := self.left()) and time.monotonic() < deadline:
-                for pid in left:
+            deadline, told = time.monotonic() + seconds, set[int]()
+            while (left := {*self.left()}) and time.monotonic() < deadline:
+                for pid in left - told:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, number)
+                told |= left
                 time.sleep(0.1)
         for process in self._processes.values():
             process.wait()

@@ -238,10 +238,12 @@ def test_the_market_takes_each_instance_once_its_checkpoint_is_there() -> None:
 
     sagemaker: Any = Between()
     market = ScriptedMarket(sagemaker)
+    reclaimed = at(0, event="capacity", action="reclaimed", job=JOB)
     for number in (5, 10, 15, 20, 25, 25, 30, 35, 45, 50, 55):
         rounds.append(number)
         keys = [f"round-{each:06d}-0123456789abcdef.ubj" for each in rounds]
-        market.follow([at(0, event="checkpoint", action="upload", job=JOB, key=key) for key in keys])
+        uploads = [at(0, event="checkpoint", action="upload", job=JOB, key=key) for key in keys]
+        market.follow([*uploads, *[reclaimed] * (len(taken) - (len(taken) >= 2))])
     gap = {"job": JOB, "capacity_gap": DOWN_SECONDS}
     assert taken == [
         {**gap, "after": 10},

@@ -44,9 +44,9 @@ _COUNTER = """
     while count < STEPS:
         time.sleep(0.05)
         count += 1
-        with open(path + ".tmp", "w") as file:
+        with open(folder + "/new.sagemaker-ignore", "w") as file:
             file.write(str(count))
-        os.replace(path + ".tmp", path)
+        os.replace(folder + "/new.sagemaker-ignore", path)
         print(f"step {count}")
         while begun == 0 and count == HOLD:
             time.sleep(3600)

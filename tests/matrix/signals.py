@@ -162,7 +162,7 @@ def _marks(real: Real, dag_id: str, begins: Callable[[Real, str, str], None]) ->
     left, excused = [], 0
     for moment, run_id in marked:
         try:
-            until(lambda run_id=run_id: _is_settled(real, dag_id, run_id), "no live job", seconds=40)
+            until(lambda run_id=run_id: _is_settled(real, dag_id, run_id), "no live job")
         except MatrixError:
             state, names = real.airflow.task_states(dag_id, run_id)["train"], real.live(dag_id, run_id)
             # Airflow 2 writes a worker's state over a mark that came just before: that task continues, and has its job.

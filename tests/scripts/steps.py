@@ -41,7 +41,7 @@ for step in range(done + 1, args.steps + 1):
         sys.exit(args.exit_code)
     if not args.forget:
         checkpoints.mkdir(parents=True, exist_ok=True)
-        new = checkpoints / ".step.json.tmp"
+        new = checkpoints / "new.sagemaker-ignore"  # half of a checkpoint is none: it does not go to S3
         new.write_text(json.dumps({"step": step}))
         new.replace(state)
     print(f"step {step}", flush=True)

@@ -332,9 +332,8 @@ def test_triggers_of_one_connection_share_a_watcher(service: DictionarySageMaker
         return counts
 
     assert asyncio.run(asyncio.wait_for(scene(), FOREVER)) == [2, 1, 0]
-    # Each has its first look, and after a sweep only whoever has changed another one.
-    sweeps = service.calls.count("ListTrainingJobs")
-    assert service.calls.count("DescribeTrainingJob") <= len(names) * (1 + sweeps)
+    # Each has its first look, and whoever has changed another one; one more where it changed under the first.
+    assert service.calls.count("DescribeTrainingJob") <= len(names) + 1 + 2 * 25
 
 
 def test_every_transition_is_told_once_and_in_order_even_between_two_looks(

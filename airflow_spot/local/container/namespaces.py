@@ -23,11 +23,11 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 OPT = "/opt"
 OPT_ML = "/opt/ml"
 TMP = "/tmp"  # noqa: S108 - of the container's own
-#: Each is a mount: 20,000 take seconds at each start, and the kernel allows a namespace 100,000.
-MOST_ENTRIES = 5000
+#: Each is a mount, and a place for it that goes with the job: 2,000 take a second or two at each start.
+MOST_ENTRIES = 500
 
-#: Of what is in a folder: its name, whether it is a link, and a directory.
-Entry = tuple[str, bool, bool]
+#: Of what is in a folder: its name, whether it is a link, and a directory, and when it was changed last.
+Entry = tuple[str, bool, bool, float]
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -154,18 +154,23 @@ def _cover_tmp(own: Path, needed: Collection[str]) -> None:
 
 
 def chosen(entries: list[Entry], needed: Collection[str], most: int = MOST_ENTRIES) -> list[Entry]:
-    """Return what is shown of a /tmp: all, or of very many what is needed, and folders before files."""
+    """Return what is shown of a /tmp: all, or of very many what is needed, and then what was changed last."""
     if len(entries) <= most:
         return entries
-    return sorted(entries, key=lambda entry: (entry[0] not in needed, not entry[2]))[:most]
+    return sorted(entries, key=lambda entry: (entry[0] not in needed, -entry[3]))[:most]
 
 
 def _entries(folder: str) -> list[Entry]:
-    """Return what is in a folder: of each the name, and whether it is a link, and a directory."""
-    return [(entry.name, entry.is_symlink(), entry.is_dir()) for entry in os.scandir(folder)]
+    """Return what is in a folder."""
+    found = []
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):  # others use /tmp too
+            changed = entry.stat(follow_symlinks=False).st_mtime
+            found.append((entry.name, entry.is_symlink(), entry.is_dir(), changed))
+    return found
 
 
-def _show(old: int, folder: str, name: str, is_link: bool, is_directory: bool) -> None:
+def _show(old: int, folder: str, name: str, is_link: bool, is_directory: bool, _changed: float) -> None:
     """Show an entry of the directory ``old`` in the folder that has taken its place."""
     here, there = f"{folder}/{name}", f"/proc/self/fd/{old}/{name}"
     # A container before may have left a place for it: that of an installation is followed by the job's.

@@ -51,7 +51,10 @@ def _interrupt(backend: Backend, body: dict[str, Any]) -> dict[str, Any]:
     refuse = body.get("refuse", False)
     if not isinstance(refuse, bool):
         raise ValueError(f"refuse is {refuse!r}; it must be true or false")
-    backend.engine.interrupt(_region(backend, body), _text(body, "job"), _capacity_gap(body), how, refuse=refuse)
+    gap = _capacity_gap(body)
+    if refuse and gap:
+        raise ValueError(f"capacity_gap is {gap:g}, and refuse is true: a job that is refused instances waits for none")
+    backend.engine.interrupt(_region(backend, body), _text(body, "job"), gap, how, refuse=refuse)
     return {}
 
 

@@ -91,7 +91,7 @@ class Lifecycle:
         :param refuse: whether the job fails with a CapacityError as it asks for others.
         """
         self._blackout_until = self._clock.now() + capacity_gap
-        self._refused = refuse
+        self._refused |= refuse
         self._reclaim_how = how
         self._reclaim_requested = True
         self.wake()

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from airflow_spot.local.container.namespaces import Entry, chosen
+from airflow_spot.local.container.namespaces import MOST_ENTRIES, Entry, chosen
 from tests.local.jobs import Jobs
 
 #: Below TMPDIR as libraries make them: a manager's own listener, and one in a folder with a long name.
@@ -72,14 +72,14 @@ def test_what_is_in_tmp_is_seen_in_a_namespace(tmp_path: Path, sm: LocalSageMake
         folder.rmdir()
 
 
-def test_of_a_tmp_with_very_many_entries_a_job_sees_what_it_runs_from_and_folders() -> None:
-    """Each is a mount, of which the kernel allows a namespace 100,000: with more there was no namespace at all."""
-    files: list[Entry] = [(f"file-{number}", False, False) for number in range(120_000)]
-    folder: Entry = ("data", False, True)
-    interpreter: Entry = ("venv", True, False)
+def test_of_a_tmp_with_very_many_entries_a_job_sees_what_it_runs_from_and_what_is_newest() -> None:
+    """Each is a mount, which takes its time, and of which the kernel allows a namespace 100,000."""
+    files: list[Entry] = [(f"file-{number}", False, False, 1000.0 + number) for number in range(120_000)]
+    folder: Entry = ("data", False, True, 500_000.0)
+    interpreter: Entry = ("venv", True, False, 0.0)
     shown = chosen([*files, folder, interpreter], {"venv"})
-    assert shown[:3] == [interpreter, folder, files[0]]
-    assert len(shown) == 5000
+    assert shown[:4] == [interpreter, folder, files[-1], files[-2]]
+    assert len(shown) == MOST_ENTRIES
     assert chosen([*files[:10], folder], set()) == [*files[:10], folder]
 
 

@@ -32,6 +32,7 @@ def control(jobs: Jobs, action: str, body: bytes) -> tuple[int, str]:
         ("interrupt", '{"job": "a", "capacity_gap": "5"}', "capacity_gap is '5'"),
         ("interrupt", '{"job": "a", "capacity_gap": null}', "capacity_gap is None"),
         ("interrupt", '{"job": "a", "refuse": 1}', "refuse is 1"),
+        ("interrupt", '{"job": "a", "refuse": true, "capacity_gap": 5}', "capacity_gap is 5"),
         ("crash", "{}", "job is None"),
         ("market", '{"spot": 5}', "spot is 5"),
         ("market", '{"on_demand": ["never"]}', "on_demand is ['never']"),

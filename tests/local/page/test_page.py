@@ -84,9 +84,13 @@ def page_of(name: str) -> str:
 
 @pytest.fixture
 def simulated(simulated_jobs: Jobs) -> Iterator[Jobs]:
-    """Jobs that train for ten minutes; the market is as ever once the test has ended."""
+    """Jobs that train for ten minutes; none does, and the market is as ever, once the test has ended."""
     yield simulated_jobs
     simulated_jobs.sm.set_market("always")
+    live = simulated_jobs.sagemaker.list_training_jobs(StatusEquals="InProgress", MaxResults=100)
+    for line in live["TrainingJobSummaries"]:
+        simulated_jobs.sagemaker.stop_training_job(TrainingJobName=line["TrainingJobName"])
+        simulated_jobs.end(line["TrainingJobName"])
 
 
 def test_a_browser_gets_the_jobs_and_what_there_is_else(jobs: Jobs) -> None:

@@ -21,7 +21,7 @@ print(f"training on {rows} rows from step {step}", flush=True)
 while step < args.steps:
     time.sleep(0.02)
     step += 1
-    part = checkpoint.with_name(".step")
+    part = checkpoint.with_name("new.sagemaker-ignore")
     part.write_text(str(step))
     part.replace(checkpoint)
     while step == args.hold_at and begun == 0:
