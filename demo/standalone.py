@@ -163,7 +163,7 @@ class StandaloneAirflow:
         :param timeout: seconds to wait for that.
         :raises StandaloneError: with the import errors, if it is not parsed in time.
         """
-        deadline, silent = time.monotonic() + timeout, 0
+        deadline, silent, failed = time.monotonic() + timeout, 0, ""
         while True:
             try:
                 self.api("PATCH", f"/dags/{dag_id}", {"is_paused": False})
@@ -176,9 +176,10 @@ class StandaloneAirflow:
             except urllib.error.HTTPError as error:
                 if error.code not in (404, 500):
                     raise
+                failed = f"; its API answered {error.code}" if error.code == 500 else ""
             if time.monotonic() > deadline:
                 errors = [error["stack_trace"] for error in self.api("GET", "/importErrors")["import_errors"]]
-                raise StandaloneError("\n".join([f"no DAG {dag_id} after {timeout:.0f} s", *errors]))
+                raise StandaloneError("\n".join([f"no DAG {dag_id} after {timeout:.0f} s{failed}", *errors]))
             time.sleep(0.5)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:

@@ -11,6 +11,8 @@ import tempfile
 import hypothesis
 import pytest
 
+from tests.support.extent import ALL
+
 # Before anything imports Airflow, which reads its home once; each process of pytest-xdist has its own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-spot-tests-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -31,7 +33,7 @@ hypothesis.settings.register_profile("patient", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("patient")
 # The same examples each time: a find fails the change that made it, and not somebody else's. `make test-all` looks for
 # new ones.
-if not os.environ.get("AIRFLOW_SPOT_NEW_EXAMPLES"):
+if not ALL:
     hypothesis.settings.register_profile("same", hypothesis.settings.get_profile("patient"), derandomize=True)
     hypothesis.settings.load_profile("same")
     # It makes examples of the constants in the modules that are loaded, too: those of the tests that ran before in the

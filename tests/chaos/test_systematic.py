@@ -14,7 +14,7 @@ from tests.chaos.judge import COLUMNS
 from tests.chaos.scenario import ANY, Strike
 from tests.chaos.systematic import MODES, VARIANTS, WHAT, WHENS, Point, bases, points, sample, scenario
 from tests.chaos.wire import Wire
-from tests.checkpoint.killing import ALL
+from tests.support.extent import ALL
 
 ROOT = Path(__file__).parents[2]
 FOUND = points(dict.fromkeys(bases(VARIANTS, MODES), 10))

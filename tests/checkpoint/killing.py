@@ -13,13 +13,6 @@ from pathlib import Path
 
 #: A script that is to be killed at a step waits for that so many steps later.
 _HELD_LATER = 5
-#: `make test-all` plays all of the seeds, CI the first.
-ALL = bool(os.environ.get("AIRFLOW_SPOT_NEW_EXAMPLES"))
-
-
-def seeds(count: int) -> range:
-    """Return the seeds to play of so many."""
-    return range(count if ALL else max(count // 4, 1))
 
 
 @dataclass(frozen=True)

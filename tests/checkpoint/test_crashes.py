@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from airflow_spot import checkpoint as library
 from airflow_spot.checkpoint import CheckpointError
-from tests.checkpoint.killing import killed_often, seeds
+from tests.checkpoint.killing import killed_often
 from tests.checkpoint.test_checkpointer import SOURCE, Script, steps
+from tests.support.extent import seeds
 
 # ---- kills
 

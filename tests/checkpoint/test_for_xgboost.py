@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_spot.checkpoint import Checkpointer
-from tests.checkpoint.killing import killed_often, seeds
+from tests.checkpoint.killing import killed_often
+from tests.support.extent import seeds
 from tests.support.lazily import Lazily
 
 numpy, xgboost = Lazily("numpy"), Lazily("xgboost")

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from airflow_spot.local import LocalSageMaker
-from tests.checkpoint.killing import ALL
 from tests.dags.conftest import SCRIPTS
 from tests.local.jobs import BUCKET, Jobs, statuses, until
+from tests.support.extent import ALL
 from tests.support.lazily import Lazily
 
 np, xgb = Lazily("numpy"), Lazily("xgboost")

@@ -427,7 +427,6 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
         "sagemaker attempt 1: Training",
         "sagemaker attempt 1: the spot instance is taken back",
         "sagemaker attempt 1: Failed (CapacityError",
-        "operator  attempt 1: no capacity for ml.m5.large spot; same checkpoint; again in ",
         "operator  attempt 2 on ml.m5.large spot (attempt 1: no capacity",
         "sagemaker attempt 2: Training",
         "sagemaker attempt 2: Completed",
@@ -435,7 +434,12 @@ def test_the_demo_shows_what_it_promises_and_leaves_nothing(tmp_path: Path) -> N
     ]
     places = [story.find(f" s  {words}") for words in order]
     assert -1 not in places and places == sorted(places), story
-    assert sum(1 for row in story.splitlines() if " s  operator  " in row) == 4, story
+    # What is told on some machines only: a look that falls into the seconds without an instance, and the pause before
+    # the second attempt, which is over where Airflow resumes the task later than that.
+    sometimes = ("still waiting for capacity", "no capacity for ml.m5.large spot; same checkpoint; again in ")
+    rows = [row for row in story.splitlines() if " s  operator  " in row]
+    assert sum(1 for row in rows if not any(words in row for words in sometimes)) == 3, story
+    assert all(places[3] < story.find(row) < places[4] for row in rows if sometimes[1] in row), story
     for number in (1, 2):
         assert story.partition("\n\n")[0].count(f"-1-{number}") == 1, "a training job is named once"
     assert list(tmp_path.iterdir()) == []

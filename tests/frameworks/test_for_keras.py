@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_spot import checkpoint
-from tests.checkpoint.killing import ALL
 from tests.frameworks import environments
+from tests.support.extent import ALL
 
 #: Stops a training by SIGTERM at a batch, continues with another model object, and tells what came of it.
 TRAINER = """

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoint.killing import ALL, seeds
 from tests.frameworks.folders import of_library
 from tests.frameworks.imported import Imported
 from tests.frameworks.unpacked import Unpacked, end, kill, read_until
+from tests.support.extent import ALL, seeds
 
 pytestmark = pytest.mark.slow
 

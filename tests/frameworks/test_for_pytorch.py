@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoint.killing import ALL, killed_often, seeds
+from tests.checkpoint.killing import killed_often
 from tests.matrix.environment import ROOT
+from tests.support.extent import ALL, seeds
 
 TRAINER = """
 import hashlib, os, random, sys, time

@@ -7,9 +7,9 @@ import ast
 import pytest
 
 from airflow_spot.core.script_lint import lint
-from tests.checkpoint.killing import ALL
 from tests.frameworks.examples import EXAMPLES, SCRIPTS
 from tests.frameworks.played import play
+from tests.support.extent import ALL
 
 
 def test_each_script_is_an_example() -> None:

@@ -13,12 +13,12 @@ import pytest
 from airflow_spot.aws.source_archive import SourceArchive
 from airflow_spot.local import LocalSageMaker
 from airflow_spot.local.serving.ports import free_port
-from tests.checkpoint.killing import ALL
 from tests.frameworks.examples import SCRIPTS
 from tests.frameworks.folders import of_library
 from tests.frameworks.imported import Imported
 from tests.frameworks.unpacked import HELD, Process, Unpacked, end, read_until, with_held
 from tests.local.jobs import Jobs, until
+from tests.support.extent import ALL
 
 pytestmark = pytest.mark.slow
 
