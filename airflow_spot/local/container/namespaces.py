@@ -129,7 +129,7 @@ def _cover_opt() -> None:
     entries = _entries(OPT)
     _mount("tmpfs", OPT, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
     for entry in entries:
-        _show(old, OPT, *entry)
+        _show(old, OPT, *entry[:3])
     Path(OPT_ML).mkdir()
     os.close(old)
 
@@ -148,7 +148,7 @@ def _cover_tmp(own: Path, needed: Collection[str]) -> None:
     for entry in entries:
         # Others use /tmp too: what was there may be gone.
         with contextlib.suppress(OSError):
-            _show(old, TMP, *entry)
+            _show(old, TMP, *entry[:3])
     os.close(old)
     os.close(own_fd)
 
@@ -170,7 +170,7 @@ def _entries(folder: str) -> list[Entry]:
     return found
 
 
-def _show(old: int, folder: str, name: str, is_link: bool, is_directory: bool, _changed: float) -> None:
+def _show(old: int, folder: str, name: str, is_link: bool, is_directory: bool) -> None:
     """Show an entry of the directory ``old`` in the folder that has taken its place."""
     here, there = f"{folder}/{name}", f"/proc/self/fd/{old}/{name}"
     # A container before may have left a place for it: that of an installation is followed by the job's.
