@@ -57,6 +57,8 @@ def test_the_error_names_it_and_the_command_sets_it_aside(
             key = next((item["Key"] for item in items if item["Key"].endswith("epoch-003.json")), "")
         # The script writes no more, and what it has written is not uploaded a second time.
         s3.put_object(Bucket=task.bucket, Key=key, Body=b'{"epo')
+        # S3 tells when in whole seconds: an object that is not older than that by a second is not suspected.
+        time.sleep(2)
         local.interrupt(live_job(local, task)["TrainingJobName"], reclaim="kill")
 
     interrupter = threading.Thread(target=tear)
