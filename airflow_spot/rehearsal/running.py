@@ -108,10 +108,10 @@ class _Rehearsal:
             if not baseline.writes and scenario in (Scenario.TORN, Scenario.AT_ONCE, Scenario.NEW_JOB):
                 continue
             trial = self._run(scenario, baseline, markers=markers)
-            tries = _tries(scenario, baseline)
-            # What came about in part may have shown something.
-            while tries > 1 and trial.missed and trial.completed and (scenario is Scenario.TORN or not trial.cuts):
-                trial, tries = self._run(scenario, baseline, markers=markers), tries - 1
+            for _ in range(_tries(scenario, baseline) - 1):
+                if not _shows_too_little(trial, baseline, self._reading):
+                    break
+                trial = _more_telling(trial, self._run(scenario, baseline, markers=markers))
             self._say(trial, baseline)
             trials.append(trial)
         if models_differ(baseline, trials[1:]):
@@ -218,6 +218,20 @@ def _tries(scenario: Scenario, baseline: Trial) -> int:
     if scenario is Scenario.TORN and len(baseline.writes) > 1:
         return _TORN_TRIES
     return _SHORT_TRIES if scenario is not Scenario.TORN and baseline.seconds < _SHORT_SECONDS else 1
+
+
+def _shows_too_little(trial: Trial, baseline: Trial, reading: Reading) -> bool:
+    """Return whether some of its interruptions did not come about, and those that did have shown no fault."""
+    if not (trial.missed and trial.completed):
+        return False
+    if trial.scenario is Scenario.TORN or not trial.cuts:
+        return True
+    return not any(verdict.fault for verdict in judge([baseline, trial], reading).verdicts)
+
+
+def _more_telling(trial: Trial, again: Trial) -> Trial:
+    """Return the one of two that did not end well, or else had more interruptions."""
+    return again if not again.completed or again.cuts >= trial.cuts else trial
 
 
 def rehearse(script: str | Path | Subject, *, tell: Tell = lambda line: None, **options: Any) -> Report:

@@ -47,7 +47,7 @@ def jobs(service: LocalSageMaker, dag_id: str, run_id: str) -> list[dict[str, An
     return [client.describe_training_job(TrainingJobName=job["TrainingJobName"]) for job in found]
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 240) -> T:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
@@ -64,6 +64,11 @@ def training(service: LocalSageMaker, dag_id: str, run_id: str) -> dict[str, Any
     )
 
 
+def in_s3(service: LocalSageMaker, job_name: str) -> list[str]:
+    """The checkpoint files of a job that were uploaded."""
+    return [line["key"] for line in service.audit if line["event"] == "checkpoint" and line["job"] == job_name]
+
+
 def looks(service: LocalSageMaker, job_name: str) -> int:
     """How often a job has been described."""
     calls = [entry for entry in service.audit if entry.get("operation") == "DescribeTrainingJob"]
@@ -78,7 +83,7 @@ def told(airflow: StandaloneAirflow, dag_id: str, run_id: str, try_number: int =
 def test_an_interruption(airflow: StandaloneAirflow, service: LocalSageMaker, dag_id: str) -> None:
     run_id = start(airflow, dag_id)
     name = training(service, dag_id, run_id)["TrainingJobName"]
-    until(lambda: [e for e in service.audit if e["event"] == "checkpoint" and e["job"] == name], "a checkpoint in S3")
+    until(lambda: in_s3(service, name), "a checkpoint in S3")
     service.interrupt(name)
     assert airflow.wait(dag_id, run_id) == "success"
     spot = airflow.xcom(dag_id, run_id, "train")["Spot"]
@@ -117,10 +122,12 @@ def test_a_task_marked_failed_stops_its_job(airflow: StandaloneAirflow, service:
 
 
 def test_the_sensor_waits_in_the_triggerer(airflow: StandaloneAirflow, service: LocalSageMaker) -> None:
-    run_id = start(airflow, "triggerer_restarted")
-    name = training(service, "triggerer_restarted", run_id)["TrainingJobName"]
+    run_id = start(airflow, "interrupted")
+    name = training(service, "interrupted", run_id)["TrainingJobName"]
     sensed = start(airflow, "sensed", {"job_name": name})
     until(lambda: airflow.task_states("sensed", sensed)["wait"] == "deferred", "the sensor to be deferred")
+    until(lambda: in_s3(service, name), "a checkpoint in S3")
+    service.interrupt(name)  # the job has waited for that
     assert airflow.wait("sensed", sensed) == "success"
     assert airflow.xcom("sensed", sensed, "wait")["Training"]["TrainingJobStatus"] == "Completed"
 

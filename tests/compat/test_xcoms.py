@@ -107,7 +107,7 @@ def test_a_write_that_takes_long_holds_up_neither_the_loop_nor_the_end(written: 
     gate = threading.Event()
 
     def slow() -> dict[str, Any]:
-        gate.wait(30)
+        gate.wait(120)
         return {"a": 1}
 
     async def scene() -> None:
@@ -117,7 +117,7 @@ def test_a_write_that_takes_long_holds_up_neither_the_loop_nor_the_end(written: 
         for _ in range(20):
             await asyncio.sleep(0.001)
             ticks += 1
-        await asyncio.wait_for(writer.close(0.01), 10)
+        await asyncio.wait_for(writer.close(0.01), 100)
         assert ticks == 20
         assert written == []
         gate.set()
@@ -134,12 +134,12 @@ def test_a_burst_of_writes_leaves_the_event_loops_threads_to_others(written: lis
     async def scene() -> None:
         writers = [TriggerXComs(TaskInstance("train"), Log()) for _ in range(100)]
         for writer in writers:
-            writer.put(lambda: {"a": gate.wait(30)})
+            writer.put(lambda: {"a": gate.wait(120)})
         await asyncio.sleep(0)
-        assert await asyncio.wait_for(in_thread(lambda: "looked"), 20) == "looked"
+        assert await asyncio.wait_for(in_thread(lambda: "looked"), 120) == "looked"
         gate.set()
         for writer in writers:
-            await writer.close(30)
+            await writer.close(120)
 
     asyncio.run(scene())
     assert len(written) == 100
@@ -151,7 +151,7 @@ def test_what_has_not_begun_when_a_trigger_fires_is_left_to_the_worker(written: 
 
     def slow() -> dict[str, Any]:
         begun.release()
-        return {"a": gate.wait(30)}
+        return {"a": gate.wait(120)}
 
     async def scene() -> None:
         busy = [TriggerXComs(TaskInstance("train"), Log()) for _ in range(2)]
@@ -165,7 +165,7 @@ def test_what_has_not_begun_when_a_trigger_fires_is_left_to_the_worker(written: 
         await late.close(0.01)
         gate.set()
         for writer in (*busy, late):
-            await writer.close(30)
+            await writer.close(120)
 
     asyncio.run(scene())
     assert [value for _, value, _ in written] == [True, True]
@@ -176,7 +176,7 @@ def test_the_last_write_is_the_last(written: list[tuple[str, Any, str]]) -> None
 
     def slow() -> dict[str, Any]:
         begun.set()
-        return {"a": gate.wait(30) and "first"}
+        return {"a": gate.wait(120) and "first"}
 
     async def scene() -> None:
         writer = TriggerXComs(TaskInstance("train"), Log())
@@ -187,7 +187,7 @@ def test_the_last_write_is_the_last(written: list[tuple[str, Any, str]]) -> None
         await asyncio.sleep(0.01)
         gate.set()
         await last
-        await writer.close(30)
+        await writer.close(120)
 
     asyncio.run(scene())
     assert written[0][1] == "first"
@@ -201,7 +201,7 @@ def test_the_end_of_a_trigger_breaks_no_write_off(written: list[tuple[str, Any, 
         writer = TriggerXComs(TaskInstance("train"), Log())
 
         async def trigger() -> None:
-            writer.put(lambda: {"a": gate.wait(30)})
+            writer.put(lambda: {"a": gate.wait(120)})
             await asyncio.sleep(60)
 
         task = asyncio.ensure_future(trigger())

@@ -165,6 +165,6 @@ def _post(native: Native, path: str, body: dict[str, str]) -> dict[str, str]:
         headers={"Content-Type": "application/json"},
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as response:
+    with opener.open(request, timeout=120) as response:
         answer: dict[str, str] = json.loads(response.read())
         return answer

@@ -6,7 +6,8 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -14,37 +15,61 @@ import pytest
 from airflow_spot.core.marks import TAG_STOP
 from airflow_spot.errors import NoProgressError
 from airflow_spot.local import LocalSageMaker
+from tests.operators.test_outcomes import checkpoints, of_run
 from tests.support.service import Task
 from tests.support.task import TaskInstance, run_task
 
 #: By the clock, and so long.
 pytestmark = pytest.mark.slow
 
-#: Four seconds of work, of which 2.5 s are given at a time.
+#: Four seconds of work, of which the market gives 2.5 s at a time.
 NEVER: dict[str, Any] = {"steps": 8, "seconds": 0.5, "checkpoint_warning_after": 1, "max_run": 3600}
 TAKEN_BACK = "ml.c5.2xlarge"
 
 
-def jobs_of(local: LocalSageMaker, since: int) -> list[str]:
-    """The jobs that were created since a line of the audit log."""
-    return list(dict.fromkeys(line["job"] for line in local.audit[since:] if line["event"] == "state"))
+class InstanceGoes(threading.Thread):
+    """
+    Takes the instance of a run's job in each of its starts: in the first once a checkpoint is in S3, where one comes.
+    Later ones train longer than the first, or that they left nothing new would not be held against them.
+    """
+
+    def __init__(self, local: LocalSageMaker, ti: TaskInstance, *, checkpoint_comes: bool) -> None:
+        super().__init__()
+        self.ended = threading.Event()
+        self._local, self._ti, self._checkpoint_comes = local, ti, checkpoint_comes
+
+    def run(self) -> None:
+        starts, first = 0, 0.0
+        while not self.ended.wait(0.1):
+            for job in of_run(self._local, self._ti):
+                begun = [each for each in job["SecondaryStatusTransitions"] if each["Status"] == "Training"]
+                waits_for_it = self._checkpoint_comes and not checkpoints(self._local, self._ti, "upload")
+                if len(begun) == starts or waits_for_it or self.ended.wait(1.2 * first + 1.2):
+                    continue
+                with suppress(RuntimeError):  # it has been stopped by now
+                    self._local.interrupt(job["TrainingJobName"], reclaim="kill")
+                starts = len(begun)
+                first = first or (datetime.now(timezone.utc) - begun[0]["StartTime"]).total_seconds()
 
 
 @pytest.mark.parametrize("habit", ["forget", "blind"])
 def test_it_ends_after_three_starts(local: LocalSageMaker, task: Task, ti: TaskInstance, habit: str) -> None:
-    begun = len(local.audit)
-    never = task.operator(**NEVER, instance_type=TAKEN_BACK, hyperparameters={habit: 1})
-    with pytest.raises(NoProgressError) as ended:
-        run_task(never, ti)
+    never = task.operator(**NEVER, hyperparameters={habit: 1, "at-a-time": 1})
+    market = InstanceGoes(local, ti, checkpoint_comes=habit == "blind")
+    market.start()
+    try:
+        with pytest.raises(NoProgressError) as ended:
+            run_task(never, ti)
+    finally:
+        market.ended.set()
+        market.join()
     # More than three, where more than one had ended between two looks of a busy machine.
     counted = re.search(r"(\d+) starts in a row left nothing new in the checkpoint folder", str(ended.value))
     assert counted is not None and 3 <= int(counted[1]) <= 8
     assert "The script has to write checkpoints to checkpoint_local_path" in str(ended.value)
-    (name,) = jobs_of(local, begun)
-    client = local.client("sagemaker")
-    job = client.describe_training_job(TrainingJobName=name)
+    (job,) = of_run(local, ti)
     assert job["TrainingJobStatus"] == "Stopped"
-    tags = client.list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]
+    tags = local.client("sagemaker").list_tags(ResourceArn=job["TrainingJobArn"])["Tags"]
     assert {tag["Key"]: tag["Value"] for tag in tags}[TAG_STOP].startswith("no-progress")
     taken = sum(1 for each in job["SecondaryStatusTransitions"] if each["Status"] == "Interrupted")
     assert taken >= 3  # a start that a busy machine kept from training does not count

@@ -25,7 +25,9 @@ first = json.loads(kept[-1].read_text())["epoch"] if kept else 0
 pathlib.Path("/opt/ml/model/begun").write_text(str(first))
 for epoch in range(first + 1, 9):
     time.sleep(0.2)
-    (folder / f"epoch-{epoch:03d}.json").write_text(json.dumps({"epoch": epoch}))
+    new = folder / "new.sagemaker-ignore"
+    new.write_text(json.dumps({"epoch": epoch}))
+    new.rename(folder / f"epoch-{epoch:03d}.json")
     if epoch == 3 and first == 0:
         time.sleep(600)  # it is interrupted here
 """

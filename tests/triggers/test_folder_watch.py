@@ -38,10 +38,11 @@ class Bucket:
 
     def list_objects_v2(self, Bucket: str, Prefix: str, MaxKeys: int) -> dict[str, Any]:
         assert (Bucket, Prefix, MaxKeys) == ("bucket", "c/g0001/", LOOK_LIMIT)
-        self.threads.append(threading.get_ident())
+        there = list(self.objects)
+        self.threads.append(threading.get_ident())  # after it has looked: whoever waits for this may change them
         if self.refuses:
             raise self.refuses.pop(0)
-        return {"Contents": list(self.objects), "IsTruncated": False}
+        return {"Contents": there, "IsTruncated": False}
 
 
 class Hook(DictionaryHook):

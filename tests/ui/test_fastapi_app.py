@@ -64,11 +64,11 @@ def served(recorder: Any, root_path: str = "", *, logged_in: bool = True) -> Ite
             yield taken.getsockname()[1]
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(120)
 
 
 def ask(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request(method, path, headers={"X-Odd": "1"})
     answer = connection.getresponse()
     return answer.status, dict(answer.getheaders()), answer.read()

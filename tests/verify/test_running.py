@@ -98,6 +98,6 @@ def test_a_signal_asks_for_the_end(number: signal.Signals, monkeypatch: pytest.M
     ending, told = threading.Event(), []
     with ending_on_signals(ending, told.append) as came:
         os.kill(os.getpid(), number)
-        assert ending.wait(10)
+        assert ending.wait(120)
     assert came == [number] and "Once more" in told[0]
     assert signal.getsignal(number) is before

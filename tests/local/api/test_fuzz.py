@@ -72,7 +72,7 @@ def _right(shape: Any, depth: int) -> st.SearchStrategy[Any]:  # noqa: PLR0911 -
 
 
 def post(service: LocalSageMaker, operation: str, body: bytes) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection(urlsplit(service.endpoint_url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(service.endpoint_url).netloc, timeout=120)
     headers = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
     try:
         connection.request("POST", "/", body, headers)

@@ -91,7 +91,7 @@ def test_slow(faulty: Jobs) -> None:
         aws_secret_access_key="x",
         config=Config(retries={"total_max_attempts": 1}, read_timeout=0.3),
     )
-    faulty.sm.set_faults("ListTrainingJobs=slow:seconds=1")
+    faulty.sm.set_faults("ListTrainingJobs=slow:seconds=20,count=1")
     with pytest.raises(HTTPClientError, match=r"[Rr]ead timeout"):
         impatient.list_training_jobs()
     assert "TrainingJobSummaries" in faulty.sagemaker.list_training_jobs()

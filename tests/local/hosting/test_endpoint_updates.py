@@ -65,7 +65,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(120)
 
     def _run(self, answers: list[Any]) -> None:
         while not self._done.is_set():
@@ -131,7 +131,7 @@ def test_a_request_under_way_is_answered_by_the_model_that_got_it(endpoints: End
     assert answers == []
     release.touch()
     settle(endpoints, name)
-    asking.join(30)
+    asking.join(120)
     assert answers == [["wait"]]
 
 

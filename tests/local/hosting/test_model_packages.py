@@ -142,9 +142,9 @@ def test_the_deletion_of_a_group_and_a_new_version_do_not_wait_for_each_other() 
     with packages.lock:  # as CreateModelPackage, which then looks for the group
         deletion.start()
         time.sleep(0.2)
-        assert groups.lock.acquire(timeout=2)
+        assert groups.lock.acquire(timeout=60)
         groups.lock.release()
-    deletion.join(10)
+    deletion.join(120)
     assert not deletion.is_alive()
     assert len(groups) == 0
 

@@ -26,7 +26,7 @@ def named() -> Iterator[LocalSageMaker]:
 
 def ask(service: LocalSageMaker, path: str, host: str, method: str = "GET", **headers: str) -> tuple[int, str]:
     """One request under a name; status and body."""
-    connection = http.client.HTTPConnection(urlsplit(service.endpoint_url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(service.endpoint_url).netloc, timeout=120)
     connection.request(method, path, headers={"Host": host, **headers})
     with connection.getresponse() as answer:
         return answer.status, answer.read().decode("utf-8", "replace")

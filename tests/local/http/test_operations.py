@@ -219,10 +219,10 @@ def test_lists_filter_sort_and_page(jobs: Jobs) -> None:
     # boto3 sends times in whole seconds.
     now = datetime.now(timezone.utc)
     for kind in ("CreationTime", "LastModifiedTime"):
-        assert len(found(**{f"{kind}After": now - timedelta(minutes=1)})) == 3
-        assert found(**{f"{kind}After": now + timedelta(minutes=1)}) == []
-        assert len(found(**{f"{kind}Before": now + timedelta(minutes=1)})) == 3
-        assert found(**{f"{kind}Before": now - timedelta(minutes=1)}) == []
+        assert len(found(**{f"{kind}After": now - timedelta(hours=1)})) == 3
+        assert found(**{f"{kind}After": now + timedelta(hours=1)}) == []
+        assert len(found(**{f"{kind}Before": now + timedelta(hours=1)})) == 3
+        assert found(**{f"{kind}Before": now - timedelta(hours=1)}) == []
     line = jobs.sagemaker.list_training_jobs(NameContains=names[1])["TrainingJobSummaries"][0]
     assert (line["TrainingJobStatus"], line["SecondaryStatus"]) == ("Failed", "Failed")
     assert {"TrainingJobArn", "CreationTime", "LastModifiedTime", "TrainingEndTime"} <= line.keys()

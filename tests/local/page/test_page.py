@@ -52,7 +52,7 @@ def ask(sm: LocalSageMaker, method: str, path: str, body: str = "", **headers: s
     """One request, with headers just as they are given: ``Content_Type`` is Content-Type, None is none."""
     address = urlsplit(sm.endpoint_url).netloc
     given = {"Host": address, **HTML, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=120)
     try:
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in given.items():
@@ -316,7 +316,7 @@ def test_s3_clients_still_list_their_buckets(jobs: Jobs) -> None:
         )
         url = client.generate_presigned_url("list_buckets")
         # Opened by a person, in a browser.
-        with urllib.request.urlopen(urllib.request.Request(url, headers=HTML), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=HTML), timeout=120) as answer:
             assert b"<ListAllMyBucketsResult" in answer.read()
     for accept in ("*/*", None):
         assert "<ListAllMyBucketsResult" in ask(sm, "GET", "/", Accept=accept).text

@@ -161,10 +161,12 @@ def test_times_add_up_over_restarts(odd: Jobs) -> None:
 
 
 def test_on_demand_bills_all_and_is_not_interrupted(odd: Jobs) -> None:
-    name = odd.start("import time; time.sleep(1.5)", spot=False)
+    script = "import os, time\nwhile not os.path.exists('/opt/ml/input/go'):\n    time.sleep(0.02)\ntime.sleep(1.1)"
+    name = odd.start(script, spot=False)
     odd.reach(name, "Training")
     with pytest.raises(RuntimeError, match="on-demand"):
         odd.sm.interrupt(name)
+    odd.release(name)
     job = odd.end(name)
     assert job["TrainingJobStatus"] == "Completed"
     assert job["BillableTimeInSeconds"] == job["TrainingTimeInSeconds"] >= 1
