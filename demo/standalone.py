@@ -39,6 +39,9 @@ _BOOT = (
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+#: Seconds in which a DAG file has to be imported and parsed; Airflow's own 30 and 50 are short for a busy machine.
+PATIENT = {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300", "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600"}
+
 #: How often a read is made that is not answered, half a minute each.
 _READS = 6
 
@@ -157,7 +160,7 @@ class StandaloneAirflow:
                 return self._request(method, f"/api/v2{path}", body, headers)
         return self._request(method, f"/api/v2{path}", body, headers)
 
-    def unpause(self, dag_id: str, timeout: float = 60) -> None:
+    def unpause(self, dag_id: str, timeout: float = 300) -> None:
         """Unpause a DAG as soon as the DAG processor has parsed it.
 
         :param timeout: seconds to wait for that.
@@ -208,7 +211,7 @@ class StandaloneAirflow:
         answer = self.api("GET", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances")
         return {task["task_id"]: task["state"] for task in answer["task_instances"]}
 
-    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, timeout: float = 30) -> None:
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, timeout: float = 120) -> None:
         """
         Set a task's state as a user does in the UI, such as ``failed``.
 
@@ -219,8 +222,8 @@ class StandaloneAirflow:
         while True:
             try:
                 self.api("PATCH", path, {"new_state": state})
-            except urllib.error.HTTPError as error:
-                if error.code != 500 or time.monotonic() > deadline:
+            except (urllib.error.HTTPError, TimeoutError) as error:
+                if getattr(error, "code", 500) != 500 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
             else:
@@ -263,6 +266,7 @@ class StandaloneAirflow:
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "2",
+            **PATIENT,
             # Seconds for which who finds SQLite locked waits (else 5), and who asks the API server from a task.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}?timeout=30",
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",

@@ -17,6 +17,8 @@ from tests.support.extent import ALL
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-spot-tests-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__OPENLINEAGE__DISABLED"] = "True"
+# Seconds; its own 30 may be over on a busy machine.
+os.environ["AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"] = "300"
 # Else the first task would make a Variable, in a database that most tests do not have.
 os.environ.setdefault("AIRFLOW__AIRFLOW_SPOT__NAMESPACE", "tests")
 # A price of Local SageMaker's would be one more call, in whichever test of a process comes first: tests that are about

@@ -20,7 +20,7 @@ from tests.airflow.running import airflow_of
 from tests.local.jobs import Jobs, until
 from tests.support.ours import start_ours
 
-pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(2400)]
 
 NAMESPACE = "airflow-members"
 QUOTA = 4
@@ -59,7 +59,7 @@ def test_members_take_turns_at_a_quota(airflow: StandaloneAirflow, service: Loca
     airflow.api("POST", "/dags/members/dagRuns", {"logical_date": None, "dag_run_id": run_id})
     until(lambda: is_refused(service), "a refused job", 600)
     release.touch()
-    assert airflow.wait("members", run_id, timeout=1100) == "success"
+    assert airflow.wait("members", run_id, timeout=2000) == "success"
     task_id = f"{'sweep_' * 20}.train"
     keys = {RunIdentity(NAMESPACE, "members", run_id, task_id, index).key for index in range(MEMBERS)}
     audit = [line for line in service.audit if "member" in str(line.get("job") or line.get("resource"))]
@@ -87,7 +87,7 @@ def test_members_take_turns_at_a_quota(airflow: StandaloneAirflow, service: Loca
 def test_a_policy_ends_what_no_retry_mends(airflow: StandaloneAirflow, service: LocalSageMaker) -> None:
     airflow.unpause("policy")
     run_id = airflow.trigger("policy")
-    assert airflow.wait("policy", run_id, timeout=240) == "failed"
+    assert airflow.wait("policy", run_id, timeout=900) == "failed"
     path = f"/dags/policy/dagRuns/{run_id}/taskInstances/train".replace("+", "%2B")
     assert airflow.api("GET", path)["try_number"] == 2
     names = service.client("sagemaker").list_training_jobs(
@@ -104,7 +104,7 @@ def test_orphans_by_the_rest_api(
 ) -> None:
     airflow.unpause("policy")
     run_id = airflow.trigger("policy")
-    airflow.wait("policy", run_id, timeout=240)
+    airflow.wait("policy", run_id, timeout=900)
     jobs = Jobs(service)
     runs = {
         "ended": RunIdentity(NAMESPACE, "policy", run_id, "train"),

@@ -43,7 +43,7 @@ def test_a_deferred_task_keeps_its_slot(tmp_path: Path) -> None:
 
     def python(*arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, *arguments], env=environ, capture_output=True, text=True, timeout=200, check=False
+            [sys.executable, *arguments], env=environ, capture_output=True, text=True, timeout=600, check=False
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout

@@ -15,7 +15,7 @@ from tests.airflow.running import airflow_of
 from tests.matrix import signals
 from tests.matrix.real import BUCKET, NAMESPACE, Real
 
-pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

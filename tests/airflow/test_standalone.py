@@ -15,7 +15,7 @@ from airflow_spot.local import LocalSageMaker
 from demo.standalone import StandaloneAirflow
 from tests.airflow.running import airflow_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(1200)]
 
 NAMESPACE = "airflow-tests"
 T = TypeVar("T")

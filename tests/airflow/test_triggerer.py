@@ -65,6 +65,7 @@ class Triggerers:
             "AIRFLOW__AIRFLOW_SPOT__EVENTS_FILE": str(home / "events.jsonl"),
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
             "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
             "PYTHONPATH": str(ROOT),
         }
         self._run(["-m", "airflow", "db", "migrate"])

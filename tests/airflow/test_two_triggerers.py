@@ -27,7 +27,7 @@ from demo.standalone import StandaloneAirflow
 from tests.airflow.newest.held import TASKS
 from tests.airflow.running import airflow_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.airflow, pytest.mark.timeout(1800)]
 
 NAMESPACE = "airflow-triggerers"
 DAG_ID = "held"
@@ -52,7 +52,7 @@ class Scene:
         self.sagemaker = service.client("sagemaker")
         self.release = release
         self.events = Path(airflow.environ["AIRFLOW__AIRFLOW_SPOT__EVENTS_FILE"])
-        airflow.unpause(DAG_ID, timeout=120)
+        airflow.unpause(DAG_ID)
         self.run_id = airflow.trigger(DAG_ID, {"release": str(release)})
         self.names: dict[str, str] = until(self._training, "six jobs that train")
 
@@ -172,7 +172,7 @@ def _writing() -> set[int]:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     with LocalSageMaker(grace_seconds=2) as service:
         service.client("s3").create_bucket(Bucket="airflow-tests")
-        late = {"TRIGGERER_HEALTH_CHECK_THRESHOLD": "25", "JOB_HEARTBEAT_SEC": "1"}
+        late = {"TRIGGERER_HEALTH_CHECK_THRESHOLD": "40", "JOB_HEARTBEAT_SEC": "1"}
         environ = {f"AIRFLOW__TRIGGERER__{name}": value for name, value in late.items()}
         environ["AIRFLOW__AIRFLOW_SPOT__EVENTS_FILE"] = str(tmp_path / "events.jsonl")
         with airflow_of(service, tmp_path / "home", "newest", NAMESPACE, **environ) as airflow:

@@ -44,7 +44,7 @@ TYPES = {RANKING: "ml.g5.2xlarge", SPEECH: "ml.p3.2xlarge"}
 UP, DOWN, FAILS = "always", "script:down=inf", "script:fail=inf"
 
 #: Ends a wait that is in vain; says nothing about how long something takes.
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 1500.0
 PRICES = {
     "ml.g5.2xlarge": "1.515",
     "ml.m5.xlarge": "0.23",

@@ -32,7 +32,7 @@ from tests.support.browser import browser_command
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.airflow,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(browser_command() is None, reason="no Chromium here"),
 ]
 
@@ -139,10 +139,10 @@ def test_the_frame_is_as_light_or_dark_as_airflow(somebody: Visitor, runs: Scena
     page.emulate_media(color_scheme=scheme)
     page.goto(f"{runs.in_airflow(made.RANKING)}/plugin/spot-training")
     framed(page, f"Spot training of {made.TASK}")
-    assert scheme in (page.locator("html").get_attribute("class") or "").split()
+    expect(page.locator("html")).to_have_class(re.compile(rf"\b{scheme}\b"))
     expect(page.frame_locator("iframe").locator("html")).to_have_class(re.compile(rf"\b{scheme}\b"))
     # One scroll bar: the frame's content, and not the frame in a page that scrolls too.
-    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    page.wait_for_function("document.documentElement.scrollHeight <= innerHeight")
     inside = next(frame for frame in page.frames if "/airflow-spot/" in frame.url)
     assert too_wide(inside) == []
     assert axe(inside) == []

@@ -23,7 +23,7 @@ from tests.chaos.zygote import Zygote
 #: A run that takes longer is stuck. The slowest one that is not waits for MaxWait, and pauses after refusals.
 BOUND_SECONDS = 400.0
 #: A job that is told to stop may take so long.
-SETTLE_SECONDS = 8.0
+SETTLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ class _Drawn:
         self.clears += 1
 
     def no_capacity_in_time(self) -> None:
-        self.operator |= {"max_run": 8, "max_wait": 8}
+        self.operator |= {"max_run": 20, "max_wait": 20}
         self.blows.append(Blow("interrupt", self.dice.uniform(0.2, self.length), 600))
 
     def out_of_memory(self) -> None:

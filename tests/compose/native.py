@@ -30,6 +30,8 @@ from airflow_spot.local.serving.ports import free_port
 from tests.compose.composefile import Service
 
 MARK = "COMPOSE_TEST"
+#: A check has at least so long: each of Airflow's imports it, here beside all the others.
+HEALTH_SECONDS = 180.0
 #: The folders of the images that commands and environment name.
 FOLDERS = ("/opt/airflow", "/dist", "/tmp")
 # What the images declare themselves. Docker stops PostgreSQL by SIGINT, since SIGTERM would wait for its clients.
@@ -130,7 +132,7 @@ class Native:
             )
         return self._processes[name]
 
-    def execute(self, name: str, command: list[str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def execute(self, name: str, command: list[str], timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run a command beside a service, as ``docker compose exec`` does."""
         service = self.services[name]
         return subprocess.run(
@@ -150,9 +152,9 @@ class Native:
         assert service.health is not None
         how, *words = service.health
         assert how in ("CMD", "CMD-SHELL")
-        began = time.monotonic()
+        began, limit = time.monotonic(), max(service.health_timeout, HEALTH_SECONDS)
         try:
-            done = self.execute(name, words if how == "CMD" else ["sh", "-c", *words], service.health_timeout)
+            done = self.execute(name, words if how == "CMD" else ["sh", "-c", *words], limit)
         except subprocess.TimeoutExpired:
             return False
         if done.returncode == 0:

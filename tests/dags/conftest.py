@@ -16,5 +16,5 @@ SCRIPTS = DAGS / "scripts"
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train/train.csv, validation/validation.csv and test/test.csv."""
     folder = tmp_path_factory.mktemp("digits")
-    subprocess.run([sys.executable, SCRIPTS / "prepare.py", "--output-dir", folder], check=True, timeout=60)
+    subprocess.run([sys.executable, SCRIPTS / "prepare.py", "--output-dir", folder], check=True, timeout=600)
     return folder

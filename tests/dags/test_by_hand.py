@@ -60,7 +60,7 @@ def test_a_dag_and_a_task_that_are_tested_again_train_again(tmp_path: Path) -> N
         def airflow(*words: str) -> str:
             command = [sys.executable, "-m", "airflow", *words]
             done = subprocess.run(
-                command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+                command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
             )
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
             return done.stdout + done.stderr

@@ -225,32 +225,56 @@ def test_a_checkpoint_tells_its_round(key: str, number: int) -> None:
     assert round_of(key) == number
 
 
+class Instances:
+    """What the market sees and does: the audit log's lines, and each interruption that was asked for."""
+
+    def __init__(self) -> None:
+        self.audit: list[dict[str, Any]] = []
+        self.taken: list[dict[str, Any]] = []
+        self.busy = False
+        self._market = ScriptedMarket(self)  # type: ignore[arg-type]
+
+    def interrupt(self, job: str, **how: Any) -> None:
+        self.taken.append({"job": job, "after": round_of(self.audit[-1]["key"]), **how})
+        if self.busy:
+            raise RuntimeError("it holds no instances")
+        self.audit.append(at(0, event="capacity", action="reclaimed", job=JOB))
+
+    def trains(self, *rounds: int) -> None:
+        """The job has saved these rounds by the market's next look."""
+        keys = [f"round-{each:06d}-0123456789abcdef.ubj" for each in rounds]
+        self.audit += [at(0, event="checkpoint", action="upload", job=JOB, key=key) for key in keys]
+        self._market.follow(self.audit)
+
+
+GAP = {"job": JOB, "capacity_gap": DOWN_SECONDS}
+
+
 def test_the_market_takes_each_instance_once_its_checkpoint_is_there() -> None:
     """A call that finds the job between two instances is made again; the third time the job gets no other."""
-    taken: list[dict[str, Any]] = []
-    rounds: list[int] = []
-
-    class Between:
-        def interrupt(self, job: str, **how: Any) -> None:
-            taken.append({"job": job, "after": rounds[-1], **how})
-            if len(taken) == 2:
-                raise RuntimeError("it holds no instances")
-
-    sagemaker: Any = Between()
-    market = ScriptedMarket(sagemaker)
-    reclaimed = at(0, event="capacity", action="reclaimed", job=JOB)
-    for number in (5, 10, 15, 20, 25, 25, 30, 35, 45, 50, 55):
-        rounds.append(number)
-        keys = [f"round-{each:06d}-0123456789abcdef.ubj" for each in rounds]
-        uploads = [at(0, event="checkpoint", action="upload", job=JOB, key=key) for key in keys]
-        market.follow([*uploads, *[reclaimed] * (len(taken) - (len(taken) >= 2))])
-    gap = {"job": JOB, "capacity_gap": DOWN_SECONDS}
-    assert taken == [
-        {**gap, "after": 10},
-        {**gap, "after": 25},
-        {**gap, "after": 25},
+    instances = Instances()
+    for number in (5, 10, 15, 20):
+        instances.trains(number)
+    instances.busy = True
+    instances.trains(25)
+    instances.busy = False
+    for number in (25, 30, 35, 45):
+        instances.trains(number)
+    assert instances.taken == [
+        {**GAP, "after": 10},
+        {**GAP, "after": 25},
+        {**GAP, "after": 25},
         {"job": JOB, "after": 45, "refuse": True},
     ]
+
+
+def test_a_market_that_comes_late_lets_each_start_train() -> None:
+    instances = Instances()
+    instances.trains(*range(1, 45))
+    instances.trains()
+    for number in (45, 46):
+        instances.trains(number)
+    assert instances.taken == [{**GAP, "after": 44}, {**GAP, "after": 45}, {"job": JOB, "after": 46, "refuse": True}]
 
 
 def test_a_start_is_read_from_what_the_script_printed() -> None:

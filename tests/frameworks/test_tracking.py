@@ -19,7 +19,7 @@ from tests.frameworks.unpacked import HELD, with_held
 from tests.support.requests import stock_config
 from tests.support.task import TaskInstance, run_task
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STEPS = 40
 #: What the store holds: of each run its id and tags, and the steps of its losses in the order of their logging.

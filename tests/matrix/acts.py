@@ -137,11 +137,11 @@ def reaped(real: Real) -> None:
         names.append(name := real.training(dag_id, run_id)["TrainingJobName"])
         real.watched(dag_id, run_id, name, state=state)
         real.airflow.mark(dag_id, run_id, "train", "failed")
-        real.airflow.wait(dag_id, run_id, timeout=60)
+        real.airflow.wait(dag_id, run_id, timeout=300)
     time.sleep(5)  # what would stop them by itself would have done so
     expect(not any(real.stops(name) for name in names), "a job was stopped in spite of stop_on_kill=False")
     run_id = real.start("reaper")
-    state = real.airflow.wait("reaper", run_id, timeout=120)
+    state = real.airflow.wait("reaper", run_id, timeout=300)
     expect(state == "success", f"the reaper's run is {state}")
     for name in names:
         until(partial(_is_stopped, real, name), f"{name} to stop")

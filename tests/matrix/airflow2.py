@@ -23,6 +23,7 @@ class StandaloneAirflow2(StandaloneAirflow):
         super().__init__(home=home, dags_folder=dags_folder, python=python)
         self.environ |= {
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__DAG_FILE_PROCESSOR_TIMEOUT": "600",
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(self.port),
             "AIRFLOW__WEBSERVER__BASE_URL": self.url,

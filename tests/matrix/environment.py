@@ -188,6 +188,7 @@ class Environment:
             "PATH": os.pathsep.join([str(self.python.parent), os.environ.get("PATH", os.defpath)]),
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
             **more,
         }
 

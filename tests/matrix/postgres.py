@@ -19,10 +19,13 @@ class Postgres:
     A private cluster; a context manager. Nothing of it is left when it ends.
 
     :param log: gets what its commands say, and what the server said.
+    :param ends_idle: whether a transaction that does nothing is ended after 15 seconds. A killed scheduler's workers
+        inherit its connections and hold its locks for as long as they live, so that the next scheduler queues nothing;
+        but one on a busy machine may do nothing for as long.
     """
 
-    def __init__(self, log: Path) -> None:
-        self.log = log
+    def __init__(self, log: Path, *, ends_idle: bool) -> None:
+        self.log, self.ends_idle = log, ends_idle
         self.port = free_port()
         self.url = f"postgresql+psycopg2://{_USER}@127.0.0.1:{self.port}/{_USER}"
 
@@ -35,9 +38,8 @@ class Postgres:
             shutil.chown(self.folder, _USER)
         self._run("initdb", "--no-sync", "--auth=trust", f"--username={_USER}", "--pgdata", self._data)
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
-        # A killed scheduler's workers inherit its connections and hold its locks for as long as they live, so that the
-        # next scheduler queues nothing: as in production, a transaction that does nothing is ended.
-        options += " -c idle_in_transaction_session_timeout=15s"
+        if self.ends_idle:
+            options += " -c idle_in_transaction_session_timeout=15s"
         self._run("pg_ctl", "start", "-w", "-D", self._data, "-l", self.folder / "server.log", "-o", options)
         return self
 
@@ -60,7 +62,7 @@ class Postgres:
         if os.geteuid() == 0:
             command = ["setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups", *command]
         # Its own folder as working directory, which the other user may enter.
-        run(["env", f"--chdir={self.folder}", *command], self.log, timeout=120)
+        run(["env", f"--chdir={self.folder}", *command], self.log, timeout=600)
 
 
 def _programs(log: Path) -> Path:

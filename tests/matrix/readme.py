@@ -56,7 +56,7 @@ def follow_readme(environment: Environment, interpreter: str, log: Path) -> None
     for line in snippet("Use it", "bash").splitlines():
         name, *words = shlex.split(line, comments=True)
         run([programs / name, *words], log, timeout=600, environ=environ)
-    run([programs / "pip", "check"], log, timeout=60, environ=environ)
+    run([programs / "pip", "check"], log, timeout=600, environ=environ)
     code = snippet("Use it", "python")
     (folder / "dags").mkdir()
     (folder / "dags" / "mine.py").write_text(for_airflow_2(code) if environment.target.is_airflow_2 else code)

@@ -43,7 +43,7 @@ class Real:
 
     def start(self, dag_id: str) -> str:
         """Start a run and return its id."""
-        self.airflow.unpause(dag_id, timeout=120)
+        self.airflow.unpause(dag_id)
         return self.airflow.trigger(dag_id)
 
     def clear(self, dag_id: str, run_id: str, *, newest: bool = False) -> None:
@@ -93,7 +93,7 @@ class Real:
 
     def ends(self, dag_id: str, run_id: str, expected: str = "success", map_index: int = -1) -> None:
         """Wait until the run has ended, as is expected, and check :func:`one_at_a_time`."""
-        state = self.airflow.wait(dag_id, run_id, timeout=240)
+        state = self.airflow.wait(dag_id, run_id, timeout=900)
         expect(state == expected, f"the run is {state}: {self.airflow.task_states(dag_id, run_id)}")
         one_at_a_time(self.service.audit, _key(dag_id, run_id, map_index))
 
@@ -244,7 +244,7 @@ def one_at_a_time(audit: Iterable[Mapping[str, Any]], key: str) -> None:
 
 
 def until(
-    condition: Callable[[], T | None], what: str, told: Callable[[], Any] = lambda: "", seconds: float = 120
+    condition: Callable[[], T | None], what: str, told: Callable[[], Any] = lambda: "", seconds: float = 600
 ) -> T:
     """Wait for a condition; `told` is asked for more where it does not come."""
     deadline = time.monotonic() + seconds

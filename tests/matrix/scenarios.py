@@ -132,7 +132,7 @@ def _play_statics(target: Target, place: Path, wheel: Path, say: Callable[[str],
         if environment.constraints is None and target.airflow != NEWEST:
             say(f"{target} without constraints: there are none beside the checkout, and none of our own")
         code = "from importlib.metadata import version; print(version('apache-airflow'))"
-        player.row.airflow = run([environment.python, "-c", code], log, timeout=60).strip()
+        player.row.airflow = run([environment.python, "-c", code], log, timeout=600).strip()
 
     if player.play("install", install):
         player.row.install_seconds = environment.install_seconds
@@ -155,7 +155,7 @@ def _play_trainings(player: Player, *, bounded: bool) -> None:
         if not bounded:
             player.play("deferrable", lambda log: _pipeline(environment, service, log, deferrable=True))
             player.play("sync", lambda log: _pipeline(environment, service, log, deferrable=False))
-        with _entered(player, service) as real:
+        with _entered(player, service, loses=not bounded) as real:
             if real is None:
                 return
             recovery = RECOVERY if environment.target.is_airflow_2 else RECOVERY_3
@@ -167,13 +167,13 @@ def _play_trainings(player: Player, *, bounded: bool) -> None:
 
 
 @contextlib.contextmanager
-def _entered(player: Player, service: LocalSageMaker) -> Iterator[Real | None]:
+def _entered(player: Player, service: LocalSageMaker, *, loses: bool) -> Iterator[Real | None]:
     """Start a real Airflow as a scenario of its own; None where it does not start."""
     with contextlib.ExitStack() as stack:
         entered: list[Real] = []
 
         def start(log: Path) -> None:
-            entered.append(stack.enter_context(real_airflow(player.environment, service, log)))
+            entered.append(stack.enter_context(real_airflow(player.environment, service, log, loses=loses)))
 
         player.play("start", start)
         yield entered[0] if entered else None

@@ -124,7 +124,7 @@ class Browser:
 
     def _end(self) -> None:
         self._driver.terminate()
-        self._driver.communicate(timeout=20)
+        self._driver.communicate(timeout=120)
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = json.dumps(body or {}).encode() if method == "POST" else None
@@ -132,7 +132,7 @@ class Browser:
             self._session + path, data, {"Content-Type": "application/json"}, method=method
         )
         try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=310) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             told = json.load(error)["value"]

@@ -71,7 +71,7 @@ class WaitsForAMark(SageMakerSpotTrainingOperator):
     def defer(self, **how: Any) -> NoReturn:
         place = Path(os.environ["AIRFLOW_HOME"], self._run.plan.run.key)
         place.with_suffix(".defers").touch()
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not place.with_suffix(".marked").exists() and time.monotonic() < until:
             time.sleep(0.05)
         super().defer(**how)
@@ -246,7 +246,7 @@ with DAG("taskflow", schedule=None, catchup=False) as taskflow:
         counted["sum"],
         counted["starts"],
         "{{ ti.xcom_pull('train', key='sagemaker_spot')['Training']['TrainingJobName'] }}",
-        count.override(task_id="members").partial(seconds=0.0).expand(steps=[1, 2]),
+        count.override(task_id="members").partial(seconds=4.0).expand(steps=[1, 2]),
     )
 
 with DAG("reaper", schedule=None, catchup=False) as reaper:

@@ -1,6 +1,7 @@
 """SDK 2: the generic Estimator with AWS's built-in XGBoost, on spot, without a role; its model deployed and asked."""
 
 import json
+import os
 import sys
 
 from sagemaker import image_uris
@@ -14,7 +15,13 @@ estimator = Estimator(
     image_uri=image_uris.retrieve("xgboost", "us-east-1", version="1.7-1"),
     instance_type="ml.m5.xlarge",
     instance_count=1,
-    hyperparameters={"objective": "reg:squarederror", "num_round": 300, "eta": 0.03, "max_depth": 3, "nthread": 1},
+    hyperparameters={
+        "objective": "reg:squarederror",
+        "num_round": int(os.environ["ROUNDS"]),
+        "eta": 0.03,
+        "max_depth": 3,
+        "nthread": 1,
+    },
     use_spot_instances=True,
     max_run=600,
     max_wait=1200,
