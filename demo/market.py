@@ -42,14 +42,13 @@ class ScriptedMarket:
 
     def follow(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Do what is due, at most one thing; call it often."""
-        job, newest, taken, since = "", 0, 0, 0
+        job, newest, taken, saved_by = "", 0, 0, 0
         for event in events:
             if event["event"] == "checkpoint" and event["action"] == "upload":
-                job, newest, since = event["job"], max(newest, round_of(event["key"])), since + 1
-            if event["event"] == "capacity" and event["action"] == "reclaimed":
-                taken, since = taken + 1, 0
-        # Who comes late finds two of them due: each start trains before it is ended.
-        if not since:
+                job, newest, saved_by = event["job"], max(newest, round_of(event["key"])), event["start"]
+            taken += event["event"] == "capacity" and event["action"] == "reclaimed"
+        # Who comes late finds two of them due: each start saves something before it is ended.
+        if saved_by <= taken:
             return
         # Between two instances there is none to take: then the next call does it.
         with contextlib.suppress(RuntimeError):

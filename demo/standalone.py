@@ -37,11 +37,8 @@ _BOOT = (
 )
 # No proxy: the server is on this machine, whatever HTTP_PROXY says.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
 #: Seconds in which a DAG file has to be imported and parsed; Airflow's own 30 and 50 are short for a busy machine.
-PATIENT = {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300", "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600"}
-
+_PATIENT = {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300", "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "600"}
 #: How often a read is made that is not answered, half a minute each.
 _READS = 6
 
@@ -218,12 +215,16 @@ class StandaloneAirflow:
         :param timeout: seconds to mark it again where the API server fails: its SQLite takes one writer at a time.
         """
         path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}"
-        deadline = time.monotonic() + timeout
+        deadline, asked = time.monotonic() + timeout, 0
         while True:
+            asked += 1
             try:
                 self.api("PATCH", path, {"new_state": state})
             except (urllib.error.HTTPError, TimeoutError) as error:
-                if getattr(error, "code", 500) != 500 or time.monotonic() > deadline:
+                code = getattr(error, "code", 500)
+                if code == 409 and asked > 1:  # done, though the answer said otherwise
+                    return
+                if code != 500 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
             else:
@@ -266,7 +267,7 @@ class StandaloneAirflow:
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "2",
-            **PATIENT,
+            **_PATIENT,
             # Seconds for which who finds SQLite locked waits (else 5), and who asks the API server from a task.
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}?timeout=30",
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",

@@ -80,7 +80,7 @@ def test_python_runs(code: str, tmp_path: Path) -> None:
         env={**os.environ, "SM_CHECKPOINT_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr
 
@@ -91,7 +91,7 @@ def test_the_test_of_the_docs_passes(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(test)
     (tmp_path / "conftest.py").write_text(conftest)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", str(tmp_path)]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=250)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 

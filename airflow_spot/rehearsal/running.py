@@ -111,7 +111,8 @@ class _Rehearsal:
             for _ in range(_tries(scenario, baseline) - 1):
                 if not _shows_too_little(trial, baseline, self._reading):
                     break
-                trial = _more_telling(trial, self._run(scenario, baseline, markers=markers))
+                again = self._run(scenario, baseline, markers=markers)
+                trial = again if _tells_more(again, trial, baseline, self._reading) else trial
             self._say(trial, baseline)
             trials.append(trial)
         if models_differ(baseline, trials[1:]):
@@ -224,14 +225,19 @@ def _shows_too_little(trial: Trial, baseline: Trial, reading: Reading) -> bool:
     """Return whether some of its interruptions did not come about, and those that did have shown no fault."""
     if not (trial.missed and trial.completed):
         return False
-    if trial.scenario is Scenario.TORN or not trial.cuts:
-        return True
-    return not any(verdict.fault for verdict in judge([baseline, trial], reading).verdicts)
+    return trial.scenario is Scenario.TORN or not trial.cuts or not _faults(trial, baseline, reading)
 
 
-def _more_telling(trial: Trial, again: Trial) -> Trial:
-    """Return the one of two that did not end well, or else had more interruptions."""
-    return again if not again.completed or again.cuts >= trial.cuts else trial
+def _tells_more(again: Trial, trial: Trial, baseline: Trial, reading: Reading) -> bool:
+    """Return whether a second run counts in place of the first, which has shown too little."""
+    return again.cuts >= trial.cuts or not _shows_too_little(again, baseline, reading)
+
+
+def _faults(trial: Trial, baseline: Trial, reading: Reading) -> set[Kind]:
+    """Return the faults that the trial shows and the baseline alone does not; a result may differ by chance."""
+    shown, known = judge([baseline, trial], reading).verdicts, judge([baseline], reading).verdicts
+    faults = {verdict.kind for verdict in shown if verdict.fault} - {verdict.kind for verdict in known}
+    return faults - {Kind.RESULT_DIFFERS}
 
 
 def rehearse(script: str | Path | Subject, *, tell: Tell = lambda line: None, **options: Any) -> Report:

@@ -16,7 +16,7 @@ def test_ours_is_measured() -> None:
     for name in ("cpu_seconds", "loop_lag_seconds", "shared_mb", "calls_per_hour"):
         assert found[name] > 0
     # Twenty small triggers may fit into memory that the process already had.
-    assert isinstance(found["kb_per_job"], float)
+    assert found["kb_per_job"] < 500
     assert found["detection_seconds"]["missed"] == 0
     assert 0 < found["detection_seconds"]["p50"] <= found["detection_seconds"]["p99"]
     assert found["detection_seconds"]["p99"] <= found["detection_seconds"]["max"]

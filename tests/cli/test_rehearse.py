@@ -81,14 +81,14 @@ HIDE = """if True:
 def test_what_is_not_installed_is_said(module: str, words: list[str], said: str, tmp_path: Path) -> None:
     (tmp_path / "dag.py").touch()
     command = [sys.executable, "-c", HIDE.format(module=module), "rehearse", *words]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=250)
     assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
 
 
 @pytest.mark.slow
 def test_without_airflow_a_script_is_rehearsed_all_the_same(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HIDE.format(module="airflow"), "rehearse", *SOUND, "--only", "sigterm", "--json"]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["sound"] is True

@@ -64,7 +64,7 @@ def test_an_example_imports_without_a_warning_that_is_ours_or_its_own() -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=250,
     )
     imported = [line.removeprefix("imported ") for line in done.stdout.splitlines() if line.startswith("imported ")]
     assert imported == [str(path) for path in EXAMPLES], done.stderr

@@ -243,7 +243,8 @@ class Instances:
     def trains(self, *rounds: int) -> None:
         """The job has saved these rounds by the market's next look."""
         keys = [f"round-{each:06d}-0123456789abcdef.ubj" for each in rounds]
-        self.audit += [at(0, event="checkpoint", action="upload", job=JOB, key=key) for key in keys]
+        start = sum(line["event"] == "capacity" for line in self.audit) + 1
+        self.audit += [at(0, event="checkpoint", action="upload", job=JOB, key=key, start=start) for key in keys]
         self._market.follow(self.audit)
 
 

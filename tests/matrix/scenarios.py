@@ -155,7 +155,7 @@ def _play_trainings(player: Player, *, bounded: bool) -> None:
         if not bounded:
             player.play("deferrable", lambda log: _pipeline(environment, service, log, deferrable=True))
             player.play("sync", lambda log: _pipeline(environment, service, log, deferrable=False))
-        with _entered(player, service, loses=not bounded) as real:
+        with _entered(player, service, kills=not bounded) as real:
             if real is None:
                 return
             recovery = RECOVERY if environment.target.is_airflow_2 else RECOVERY_3
@@ -167,13 +167,13 @@ def _play_trainings(player: Player, *, bounded: bool) -> None:
 
 
 @contextlib.contextmanager
-def _entered(player: Player, service: LocalSageMaker, *, loses: bool) -> Iterator[Real | None]:
+def _entered(player: Player, service: LocalSageMaker, *, kills: bool) -> Iterator[Real | None]:
     """Start a real Airflow as a scenario of its own; None where it does not start."""
     with contextlib.ExitStack() as stack:
         entered: list[Real] = []
 
         def start(log: Path) -> None:
-            entered.append(stack.enter_context(real_airflow(player.environment, service, log, loses=loses)))
+            entered.append(stack.enter_context(real_airflow(player.environment, service, log, kills=kills)))
 
         player.play("start", start)
         yield entered[0] if entered else None

@@ -30,11 +30,11 @@ _HEARTBEAT = {
 
 
 @contextlib.contextmanager
-def real_airflow(environment: Environment, service: LocalSageMaker, log: Path, *, loses: bool) -> Iterator[Real]:
+def real_airflow(environment: Environment, service: LocalSageMaker, log: Path, *, kills: bool) -> Iterator[Real]:
     """
     Start the version's Airflow, with the wheel and nothing of the checkout but its DAG files.
 
-    :param loses: whether a worker or a scheduler will be killed. Then Airflow finds out soon; and on a busy machine it
+    :param kills: whether a worker or a scheduler will be killed. Then Airflow finds out soon; and on a busy machine it
         takes for lost what is only late.
     """
     notices = {**_NOTICES_SOON, **(_HEARTBEAT_2 if environment.target.is_airflow_2 else _HEARTBEAT)}
@@ -43,7 +43,7 @@ def real_airflow(environment: Environment, service: LocalSageMaker, log: Path, *
         "AIRFLOW__AIRFLOW_SPOT__NAMESPACE": NAMESPACE,
         "AIRFLOW_CONN_AWS_DEFAULT": "aws://",
         "AIRFLOW__CORE__PARALLELISM": "8",  # both modes run at once
-        **(notices if loses else {}),
+        **(notices if kills else {}),
     }
     place: dict[str, Any] = {
         "home": environment.folder / "real",
@@ -54,7 +54,7 @@ def real_airflow(environment: Environment, service: LocalSageMaker, log: Path, *
         # As in production. SQLite has one writer: on Airflow 2 one task at a time, on 3 lost requests of the API.
         for driver in ("psycopg2-binary",) if environment.target.is_airflow_2 else ("psycopg2-binary", "asyncpg"):
             environment.add(driver, log)
-        environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = stack.enter_context(Postgres(log, ends_idle=loses)).url
+        environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = stack.enter_context(Postgres(log, ends_idle=kills)).url
         kind = StandaloneAirflow2 if environment.target.is_airflow_2 else StandaloneAirflow
         airflow = kind(**place, environ=environ)
         for name in ("PYTHONPATH", "VIRTUAL_ENV"):

@@ -98,6 +98,7 @@ def test_what_used_up_its_memory_resumes_where_there_is_more(
     local: LocalSageMaker, task: Task, ti: TaskInstance
 ) -> None:
     small, large = "ml.m5.xlarge", "ml.m5.4xlarge"
+    # By then it has saved a step, on a busy machine too.
     local.set_faults(f"job:*{key(ti)}*=out-of-memory:type={small},seconds=15")
     try:
         ladder = [{"instance_type": small}, {"instance_type": large, "on": "out_of_memory"}]

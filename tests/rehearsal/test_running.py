@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_spot.rehearsal.judge import judge
 from airflow_spot.rehearsal.observations import Scenario, Start, Trial
-from airflow_spot.rehearsal.running import _more_telling, _shows_too_little, _tries
-from tests.rehearsal.trials import READING, baseline, interrupted
+from airflow_spot.rehearsal.running import _shows_too_little, _tells_more, _tries
+from tests.rehearsal.trials import EPOCHS, READING, baseline, interrupted, kept
 
 
 @pytest.mark.parametrize(
@@ -42,9 +43,21 @@ def test_one_whose_interruptions_did_not_all_come_is_played_again_unless_it_has_
     assert _shows_too_little(trial, baseline(), READING) is too_little
 
 
+def test_a_fault_that_an_uninterrupted_run_has_too_says_nothing_about_the_interruptions() -> None:
+    all_of_them = baseline(left=kept(*range(1, EPOCHS + 1)))
+    assert [verdict.fault for verdict in judge([all_of_them], READING).verdicts] == [True]
+    assert _shows_too_little(interrupted(missed="too late"), all_of_them, READING)
+
+
 def test_of_two_the_one_that_shows_more_counts() -> None:
     one, none = interrupted(missed="too late"), interrupted(missed="too late", cuts=0)
-    two, failed = interrupted(cuts=2), interrupted(status="Failed", cuts=0)
-    assert _more_telling(one, none) is one
-    assert _more_telling(one, two) is two
-    assert _more_telling(two, failed) is failed
+    two, failed = interrupted(missed="too late", cuts=2), interrupted(status="Failed", cuts=0)
+    anew = interrupted(missed="too late", resumes_at=1)
+
+    def tells_more(again: Trial, trial: Trial) -> bool:
+        return _tells_more(again, trial, baseline(), READING)
+
+    assert not tells_more(none, one)
+    assert tells_more(two, one)
+    assert tells_more(failed, two)
+    assert tells_more(anew, two)

@@ -36,13 +36,16 @@ SCRIPTS = {
 }
 
 
+ROUNDS = 300
+
+
 @dataclass
 class Run:
     """A user's script that runs, or why it does not.
 
     :ivar name: what its job's name begins with.
     :ivar again: how often it may still be started, where its job ends before it is interrupted.
-    :ivar rounds: of the built-in algorithm, if it is trained.
+    :ivar rounds: how many the built-in algorithm trains.
     """
 
     name: str
@@ -51,7 +54,7 @@ class Run:
     output: Path = Path()
     asked: bool = False
     again: int = 4
-    rounds: int = 300
+    rounds: int = ROUNDS
 
     def end(self) -> tuple[str, dict[str, Any]]:
         """Wait for it; return what it printed, and the JSON object of its last line."""
@@ -75,7 +78,7 @@ class Users:
         s3.put_object(Bucket=self.bucket, Key="data/rows.csv", Body=ROWS.encode())
         self.runs = {script: self._start(script) for script in SCRIPTS}
 
-    def _start(self, script: str, rounds: int = 300) -> Run:
+    def _start(self, script: str, rounds: int = ROUNDS) -> Run:
         environment = SCRIPTS[script]
         run = Run(f"{script.replace('_', '-')}-{uuid.uuid4().hex[:6]}", rounds=rounds)
         if environment is SDK_3 and not self.sm.namespace:

@@ -246,6 +246,7 @@ with DAG("taskflow", schedule=None, catchup=False) as taskflow:
         counted["sum"],
         counted["starts"],
         "{{ ti.xcom_pull('train', key='sagemaker_spot')['Training']['TrainingJobName'] }}",
+        # They, too, outlast the news of their deferral.
         count.override(task_id="members").partial(seconds=4.0).expand(steps=[1, 2]),
     )
 

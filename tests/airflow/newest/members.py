@@ -48,7 +48,7 @@ with DAG("policy", schedule=None, catchup=False) as policy:
     SageMakerSpotTrainingOperator(
         task_id="train",
         entry_point="steps.py",
-        config=config(0, **{"fail-at": "1", "seconds": "10"}),
+        config=config(0, **{"fail-at": "1", "seconds": "10"}),  # it outlasts the news of its deferral
         retries=3,
         retry_delay=1,
         retry_policy=SpotRetryPolicy(script_error_retries=1),

@@ -94,6 +94,7 @@ def test_slow(faulty: Jobs) -> None:
     faulty.sm.set_faults("ListTrainingJobs=slow:seconds=20,count=1")
     with pytest.raises(HTTPClientError, match=r"[Rr]ead timeout"):
         impatient.list_training_jobs()
+    faulty.sm.set_faults("ListTrainingJobs=slow:seconds=0.2")
     assert "TrainingJobSummaries" in faulty.sagemaker.list_training_jobs()
 
 

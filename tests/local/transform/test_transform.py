@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
 import sys
 import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -232,19 +232,33 @@ def test_a_model_that_ignores_sigterm_is_killed_after_the_grace(impatient: Jobs)
     (process,) = transforms.jobs.events("process", job=name, action="exited")
     (stop,) = transforms.jobs.events("call", operation="StopTransformJob", resource=name)
     (stopping,) = transforms.jobs.events("state", job=name, status="Stopping")
-    # The call does not wait for the end of the grace, and the process has all of it.
     assert stopping["time"] <= stop["time"]
     assert process["time"] - stopping["time"] >= SHORT_GRACE_SECONDS
     assert process["code"] == 128 + signal.SIGKILL
     assert not alive(process["pid"])
 
 
+def test_a_stop_does_not_wait_for_the_end_of_the_grace(transforms: Transforms) -> None:
+    transforms.put("a.csv", "1\n")
+    name = transforms.start(transforms.model(DEAF))
+    until(lambda: transforms.jobs.events("process", job=name, action="started") or None, "the model's process starts")
+    until(lambda: "waiting" in transforms.log(name)[0], "the model is asked")
+    (process,) = transforms.jobs.events("process", job=name, action="started")
+    transforms.sagemaker.stop_transform_job(TransformJobName=name)
+    # Of its minute of grace nothing has to be over.
+    assert alive(process["pid"])
+    os.kill(process["pid"], signal.SIGKILL)
+    assert transforms.end(name)["TransformJobStatus"] == "Stopped"
+
+
 def test_a_job_may_be_stopped_before_its_model_answers(transforms: Transforms) -> None:
     transforms.put("a.csv", "1\n")
     name = transforms.start(transforms.model("import time\ndef model_fn(model_dir):\n    time.sleep(600)\n"))
     transforms.sagemaker.stop_transform_job(TransformJobName=name)
-    with suppress(ClientError):  # a second is refused where the first has ended it
+    try:
         transforms.sagemaker.stop_transform_job(TransformJobName=name)
+    except ClientError as error:  # the first has ended it by now
+        assert "in status Stopped" in str(error)
     assert transforms.end(name)["TransformJobStatus"] == "Stopped"
     assert transforms.results() == {}
     assert not any(alive(line["pid"]) for line in transforms.jobs.events("process", job=name, action="started"))
