@@ -42,8 +42,7 @@ def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 def asked(local: LocalSageMaker, operation: str) -> int:
     """How often an operation was called so far."""
-    lines = (local.dir / "audit.jsonl").read_text().splitlines()
-    return sum(1 for line in lines if json.loads(line).get("operation") == operation)
+    return sum(line.get("operation") == operation for line in local.audit)
 
 
 @pytest.mark.parametrize("task", [pytest.param("sync", marks=pytest.mark.slow), "deferrable"], indirect=True)

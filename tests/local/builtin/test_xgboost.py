@@ -106,7 +106,8 @@ def interrupted(jobs: Jobs, made: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_reclaimed_job_goes_on_from_its_newest_checkpoint(jobs: Jobs) -> None:
-    channels = [channel(jobs, "train", LIBSVM, None), channel(jobs, "validation", LIBSVM, None)]
+    # So many rows that a round takes a while.
+    channels = [channel(jobs, "train", 500 * LIBSVM, None), channel(jobs, "validation", LIBSVM, None)]
     job = interrupted(jobs, request(jobs, IMAGE, channels, num_round=250, max_depth=2, eta=0.001))
     assert job["TrainingJobStatus"] == "Completed"
     before, after = rounds(jobs, job["TrainingJobName"])

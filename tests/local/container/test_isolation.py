@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,10 @@ def descriptors(pid: int) -> int:
 
 def listening(pid: int) -> list[str]:
     """Addresses that a process listens on, of TCP."""
-    mine = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    mine = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # it has just been closed
+            mine.add(str(entry.readlink()))
     fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [entry[1] for entry in fields if entry[3] == "0A" and f"socket:[{entry[9]}]" in mine]
 
