@@ -230,7 +230,7 @@ def _shows_too_little(trial: Trial, baseline: Trial, reading: Reading) -> bool:
 
 def _tells_more(again: Trial, trial: Trial, baseline: Trial, reading: Reading) -> bool:
     """Return whether a second run counts in place of the first, which has shown too little."""
-    return again.cuts >= trial.cuts or not _shows_too_little(again, baseline, reading)
+    return again.cuts > trial.cuts or not _shows_too_little(again, baseline, reading)
 
 
 def _faults(trial: Trial, baseline: Trial, reading: Reading) -> set[Kind]:

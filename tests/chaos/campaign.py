@@ -22,7 +22,7 @@ from tests.chaos.zygote import Zygote
 
 #: A run that takes longer is stuck. The slowest one that is not waits for MaxWait, and pauses after refusals.
 BOUND_SECONDS = 400.0
-#: A job that trains on, and nobody waits for, ends its few seconds of work in this time also on a busy machine.
+#: After so long a job that is live has been left behind. One that ends its few seconds of work by itself has not.
 SETTLE_SECONDS = 15.0
 
 

@@ -95,6 +95,7 @@ def test_what_the_accounts_own_job_got_goes_first(service: LocalSageMaker, advis
         OutputDataConfig={"S3OutputPath": "s3://models/out"},
         ResourceConfig={"InstanceType": G5, "InstanceCount": 1, "VolumeSizeInGB": 1},
         HyperParameters={"simulated_seconds": "7200", "password": "hunter2"},
+        # 28 days: two minutes of this service, of which a day is five seconds.
         StoppingCondition={"MaxRuntimeInSeconds": 2_419_200, "MaxWaitTimeInSeconds": 2_419_200},
         EnableManagedSpotTraining=True,
     )

@@ -26,7 +26,7 @@ PINS = sorted((ROOT.parent / "shared" / "constraints").glob("mwaa-*.txt"))
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dist = tmp_path_factory.mktemp("dist")
-    subprocess.run(["make", "wheel", f"DIST={dist}"], check=True, cwd=ROOT, capture_output=True, timeout=600)
+    subprocess.run(["make", "wheel", f"DIST={dist}"], check=True, cwd=ROOT, capture_output=True, timeout=250)
     (built,) = dist.glob("*.whl")
     return built
 
@@ -174,7 +174,7 @@ def test_it_installs_from_that_folder_alone_under_mwaas_pins(wheel: Path, tmp_pa
     )
     environment = {"AIRFLOW_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [image, "-c", code], check=False, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [image, "-c", code], check=False, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("SageMakerSpotTrainingOperator")

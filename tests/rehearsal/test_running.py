@@ -7,7 +7,7 @@ import pytest
 from airflow_spot.rehearsal.judge import judge
 from airflow_spot.rehearsal.observations import Scenario, Start, Trial
 from airflow_spot.rehearsal.running import _shows_too_little, _tells_more, _tries
-from tests.rehearsal.trials import EPOCHS, READING, baseline, interrupted, kept
+from tests.rehearsal.trials import EPOCHS, OTHER_MODEL, READING, baseline, interrupted, kept
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_a_short_training_is_tried_again(scenario: Scenario, seconds: float, wri
         (interrupted(missed="too late"), True),  # one of two came, and did no harm
         (interrupted(missed="too late", cuts=0), True),
         (interrupted(missed="too late", resumes_at=1), False),  # one of two came, and it began anew
+        (interrupted(missed="too late", model=OTHER_MODEL, told=lambda _: 0.1), True),  # it may differ by chance
         (interrupted(missed="too late", resumes_at=1, scenario=Scenario.TORN), True),
         (interrupted(missed="too late", status="Failed", secondary="Failed"), False),
     ],
@@ -58,6 +59,7 @@ def test_of_two_the_one_that_shows_more_counts() -> None:
         return _tells_more(again, trial, baseline(), READING)
 
     assert not tells_more(none, one)
+    assert not tells_more(one, one)  # the first may have another result
     assert tells_more(two, one)
     assert tells_more(failed, two)
     assert tells_more(anew, two)

@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 USERS = Path(__file__).parent / "users"
 TIMEOUT_SECONDS = 600
+#: How many the built-in algorithm trains at first.
+ROUNDS = 300
 ROWS = "".join(f"{3 * x - y},{x},{y}\n" for x in range(8) for y in range(8))
 SCRIPTS = {
     "sdk3_model_trainer": SDK_3,
@@ -34,9 +36,6 @@ SCRIPTS = {
     "sdk2_xgboost": SDK_2,
     "sdk2_estimator": SDK_2,
 }
-
-
-ROUNDS = 300
 
 
 @dataclass

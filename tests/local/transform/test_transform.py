@@ -241,9 +241,8 @@ def test_a_model_that_ignores_sigterm_is_killed_after_the_grace(impatient: Jobs)
 def test_a_stop_does_not_wait_for_the_end_of_the_grace(transforms: Transforms) -> None:
     transforms.put("a.csv", "1\n")
     name = transforms.start(transforms.model(DEAF))
-    until(lambda: transforms.jobs.events("process", job=name, action="started") or None, "the model's process starts")
+    (process,) = until(lambda: transforms.jobs.events("process", job=name, action="started") or None, "it starts")
     until(lambda: "waiting" in transforms.log(name)[0], "the model is asked")
-    (process,) = transforms.jobs.events("process", job=name, action="started")
     transforms.sagemaker.stop_transform_job(TransformJobName=name)
     # Of its minute of grace nothing has to be over.
     assert alive(process["pid"])
