@@ -232,7 +232,8 @@ class Instances:
         self.audit: list[dict[str, Any]] = []
         self.taken: list[dict[str, Any]] = []
         self.busy = False
-        self._market = ScriptedMarket(self)  # type: ignore[arg-type]
+        sagemaker: Any = self
+        self._market = ScriptedMarket(sagemaker)
 
     def interrupt(self, job: str, **how: Any) -> None:
         self.taken.append({"job": job, "after": round_of(self.audit[-1]["key"]), **how})
